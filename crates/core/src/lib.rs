@@ -1,0 +1,20 @@
+//! The pure heart of Spindle: what a metric and an event are, how they look on the wire, what may be
+//! asked, how a device is judged, and how a fleet is simulated.
+//!
+//! Nothing here knows a clock, a file, a network or global randomness: time and seed are arguments.
+//! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
+
+pub mod answer;
+pub mod backblaze;
+pub mod health;
+pub mod metric;
+pub mod name;
+pub mod query;
+pub mod reading;
+pub mod simulate;
+pub mod timestamp;
+pub mod wire;
+
+pub use name::{DeviceName, EventType, MetricType};
+pub use timestamp::Timestamp;
+pub use wire::{Batch, Criticality, DeviceMetric, Event, Labels};

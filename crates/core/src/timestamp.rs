@@ -1,0 +1,121 @@
+//! Instants as nanoseconds since the Unix epoch, UTC. The only place that knows RFC 3339.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// An instant in nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11: the range that
+/// every supported database can hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// Why a text is no [`Timestamp`].
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TimestampError {
+    /// Not RFC 3339.
+    #[error("'{0}' is no RFC 3339 time such as 2025-06-06T12:08:40.123Z")]
+    Syntax(String),
+    /// RFC 3339, but outside what nanoseconds in 64 bits can say.
+    #[error("'{0}' lies outside the years 1677 to 2262")]
+    Range(String),
+}
+
+impl Timestamp {
+    /// The instant `ns` nanoseconds after the Unix epoch (before it, if negative).
+    pub const fn from_ns(ns: i64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    pub const fn as_ns(self) -> i64 {
+        self.0
+    }
+
+    /// The instant `seconds` after the Unix epoch; saturates at the ends of the range.
+    pub const fn from_seconds(seconds: i64) -> Self {
+        Self(seconds.saturating_mul(1_000_000_000))
+    }
+
+    /// Reads RFC 3339 with up to nanoseconds and any offset.
+    ///
+    /// # Errors
+    /// [`TimestampError`] names the text and what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, TimestampError> {
+        let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError::Syntax(shorten(text)))?;
+        i64::try_from(instant.unix_timestamp_nanos()).map(Self).map_err(|_| TimestampError::Range(shorten(text)))
+    }
+
+    /// Later by `duration`; saturates at the end of the range.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// Earlier by `duration`; saturates at the start of the range.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
+    }
+
+    /// Seconds from `earlier` to `self`; negative if `earlier` is later.
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        self.0.saturating_sub(earlier.0) as f64 / 1e9
+    }
+}
+
+/// Bad input is quoted in errors, but never at full length.
+pub(crate) fn shorten(text: &str) -> String {
+    const MAX_CHARS: usize = 60;
+    let mut short: String = text.chars().take(MAX_CHARS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0))
+            .ok()
+            .and_then(|instant| instant.format(&Rfc3339).ok())
+            .ok_or(fmt::Error)?;
+        formatter.write_str(&text)
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_every_offset_and_keeps_nanoseconds() {
+        let utc = Timestamp::parse("2025-06-06T12:08:40.123456789Z").unwrap();
+        assert_eq!(utc, Timestamp::parse("2025-06-06T14:08:40.123456789+02:00").unwrap());
+        assert_eq!(utc.as_ns() % 1_000_000_000, 123_456_789);
+        assert_eq!(utc.to_string(), "2025-06-06T12:08:40.123456789Z");
+    }
+
+    #[test]
+    fn refuses_other_spellings_and_far_years() {
+        for text in ["", "yesterday", "2025-06-06", "2025-06-06T12:08:40", "1749211720"] {
+            assert!(matches!(Timestamp::parse(text), Err(TimestampError::Syntax(_))), "{text}");
+        }
+        assert!(matches!(Timestamp::parse("2999-01-01T00:00:00Z"), Err(TimestampError::Range(_))));
+    }
+}

@@ -1,0 +1,265 @@
+//! The wire: the only place where bytes from the bus become metrics and events, and back.
+//!
+//! A payload is one object or an array of them. Each element is checked by itself: a bad one is handed
+//! back with its own bytes and a reason, the good ones beside it go on. Old payloads stay readable
+//! (`tests/golden`). Unknown fields are ignored.
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::name::{DeviceName, EventType, MetricType};
+use crate::timestamp::Timestamp;
+
+/// Largest payload in bytes. NATS's default is 1 MiB; servers may be set higher, up to this.
+pub const MAX_PAYLOAD_BYTES: usize = 8 << 20;
+/// Most elements in one array.
+pub const MAX_ELEMENTS: usize = 20_000;
+/// Most labels on one element.
+pub const MAX_LABELS: usize = 32;
+/// Longest label key or value in bytes.
+pub const MAX_LABEL_BYTES: usize = 256;
+/// Longest `eventMessage` in bytes. InfluxDB takes 64 KiB in a string field.
+pub const MAX_MESSAGE_BYTES: usize = 16 << 10;
+
+/// Flat key and value pairs that describe a device: model, serial, enclosure, host and the like.
+pub type Labels = BTreeMap<String, String>;
+
+/// How much an event matters, from 1 (note) to 10 (act now).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Criticality(u8);
+
+impl Criticality {
+    /// The highest criticality.
+    pub const MAX: Self = Self(10);
+
+    /// A criticality from 1 to 10, both inclusive; `None` otherwise.
+    pub fn new(level: u64) -> Option<Self> {
+        (1..=10).contains(&level).then_some(Self(level as u8))
+    }
+
+    /// The level, 1 to 10.
+    pub fn level(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Criticality {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// One measured value of one device at one instant. Identity: device, metric type and timestamp.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceMetric {
+    /// When it was measured.
+    pub timestamp: Timestamp,
+    /// Which device.
+    pub source_device: DeviceName,
+    /// What was measured; units in [`crate::metric`].
+    pub metric_type: MetricType,
+    /// The value; finite, and within its range if the metric table knows the type.
+    pub value: f64,
+    /// Counter per device, for the gap audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Describes the device; need not be on every metric.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<Labels>>,
+}
+
+/// Something that happened to a device. Identity: id, device, type and timestamp together, so that a
+/// careless sender that uses an id twice still loses nothing.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Unique id, given by the sender.
+    pub id: Uuid,
+    /// How much it matters.
+    pub criticality: Criticality,
+    /// When it happened.
+    pub timestamp: Timestamp,
+    /// Which device.
+    pub source_device: DeviceName,
+    /// What happened.
+    pub event_type: EventType,
+    /// Words for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event_message: Option<String>,
+    /// Counter per device, for the gap audit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// Describes the device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<Labels>>,
+}
+
+/// Metrics and events that travel together: what a source saw at one time, or what is stored at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Measured values.
+    pub metrics: Vec<DeviceMetric>,
+    /// What happened.
+    pub events: Vec<Event>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.metrics.is_empty() && self.events.is_empty()
+    }
+
+    /// Metrics and events together.
+    pub fn len(&self) -> usize {
+        self.metrics.len() + self.events.len()
+    }
+}
+
+/// What a payload held.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoded<T> {
+    /// The good elements, in order.
+    pub items: Vec<T>,
+    /// The bad ones, each with its bytes and the reason.
+    pub rejected: Vec<Rejected>,
+}
+
+/// One element (or a whole payload) that is no metric or event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejected {
+    /// Its place in the array; 0 for a payload that is no array.
+    pub index: usize,
+    /// Its original bytes.
+    pub bytes: Vec<u8>,
+    /// What is wrong.
+    pub error: WireError,
+}
+
+/// Why bytes are no metric or event.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum WireError {
+    /// Larger than [`MAX_PAYLOAD_BYTES`].
+    #[error("payload of {0} bytes is larger than {MAX_PAYLOAD_BYTES}")]
+    PayloadTooLarge(usize),
+    /// More than [`MAX_ELEMENTS`] elements.
+    #[error("array of {0} elements is longer than {MAX_ELEMENTS}")]
+    TooManyElements(usize),
+    /// Not JSON at all.
+    #[error("no valid JSON: {0}")]
+    Json(String),
+    /// JSON, but neither an object nor an array of objects.
+    #[error("expected a JSON object or an array of them, found {0}")]
+    Shape(&'static str),
+    /// A required field is absent.
+    #[error("field '{0}' is missing")]
+    Missing(&'static str),
+    /// A field is there, but wrong.
+    #[error("field '{field}' {problem}")]
+    Field {
+        /// The field's name on the wire.
+        field: &'static str,
+        /// What is wrong with it, with the offending value.
+        problem: String,
+    },
+}
+
+impl WireError {
+    /// A short, stable word for headers, counters and filters.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::PayloadTooLarge(_) | Self::TooManyElements(_) => "too_large",
+            Self::Json(_) => "bad_json",
+            Self::Shape(_) => "bad_shape",
+            Self::Missing(_) => "missing_field",
+            Self::Field { .. } => "bad_field",
+        }
+    }
+}
+
+/// Reads the payload of a metrics message.
+pub fn decode_metrics(payload: &[u8]) -> Decoded<DeviceMetric> {
+    decode(payload, check::metric)
+}
+
+/// Reads the payload of an events message.
+pub fn decode_events(payload: &[u8]) -> Decoded<Event> {
+    decode(payload, check::event)
+}
+
+/// Writes metrics as one payload: the bare object for one (what the first system's programs read), an
+/// array for more.
+pub fn encode_metrics(metrics: &[DeviceMetric]) -> Vec<u8> {
+    encode(metrics)
+}
+
+/// Writes one event as a payload.
+pub fn encode_event(event: &Event) -> Vec<u8> {
+    encode(std::slice::from_ref(event))
+}
+
+fn encode<T: Serialize>(items: &[T]) -> Vec<u8> {
+    let encoded = match items {
+        [single] => serde_json::to_vec(single),
+        several => serde_json::to_vec(several),
+    };
+    encoded.expect("metrics and events have string keys and finite numbers, which JSON can always say")
+}
+
+fn decode<T>(payload: &[u8], check: fn(&str) -> Result<T, WireError>) -> Decoded<T> {
+    match elements(payload) {
+        Err(error) => {
+            Decoded { items: Vec::new(), rejected: vec![Rejected { index: 0, bytes: payload.to_vec(), error }] }
+        }
+        Ok(elements) => {
+            let mut decoded = Decoded { items: Vec::with_capacity(elements.len()), rejected: Vec::new() };
+            for (index, element) in elements.into_iter().enumerate() {
+                match check(element) {
+                    Ok(item) => decoded.items.push(item),
+                    Err(error) => {
+                        let bytes = element.as_bytes().to_vec();
+                        decoded.rejected.push(Rejected { index, bytes, error });
+                    }
+                }
+            }
+            decoded
+        }
+    }
+}
+
+/// Splits a payload into the texts of its elements.
+fn elements(payload: &[u8]) -> Result<Vec<&str>, WireError> {
+    if payload.len() > MAX_PAYLOAD_BYTES {
+        return Err(WireError::PayloadTooLarge(payload.len()));
+    }
+    let text = std::str::from_utf8(payload).map_err(|error| WireError::Json(error.to_string()))?;
+    match text.trim_start().as_bytes().first() {
+        Some(b'{') => Ok(vec![text]),
+        Some(b'[') => {
+            let raw: Vec<&serde_json::value::RawValue> =
+                serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))?;
+            if raw.len() > MAX_ELEMENTS {
+                return Err(WireError::TooManyElements(raw.len()));
+            }
+            Ok(raw.into_iter().map(serde_json::value::RawValue::get).collect())
+        }
+        _ => {
+            let value: serde_json::Value =
+                serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))?;
+            Err(WireError::Shape(check::type_name(&value)))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Criticality {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let level = u64::deserialize(deserializer)?;
+        Self::new(level).ok_or_else(|| serde::de::Error::custom("criticality outside 1 to 10"))
+    }
+}
