@@ -1,0 +1,224 @@
+//! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use crate::error::{BusError, Kind};
+
+/// How a client proves who it is.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// User name, with `password`.
+    pub user: Option<String>,
+    /// Password of `user`.
+    pub password: Option<String>,
+    /// File with an nkey seed.
+    pub nkey: Option<PathBuf>,
+    /// Credentials file (JWT and seed).
+    pub creds: Option<PathBuf>,
+    /// File with the certificate authorities to trust.
+    pub ca: Option<PathBuf>,
+    /// Client certificate, with `key`.
+    pub cert: Option<PathBuf>,
+    /// Key of `cert`.
+    pub key: Option<PathBuf>,
+}
+
+/// Where NATS is and how to get in.
+#[derive(Clone, Debug)]
+pub struct NatsSettings {
+    /// Addresses, comma separated, as in `NATS_URL`.
+    pub url: String,
+    /// How to get in.
+    pub credentials: Credentials,
+    /// How long to try at the start before giving up; afterwards reconnecting never ends.
+    pub patience: Duration,
+}
+
+/// A connection to NATS, and JetStream on it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Bus {
+    pub(crate) client: Client,
+    pub(crate) jetstream: async_nats::jetstream::Context,
+    settings: NatsSettings,
+    name: String,
+}
+
+/// Longest wait for an answer of JetStream before a call counts as lost and is repeated.
+pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+/// A dead connection is noticed after three of these.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+impl Bus {
+    /// Connects; `name` is what the server lists this connection as. Retries until `patience` is over,
+    /// because programs that start together start in any order.
+    ///
+    /// # Errors
+    /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
+    /// patience is over.
+    pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
+        let addresses = addresses(&settings.url)?;
+        let deadline = Instant::now() + settings.patience;
+        let mut pause = FIRST_RETRY;
+        loop {
+            let error = match options(settings, &addresses, name).await?.connect(&addresses[..]).await {
+                Ok(client) => return Ok(Self::over(client, settings.clone(), name)),
+                Err(error) => error,
+            };
+            let attempt = format!("connect to NATS at {}", shown(&addresses));
+            match error.kind() {
+                ConnectErrorKind::ServerParse
+                | ConnectErrorKind::Authentication
+                | ConnectErrorKind::AuthorizationViolation
+                | ConnectErrorKind::Tls => {
+                    return Err(BusError::caused(Kind::Configuration, attempt, error));
+                }
+                ConnectErrorKind::Dns
+                | ConnectErrorKind::TimedOut
+                | ConnectErrorKind::Io
+                | ConnectErrorKind::MaxReconnects => {}
+            }
+            if Instant::now() + pause > deadline {
+                let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
+                return Err(BusError::transient(attempt, error));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        }
+    }
+
+    fn over(client: Client, settings: NatsSettings, name: &str) -> Self {
+        let jetstream = async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
+        Self { client, jetstream, settings, name: name.to_owned() }
+    }
+
+    /// A new connection with the same settings: for traffic that must not queue behind this one's, or
+    /// to get rid of what a long outage left behind in a client (nats.rs #1617).
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub async fn another(&self, name: &str) -> Result<Self, BusError> {
+        Self::connect(&self.settings, name).await
+    }
+
+    pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
+        self.another(&self.name).await
+    }
+
+    /// Whether the connection is up right now.
+    pub fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
+    /// How often the connection was made; more than once means it was lost in between.
+    pub fn n_connects(&self) -> u64 {
+        self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Largest message the server takes, in bytes, headers included.
+    pub fn max_payload(&self) -> usize {
+        self.client.max_payload()
+    }
+
+    /// The version the server reports.
+    pub fn server_version(&self) -> String {
+        self.client.try_server_info().map_or_else(|| "unknown".to_owned(), |info| info.version)
+    }
+
+    /// Sends what is queued and closes the connection.
+    pub async fn close(&self) {
+        if let Err(error) = self.client.drain().await {
+            warn!(%error, "drain of the NATS connection failed");
+        }
+    }
+}
+
+/// async-nats ignores credentials in an address, so they are split off here.
+fn addresses(url: &str) -> Result<Vec<ServerAddr>, BusError> {
+    url.split(',')
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .map(|part| {
+            part.parse().map_err(|error: std::io::Error| {
+                BusError::caused(
+                    Kind::Configuration,
+                    format!("read the NATS address '{}'", without_userinfo(part)),
+                    error,
+                )
+            })
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .and_then(|all: Vec<ServerAddr>| {
+            if all.is_empty() {
+                Err(BusError::new(
+                    Kind::Configuration,
+                    "the NATS address is empty: expected one such as nats://127.0.0.1:4222",
+                ))
+            } else {
+                Ok(all)
+            }
+        })
+}
+
+fn without_userinfo(address: &str) -> String {
+    match (address.find("://"), address.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &address[..scheme], &address[at + 1..]),
+        (None, Some(at)) => address[at + 1..].to_owned(),
+        _ => address.to_owned(),
+    }
+}
+
+fn shown(addresses: &[ServerAddr]) -> String {
+    addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
+}
+
+async fn options(settings: &NatsSettings, addresses: &[ServerAddr], name: &str) -> Result<ConnectOptions, BusError> {
+    let mut options =
+        ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(|event| async move {
+            match event {
+                async_nats::Event::Connected => info!("connected to NATS"),
+                async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
+                // One for every attempt to reconnect; that the connection is lost was said already.
+                async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
+                async_nats::Event::Draining | async_nats::Event::Closed => {}
+                other => warn!(event = %other, "NATS"),
+            }
+        });
+    let given = &settings.credentials;
+    let in_url = addresses
+        .iter()
+        .find_map(|address| Some((address.username()?.to_owned(), address.password().unwrap_or_default().to_owned())));
+    if let Some(path) = &given.creds {
+        options = options
+            .credentials_file(path)
+            .await
+            .map_err(|error| file_error("read the NATS credentials file", path, error))?;
+    } else if let Some(path) = &given.nkey {
+        let seed = tokio::fs::read_to_string(path)
+            .await
+            .map_err(|error| file_error("read the NATS nkey file", path, error))?;
+        options = options.nkey(seed.trim().to_owned());
+    } else if let Some(user) = &given.user {
+        options = options.user_and_password(user.clone(), given.password.clone().unwrap_or_default());
+    } else if let Some((user, password)) = in_url {
+        options = options.user_and_password(user, password);
+    }
+    if let Some(ca) = &given.ca {
+        options = options.add_root_certificates(ca.clone()).require_tls(true);
+    }
+    if let (Some(cert), Some(key)) = (&given.cert, &given.key) {
+        options = options.add_client_certificate(cert.clone(), key.clone());
+    }
+    Ok(options)
+}
+
+fn file_error(attempt: &str, path: &std::path::Path, error: std::io::Error) -> BusError {
+    BusError::caused(Kind::Configuration, format!("{attempt} {}", path.display()), error)
+}

@@ -1,0 +1,248 @@
+//! Consuming: a durable pull consumer of our own making, explicit acks, and nothing fetched that was not
+//! asked for. What is pulled and not acknowledged comes back after `ack_wait`.
+//!
+//! Each pull is one bounded request with a client-side deadline, so a lost reply can never hang the
+//! intake: after a missed deadline or any error the consumer is looked up anew.
+
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::pull::Config;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
+use async_nats::jetstream::{AckKind, Message};
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::time::timeout;
+use tracing::{error, warn};
+
+use crate::connect::{ACK_TIMEOUT, Bus};
+use crate::error::{BusError, Kind};
+
+/// How much is pulled at once.
+#[derive(Clone, Copy, Debug)]
+pub struct IntakeLimits {
+    /// Messages in one batch.
+    pub max_messages: usize,
+    /// Bytes in one batch; at least one message comes, however large.
+    pub max_bytes: usize,
+    /// After the first message, how long others are waited for: larger batches, later answers.
+    pub linger: Duration,
+    /// Unacknowledged messages over all members of the consumer. At least two batches.
+    pub max_ack_pending: i64,
+    /// After this long without ack or progress the server sends a message again.
+    pub ack_wait: Duration,
+}
+
+/// A durable consumer on one stream.
+#[derive(Debug)]
+pub struct Intake {
+    bus: Bus,
+    stream: &'static str,
+    durable: &'static str,
+    limits: IntakeLimits,
+    consumer: Option<PullConsumer>,
+}
+
+/// One message, to be acknowledged when it is safe.
+#[derive(Debug)]
+pub struct Delivery {
+    message: Message,
+}
+
+/// One pull waits this long at the server for a first message.
+const EXPIRES: Duration = Duration::from_secs(5);
+/// And we wait that much longer for the server to say so.
+const REPLY_GRACE: Duration = Duration::from_secs(2);
+
+impl Intake {
+    /// Creates or updates the consumer.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if the stream or JetStream is not there yet.
+    pub async fn open(
+        bus: Bus,
+        stream: &'static str,
+        durable: &'static str,
+        limits: IntakeLimits,
+    ) -> Result<Self, BusError> {
+        let mut intake = Self { bus, stream, durable, limits, consumer: None };
+        intake.consumer().await?;
+        Ok(intake)
+    }
+
+    /// The next messages: at least one, unless none came within some seconds.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`]; call again after a pause, the consumer is rebuilt.
+    pub async fn next(&mut self) -> Result<Vec<Delivery>, BusError> {
+        let batch = self.pull().await;
+        if batch.is_err() {
+            self.consumer = None;
+        }
+        batch
+    }
+
+    async fn pull(&mut self) -> Result<Vec<Delivery>, BusError> {
+        let (limits, consumer) = (self.limits, self.consumer().await?);
+        let mut batch = ready(&consumer, limits.max_messages, limits.max_bytes).await?;
+        if batch.is_empty() {
+            batch = first(&consumer).await?;
+        }
+        let n_missing = limits.max_messages.saturating_sub(batch.len());
+        let n_bytes: usize = batch.iter().map(|delivery| delivery.payload().len()).sum();
+        if !batch.is_empty() && n_missing > 0 && n_bytes < limits.max_bytes / 2 && !limits.linger.is_zero() {
+            tokio::time::sleep(limits.linger).await;
+            // What is in hand must not be lost to a failed second pull.
+            match ready(&consumer, n_missing, limits.max_bytes - n_bytes).await {
+                Ok(more) => batch.extend(more),
+                Err(error) => warn!(%error, stream = self.stream, "second pull failed"),
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn consumer(&mut self) -> Result<PullConsumer, BusError> {
+        if let Some(consumer) = &self.consumer {
+            return Ok(consumer.clone());
+        }
+        let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
+        let stream =
+            self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
+        let last_sequence = stream.cached_info().state.last_sequence;
+        let create = || stream.create_consumer(self.config());
+        let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
+        if consumer.cached_info().delivered.stream_sequence > last_sequence {
+            // The server was restored from an older state; older servers would now skip every new
+            // message up to the old position, in silence (nats-server #5412).
+            error!(
+                stream = self.stream,
+                consumer = self.durable,
+                last_sequence,
+                "consumer is ahead of its stream: resetting it"
+            );
+            stream.delete_consumer(self.durable).await.map_err(|error| BusError::transient(attempt(), error))?;
+            consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
+        }
+        self.consumer = Some(consumer.clone());
+        Ok(consumer)
+    }
+
+    fn config(&self) -> Config {
+        Config {
+            durable_name: Some(self.durable.to_owned()),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.limits.ack_wait,
+            max_ack_pending: self.limits.max_ack_pending,
+            ..Config::default()
+        }
+    }
+
+    /// Messages that wait for this consumer, unacknowledged ones included.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if NATS does not answer.
+    pub async fn lag(bus: &Bus, stream: &str, durable: &str) -> Result<u64, BusError> {
+        let attempt = || format!("look up consumer {durable} of stream {stream}");
+        let consumer: PullConsumer = bus
+            .jetstream
+            .get_consumer_from_stream(durable, stream)
+            .await
+            .map_err(|error| BusError::transient(attempt(), error))?;
+        let info = consumer.cached_info();
+        Ok(info.num_pending + info.num_ack_pending as u64)
+    }
+}
+
+/// What is there right now.
+async fn ready(consumer: &PullConsumer, max_messages: usize, max_bytes: usize) -> Result<Vec<Delivery>, BusError> {
+    let asked = consumer.fetch().max_messages(max_messages).max_bytes(max_bytes).messages();
+    collect(asked.await.map_err(|error| BusError::transient("pull messages", error))?, ACK_TIMEOUT).await
+}
+
+/// One message, as soon as there is one.
+async fn first(consumer: &PullConsumer) -> Result<Vec<Delivery>, BusError> {
+    let asked = consumer.batch().max_messages(1).expires(EXPIRES).messages();
+    collect(asked.await.map_err(|error| BusError::transient("pull a message", error))?, EXPIRES + REPLY_GRACE).await
+}
+
+async fn collect(
+    mut messages: async_nats::jetstream::consumer::pull::Batch,
+    patience: Duration,
+) -> Result<Vec<Delivery>, BusError> {
+    let mut batch = Vec::new();
+    loop {
+        match timeout(patience, messages.next()).await {
+            Ok(Some(Ok(message))) => batch.push(Delivery { message }),
+            Ok(None) => return Ok(batch),
+            // What came before the fault is good; the fault is met again at the next pull, if it stays.
+            // "Message Size Exceeds MaxBytes" only says that the batch is full.
+            Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => return Ok(batch),
+            Ok(Some(Err(error))) => return Err(BusError::transient("receive messages", error)),
+            Err(_) => return Err(BusError::new(Kind::Transient, "receive messages: no answer from the server")),
+        }
+    }
+}
+
+impl Delivery {
+    /// The message's bytes.
+    pub fn payload(&self) -> &Bytes {
+        &self.message.payload
+    }
+
+    /// The subject it was published to.
+    pub fn subject(&self) -> &str {
+        &self.message.subject
+    }
+
+    /// Its sequence in the stream; 0 if the server sent none, which JetStream never does.
+    pub fn stream_sequence(&self) -> u64 {
+        self.message.info().map_or(0, |info| info.stream_sequence)
+    }
+
+    /// How often it was delivered, this time included.
+    pub fn n_delivered(&self) -> i64 {
+        self.message.info().map_or(1, |info| info.delivered)
+    }
+
+    /// The publisher's message id, if it gave one.
+    pub fn message_id(&self) -> Option<&str> {
+        Some(self.message.headers.as_ref()?.get(async_nats::header::NATS_MESSAGE_ID)?.as_str())
+    }
+
+    /// It is safe: never send it again. A lost ack only brings it back, and storing is idempotent.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if the connection is closed.
+    pub async fn ack(&self) -> Result<(), BusError> {
+        self.answer(AckKind::Ack).await
+    }
+
+    /// Still at work: restart the clock of `ack_wait`.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if the connection is closed.
+    pub async fn progress(&self) -> Result<(), BusError> {
+        self.answer(AckKind::Progress).await
+    }
+
+    /// Send it again, after `delay`.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if the connection is closed.
+    pub async fn nak(&self, delay: Duration) -> Result<(), BusError> {
+        self.answer(AckKind::Nak(Some(delay))).await
+    }
+
+    /// It can never be stored and its dead letter is safe: never send it again.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if the connection is closed.
+    pub async fn term(&self) -> Result<(), BusError> {
+        self.answer(AckKind::Term).await
+    }
+
+    async fn answer(&self, kind: AckKind) -> Result<(), BusError> {
+        let attempt = || format!("answer message {} of {}", self.stream_sequence(), self.message.subject);
+        self.message.ack_with(kind).await.map_err(|error| BusError::transient(attempt(), error))
+    }
+}

@@ -1,0 +1,322 @@
+//! Publishing: a message counts when JetStream's ack arrives, not before.
+//!
+//! What is not yet acknowledged is held here, within a bound. While NATS is away or a stream is full the
+//! hold grows; at the bound the oldest metrics are given up first and counted, and live sources are never
+//! blocked. Messages keep their id over retries, so a repeated one is a duplicate the stream drops.
+
+mod hold;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::PublishErrorKind;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::connect::Bus;
+use crate::error::{BusError, Kind};
+use hold::Hold;
+
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Where to.
+    pub subject: &'static str,
+    /// Its id, the same over all retries.
+    pub message_id: String,
+    /// Its bytes.
+    pub payload: Bytes,
+    /// Metrics or events in it, for the counters.
+    pub n_items: u64,
+    /// Urgent messages go first and are given up last: events before metrics.
+    pub urgent: bool,
+}
+
+/// How much may wait for an ack.
+#[derive(Clone, Copy, Debug)]
+pub struct HoldLimits {
+    /// Bytes of payload that are held at most, sent or not.
+    pub max_bytes: usize,
+    /// Messages in flight at most. Far below the 5,000 at which async-nats stops taking more.
+    pub window: usize,
+}
+
+impl Default for HoldLimits {
+    fn default() -> Self {
+        Self { max_bytes: 64 << 20, window: 256 }
+    }
+}
+
+/// What became of the items handed over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PublishStats {
+    /// Acknowledged by JetStream.
+    pub n_acked: u64,
+    /// Of these, recognised as already stored.
+    pub n_duplicate: u64,
+    /// Given up because the hold was full.
+    pub n_given_up_full: u64,
+    /// Given up because the server will never take them (too large).
+    pub n_given_up_refused: u64,
+    /// Held and not yet acknowledged.
+    pub n_held: u64,
+    /// Publishes that were tried again.
+    pub n_retries: u64,
+    /// Whether the last answer was that a stream is full.
+    pub stream_full: bool,
+}
+
+/// A handle to hand over messages; clones share the hold.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    hold: std::sync::Mutex<Hold>,
+    counters: Counters,
+    /// Something was handed over.
+    work: Notify,
+    /// Something left the hold.
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    acked: AtomicU64,
+    duplicate: AtomicU64,
+    full: AtomicU64,
+    refused: AtomicU64,
+    retries: AtomicU64,
+    stream_full: std::sync::atomic::AtomicBool,
+}
+
+/// Time-outs after which the client is replaced: each leaves an entry behind in it (nats.rs #1617).
+const TIMEOUTS_PER_CLIENT: u64 = 2_000;
+const FIRST_RETRY: Duration = Duration::from_millis(50);
+const LAST_RETRY: Duration = Duration::from_secs(2);
+
+impl Publisher {
+    /// A publisher, and the loop that does its work until the hold is closed and empty.
+    pub fn new(bus: Bus, limits: HoldLimits) -> (Self, impl Future<Output = ()> + Send) {
+        let shared = Arc::new(Shared {
+            hold: std::sync::Mutex::new(Hold::new(limits.max_bytes)),
+            counters: Counters::default(),
+            work: Notify::new(),
+            room: Notify::new(),
+        });
+        let publisher = Self { shared: shared.clone() };
+        let work = Sending {
+            bus,
+            shared,
+            window: limits.window,
+            in_flight: FuturesUnordered::new(),
+            pause: FIRST_RETRY,
+            resume_at: Instant::now(),
+            n_timeouts: 0,
+        };
+        (publisher, work.run())
+    }
+
+    /// Hands a message over without waiting. When the hold is full, the oldest that are not urgent are
+    /// given up for it, and counted.
+    pub fn hold(&self, message: Outgoing) {
+        let n_given_up = self.shared.lock().push_giving_up(message);
+        self.shared.counters.full.fetch_add(n_given_up, Ordering::Relaxed);
+        self.shared.work.notify_one();
+    }
+
+    /// Hands a message over, waiting for room: for sources that can wait, such as a recording.
+    pub async fn hold_when_room(&self, message: Outgoing) {
+        let mut waiting = Some(message);
+        loop {
+            let room = self.shared.room.notified();
+            let refused = waiting.take().and_then(|message| self.shared.lock().push_if_room(message).err());
+            let Some(message) = refused else {
+                self.shared.work.notify_one();
+                return;
+            };
+            waiting = Some(message);
+            room.await;
+        }
+    }
+
+    /// Takes nothing more; what is held still goes out.
+    pub fn close(&self) {
+        self.shared.lock().close();
+        self.shared.work.notify_one();
+    }
+
+    /// Returns when nothing is held any more. Never, while NATS is away: bound it by a time-out.
+    pub async fn drained(&self) {
+        loop {
+            let room = self.shared.room.notified();
+            if self.shared.lock().n_items() == 0 {
+                return;
+            }
+            room.await;
+        }
+    }
+
+    /// What became of everything handed over so far.
+    pub fn stats(&self) -> PublishStats {
+        let counters = &self.shared.counters;
+        PublishStats {
+            n_acked: counters.acked.load(Ordering::Relaxed),
+            n_duplicate: counters.duplicate.load(Ordering::Relaxed),
+            n_given_up_full: counters.full.load(Ordering::Relaxed),
+            n_given_up_refused: counters.refused.load(Ordering::Relaxed),
+            n_held: self.shared.lock().n_items(),
+            n_retries: counters.retries.load(Ordering::Relaxed),
+            stream_full: counters.stream_full.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Hold> {
+        self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+struct Sending {
+    bus: Bus,
+    shared: Arc<Shared>,
+    window: usize,
+    in_flight: FuturesUnordered<BoxFuture<'static, (Outgoing, Result<bool, BusError>)>>,
+    pause: Duration,
+    resume_at: Instant,
+    n_timeouts: u64,
+}
+
+impl Sending {
+    async fn run(mut self) {
+        loop {
+            self.send_what_fits();
+            if self.in_flight.is_empty() && self.shared.lock().is_finished() {
+                return;
+            }
+            let resume_at = self.resume_at.max(Instant::now() + Duration::from_millis(1));
+            let paused = self.is_paused();
+            tokio::select! {
+                Some((message, outcome)) = self.in_flight.next() => self.settle(message, outcome).await,
+                () = self.shared.work.notified() => {}
+                () = sleep_until(resume_at), if paused => {}
+            }
+        }
+    }
+
+    /// Nothing is sent into a dead connection: async-nats would queue it and report only time-outs.
+    fn is_paused(&self) -> bool {
+        !self.bus.is_connected() || Instant::now() < self.resume_at
+    }
+
+    fn send_what_fits(&mut self) {
+        if self.is_paused() {
+            self.resume_at = self.resume_at.max(Instant::now() + FIRST_RETRY);
+            return;
+        }
+        while self.in_flight.len() < self.window {
+            let Some(message) = self.shared.lock().take() else { return };
+            self.in_flight.push(Box::pin(send(self.bus.clone(), message)));
+        }
+    }
+
+    async fn settle(&mut self, message: Outgoing, outcome: Result<bool, BusError>) {
+        let counters = &self.shared.counters;
+        let error = match outcome {
+            Ok(duplicate) => {
+                counters.acked.fetch_add(message.n_items, Ordering::Relaxed);
+                counters.duplicate.fetch_add(if duplicate { message.n_items } else { 0 }, Ordering::Relaxed);
+                counters.stream_full.store(false, Ordering::Relaxed);
+                self.pause = FIRST_RETRY;
+                return self.forget(&message);
+            }
+            Err(error) => error,
+        };
+        if error.kind() == Kind::Permanent {
+            counters.refused.fetch_add(message.n_items, Ordering::Relaxed);
+            tracing::error!(%error, n_items = message.n_items, "message given up: the server will never take it");
+            return self.forget(&message);
+        }
+        let full = error.kind() == Kind::StreamFull;
+        if full && !counters.stream_full.swap(true, Ordering::Relaxed) {
+            warn!(
+                subject = message.subject,
+                "stream is full and refuses new messages: holding them; is the writer storing?"
+            );
+        }
+        counters.retries.fetch_add(1, Ordering::Relaxed);
+        self.shared.lock().put_back(message);
+        if Instant::now() >= self.resume_at {
+            self.resume_at = Instant::now() + self.pause;
+            self.pause = (self.pause * 2).min(LAST_RETRY);
+        }
+        self.n_timeouts += u64::from(!full);
+        if self.n_timeouts >= TIMEOUTS_PER_CLIENT && self.bus.is_connected() {
+            self.replace_client().await;
+        }
+    }
+
+    async fn replace_client(&mut self) {
+        self.n_timeouts = 0;
+        if let Ok(bus) = self.bus.renewed().await {
+            info!("connection for publishing replaced after many time-outs");
+            self.bus = bus;
+        }
+    }
+
+    fn forget(&self, message: &Outgoing) {
+        self.shared.lock().settled(message);
+        self.shared.room.notify_waiters();
+    }
+}
+
+/// Publishes one message and waits for its ack; true if the stream had it already.
+async fn send(bus: Bus, message: Outgoing) -> (Outgoing, Result<bool, BusError>) {
+    let outcome = publish(&bus, message.subject, &message.message_id, HeaderMap::new(), message.payload.clone()).await;
+    (message, outcome)
+}
+
+pub(crate) async fn publish(
+    bus: &Bus,
+    subject: &str,
+    message_id: &str,
+    mut headers: HeaderMap,
+    payload: Bytes,
+) -> Result<bool, BusError> {
+    headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+    let sent = bus.jetstream.publish_with_headers(subject.to_owned(), headers, payload).await;
+    let acked = match sent {
+        Ok(ack) => ack.await,
+        Err(error) => Err(error),
+    };
+    acked.map(|ack| ack.duplicate).map_err(|error| {
+        let kind = match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => Kind::Permanent,
+            PublishErrorKind::Other => refusal(&error),
+            _ => Kind::Transient,
+        };
+        BusError::caused(kind, format!("publish to {subject}"), error)
+    })
+}
+
+/// What a refusal by JetStream means. 10077 says "full" and also wraps disk errors; both may pass.
+fn refusal(error: &async_nats::jetstream::context::PublishError) -> Kind {
+    let reply =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
+    match reply.map(async_nats::jetstream::Error::error_code) {
+        Some(ErrorCode::STREAM_STORE_FAILED) => Kind::StreamFull,
+        Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM) => Kind::Permanent,
+        _ => Kind::Transient,
+    }
+}

@@ -1,0 +1,139 @@
+//! The messages that JetStream has not acknowledged yet: two queues, bounded together in bytes.
+
+use std::collections::VecDeque;
+
+use super::Outgoing;
+
+#[derive(Debug)]
+pub(super) struct Hold {
+    urgent: VecDeque<Outgoing>,
+    others: VecDeque<Outgoing>,
+    /// Bytes of everything held, in flight included.
+    n_bytes: usize,
+    /// Items of everything held, in flight included.
+    n_items: u64,
+    max_bytes: usize,
+    closed: bool,
+}
+
+impl Hold {
+    pub(super) fn new(max_bytes: usize) -> Self {
+        Self { urgent: VecDeque::new(), others: VecDeque::new(), n_bytes: 0, n_items: 0, max_bytes, closed: false }
+    }
+
+    fn push(&mut self, message: Outgoing) {
+        self.n_bytes += message.payload.len();
+        self.n_items += message.n_items;
+        if message.urgent { self.urgent.push_back(message) } else { self.others.push_back(message) }
+    }
+
+    /// Takes the message, giving up older ones for it if there is no room; returns how many items were
+    /// given up. A message that is not urgent never pushes out an urgent one.
+    pub(super) fn push_giving_up(&mut self, message: Outgoing) -> u64 {
+        if self.closed {
+            return message.n_items;
+        }
+        let mut n_given_up = 0;
+        while self.n_bytes + message.payload.len() > self.max_bytes {
+            let oldest = match self.others.pop_front() {
+                Some(oldest) => oldest,
+                None if message.urgent => match self.urgent.pop_front() {
+                    Some(oldest) => oldest,
+                    None => break,
+                },
+                None => return n_given_up + message.n_items,
+            };
+            n_given_up += oldest.n_items;
+            self.settled(&oldest);
+        }
+        self.push(message);
+        n_given_up
+    }
+
+    /// Takes the message if there is room for it (or nothing else is held), else hands it back.
+    pub(super) fn push_if_room(&mut self, message: Outgoing) -> Result<(), Outgoing> {
+        if self.n_bytes > 0 && self.n_bytes + message.payload.len() > self.max_bytes {
+            return Err(message);
+        }
+        self.push(message);
+        Ok(())
+    }
+
+    /// The next message to send; it stays counted until it is settled.
+    pub(super) fn take(&mut self) -> Option<Outgoing> {
+        self.urgent.pop_front().or_else(|| self.others.pop_front())
+    }
+
+    /// A message that was taken, but not acknowledged: it is the oldest again.
+    pub(super) fn put_back(&mut self, message: Outgoing) {
+        if message.urgent { self.urgent.push_front(message) } else { self.others.push_front(message) }
+    }
+
+    /// A message that needs holding no more.
+    pub(super) fn settled(&mut self, message: &Outgoing) {
+        self.n_bytes -= message.payload.len();
+        self.n_items -= message.n_items;
+    }
+
+    pub(super) fn close(&mut self) {
+        self.closed = true;
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.closed && self.urgent.is_empty() && self.others.is_empty()
+    }
+
+    pub(super) fn n_items(&self) -> u64 {
+        self.n_items
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(id: &str, bytes: usize, urgent: bool) -> Outgoing {
+        Outgoing { subject: "s", message_id: id.to_owned(), payload: vec![0; bytes].into(), n_items: 1, urgent }
+    }
+
+    fn ids(hold: &mut Hold) -> Vec<String> {
+        std::iter::from_fn(|| hold.take()).map(|message| message.message_id).collect()
+    }
+
+    #[test]
+    fn a_full_hold_gives_up_the_oldest_metrics_and_never_an_event_for_one() {
+        let mut hold = Hold::new(100);
+        assert_eq!(hold.push_giving_up(message("m1", 40, false)), 0);
+        assert_eq!(hold.push_giving_up(message("e1", 40, true)), 0);
+        assert_eq!(hold.push_giving_up(message("m2", 40, false)), 1);
+        assert_eq!(hold.push_giving_up(message("e2", 60, true)), 1);
+        assert_eq!(hold.push_giving_up(message("m3", 40, false)), 1);
+        assert_eq!(hold.n_items(), 2);
+        assert_eq!(ids(&mut hold), ["e1", "e2"]);
+    }
+
+    #[test]
+    fn what_was_not_acknowledged_goes_first_again() {
+        let mut hold = Hold::new(100);
+        for id in ["a", "b"] {
+            hold.push_giving_up(message(id, 10, false));
+        }
+        let first = hold.take().unwrap();
+        hold.put_back(first);
+        assert_eq!(hold.n_items(), 2);
+        assert_eq!(ids(&mut hold), ["a", "b"]);
+    }
+
+    #[test]
+    fn who_can_wait_is_refused_until_there_is_room() {
+        let mut hold = Hold::new(50);
+        hold.push_if_room(message("large", 80, false)).unwrap();
+        let waiting = hold.push_if_room(message("next", 10, false)).unwrap_err();
+        let sent = hold.take().unwrap();
+        hold.settled(&sent);
+        hold.push_if_room(waiting).unwrap();
+        hold.close();
+        assert!(!hold.is_finished());
+        assert_eq!(hold.push_giving_up(message("late", 1, true)), 1);
+    }
+}

@@ -1,0 +1,31 @@
+//! One request, one reply.
+
+use std::time::Duration;
+
+use async_nats::RequestErrorKind;
+use async_nats::client::Request;
+use bytes::Bytes;
+
+use crate::connect::Bus;
+use crate::error::{BusError, Kind};
+
+impl Bus {
+    /// Sends a request and waits for the reply.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] when nobody serves the subject or the time-out is over, [`Kind::Permanent`]
+    /// when the request itself cannot be sent.
+    pub async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
+        let request = Request::new().payload(payload).timeout(Some(timeout));
+        let reply = self.client.send_request(subject.to_owned(), request).await;
+        reply.map(|message| message.payload).map_err(|error| match error.kind() {
+            RequestErrorKind::NoResponders => {
+                BusError::new(Kind::Transient, format!("nobody answers on '{subject}': is the reader running?"))
+            }
+            RequestErrorKind::TimedOut => {
+                BusError::new(Kind::Transient, format!("no answer on '{subject}' within {} s", timeout.as_secs_f32()))
+            }
+            _ => BusError::caused(Kind::Permanent, format!("request on '{subject}'"), error),
+        })
+    }
+}

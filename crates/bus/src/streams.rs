@@ -1,0 +1,177 @@
+//! The three streams: created where they are missing, verified where they exist. They refuse new
+//! messages when full rather than forget old ones that nobody has stored.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::{ErrorCode, context::CreateStreamErrorKind};
+
+use crate::connect::Bus;
+use crate::error::{BusError, Kind};
+
+/// Stream of metrics.
+pub const METRICS_STREAM: &str = "METRICS";
+/// Stream of events.
+pub const EVENTS_STREAM: &str = "EVENTS";
+/// Stream of what could not be stored.
+pub const DEAD_LETTER_STREAM: &str = "DEADLETTER";
+/// Where metrics are published.
+pub const METRICS_SUBJECT: &str = "events.metrics";
+/// Where events are published.
+pub const EVENTS_SUBJECT: &str = "events.event";
+/// Where dead letters are published; the reason is the last token.
+pub(crate) const DEAD_LETTER_SUBJECTS: &str = "deadletter.>";
+
+/// How large each stream may grow, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamLimits {
+    /// Of METRICS.
+    pub metrics_bytes: u64,
+    /// Of EVENTS.
+    pub events_bytes: u64,
+    /// Of DEADLETTER.
+    pub dead_letter_bytes: u64,
+}
+
+impl StreamLimits {
+    /// All three together: what the server must be allowed to store.
+    pub fn total(&self) -> u64 {
+        self.metrics_bytes.saturating_add(self.events_bytes).saturating_add(self.dead_letter_bytes)
+    }
+}
+
+impl Default for StreamLimits {
+    /// A day of 200 metrics a second, with room to spare.
+    fn default() -> Self {
+        Self { metrics_bytes: 4 << 30, events_bytes: 1 << 30, dead_letter_bytes: 1 << 30 }
+    }
+}
+
+/// How full a stream is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StreamState {
+    /// Messages in it.
+    pub messages: u64,
+    /// Bytes they take.
+    pub bytes: u64,
+    /// Sequence of the newest.
+    pub last_sequence: u64,
+}
+
+/// Duplicates are recognised within this time. Ids live in the server's memory: metrics come in
+/// thousands a second, so their window is NATS's default; events are few and get longer.
+const METRICS_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+const EVENTS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
+
+impl Bus {
+    /// Creates the streams that are missing and checks those that exist.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] while JetStream is not ready, [`Kind::Configuration`] when the server has no
+    /// room for them or an existing stream differs in a way that would lose messages.
+    pub async fn ensure_streams(&self, limits: StreamLimits) -> Result<(), BusError> {
+        let rows = [
+            (METRICS_STREAM, METRICS_SUBJECT, limits.metrics_bytes, METRICS_DUPLICATE_WINDOW),
+            (EVENTS_STREAM, EVENTS_SUBJECT, limits.events_bytes, EVENTS_DUPLICATE_WINDOW),
+            (DEAD_LETTER_STREAM, DEAD_LETTER_SUBJECTS, limits.dead_letter_bytes, EVENTS_DUPLICATE_WINDOW),
+        ];
+        for (name, subject, max_bytes, duplicate_window) in rows {
+            self.ensure_stream(Config {
+                name: name.to_owned(),
+                subjects: vec![subject.to_owned()],
+                max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
+                discard: DiscardPolicy::New,
+                retention: RetentionPolicy::Limits,
+                storage: StorageType::File,
+                num_replicas: 1,
+                duplicate_window,
+                ..Config::default()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
+        let name = wanted.name.clone();
+        match self.jetstream.create_stream(wanted.clone()).await {
+            Ok(_) => Ok(()),
+            Err(error) => match error.kind() {
+                CreateStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NAME_EXIST => {
+                    self.verify_stream(&wanted).await
+                }
+                CreateStreamErrorKind::JetStream(reply)
+                    if reply.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED =>
+                {
+                    Err(BusError::caused(
+                        Kind::Configuration,
+                        format!(
+                            "create stream {name}: the NATS server may not store {} more bytes; raise its max_file_store or lower nats.{}_bytes",
+                            wanted.max_bytes,
+                            name.to_lowercase()
+                        ),
+                        error,
+                    ))
+                }
+                CreateStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_SUBJECT_OVERLAP => {
+                    Err(BusError::caused(
+                        Kind::Configuration,
+                        format!(
+                            "create stream {name}: another stream already takes {}; remove it from that stream",
+                            wanted.subjects.join(", ")
+                        ),
+                        error,
+                    ))
+                }
+                _ => Err(BusError::transient(format!("create stream {name}"), error)),
+            },
+        }
+    }
+
+    /// An operator may have made a stream larger, replicated it or given it an age; that is theirs to
+    /// decide. What would lose messages in silence is refused.
+    async fn verify_stream(&self, wanted: &Config) -> Result<(), BusError> {
+        let name = &wanted.name;
+        let stream = self
+            .jetstream
+            .get_stream(name)
+            .await
+            .map_err(|error| BusError::transient(format!("look up stream {name}"), error))?;
+        let found = &stream.cached_info().config;
+        let mut faults = Vec::new();
+        if !wanted.subjects.iter().all(|subject| found.subjects.contains(subject)) {
+            faults.push(format!("it does not take {}", wanted.subjects.join(", ")));
+        }
+        if found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0) {
+            faults.push("it discards old messages when full (want discard: new)".to_owned());
+        }
+        if found.retention != RetentionPolicy::Limits {
+            faults.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
+        }
+        if found.storage != StorageType::File {
+            faults.push("it is kept in memory only".to_owned());
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        let remedy = format!("mend it with `nats stream edit {name}`, or remove it so that it is made anew");
+        Err(BusError::new(
+            Kind::Configuration,
+            format!("stream {name} is not safe to use: {}; {remedy}", faults.join("; ")),
+        ))
+    }
+
+    /// How full a stream is.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if NATS does not answer.
+    pub async fn stream_state(&self, name: &str) -> Result<StreamState, BusError> {
+        let stream = self
+            .jetstream
+            .get_stream(name)
+            .await
+            .map_err(|error| BusError::transient(format!("look up stream {name}"), error))?;
+        let state = &stream.cached_info().state;
+        Ok(StreamState { messages: state.messages, bytes: state.bytes, last_sequence: state.last_sequence })
+    }
+}
