@@ -1,0 +1,89 @@
+//! A device as the writer knows it: its id, its labels and the ids of its series. Valid as long as nobody else
+//! writes and nothing is removed (see `insert`, which keeps them).
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use spindle_core::{DeviceName, Labels, MetricType};
+
+use super::fault::Fault;
+
+/// A device and those of its series that have been asked for.
+#[derive(Debug)]
+pub(super) struct Device {
+    pub(super) id: i64,
+    labels: Labels,
+    series: HashMap<MetricType, i64>,
+}
+
+impl Device {
+    /// Reads a device, or makes it.
+    pub(super) fn find_or_make(connection: &Connection, name: &DeviceName) -> Result<Self, Fault> {
+        let found = connection
+            .prepare_cached("SELECT id, labels FROM devices WHERE name = ?1")?
+            .query_row([name.as_str()], |row| Ok((row.get(0)?, labels_from_sql(row, 1)?)))
+            .optional()?;
+        let (id, labels) = match found {
+            Some(found) => found,
+            None => {
+                connection
+                    .prepare_cached("INSERT INTO devices (name, labels) VALUES (?1, '{}')")?
+                    .execute([name.as_str()])?;
+                (connection.last_insert_rowid(), Labels::new())
+            }
+        };
+        Ok(Self { id, labels, series: HashMap::new() })
+    }
+
+    /// The id of one of its series, made if there is none.
+    pub(super) fn series_id(&mut self, connection: &Connection, metric_type: &MetricType) -> Result<i64, Fault> {
+        if let Some(id) = self.series.get(metric_type) {
+            return Ok(*id);
+        }
+        let found = connection
+            .prepare_cached("SELECT id FROM series WHERE device_id = ?1 AND metric_type = ?2")?
+            .query_row(params![self.id, metric_type.as_str()], |row| row.get(0))
+            .optional()?;
+        let id = match found {
+            Some(id) => id,
+            None => {
+                connection
+                    .prepare_cached("INSERT INTO series (device_id, metric_type) VALUES (?1, ?2)")?
+                    .execute(params![self.id, metric_type.as_str()])?;
+                connection.last_insert_rowid()
+            }
+        };
+        self.series.insert(metric_type.clone(), id);
+        Ok(id)
+    }
+
+    /// Takes over labels; writes the device only if one is new or has another value.
+    pub(super) fn merge(&mut self, connection: &Connection, labels: Option<&Labels>) -> Result<(), Fault> {
+        let mut changed = false;
+        for (key, value) in labels.into_iter().flatten() {
+            if self.labels.get(key) != Some(value) {
+                self.labels.insert(key.clone(), value.clone());
+                changed = true;
+            }
+        }
+        if changed {
+            connection
+                .prepare_cached("UPDATE devices SET labels = ?2 WHERE id = ?1")?
+                .execute(params![self.id, labels_to_sql(&self.labels)])?;
+        }
+        Ok(())
+    }
+}
+
+/// Labels as a column.
+pub(super) fn labels_to_sql(labels: &Labels) -> String {
+    serde_json::to_string(labels).expect("a map of texts is always JSON")
+}
+
+/// Labels from a column that holds some.
+pub(super) fn labels_from_sql(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Labels> {
+    let text = row.get_ref(column)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}

@@ -1,0 +1,270 @@
+//! A batch into the tables, inside a transaction that somebody else has begun.
+//!
+//! The caches here save a look-up per value. They hold what the database held when it was last seen, so
+//! they are emptied when a transaction fails, when rows are removed, and when another connection has written.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, params};
+use spindle_core::{Batch, DeviceMetric, DeviceName, Event, Timestamp};
+
+use super::device::{Device, labels_to_sql};
+use super::fault::Fault;
+use crate::Written;
+
+pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
+pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
+
+/// Most devices remembered, about 1 KiB each with labels and ten series.
+const MAX_CACHED_DEVICES: usize = 200_000;
+/// Most pairs of hours remembered.
+const MAX_CACHED_ARRIVALS: usize = 100_000;
+
+/// Writes batches and remembers what it has seen of devices, series and labels.
+#[derive(Debug, Default)]
+pub(super) struct Inserter {
+    devices: HashMap<DeviceName, Device>,
+    arrivals: HashSet<Arrival>,
+    /// `PRAGMA data_version`: changes when another connection has written.
+    data_version: i64,
+}
+
+/// An hour since the epoch in which something was stored, and one in which it was measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Arrival {
+    stored_hour: i64,
+    measured_hour: i64,
+}
+
+/// A row of `samples`.
+struct Row {
+    series_id: i64,
+    time_ns: i64,
+    value: f64,
+    seq: Option<i64>,
+    late_s: i64,
+}
+
+impl Inserter {
+    /// Call at the start of every transaction: forgets what may no longer be so.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), Fault> {
+        let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        if version != self.data_version || self.devices.len() > MAX_CACHED_DEVICES {
+            self.forget();
+            self.data_version = version;
+        }
+        if self.arrivals.len() > MAX_CACHED_ARRIVALS {
+            self.arrivals.clear();
+        }
+        Ok(())
+    }
+
+    /// Empties the caches.
+    pub(super) fn forget(&mut self) {
+        self.devices.clear();
+        self.arrivals.clear();
+    }
+
+    /// Writes a batch.
+    ///
+    /// # Errors
+    /// [`Fault::Rejected`] if a value is not finite. The transaction must then be rolled back, as after any fault.
+    pub(super) fn insert(
+        &mut self,
+        connection: &Connection,
+        batch: &Batch,
+        received: Timestamp,
+    ) -> Result<Written, Fault> {
+        let mut written = Written::default();
+        let mut rows = self.rows(connection, &batch.metrics, received)?;
+        // In key order a page is visited once. Stable, so that of two with one identity the later one wins.
+        rows.sort_by_key(|row| (row.series_id, row.time_ns));
+        self.insert_rows(connection, &rows, &mut written)?;
+        self.insert_events(connection, &batch.events, received, &mut written)?;
+        if written.n_metrics + written.n_events > 0 {
+            connection
+                .prepare_cached("UPDATE totals SET metrics = metrics + ?1, events = events + ?2")?
+                .execute(params![written.n_metrics as i64, written.n_events as i64])?;
+        }
+        Ok(written)
+    }
+
+    fn rows(
+        &mut self,
+        connection: &Connection,
+        metrics: &[DeviceMetric],
+        received: Timestamp,
+    ) -> Result<Vec<Row>, Fault> {
+        let mut rows = Vec::with_capacity(metrics.len());
+        for metric in metrics {
+            if !metric.value.is_finite() {
+                let problem =
+                    format!("{} of {} is {}, no finite number", metric.metric_type, metric.source_device, metric.value);
+                return Err(Fault::Rejected(problem));
+            }
+            let device = self.device(connection, &metric.source_device)?;
+            device.merge(connection, metric.labels.as_deref())?;
+            let time_ns = metric.timestamp.as_ns();
+            rows.push(Row {
+                series_id: device.series_id(connection, &metric.metric_type)?,
+                time_ns,
+                value: metric.value,
+                seq: metric.seq.map(u64::cast_signed),
+                late_s: late_seconds(time_ns, received.as_ns()),
+            });
+        }
+        Ok(rows)
+    }
+
+    fn insert_rows(&mut self, connection: &Connection, rows: &[Row], written: &mut Written) -> Result<(), Fault> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (series_id, time_ns) DO NOTHING",
+        )?;
+        let mut last_arrival = None;
+        for row in rows {
+            let n_inserted =
+                insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
+            if n_inserted == 1 {
+                written.n_metrics += 1;
+            } else if replace(connection, row)? {
+                written.n_metrics_replaced += 1;
+            } else {
+                continue;
+            }
+            let arrival = row.arrival();
+            if last_arrival != Some(arrival) {
+                self.note_arrival(connection, arrival)?;
+                last_arrival = Some(arrival);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), Fault> {
+        if self.arrivals.insert(arrival) {
+            connection
+                .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (?1, ?2)")?
+                .execute(params![arrival.stored_hour, arrival.measured_hour])?;
+        }
+        Ok(())
+    }
+
+    fn insert_events(
+        &mut self,
+        connection: &Connection,
+        events: &[Event],
+        received: Timestamp,
+        written: &mut Written,
+    ) -> Result<(), Fault> {
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO events
+                 (event_id, device_id, event_type, time_ns, received_ns, criticality, message, seq, labels)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (time_ns, event_id, device_id, event_type) DO NOTHING",
+        )?;
+        for event in events {
+            let device = self.device(connection, &event.source_device)?;
+            device.merge(connection, event.labels.as_deref())?;
+            written.n_events += insert_event(&mut insert, event, device.id, received)?;
+        }
+        Ok(())
+    }
+
+    fn device(&mut self, connection: &Connection, name: &DeviceName) -> Result<&mut Device, Fault> {
+        if !self.devices.contains_key(name) {
+            let device = Device::find_or_make(connection, name)?;
+            self.devices.insert(name.clone(), device);
+        }
+        Ok(self.devices.get_mut(name).expect("it was put there if it was missing"))
+    }
+}
+
+impl Row {
+    fn arrival(&self) -> Arrival {
+        // At the far end of the range the sum may pass 64 bits by less than the second that was rounded up.
+        let stored_ns = self.time_ns as i128 + self.late_s as i128 * i128::from(NS_PER_SECOND);
+        let stored_ns = i64::try_from(stored_ns).unwrap_or(i64::MAX);
+        Arrival { stored_hour: stored_ns.div_euclid(NS_PER_HOUR), measured_hour: self.time_ns.div_euclid(NS_PER_HOUR) }
+    }
+}
+
+/// Puts a row in the place of one with the same identity, unless they are the same to the last bit (then
+/// nothing is written, and the sample stays as old as it was). Returns whether it did.
+fn replace(connection: &Connection, row: &Row) -> Result<bool, Fault> {
+    let (value, seq): (f64, Option<i64>) = connection
+        .prepare_cached("SELECT value, seq FROM samples WHERE series_id = ?1 AND time_ns = ?2")?
+        .query_row(params![row.series_id, row.time_ns], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    if value.to_bits() == row.value.to_bits() && seq == row.seq {
+        return Ok(false);
+    }
+    connection
+        .prepare_cached("UPDATE samples SET value = ?3, seq = ?4, late_s = ?5 WHERE series_id = ?1 AND time_ns = ?2")?
+        .execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
+    Ok(true)
+}
+
+fn insert_event(
+    insert: &mut CachedStatement<'_>,
+    event: &Event,
+    device_id: i64,
+    received: Timestamp,
+) -> Result<usize, Fault> {
+    let n_inserted = insert.execute(params![
+        event.id.as_bytes(),
+        device_id,
+        event.event_type.as_str(),
+        event.timestamp.as_ns(),
+        received.as_ns(),
+        event.criticality.level(),
+        event.event_message.as_deref(),
+        event.seq.map(u64::cast_signed),
+        event.labels.as_deref().map(labels_to_sql),
+    ])?;
+    Ok(n_inserted)
+}
+
+/// Seconds from measuring to storing, rounded up; negative if the device's clock is ahead of ours.
+fn late_seconds(time_ns: i64, received_ns: i64) -> i64 {
+    let early_ns = i128::from(time_ns) - i128::from(received_ns);
+    let late_s = -early_ns.div_euclid(i128::from(NS_PER_SECOND));
+    i64::try_from(late_s).expect("two 64-bit nanosecond instants are less than 2^35 seconds apart")
+}
+
+/// A whole number as an integer, which is shorter on disk, as long as that is exact.
+fn to_sql(value: f64) -> Value {
+    const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
+    let is_negative_zero = value == 0.0 && value.is_sign_negative();
+    if value.fract() == 0.0 && value.abs() < MAX_EXACT && !is_negative_zero {
+        Value::Integer(value as i64)
+    } else {
+        Value::Real(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lateness_rounds_up_and_spans_the_whole_range() {
+        let check = |time_ns, received_ns, expect| assert_eq!(late_seconds(time_ns, received_ns), expect);
+        check(0, 0, 0);
+        check(0, 1, 1);
+        check(0, NS_PER_SECOND, 1);
+        check(1, 0, 0);
+        check(NS_PER_SECOND, 0, -1);
+        check(i64::MIN, i64::MAX, 18_446_744_074);
+        check(i64::MAX, i64::MIN, -18_446_744_073);
+    }
+
+    #[test]
+    fn only_exact_whole_numbers_become_integers() {
+        assert_eq!(to_sql(42.0), Value::Integer(42));
+        assert_eq!(to_sql(-9_007_199_254_740_991.0), Value::Integer(-9_007_199_254_740_991));
+        for value in [-0.0, 0.5, 1e16, f64::MAX, f64::from_bits(1)] {
+            assert_eq!(to_sql(value), Value::Real(value));
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Queries for devices and their series. Each is a seek in an index, never a scan of all values (a test
+//! asks SQLite for its plans).
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use spindle_core::reading::{Bucket, Counts, DeviceRecord, LatestSample, Sample, Window};
+use spindle_core::{DeviceName, MetricType, Timestamp};
+
+use super::device::labels_from_sql;
+use crate::FirstAndLast;
+
+/// A device and the ends of what is stored of it: two seeks per series and two for events.
+macro_rules! device_sql {
+    ($rest:literal) => {
+        concat!(
+            "SELECT d.name, d.labels,
+                (SELECT min((SELECT min(time_ns) FROM samples WHERE series_id = s.id))
+                     FROM series s WHERE s.device_id = d.id),
+                (SELECT max((SELECT max(time_ns) FROM samples WHERE series_id = s.id))
+                     FROM series s WHERE s.device_id = d.id),
+                (SELECT min(time_ns) FROM events WHERE device_id = d.id),
+                (SELECT max(time_ns) FROM events WHERE device_id = d.id)
+             FROM devices d ",
+            $rest
+        )
+    };
+}
+
+const DEVICE_SQL: &str = device_sql!("WHERE d.name = ?1");
+const DEVICES_SQL: &str = device_sql!("WHERE d.name > ?1 ORDER BY d.name LIMIT ?2");
+
+const LATEST_SQL: &str = "
+    SELECT s.metric_type, v.time_ns, v.value
+    FROM devices d
+    JOIN series s ON s.device_id = d.id
+    JOIN samples v ON v.series_id = s.id AND v.time_ns =
+        (SELECT max(time_ns) FROM samples WHERE series_id = s.id AND time_ns >= ?2 AND time_ns < ?3)
+    WHERE d.name = ?1
+    ORDER BY s.metric_type";
+
+const RANGE_SQL: &str = "
+    SELECT time_ns, value FROM samples
+    WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3 ORDER BY time_ns LIMIT ?4";
+
+const LAST_SQL: &str = "
+    SELECT time_ns, value FROM samples
+    WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3 ORDER BY time_ns DESC LIMIT 1";
+
+const COUNT_SQL: &str = "SELECT count(*) FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3";
+
+/// `Store::devices`; `after` may be empty.
+pub(super) fn devices(connection: &Connection, after: &str, limit: usize) -> rusqlite::Result<Vec<DeviceRecord>> {
+    let mut select = connection.prepare_cached(DEVICES_SQL)?;
+    let rows = select.query_map(params![after, sql_limit(limit)], device_record)?;
+    rows.filter_map(Result::transpose).collect()
+}
+
+/// `Store::device`.
+pub(super) fn device(connection: &Connection, name: &DeviceName) -> rusqlite::Result<Option<DeviceRecord>> {
+    let mut select = connection.prepare_cached(DEVICE_SQL)?;
+    Ok(select.query_row([name.as_str()], device_record).optional()?.flatten())
+}
+
+/// `Store::latest`.
+pub(super) fn latest(
+    connection: &Connection,
+    device: &DeviceName,
+    window: Window,
+) -> rusqlite::Result<Vec<LatestSample>> {
+    let mut select = connection.prepare_cached(LATEST_SQL)?;
+    let rows = select.query_map(params![device.as_str(), window.from.as_ns(), window.until.as_ns()], |row| {
+        let metric_type = name_from_sql(row, 0, MetricType::new)?;
+        Ok(LatestSample { metric_type, time: time_from_sql(row, 1)?, value: row.get(2)? })
+    })?;
+    rows.collect()
+}
+
+/// `Store::range`.
+pub(super) fn range(
+    connection: &Connection,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+    limit: usize,
+) -> rusqlite::Result<Vec<Sample>> {
+    let Some(series_id) = series_id(connection, device, metric)? else { return Ok(Vec::new()) };
+    let mut select = connection.prepare_cached(RANGE_SQL)?;
+    let bounds = params![series_id, window.from.as_ns(), window.until.as_ns(), sql_limit(limit)];
+    select.query_map(bounds, sample)?.collect()
+}
+
+/// `Store::first_and_last`.
+pub(super) fn first_and_last(
+    connection: &Connection,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+) -> rusqlite::Result<Option<FirstAndLast>> {
+    let Some(series_id) = series_id(connection, device, metric)? else { return Ok(None) };
+    let bounds = [series_id, window.from.as_ns(), window.until.as_ns()];
+    let [series_id, from, until] = bounds;
+    let first = connection.prepare_cached(RANGE_SQL)?.query_row([series_id, from, until, 1], sample).optional()?;
+    let last = connection.prepare_cached(LAST_SQL)?.query_row(bounds, sample).optional()?;
+    let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+    let count: i64 = connection.prepare_cached(COUNT_SQL)?.query_row(bounds, |row| row.get(0))?;
+    Ok(Some((first, last, count.unsigned_abs())))
+}
+
+/// `Store::buckets`.
+pub(super) fn buckets(
+    connection: &Connection,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+    bucket: Duration,
+) -> rusqlite::Result<Vec<Bucket>> {
+    let Some(series_id) = series_id(connection, device, metric)? else { return Ok(Vec::new()) };
+    let mut select = connection.prepare_cached(RANGE_SQL)?;
+    let bounds = params![series_id, window.from.as_ns(), window.until.as_ns(), i64::MAX];
+    let mut buckets = Vec::new();
+    let mut current: Option<Filling> = None;
+    for row in select.query_map(bounds, sample)? {
+        let sample = row?;
+        let time = bucket_start(sample.time, bucket);
+        match &mut current {
+            Some(filling) if filling.time == time => filling.add(sample.value),
+            other => buckets.extend(other.replace(Filling::new(time, sample.value)).map(Filling::bucket)),
+        }
+    }
+    buckets.extend(current.map(Filling::bucket));
+    Ok(buckets)
+}
+
+/// `Store::counts`.
+pub(super) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
+    let sql = "SELECT metrics, events, (SELECT count(*) FROM devices), (SELECT count(*) FROM series) FROM totals";
+    connection.prepare_cached(sql)?.query_row([], |row| {
+        let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        Ok(Counts { metrics: count(0)?, events: count(1)?, devices: count(2)?, series: count(3)? })
+    })
+}
+
+/// A bucket that is being filled.
+struct Filling {
+    time: Timestamp,
+    min: f64,
+    max: f64,
+    sum: f64,
+    count: u64,
+}
+
+impl Filling {
+    fn new(time: Timestamp, value: f64) -> Self {
+        Self { time, min: value, max: value, sum: value, count: 1 }
+    }
+
+    fn add(&mut self, value: f64) {
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
+        self.sum += value;
+        self.count += 1;
+    }
+
+    fn bucket(self) -> Bucket {
+        // Clamped, since rounding can carry the quotient past the largest value, and huge values the sum to infinity.
+        let mean = (self.sum / self.count as f64).clamp(self.min, self.max);
+        Bucket { time: self.time, min: self.min, mean, max: self.max, count: self.count }
+    }
+}
+
+/// The whole multiple of `bucket` since the epoch at or before `time`; the start of the range where that lies before it.
+fn bucket_start(time: Timestamp, bucket: Duration) -> Timestamp {
+    let Ok(bucket_ns) = i64::try_from(bucket.as_nanos()) else {
+        return if time.as_ns() < 0 { Timestamp::from_ns(i64::MIN) } else { Timestamp::from_ns(0) };
+    };
+    let past_start = time.as_ns().rem_euclid(bucket_ns.max(1));
+    Timestamp::from_ns(time.as_ns().saturating_sub(past_start))
+}
+
+fn series_id(connection: &Connection, device: &DeviceName, metric: &MetricType) -> rusqlite::Result<Option<i64>> {
+    connection
+        .prepare_cached(
+            "SELECT s.id FROM devices d JOIN series s ON s.device_id = d.id WHERE d.name = ?1 AND s.metric_type = ?2",
+        )?
+        .query_row([device.as_str(), metric.as_str()], |row| row.get(0))
+        .optional()
+}
+
+fn sample(row: &Row<'_>) -> rusqlite::Result<Sample> {
+    Ok(Sample { time: time_from_sql(row, 0)?, value: row.get(1)? })
+}
+
+/// `None` for a device whose data a removal has just taken, before it gets to the device itself.
+fn device_record(row: &Row<'_>) -> rusqlite::Result<Option<DeviceRecord>> {
+    let time = |column| row.get::<_, Option<i64>>(column);
+    let first = [time(2)?, time(4)?].into_iter().flatten().min();
+    let last = [time(3)?, time(5)?].into_iter().flatten().max();
+    let (Some(first), Some(last)) = (first, last) else { return Ok(None) };
+    Ok(Some(DeviceRecord {
+        source_device: name_from_sql(row, 0, DeviceName::new)?,
+        labels: labels_from_sql(row, 1)?,
+        first_seen: Timestamp::from_ns(first),
+        last_seen: Timestamp::from_ns(last),
+    }))
+}
+
+/// A limit as SQLite takes it.
+pub(super) fn sql_limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// An instant from a column.
+pub(super) fn time_from_sql(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(Timestamp::from_ns)
+}
+
+/// A name from a column.
+pub(super) fn name_from_sql<T, E: std::error::Error + Send + Sync + 'static>(
+    row: &Row<'_>,
+    column: usize,
+    make: fn(&str) -> Result<T, E>,
+) -> rusqlite::Result<T> {
+    make(row.get_ref(column)?.as_str()?).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::schema::{memory_for_tests, plan_for_tests};
+
+    #[test]
+    fn every_query_seeks() {
+        let connection = memory_for_tests();
+        for sql in [DEVICE_SQL, DEVICES_SQL, LATEST_SQL, RANGE_SQL, LAST_SQL, COUNT_SQL] {
+            let plan = plan_for_tests(&connection, sql);
+            assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
+        }
+    }
+
+    #[test]
+    fn buckets_start_at_multiples_before_1970_too() {
+        let check = |time, bucket_ns, expect| {
+            let start = bucket_start(Timestamp::from_ns(time), Duration::from_nanos(bucket_ns));
+            assert_eq!(start.as_ns(), expect, "{time} by {bucket_ns}");
+        };
+        check(0, 10, 0);
+        check(19, 10, 10);
+        check(20, 10, 20);
+        check(-1, 10, -10);
+        check(-10, 10, -10);
+        check(7, 0, 7);
+        check(i64::MIN, 10, i64::MIN);
+        check(i64::MAX, u64::MAX, 0);
+    }
+
+    #[test]
+    fn a_mean_lies_between_its_values() {
+        let mut filling = Filling::new(Timestamp::default(), f64::MAX);
+        filling.add(f64::MAX);
+        assert_eq!(filling.bucket().mean, f64::MAX);
+    }
+}

@@ -1,0 +1,89 @@
+//! Devices: pages, labels, first and last sign of life.
+
+use spindle_store::Store;
+
+use crate::fixture::*;
+
+pub(crate) async fn are_paged_by_name(store: &Store) {
+    let names: Vec<String> = (0..25).map(|number| format!("disk-{number:02}")).collect();
+    put_metrics(store, names.iter().rev().map(|name| metric(name, "IOPs", NOON, 1.0)).collect()).await;
+    put_events(store, vec![event(1, "array", "Note", NOON, 1)]).await;
+    let mut found = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.devices(after.as_ref(), 10).await.unwrap();
+        assert!(page.len() <= 10);
+        let Some(last) = page.last() else { break };
+        after = Some(last.source_device.clone());
+        found.extend(page.into_iter().map(|record| record.source_device.to_string()));
+    }
+    assert_eq!(found[0], "array");
+    assert_eq!(found[1..], names);
+    assert!(store.devices(None, 0).await.unwrap().is_empty());
+}
+
+pub(crate) async fn merge_labels_with_the_newest_value_winning(store: &Store) {
+    let labelled = |time, pairs: &[(&str, &str)]| {
+        let mut metric = metric("disk", "IOPs", time, 1.0);
+        metric.labels = Some(Box::new(labels(pairs)));
+        metric
+    };
+    let stored = async || store.device(&device("disk")).await.unwrap().unwrap().labels;
+    put_metrics(store, vec![metric("disk", "IOPs", 0, 1.0)]).await;
+    assert_eq!(stored().await, labels(&[]));
+    put_metrics(store, vec![labelled(1, &[("model", "A"), ("host", "n1")]), labelled(2, &[("host", "n2")])]).await;
+    assert_eq!(stored().await, labels(&[("host", "n2"), ("model", "A")]));
+    let mut event = event(1, "disk", "Moved", NOON, 3);
+    event.labels = Some(Box::new(labels(&[("host", "n3"), ("slot", "7 \"ü\"")])));
+    put_events(store, vec![event]).await;
+    put_metrics(store, vec![metric("disk", "IOPs", 3, 1.0), labelled(4, &[])]).await;
+    assert_eq!(stored().await, labels(&[("host", "n3"), ("model", "A"), ("slot", "7 \"ü\"")]));
+}
+
+pub(crate) async fn know_their_first_and_last_sign_of_life(store: &Store) {
+    let life = async |name| {
+        let record = store.device(&device(name)).await.unwrap().unwrap();
+        (record.first_seen.as_ns(), record.last_seen.as_ns())
+    };
+    put_metrics(store, vec![metric("disk", "IOPs", 50, 1.0), metric("disk", "Latency", 40, 1.0)]).await;
+    assert_eq!(life("disk").await, (40, 50));
+    put_events(store, vec![event(1, "disk", "Note", 60, 1), event(2, "array", "Note", -5, 1)]).await;
+    assert_eq!(life("disk").await, (40, 60));
+    assert_eq!(life("array").await, (-5, -5));
+    put_metrics(store, vec![metric("disk", "Latency", -40, 1.0)]).await;
+    assert_eq!(life("disk").await, (-40, 60));
+    let listed = store.devices(None, 10).await.unwrap();
+    assert_eq!(listed[1], store.device(&device("disk")).await.unwrap().unwrap());
+}
+
+pub(crate) async fn have_unicode_names(store: &Store) {
+    let longest = "ß".repeat(128);
+    let names = [
+        " ",
+        "%",
+        "'; DROP TABLE devices; --",
+        "A",
+        "a",
+        "a,b=c d\\",
+        "a.b.*.>",
+        "e\u{301}",
+        longest.as_str(),
+        "é",
+        "диск",
+        "磁盘/3",
+        "🔥",
+    ];
+    put_metrics(store, names.iter().rev().map(|name| metric(name, name, NOON, 1.0)).collect()).await;
+    put_events(store, names.iter().map(|name| event(1, name, name, NOON, 1)).collect()).await;
+    let mut expect = names.map(device).to_vec();
+    expect.sort();
+    let listed: Vec<_> =
+        store.devices(None, 100).await.unwrap().into_iter().map(|record| record.source_device).collect();
+    assert_eq!(listed, expect);
+    for name in names {
+        assert_eq!(*store.latest(&device(name), always()).await.unwrap()[0].metric_type, *name);
+        assert_eq!(store.range(&device(name), &kind(name), always(), 9).await.unwrap().len(), 1);
+    }
+    let counted = store.count_events_by_device(events_in(always())).await.unwrap();
+    assert!(counted.into_iter().eq(expect.into_iter().map(|name| (name, 1))));
+}

@@ -1,0 +1,125 @@
+//! Short ways to say what is written and asked.
+
+use std::sync::Arc;
+
+use spindle_core::reading::{Counts, EventFilter, TimeBasis, Window};
+use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
+use spindle_store::{Store, Written};
+use uuid::Uuid;
+
+/// Where a store is made, opened and opened again. Dropped, it takes the store with it.
+pub(crate) trait Place: Sized {
+    /// A place with nothing in it.
+    async fn new() -> Self;
+    /// Opens the store of this place, made if absent.
+    async fn open(&self) -> Store;
+}
+
+/// 2025-06-06T12:00:00Z, when everything is received unless a check says otherwise.
+pub(crate) const NOON: i64 = 1_749_211_200_000_000_000;
+pub(crate) const SECOND: i64 = 1_000_000_000;
+pub(crate) const DAY: i64 = 86_400 * SECOND;
+
+pub(crate) fn at(ns: i64) -> Timestamp {
+    Timestamp::from_ns(ns)
+}
+
+pub(crate) fn device(name: &str) -> DeviceName {
+    DeviceName::new(name).unwrap()
+}
+
+pub(crate) fn kind(name: &str) -> MetricType {
+    MetricType::new(name).unwrap()
+}
+
+pub(crate) fn window(from: i64, until: i64) -> Window {
+    Window { from: at(from), until: at(until) }
+}
+
+/// Everything but the very last nanosecond, which no half-open window holds.
+pub(crate) fn always() -> Window {
+    window(i64::MIN, i64::MAX)
+}
+
+pub(crate) fn metric(source_device: &str, metric_type: &str, time: i64, value: f64) -> DeviceMetric {
+    DeviceMetric {
+        timestamp: at(time),
+        source_device: device(source_device),
+        metric_type: kind(metric_type),
+        value,
+        seq: None,
+        labels: None,
+    }
+}
+
+pub(crate) fn event(id: u128, source_device: &str, event_type: &str, time: i64, criticality: u64) -> Event {
+    Event {
+        id: Uuid::from_u128(id),
+        criticality: Criticality::new(criticality).unwrap(),
+        timestamp: at(time),
+        source_device: device(source_device),
+        event_type: EventType::new(event_type).unwrap(),
+        event_message: None,
+        seq: None,
+        labels: None,
+    }
+}
+
+pub(crate) fn labels(pairs: &[(&str, &str)]) -> Labels {
+    pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+pub(crate) fn batch(metrics: Vec<DeviceMetric>, events: Vec<Event>) -> Arc<Batch> {
+    Arc::new(Batch { metrics, events })
+}
+
+pub(crate) async fn put_metrics(store: &Store, metrics: Vec<DeviceMetric>) -> Written {
+    store.write(batch(metrics, vec![]), at(NOON)).await.unwrap()
+}
+
+pub(crate) async fn put_events(store: &Store, events: Vec<Event>) -> Written {
+    store.write(batch(vec![], events), at(NOON)).await.unwrap()
+}
+
+/// All events in a window, by the time they happened.
+pub(crate) fn events_in(window: Window) -> EventFilter {
+    EventFilter {
+        window,
+        basis: TimeBasis::Happened,
+        source_device: None,
+        event_type: None,
+        min_criticality: Criticality::new(1).unwrap(),
+        limit: usize::MAX,
+        offset: 0,
+    }
+}
+
+/// The ids of the events a filter selects, in order.
+pub(crate) async fn ids(store: &Store, filter: EventFilter) -> Vec<u128> {
+    store.events(filter).await.unwrap().iter().map(|record| record.event.id.as_u128()).collect()
+}
+
+pub(crate) async fn counts(store: &Store) -> (u64, u64, u64, u64) {
+    let Counts { metrics, events, devices, series } = store.counts().await.unwrap();
+    (metrics, events, devices, series)
+}
+
+/// Not closed but dropped, as by a process that ends.
+pub(crate) async fn what_was_written_is_there_after_reopening(place: &impl Place) {
+    let store = place.open().await;
+    let mut first = metric("disk", "DiskTemp", NOON, 36.5);
+    first.labels = Some(Box::new(labels(&[("model", "ST4000")])));
+    store.write(batch(vec![first], vec![event(1, "disk", "SmartWarning", NOON, 5)]), at(NOON)).await.unwrap();
+    drop(store);
+
+    let store = place.open().await;
+    assert_eq!(counts(&store).await, (1, 1, 1, 1));
+    put_metrics(&store, vec![metric("disk", "DiskTemp", NOON + 1, 37.5)]).await;
+    assert_eq!(counts(&store).await, (2, 1, 1, 1));
+    assert_eq!(store.device(&device("disk")).await.unwrap().unwrap().labels, labels(&[("model", "ST4000")]));
+    store.close().await.unwrap();
+
+    let store = place.open().await;
+    assert_eq!(counts(&store).await, (2, 1, 1, 1));
+    assert_eq!(ids(&store, events_in(always())).await, [1]);
+}

@@ -1,0 +1,101 @@
+//! One suite for all stores: what is true of one must be true of the others. A store is added with one line
+//! at the end of this file, and a `Place` that makes it.
+#![allow(clippy::unwrap_used)]
+
+mod devices;
+mod events;
+mod fixture;
+mod idempotence;
+mod model;
+mod retention;
+mod series;
+
+use fixture::Place;
+use spindle_store::Store;
+
+/// Makes a test of each check of a module, each on an empty store of its own.
+macro_rules! checks {
+    ($place:ty, $module:ident: $($check:ident)*) => {
+        mod $module {
+            use super::*;
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $check() {
+                let place = <$place>::new().await;
+                crate::$module::$check(&place.open().await).await;
+            })*
+        }
+    };
+}
+
+macro_rules! conformance {
+    ($store:ident, $place:ty) => {
+        mod $store {
+            use super::*;
+            checks! { $place, series:
+                windows_include_their_start_and_exclude_their_end
+                latest_is_the_newest_in_the_window_per_metric
+                latest_many_keeps_the_order_asked
+                range_gives_the_oldest_up_to_its_limit
+                first_and_last_count_what_lies_between
+                buckets_are_aligned_and_clipped_to_the_window
+                nanoseconds_survive_over_the_whole_range_of_time
+                every_bit_of_a_float_survives
+                unknown_names_have_no_data
+            }
+            checks! { $place, events:
+                windows_go_by_the_time_asked_for
+                filters_narrow_by_device_type_and_criticality
+                every_field_survives
+                a_hundred_thousand_in_one_second_are_all_there
+                counts_per_device_ignore_limit_and_offset
+                different_events_never_overwrite_each_other
+            }
+            checks! { $place, devices:
+                are_paged_by_name
+                merge_labels_with_the_newest_value_winning
+                know_their_first_and_last_sign_of_life
+                have_unicode_names
+            }
+            checks! { $place, idempotence:
+                a_batch_twice_is_stored_once
+                the_newest_value_of_a_metric_wins
+                an_event_keeps_its_first_arrival
+                an_empty_batch_is_nothing
+                a_value_that_is_no_number_is_refused_with_its_batch
+                many_writers_at_once_lose_nothing
+                a_closed_store_says_so
+            }
+            checks! { $place, retention:
+                goes_by_arrival_not_by_measured_time
+                goes_by_measured_time_if_asked
+                takes_what_is_old_by_either_time
+                removes_more_than_one_step_holds
+                lets_a_removed_device_come_back
+                keeps_what_came_in_at_the_limit
+            }
+            checks! { $place, model:
+                agrees_with_a_map_in_memory
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn what_was_written_is_there_after_reopening() {
+                fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+        }
+    };
+}
+
+/// A folder for one embedded store.
+struct EmbeddedPlace(tempfile::TempDir);
+
+impl Place for EmbeddedPlace {
+    async fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    async fn open(&self) -> Store {
+        Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap()
+    }
+}
+
+conformance! { embedded, EmbeddedPlace }

@@ -1,0 +1,283 @@
+//! What only a file can suffer: kills, full disks, damage, several processes, and retention that must shrink it.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use spindle_core::reading::{TimeBasis, Window};
+use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp};
+use spindle_store::{EmbeddedOptions, Store, StoreError, StoreErrorKind};
+use tempfile::TempDir;
+
+const NOON: Timestamp = Timestamp::from_seconds(1_749_211_200);
+const DAY_S: i64 = 86_400;
+const ALWAYS: Window = Window { from: Timestamp::from_ns(i64::MIN), until: Timestamp::from_ns(i64::MAX) };
+
+fn metric(device: &str, time_s: i64, value: f64) -> DeviceMetric {
+    DeviceMetric {
+        timestamp: Timestamp::from_seconds(time_s),
+        source_device: DeviceName::new(device).unwrap(),
+        metric_type: MetricType::new("DiskTemp").unwrap(),
+        value,
+        seq: None,
+        labels: None,
+    }
+}
+
+/// `n_rows` values of one device from second `from_s` on.
+fn rows(device: &str, from_s: i64, n_rows: i64) -> Arc<Batch> {
+    let metrics = (from_s..from_s + n_rows).map(|time_s| metric(device, time_s, time_s as f64 / 7.0)).collect();
+    Arc::new(Batch { metrics, events: vec![] })
+}
+
+async fn n_metrics(store: &Store) -> u64 {
+    store.counts().await.unwrap().metrics
+}
+
+fn folder() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spindle.db");
+    (folder, path)
+}
+
+/// One line that names the file, and the kind.
+#[track_caller]
+fn check_error(error: &StoreError, kind: StoreErrorKind, path: &Path, words: &str) {
+    let text = error.to_string();
+    assert_eq!(error.kind(), kind, "{text}");
+    assert!(!text.contains('\n') && text.contains(path.to_str().unwrap()) && text.contains(words), "{text}");
+}
+
+/// The files as they are at any moment after an answer are what a kill would leave behind.
+#[tokio::test]
+async fn an_answered_write_survives_a_kill() {
+    let (folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    for round in 0..5 {
+        store.write(rows("disk", round * 100, 100), NOON).await.unwrap();
+        let copy = folder.path().join(format!("copy-{round}.db"));
+        for suffix in ["", "-wal"] {
+            let beside = |path: &Path| PathBuf::from(format!("{}{suffix}", path.display()));
+            std::fs::copy(beside(&path), beside(&copy)).unwrap();
+        }
+        let after_kill = Store::open_embedded(&copy).await.unwrap();
+        assert_eq!(n_metrics(&after_kill).await, (round as u64 + 1) * 100);
+    }
+}
+
+/// Fills the store until it says no, checks how it says so, makes room and goes on.
+async fn check_full_disk(store: &Store, path: &Path, make_room: impl AsyncFnOnce()) {
+    let mut n_stored = 0;
+    let error = loop {
+        match store.write(rows("disk", n_stored, 5_000), NOON).await {
+            Ok(_) => n_stored += 5_000,
+            Err(error) => break error,
+        }
+        assert!(n_stored < 5_000_000, "never full");
+    };
+    check_error(&error, StoreErrorKind::Transient, path, "disk is full at");
+    assert!(error.to_string().ends_with("free space, then nothing needs doing"), "{error}");
+    // Nothing is half there, and what is there can be read.
+    assert_eq!(n_metrics(store).await, n_stored as u64);
+    assert!(store.write(rows("disk", n_stored, 5_000), NOON).await.unwrap_err().is_transient());
+
+    make_room().await;
+    let written = store.write(rows("other", 0, 5_000), NOON).await.unwrap();
+    assert_eq!(written.n_metrics, 5_000);
+    let names = [DeviceName::new("other").unwrap()];
+    assert_eq!(store.latest_many(&names, ALWAYS).await.unwrap()[0].len(), 1);
+}
+
+#[tokio::test]
+async fn a_full_store_says_so_and_goes_on_after_a_removal() {
+    let (_folder, path) = folder();
+    let options = EmbeddedOptions { max_size_bytes: Some(2 << 20) };
+    let store = Store::open_embedded_with(&path, options).await.unwrap();
+    check_full_disk(&store, &path, async || {
+        let removed = store.remove_before(Timestamp::from_seconds(10_000), TimeBasis::Happened).await.unwrap();
+        assert_eq!(removed.n_metrics, 10_000);
+    })
+    .await;
+    assert!(std::fs::metadata(&path).unwrap().len() <= 2 << 20);
+}
+
+/// A file system in memory, for as long as this lives.
+struct Mount(TempDir);
+
+impl Mount {
+    /// `None` where one may not mount (no root, no privileges).
+    fn new(options: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
+        mount.is_ok_and(|output| output.status.success()).then(|| Self(folder))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _best_effort = Command::new("umount").arg("-l").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_says_so_and_nothing_needs_doing_after_it_has_room() {
+    let Some(disk) = Mount::new("size=8m") else { return };
+    let ballast = disk.0.path().join("ballast");
+    std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
+    let path = disk.0.path().join("spindle.db");
+    let store = Store::open_embedded(&path).await.unwrap();
+    check_full_disk(&store, &path, async || std::fs::remove_file(&ballast).unwrap()).await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_opened_says_why_in_one_line() {
+    let check = async |path: PathBuf, words: &str| {
+        let error = Store::open_embedded(&path).await.unwrap_err();
+        let named = if words.contains("folder at") { path.parent().unwrap() } else { &path };
+        check_error(&error, StoreErrorKind::Permanent, named, words);
+    };
+    let (folder, path) = folder();
+    check(folder.path().to_path_buf(), "it is a folder").await;
+
+    std::fs::write(&path, "temperature,time\n".repeat(1000)).unwrap();
+    check(path.clone(), "it is no SQLite database").await;
+    check(path.join("below.db"), "cannot make the store's folder at").await;
+
+    let foreign = folder.path().join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE photos (id)").unwrap();
+    check(foreign, "it is another program's database").await;
+
+    let newer = folder.path().join("newer.db");
+    Store::open_embedded(&newer).await.unwrap().close().await.unwrap();
+    Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    check(newer, "has format 99, this version knows formats up to 1: use a newer Spindle").await;
+}
+
+#[tokio::test]
+async fn a_read_only_folder_is_named() {
+    let Some(disk) = Mount::new("size=1m,ro") else { return };
+    let path = disk.0.path().join("spindle.db");
+    let error = Store::open_embedded(&path).await.unwrap_err();
+    check_error(&error, StoreErrorKind::Permanent, &path, "cannot open the store at");
+    let path = disk.0.path().join("data/spindle.db");
+    let error = Store::open_embedded(&path).await.unwrap_err();
+    check_error(&error, StoreErrorKind::Permanent, path.parent().unwrap(), "Read-only file system");
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_called_damaged() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    store.write(rows("disk", 0, 50_000), NOON).await.unwrap();
+    store.close().await.unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    for page in bytes.chunks_mut(4096).skip(12) {
+        page.fill(0xA5);
+    }
+    std::fs::write(&path, bytes).unwrap();
+
+    let store = Store::open_embedded(&path).await.unwrap();
+    let (device, metric_type) = (DeviceName::new("disk").unwrap(), MetricType::new("DiskTemp").unwrap());
+    let error = store.range(&device, &metric_type, ALWAYS, usize::MAX).await.unwrap_err();
+    check_error(&error, StoreErrorKind::Permanent, &path, "is damaged: move it away or restore a copy");
+    let error = store.write(rows("disk", 25_000, 10), NOON).await.unwrap_err();
+    check_error(&error, StoreErrorKind::Permanent, &path, "is damaged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_stores_on_one_file_store_each_batch_once() {
+    let (_folder, path) = folder();
+    // At the same time: both find no file and make one.
+    let (one, two) = tokio::join!(Store::open_embedded(&path), Store::open_embedded(&path));
+    let stores = [one.unwrap(), two.unwrap()];
+    let mut n_new = 0;
+    for round in 0..20 {
+        let batch = rows(&format!("disk-{}", round % 4), round * 500, 1_000);
+        let writes = stores.each_ref().map(|store| store.write(Arc::clone(&batch), NOON));
+        let [one, two] = writes;
+        let (one, two) = tokio::join!(one, two);
+        n_new += one.unwrap().n_metrics + two.unwrap().n_metrics;
+    }
+    assert_eq!(n_new, 20_000);
+    for store in &stores {
+        let counts = store.counts().await.unwrap();
+        assert_eq!((counts.metrics, counts.devices, counts.series), (20_000, 4, 4));
+    }
+}
+
+/// Each must see what the other has done to devices and labels, though it keeps them in memory.
+#[tokio::test]
+async fn two_stores_on_one_file_know_of_each_other() {
+    let (_folder, path) = folder();
+    let [one, two] = [Store::open_embedded(&path).await.unwrap(), Store::open_embedded(&path).await.unwrap()];
+    let put = async |store: &Store, time_s, label: (&str, &str)| {
+        let mut metric = metric("disk", time_s, 1.0);
+        metric.labels = Some(Box::new(Labels::from([(label.0.to_owned(), label.1.to_owned())])));
+        store.write(Arc::new(Batch { metrics: vec![metric], events: vec![] }), NOON).await.unwrap();
+    };
+    put(&one, 1, ("a", "1")).await;
+    put(&two, 2, ("b", "2")).await;
+    put(&one, 3, ("c", "3")).await;
+    let device = DeviceName::new("disk").unwrap();
+    let labels = two.device(&device).await.unwrap().unwrap().labels;
+    assert_eq!(labels.into_iter().map(|(key, value)| key + &value).collect::<String>(), "a1b2c3");
+
+    let removed = two.remove_before(NOON.plus(std::time::Duration::from_secs(9)), TimeBasis::Received).await.unwrap();
+    assert_eq!((removed.n_metrics, removed.n_devices), (3, 1));
+    put(&one, 4, ("d", "4")).await;
+    let labels = two.device(&device).await.unwrap().unwrap().labels;
+    assert_eq!(labels, Labels::from([("d".to_owned(), "4".to_owned())]));
+    assert_eq!(two.latest(&device, ALWAYS).await.unwrap()[0].time, Timestamp::from_seconds(4));
+}
+
+#[tokio::test]
+async fn a_long_read_does_not_hold_up_a_write() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    store.write(rows("disk", 0, 1_000), NOON).await.unwrap();
+    let reader = Connection::open(&path).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    let count = || reader.query_row("SELECT count(*) FROM samples", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count(), 1_000);
+    store.write(rows("disk", 1_000, 1_000), NOON).await.unwrap();
+    assert_eq!((count(), n_metrics(&store).await), (1_000, 2_000));
+}
+
+#[tokio::test]
+async fn a_removal_makes_the_file_shorter() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    store.write(rows("old", 0, 100_000), NOON).await.unwrap();
+    store.write(rows("new", 0, 1_000), NOON.plus(std::time::Duration::from_secs(10 * DAY_S as u64))).await.unwrap();
+    let before_bytes = store.size_bytes().await.unwrap();
+    store.remove_before(NOON.plus(std::time::Duration::from_secs(DAY_S as u64)), TimeBasis::Received).await.unwrap();
+    store.close().await.unwrap();
+    let after_bytes = store.size_bytes().await.unwrap();
+    assert!(after_bytes * 5 < before_bytes, "{before_bytes} B became {after_bytes} B");
+    assert_eq!(n_metrics(&Store::open_embedded(&path).await.unwrap()).await, 1_000);
+}
+
+/// Writes get in between the steps of a removal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_lets_writes_through() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    for part in 0..4 {
+        store.write(rows("old", part * 50_000, 50_000), NOON).await.unwrap();
+    }
+    let later = NOON.plus(std::time::Duration::from_secs(2 * DAY_S as u64));
+    let removal = tokio::spawn({
+        let store = store.clone();
+        async move { store.remove_before(later, TimeBasis::Received).await.unwrap() }
+    });
+    let mut n_writes = 0;
+    while !removal.is_finished() {
+        store.write(rows("new", n_writes * 10, 10), later).await.unwrap();
+        n_writes += 1;
+    }
+    assert_eq!(removal.await.unwrap().n_metrics, 200_000);
+    assert!(n_writes > 3, "only {n_writes} writes in between");
+    assert_eq!(n_metrics(&store).await, n_writes as u64 * 10);
+}
