@@ -1,0 +1,84 @@
+//! The rules of the workspace that no compiler holds: who may know whom, what may be named where, and
+//! that the papers speak of what exists.
+//!
+//! Each rule is a function from what is there to a list of violations. One test gives it the workspace
+//! and expects none; another gives it a planted violation and expects that it is seen.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+
+mod dependencies;
+mod papers;
+mod sources;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A text file of the workspace, its path relative to the root and with `/`.
+struct TextFile {
+    path: String,
+    text: String,
+}
+
+impl TextFile {
+    fn new(path: &str, text: &str) -> TextFile {
+        TextFile { path: path.to_owned(), text: text.to_owned() }
+    }
+}
+
+/// Built or fetched, not written by us; hidden folders are left out as well, except [`OUR_HIDDEN`].
+const NOT_OURS: [&str; 5] = ["target", "node_modules", "dist", "out", "spindle-data"];
+const OUR_HIDDEN: [&str; 3] = [".ci", ".config", ".github"];
+
+fn workspace_root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
+}
+
+/// Every text file of the workspace whose path is chosen. Walks the folders, so that it works in a
+/// source archive without git just as well.
+fn text_files(choose: impl Fn(&str) -> bool) -> Vec<TextFile> {
+    let root = workspace_root();
+    let mut files = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                let is_ours = if name.starts_with('.') {
+                    OUR_HIDDEN.contains(&name.as_str())
+                } else {
+                    !NOT_OURS.contains(&name.as_str())
+                };
+                if is_ours {
+                    folders.push(entry.path());
+                }
+                continue;
+            }
+            let path = entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+            // What is not UTF-8 is no text of ours; a file that vanishes under us is an editor's.
+            if kind.is_file()
+                && choose(&path)
+                && let Ok(text) = fs::read_to_string(entry.path())
+            {
+                files.push(TextFile { path, text });
+            }
+        }
+    }
+    assert!(!files.is_empty(), "no file chosen under {}: the rule would hold by looking at nothing", root.display());
+    files.sort_by(|one, other| one.path.cmp(&other.path));
+    files
+}
+
+/// The test's end of a rule: nothing found, or everything found, listed.
+#[track_caller]
+fn expect_none(violations: &[String]) {
+    assert!(violations.is_empty(), "{} violations:\n  {}", violations.len(), violations.join("\n  "));
+}
+
+/// The other end: a planted violation is found, once, and named.
+#[track_caller]
+fn expect_one(violations: &[String], named: &str) {
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    assert!(violations[0].contains(named), "{named:?} is not named in {violations:?}");
+}
