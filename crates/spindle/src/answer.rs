@@ -1,0 +1,132 @@
+//! A question in, an answer out, from the store and core's judgement. The reader (NATS) and the web
+//! (HTTP) are two doors to this one room.
+
+mod rows;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use spindle_core::answer::{Answer, Basis, Body, DeviceHealth, TemperatureAnomaly};
+use spindle_core::health::{self, Evidence};
+use spindle_core::query::Query;
+use spindle_core::reading::{EventFilter, TimeBasis, Window};
+use spindle_core::{Criticality, DeviceName, MetricType, Timestamp, metric};
+use spindle_store::Store;
+use tracing::error;
+
+use crate::telemetry::{ANSWER_SECONDS, ANSWERS};
+
+/// The metric that `anomaly_temperature` looks at.
+const TEMPERATURE: &str = "DiskTemp";
+/// Events looked at when a device is judged: a fault is among the newest, or it is buried in worse.
+const MAX_JUDGED_EVENTS: usize = 1000;
+/// Longest time that an answer may take. A question that takes longer must be narrowed.
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A finished answer.
+pub(crate) struct Answered {
+    /// JSON, at most `max_bytes` long.
+    pub(crate) json: Vec<u8>,
+    /// For a question that could not be answered: whether the asker can mend it, and one line.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// Why there is no answer.
+pub(crate) struct Failure {
+    /// The question is wrong, not we.
+    pub(crate) is_askers_fault: bool,
+    /// One line.
+    pub(crate) message: String,
+}
+
+/// Answers the bytes of a question; never fails, an error is an answer too.
+pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_bytes: usize) -> Answered {
+    let timer = ANSWER_SECONDS.start_timer();
+    let (query_type, outcome) = match Query::parse(payload, now) {
+        Ok(query) => (query.query_type(), find(store, query).await),
+        Err(mistake) => ("invalid", Err(Failure { is_askers_fault: true, message: mistake.to_string() })),
+    };
+    timer.observe_duration();
+    let status = if outcome.is_ok() { "success" } else { "error" };
+    ANSWERS.with_label_values(&[query_type, status]).inc();
+    match outcome.and_then(|body| rows::fit(body, max_bytes)) {
+        Ok(json) => Answered { json, failure: None },
+        Err(failure) => Answered {
+            json: rows::to_json(&Answer::Error { message: failure.message.clone() }),
+            failure: Some(failure),
+        },
+    }
+}
+
+async fn find(store: &Store, query: Query) -> Result<Body, Failure> {
+    let query_type = query.query_type();
+    match tokio::time::timeout(TIMEOUT, body(store, query)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(cause)) => {
+            error!(query_type, error = format!("{cause:#}"), "question could not be answered");
+            Err(Failure { is_askers_fault: false, message: format!("the store could not answer: {cause}") })
+        }
+        Err(_) => Err(Failure {
+            is_askers_fault: false,
+            message: format!("no answer within {} s: ask for a shorter window or fewer rows", TIMEOUT.as_secs()),
+        }),
+    }
+}
+
+async fn body(store: &Store, query: Query) -> Result<Body> {
+    match query {
+        Query::AlertsCritical(query) => rows::events(store, query, true).await.map(Body::AlertsCritical),
+        Query::Events(query) => rows::events(store, query, false).await.map(Body::Events),
+        Query::Devices { after, limit, at } => rows::devices(store, after, limit, at).await.map(Body::Devices),
+        Query::DeviceHealth { source_device, window } => device_health(store, source_device, window).await,
+        Query::AnomalyTemperature { source_device, threshold, window } => {
+            anomaly_temperature(store, source_device, threshold, window).await
+        }
+        Query::Series { source_device, metric_type, window, bucket } => {
+            let data = store.buckets(&source_device, &metric_type, window, bucket).await?;
+            let n_points = data.iter().map(|bucket| bucket.count).sum();
+            Ok(Body::Series {
+                data,
+                unit: metric::unit_symbol(&metric_type),
+                bucket_seconds: bucket.as_secs_f64(),
+                basis: Basis::of(window, n_points),
+            })
+        }
+    }
+}
+
+async fn device_health(store: &Store, device: DeviceName, window: Window) -> Result<Body> {
+    let latest = store.latest(&device, window).await?;
+    let lookback = Window::ending_at(window.until, health::FAULT_LOOKBACK);
+    let events = store
+        .events(EventFilter {
+            window: Window { from: lookback.from.min(window.from), until: window.until },
+            basis: TimeBasis::Happened,
+            source_device: Some(device.clone()),
+            event_type: None,
+            min_criticality: Criticality::new(1).unwrap_or(Criticality::MAX),
+            limit: MAX_JUDGED_EVENTS,
+            offset: 0,
+        })
+        .await?;
+    let last_seen = store.device(&device).await?.map(|record| record.last_seen);
+    let verdict = health::judge(&Evidence { window, latest: &latest, events: &events, last_seen });
+    let n_points = (latest.len() + events.len()) as u64;
+    Ok(Body::DeviceHealth { data: DeviceHealth { device, verdict, last_seen }, basis: Basis::of(window, n_points) })
+}
+
+async fn anomaly_temperature(store: &Store, device: DeviceName, threshold: f64, window: Window) -> Result<Body> {
+    let temperature = MetricType::new(TEMPERATURE)?;
+    let found = store.first_and_last(&device, &temperature, window).await?;
+    let (initial, latest) = (found.map(|(first, ..)| first.value), found.map(|(_, last, _)| last.value));
+    let ratio = initial.zip(latest).filter(|(initial, _)| *initial > 0.0).map(|(initial, latest)| latest / initial);
+    let note = match (found, ratio) {
+        (None, _) => Some(format!("no {TEMPERATURE} of this device in the window: nothing can be said")),
+        (Some(_), None) => Some("the first temperature is not above 0 °C: a ratio means nothing".to_owned()),
+        (Some(_), Some(_)) => None,
+    };
+    let anomaly = ratio.is_some_and(|ratio| ratio >= threshold);
+    let data =
+        TemperatureAnomaly { device, initial_temp: initial, latest_temp: latest, ratio, anomaly, threshold, note };
+    Ok(Body::AnomalyTemperature { data, basis: Basis::of(window, found.map_or(0, |(.., count)| count)) })
+}

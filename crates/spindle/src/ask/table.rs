@@ -1,0 +1,119 @@
+//! Answers as tables for people.
+
+use comfy_table::{Table, presets};
+use serde_json::Value;
+
+/// An answer as text; ends with a line that says what it is based on.
+pub(super) fn render(query_type: &str, answer: &Value) -> String {
+    let data = &answer["data"];
+    let body = match query_type {
+        "devices" => devices(data),
+        "device_health" => health(data),
+        "anomaly_temperature" => pairs(data),
+        "series" => rows(data, &["time", "min", "mean", "max", "count"]),
+        "alerts_critical" => {
+            let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
+            format!(
+                "{}\n{}",
+                rows(data, &columns),
+                rows(&answer["summary"], &["source_device", "critical_event_count"])
+            )
+        }
+        _ => rows(data, &["time", "source_device", "event_type", "criticality", "event_message"]),
+    };
+    format!("{body}{}", basis(&answer["basis"]))
+}
+
+fn basis(basis: &Value) -> String {
+    let from = basis["from"]
+        .as_str()
+        .map_or_else(|| "all of the past".to_owned(), |from| format!("from {}", short_time(from)));
+    let until = basis["until"].as_str().map(short_time).unwrap_or_default();
+    format!("based on {} point(s), {from}, until {until}\n", basis["n_points"])
+}
+
+/// What people ask first of a device; whatever else it reports is counted.
+const DEVICE_COLUMNS: [(&str, &str); 5] = [
+    ("IOPs", "IOPs 1/s"),
+    ("Latency", "Latency ms"),
+    ("Utilization", "Utilization %"),
+    ("DiskTemp", "DiskTemp °C"),
+    ("CapacityUsed", "CapacityUsed %"),
+];
+
+fn devices(data: &Value) -> String {
+    let mut table = new_table();
+    let mut header = vec!["device", "last seen"];
+    header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
+    header.push("others");
+    table.set_header(header);
+    for device in data.as_array().into_iter().flatten() {
+        let metrics = &device["metrics"];
+        let mut row =
+            vec![text(&device["source_device"]), device["last_seen"].as_str().map(short_time).unwrap_or_default()];
+        row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
+        let n_shown = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
+        row.push(metrics.as_object().map_or(0, |all| all.len() - n_shown).to_string());
+        table.add_row(row);
+    }
+    format!("{table}\n")
+}
+
+fn health(data: &Value) -> String {
+    let score = if data["score"].is_null() { String::new() } else { format!(" (score {} of 100)", data["score"]) };
+    let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
+    for reason in data["reasons"].as_array().into_iter().flatten() {
+        lines += &format!("  - {}\n", text(&reason["why"]));
+    }
+    lines
+}
+
+fn pairs(data: &Value) -> String {
+    let mut table = new_table();
+    for (name, value) in data.as_object().into_iter().flatten() {
+        table.add_row([name.clone(), text(value)]);
+    }
+    format!("{table}\n")
+}
+
+fn rows(data: &Value, columns: &[&str]) -> String {
+    let mut table = new_table();
+    table.set_header(columns.to_vec());
+    for row in data.as_array().into_iter().flatten() {
+        table.add_row(columns.iter().map(|column| {
+            if *column == "time" {
+                row[*column].as_str().map(short_time).unwrap_or_default()
+            } else {
+                text(&row[*column])
+            }
+        }));
+    }
+    format!("{table}\n")
+}
+
+fn new_table() -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    table
+}
+
+/// Values of devices can hold anything; a terminal must not obey it.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).collect(),
+        Value::Number(number) => number.as_f64().map_or_else(
+            || number.to_string(),
+            |value| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") },
+        ),
+        other => other.to_string(),
+    }
+}
+
+/// Seconds are enough for people.
+fn short_time(time: &str) -> String {
+    match (time.find('.'), time.ends_with('Z')) {
+        (Some(dot), true) => format!("{}Z", &time[..dot]),
+        _ => time.to_owned(),
+    }
+}

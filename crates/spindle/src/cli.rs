@@ -1,0 +1,289 @@
+//! The command line: from words to a command and the settings it overrides. Nothing is decided here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Overrides;
+
+/// Event handling for storage fleets: device metrics and critical events, from source to answer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "spindle",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: CommandLine,
+    #[command(flatten)]
+    shared: Shared,
+}
+
+#[derive(Debug, Args)]
+struct Shared {
+    /// Configuration file (default: spindle.toml, if it is there)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where everything is kept that outlives the program (default: ./spindle-data)
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Address of a NATS server (default: NATS_URL, else the running `spindle up`)
+    #[arg(long, global = true, value_name = "URL")]
+    nats: Option<String>,
+    /// Where data is stored: embedded or influxdb
+    #[arg(long, global = true, value_name = "KIND")]
+    store: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum CommandLine {
+    /// Everything in one process: sources, NATS, store, reader, client, HTTP
+    Up {
+        #[command(flatten)]
+        http: Http,
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Collects from sources and publishes to NATS
+    Daemon {
+        #[command(flatten)]
+        sources: Sources,
+    },
+    /// Stores what NATS holds
+    Writer,
+    /// Answers questions over NATS
+    Reader,
+    /// Answers questions over HTTP
+    Web {
+        #[command(flatten)]
+        http: Http,
+    },
+    /// Asks the reader on an interval and logs critical events
+    Client(ClientArgs),
+    /// Asks one question: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
+    #[command(after_help = query_help())]
+    Query(QueryArgs),
+    /// Prints the effective configuration, secrets masked
+    Config,
+    /// Runs a program until standard input ends, then stops it in order
+    #[command(hide = true)]
+    Guard {
+        #[arg(long)]
+        lock: PathBuf,
+        #[arg(required = true, last = true)]
+        program: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Http {
+    /// Address of the HTTP server (default: 127.0.0.1:8080; port 0 takes any)
+    #[arg(long, value_name = "ADDR")]
+    http: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Sources {
+    /// simulate, host or replay:FILE; may be given more than once (default: simulate and host)
+    #[arg(long, value_name = "SOURCE")]
+    source: Vec<String>,
+    /// Simulated devices
+    #[arg(long, value_name = "N")]
+    devices: Option<String>,
+    /// Seed of the simulated fleet
+    #[arg(long, value_name = "S")]
+    seed: Option<String>,
+    /// Time between two collections
+    #[arg(long, value_name = "TIME")]
+    interval: Option<String>,
+    /// Metrics in one message at most
+    #[arg(long, value_name = "N")]
+    metrics_per_message: Option<String>,
+    /// Speed of a replay: 1x as recorded, 60x, max
+    #[arg(long, value_name = "SPEED")]
+    replay_speed: Option<String>,
+    /// Shift a recording's times so that it begins now
+    #[arg(long)]
+    replay_shift_to_now: bool,
+}
+
+#[derive(Debug, Args)]
+struct ClientArgs {
+    /// Log file of critical events
+    #[arg(long, value_name = "FILE")]
+    log: Option<String>,
+    /// Time between two questions
+    #[arg(long, value_name = "TIME")]
+    interval: Option<String>,
+    /// Criticality from which on events are logged
+    #[arg(long, value_name = "1-10")]
+    min_criticality: Option<String>,
+    /// Ask once and end
+    #[arg(long)]
+    once: bool,
+}
+
+#[derive(Debug, Args)]
+struct QueryArgs {
+    /// The type of question
+    #[arg(value_name = "TYPE")]
+    query_type: String,
+    /// Parameters
+    #[arg(value_name = "NAME=VALUE")]
+    params: Vec<String>,
+    /// How the answer is printed
+    #[arg(long, value_parser = ["table", "json"], default_value = "table")]
+    format: String,
+    /// How long to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    timeout: std::time::Duration,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Up,
+    Daemon,
+    Writer,
+    Reader,
+    Web,
+    Client { once: bool },
+    Query(Question),
+    Config,
+    Guard { lock: PathBuf, program: Vec<String> },
+}
+
+/// One question on the command line.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) query_type: String,
+    pub(crate) params: Vec<(String, String)>,
+    pub(crate) as_json: bool,
+    pub(crate) timeout: std::time::Duration,
+}
+
+/// What ends the program before anything runs.
+#[derive(Debug)]
+pub(crate) enum Early {
+    /// Help or version: data, for stdout.
+    Print(String),
+    /// A mistake, in one line.
+    Mistake(String),
+}
+
+/// Reads the command line.
+pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(Command, Overrides), Early> {
+    let cli = Cli::try_parse_from(words).map_err(early)?;
+    let mut overrides = Overrides { file: cli.shared.config, flags: Vec::new() };
+    let mut set = |key: &'static str, value: Option<String>| overrides.flags.extend(value.map(|value| (key, value)));
+    set("data_dir", cli.shared.data_dir);
+    set("nats.url", cli.shared.nats);
+    set("store.kind", cli.shared.store);
+    let command = match cli.command {
+        CommandLine::Up { http, sources } => {
+            set("http.listen", http.http);
+            set_sources(sources, &mut set);
+            Command::Up
+        }
+        CommandLine::Daemon { sources } => {
+            set_sources(sources, &mut set);
+            Command::Daemon
+        }
+        CommandLine::Writer => Command::Writer,
+        CommandLine::Reader => Command::Reader,
+        CommandLine::Web { http } => {
+            set("http.listen", http.http);
+            Command::Web
+        }
+        CommandLine::Client(client) => {
+            set("client.log", client.log);
+            set("client.interval", client.interval);
+            set("client.min_criticality", client.min_criticality);
+            Command::Client { once: client.once }
+        }
+        CommandLine::Query(query) => Command::Query(question(query)?),
+        CommandLine::Config => Command::Config,
+        CommandLine::Guard { lock, program } => Command::Guard { lock, program },
+    };
+    Ok((command, overrides))
+}
+
+fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<String>)) {
+    set("daemon.sources", (!sources.source.is_empty()).then(|| sources.source.join(",")));
+    set("daemon.devices", sources.devices);
+    set("daemon.seed", sources.seed);
+    set("daemon.interval", sources.interval);
+    set("daemon.metrics_per_message", sources.metrics_per_message);
+    set("daemon.replay_speed", sources.replay_speed);
+    set("daemon.replay_shift_to_now", sources.replay_shift_to_now.then(|| "true".to_owned()));
+}
+
+fn question(query: QueryArgs) -> Result<Question, Early> {
+    let split = |word: &String| match word.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => {
+            Err(Early::Mistake(format!("'{word}' is no parameter: expected NAME=VALUE such as source_device=DiskUnit")))
+        }
+    };
+    let params = query.params.iter().map(split).collect::<Result<_, _>>()?;
+    Ok(Question { query_type: query.query_type, params, as_json: query.format == "json", timeout: query.timeout })
+}
+
+/// clap explains a mistake over several lines; the first says what, and we say where to read on.
+fn early(error: clap::Error) -> Early {
+    if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Early::Print(error.render().to_string());
+    }
+    let rendered = error.render().to_string();
+    let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let details: Vec<_> =
+        lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
+    let joined = if details.is_empty() { first } else { format!("{first} {}", details.join("; ")) };
+    Early::Mistake(format!("{joined}: see `spindle --help` or `spindle COMMAND --help`"))
+}
+
+fn query_help() -> String {
+    let mut text = "Types and their parameters:\n".to_owned();
+    for query_type in spindle_core::query::QUERY_TYPES {
+        text += &format!("\n  {}: {}\n", query_type.name, query_type.help);
+        for param in query_type.params {
+            let default =
+                param.default.map_or_else(|| "must be given".to_owned(), |default| format!("default {default}"));
+            text += &format!("      {:<16} {} ({default})\n", param.name, param.expected());
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(words: &str) -> Result<(Command, Overrides), Early> {
+        parse(std::iter::once("spindle").chain(words.split_whitespace()).map(Into::into))
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+        let (command, overrides) =
+            parsed("up --devices 3 --source simulate --source replay:x.csv --http 127.0.0.1:0").unwrap();
+        assert!(matches!(command, Command::Up));
+        assert!(overrides.flags.contains(&("daemon.sources", "simulate,replay:x.csv".to_owned())));
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_that_says_where_to_look() {
+        for words in ["up --nonsense", "nonsense", "query", "query devices limit", "query devices --format xml"] {
+            let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
+            assert!(!line.contains('\n') && line.len() > 20, "{line}");
+        }
+        assert!(matches!(parsed("--help"), Err(Early::Print(_))));
+    }
+}

@@ -1,0 +1,288 @@
+//! The configuration: flag over environment over file over default, every value checked, every error
+//! naming the key, the value and where it came from. The only place that reads the environment.
+
+mod settings;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use spindle_bus::{Credentials, NatsSettings, StreamLimits};
+use spindle_core::Criticality;
+
+use crate::sources::replay::Pace;
+pub(crate) use settings::{SETTINGS, Setting};
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) grace: Duration,
+    pub(crate) nats: Nats,
+    pub(crate) store: StoreChoice,
+    pub(crate) daemon: Daemon,
+    pub(crate) writer: Writer,
+    pub(crate) reader_subject: String,
+    pub(crate) client: Client,
+    pub(crate) http_listen: SocketAddr,
+}
+
+/// Where NATS is, or how to start it.
+#[derive(Clone, Debug)]
+pub(crate) struct Nats {
+    pub(crate) url: Option<String>,
+    pub(crate) credentials: Credentials,
+    pub(crate) patience: Duration,
+    pub(crate) server: PathBuf,
+    pub(crate) port: u16,
+    pub(crate) limits: StreamLimits,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct StoreChoice {
+    pub(crate) kind: Option<StoreKind>,
+    pub(crate) influxdb_host: Option<String>,
+    pub(crate) retention: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    Embedded,
+    Influxdb,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Daemon {
+    pub(crate) sources: Vec<SourceSpec>,
+    pub(crate) interval: Duration,
+    pub(crate) metrics_per_message: usize,
+    pub(crate) hold_bytes: usize,
+    pub(crate) n_devices: usize,
+    pub(crate) seed: u64,
+    pub(crate) replay_speed: Pace,
+    pub(crate) replay_shift_to_now: bool,
+}
+
+/// One thing the daemon collects from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SourceSpec {
+    Simulate,
+    Host,
+    Replay(PathBuf),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Writer {
+    pub(crate) batch_messages: usize,
+    pub(crate) batch_bytes: usize,
+    pub(crate) batch_age: Duration,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Client {
+    pub(crate) log: Option<PathBuf>,
+    pub(crate) interval: Duration,
+    pub(crate) min_criticality: Criticality,
+    pub(crate) log_max_bytes: u64,
+    pub(crate) log_keep: usize,
+}
+
+/// What was given on the command line: settings by key, and the file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    pub(crate) file: Option<PathBuf>,
+    /// Pairs of a setting's key and the flag's text.
+    pub(crate) flags: Vec<(&'static str, String)>,
+}
+
+/// Read when it is there and no other file is named.
+const DEFAULT_FILE: &str = "spindle.toml";
+
+impl Config {
+    /// Puts the configuration together.
+    pub(crate) fn load(overrides: &Overrides) -> Result<Self> {
+        let mut config = Self::defaults()?;
+        config.read_file(overrides.file.as_deref())?;
+        config.read_environment()?;
+        for (key, text) in &overrides.flags {
+            let setting = settings::find(key).with_context(|| format!("no setting '{key}'"))?;
+            config.set(setting, text, &format!("flag --{}", setting.flag.unwrap_or(key)))?;
+        }
+        Ok(config)
+    }
+
+    fn defaults() -> Result<Self> {
+        let mut config = Self {
+            data_dir: PathBuf::new(),
+            grace: Duration::ZERO,
+            nats: Nats {
+                url: None,
+                credentials: Credentials::default(),
+                patience: Duration::ZERO,
+                server: PathBuf::new(),
+                port: 0,
+                limits: StreamLimits::default(),
+            },
+            store: StoreChoice { kind: None, influxdb_host: None, retention: None },
+            daemon: Daemon {
+                sources: Vec::new(),
+                interval: Duration::ZERO,
+                metrics_per_message: 0,
+                hold_bytes: 0,
+                n_devices: 0,
+                seed: 0,
+                replay_speed: Pace::AsFast,
+                replay_shift_to_now: false,
+            },
+            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO },
+            reader_subject: String::new(),
+            client: Client {
+                log: None,
+                interval: Duration::ZERO,
+                min_criticality: Criticality::MAX,
+                log_max_bytes: 0,
+                log_keep: 0,
+            },
+            http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        };
+        for setting in SETTINGS {
+            if !setting.default.is_empty() {
+                config.set(setting, setting.default, "default")?;
+            }
+        }
+        Ok(config)
+    }
+
+    fn set(&mut self, setting: &Setting, text: &str, origin: &str) -> Result<()> {
+        (setting.apply)(self, text).map_err(|expected| {
+            let shown = if setting.secret { "***" } else { text };
+            anyhow::anyhow!("{} = '{shown}' ({origin}): expected {expected}", setting.key)
+        })
+    }
+
+    fn read_file(&mut self, named: Option<&Path>) -> Result<()> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(()),
+            Err(error) => bail!("cannot read the configuration file {}: {error}", path.display()),
+        };
+        let table: toml::Table = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            anyhow::anyhow!("{} line {line}: {}", path.display(), error.message().replace('\n', " "))
+        })?;
+        let origin = path.display().to_string();
+        for (key, value) in value::flatten(&table) {
+            let Some(setting) = settings::find(&key) else {
+                bail!("unknown key '{key}' in {origin}: {}", settings::suggestion(&key));
+            };
+            let text = setting.kind.text_of(value).map_err(|expected| {
+                anyhow::anyhow!("{key} = {} ({origin}): expected {expected}", value::shown(value, setting.secret))
+            })?;
+            self.set(setting, &text, &origin)?;
+        }
+        Ok(())
+    }
+
+    fn read_environment(&mut self) -> Result<()> {
+        for setting in SETTINGS {
+            for name in setting.env {
+                match std::env::var(name) {
+                    Ok(text) if !text.is_empty() => {
+                        self.set(setting, &text, &format!("environment variable {name}"))?
+                    }
+                    Ok(_) | Err(std::env::VarError::NotPresent) => {}
+                    Err(std::env::VarError::NotUnicode(_)) => bail!("environment variable {name} is no valid UTF-8"),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Which store holds the data: as told, else InfluxDB when its host is set, else the embedded one.
+    pub(crate) fn store_kind(&self) -> StoreKind {
+        match (self.store.kind, &self.store.influxdb_host) {
+            (Some(kind), _) => kind,
+            (None, Some(_)) => StoreKind::Influxdb,
+            (None, None) => StoreKind::Embedded,
+        }
+    }
+
+    /// The embedded store's file.
+    pub(crate) fn store_path(&self) -> PathBuf {
+        self.data_dir.join("spindle.db")
+    }
+
+    /// The client's log file.
+    pub(crate) fn client_log(&self) -> PathBuf {
+        self.client.log.clone().unwrap_or_else(|| self.data_dir.join("logs").join("critical-events.ndjson"))
+    }
+
+    /// How to reach NATS at an address.
+    pub(crate) fn nats_settings(&self, url: &str) -> NatsSettings {
+        NatsSettings { url: url.to_owned(), credentials: self.nats.credentials.clone(), patience: self.nats.patience }
+    }
+
+    /// The effective value of every setting, secrets masked, as a configuration file.
+    pub(crate) fn to_toml(&self) -> String {
+        settings::document(|setting| (setting.show)(self), true)
+    }
+}
+
+/// The log filter, from `SPINDLE_LOG`.
+pub(crate) fn log_filter() -> String {
+    std::env::var("SPINDLE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, flags: &[(&'static str, &str)]) -> Result<Config> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spindle.toml");
+        std::fs::write(&path, file).unwrap();
+        let flags = flags.iter().map(|(key, text)| (*key, (*text).to_owned())).collect();
+        Config::load(&Overrides { file: Some(path), flags })
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let config =
+            load("data_dir = \"x\"\n[daemon]\ninterval = \"7s\"\ndevices = 5", &[("daemon.devices", "9")]).unwrap();
+        assert_eq!(config.daemon.interval, Duration::from_secs(7));
+        assert_eq!((config.daemon.n_devices, config.daemon.seed), (9, 1));
+        assert_eq!(config.data_dir, Path::new("x"));
+    }
+
+    #[test]
+    fn every_mistake_names_key_value_and_origin() {
+        let check = |file: &str, parts: &[&str]| {
+            let error = load(file, &[]).unwrap_err().to_string();
+            assert!(parts.iter().all(|part| error.contains(part)) && !error.contains('\n'), "{file}: {error}");
+        };
+        check("nonsense = 1", &["unknown key 'nonsense'", "spindle.toml"]);
+        check("[daemon]\nintervall = \"1s\"", &["unknown key 'daemon.intervall'", "did you mean 'daemon.interval'"]);
+        check("[daemon]\ninterval = true", &["daemon.interval = true", "expected a duration"]);
+        check("[daemon]\ninterval = \"soon\"", &["daemon.interval = 'soon'", "spindle.toml", "expected a duration"]);
+        check("[daemon]\ndevices = \"many\"", &["daemon.devices = \"many\"", "expected a whole number"]);
+        check("[http]\nlisten = \"nowhere\"", &["http.listen", "expected an address"]);
+        check("a = = 1", &["line 1"]);
+        check("\n[nats]\nport = 1\nport = 2", &["line 4", "duplicate"]);
+        check("[nats]\npassword = 7", &["nats.password = ***"]);
+    }
+
+    #[test]
+    fn the_example_file_is_what_the_settings_say_and_loads() {
+        let example = settings::document(|setting| setting.default.to_owned(), false);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spindle.example.toml");
+        if std::env::var_os("SPINDLE_UPDATE_EXAMPLE").is_some() {
+            std::fs::write(&path, &example).unwrap();
+        }
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert!(kept == example, "spindle.example.toml is stale: run the tests with SPINDLE_UPDATE_EXAMPLE=1");
+        load(&kept, &[]).unwrap();
+    }
+}

@@ -1,0 +1,545 @@
+//! The table of settings: key, flag, environment variables, default, and how each is read and shown.
+//! The example file, `spindle config` and every error message come from here.
+
+use std::path::PathBuf;
+
+use spindle_core::Criticality;
+
+use super::value::{Kind, bytes, duration, integer, interval, show_bytes};
+use super::{Config, SourceSpec, StoreKind};
+use crate::sources::replay::Pace;
+
+/// One setting.
+pub(crate) struct Setting {
+    /// `section.name` in the file.
+    pub(crate) key: &'static str,
+    /// The flag's name, where it has one.
+    pub(crate) flag: Option<&'static str>,
+    /// Environment variables; a later one beats an earlier one.
+    pub(crate) env: &'static [&'static str],
+    /// The default as text; empty for none.
+    pub(crate) default: &'static str,
+    /// What it takes in a file.
+    pub(crate) kind: Kind,
+    /// Never shown.
+    pub(crate) secret: bool,
+    /// One line for people.
+    pub(crate) help: &'static str,
+    /// Reads a text into the configuration; says what it expected, if that fails.
+    pub(super) apply: fn(&mut Config, &str) -> Result<(), String>,
+    /// The effective value as text; empty for none.
+    pub(super) show: fn(&Config) -> String,
+}
+
+type Apply = fn(&mut Config, &str) -> Result<(), String>;
+type Show = fn(&Config) -> String;
+
+const fn setting(
+    key: &'static str,
+    env: &'static [&'static str],
+    default: &'static str,
+    kind: Kind,
+    help: &'static str,
+    apply: Apply,
+    show: Show,
+) -> Setting {
+    Setting { key, flag: None, env, default, kind, secret: false, help, apply, show }
+}
+
+impl Setting {
+    const fn flag(self, flag: &'static str) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
+
+    const fn secret(self) -> Self {
+        Self { secret: true, ..self }
+    }
+}
+
+macro_rules! path_setting {
+    ($key:literal, $env:literal, $help:literal, $field:ident) => {
+        setting(
+            $key,
+            &[$env],
+            "",
+            Kind::Text,
+            $help,
+            |config, text| {
+                config.nats.credentials.$field = Some(PathBuf::from(text));
+                Ok(())
+            },
+            |config| {
+                config.nats.credentials.$field.as_ref().map_or_else(String::new, |path| path.display().to_string())
+            },
+        )
+    };
+}
+
+/// Assigns what a reader gives.
+fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
+    value.map(|value| *place = value)
+}
+
+fn show_duration(duration: std::time::Duration) -> String {
+    humantime::format_duration(duration).to_string().replace(' ', "")
+}
+
+/// Every setting, section by section.
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting(
+        "data_dir",
+        &["SPINDLE_DATA_DIR"],
+        "spindle-data",
+        Kind::Text,
+        "where everything is kept that outlives the program",
+        |config, text| {
+            config.data_dir = PathBuf::from(text);
+            Ok(())
+        },
+        |config| config.data_dir.display().to_string(),
+    )
+    .flag("data-dir"),
+    setting(
+        "grace",
+        &["SPINDLE_GRACE"],
+        "10s",
+        Kind::Duration,
+        "how long an orderly stop may take",
+        |config, text| put(&mut config.grace, duration(text)),
+        |config| show_duration(config.grace),
+    ),
+    setting(
+        "nats.url",
+        &["NATS_URL"],
+        "",
+        Kind::Text,
+        "address of a NATS server; without one, `spindle up` starts its own and the other commands find it",
+        |config, text| {
+            config.nats.url = Some(text.to_owned());
+            Ok(())
+        },
+        |config| config.nats.url.clone().unwrap_or_default(),
+    )
+    .flag("nats"),
+    setting(
+        "nats.user",
+        &["NATS_USER"],
+        "",
+        Kind::Text,
+        "user name",
+        |config, text| {
+            config.nats.credentials.user = Some(text.to_owned());
+            Ok(())
+        },
+        |config| config.nats.credentials.user.clone().unwrap_or_default(),
+    ),
+    setting(
+        "nats.password",
+        &["NATS_PASSWORD"],
+        "",
+        Kind::Text,
+        "password",
+        |config, text| {
+            config.nats.credentials.password = Some(text.to_owned());
+            Ok(())
+        },
+        |config| config.nats.credentials.password.clone().unwrap_or_default(),
+    )
+    .secret(),
+    path_setting!("nats.creds", "NATS_CREDS", "credentials file", creds),
+    path_setting!("nats.nkey", "NATS_NKEY", "file with an nkey seed", nkey),
+    path_setting!("nats.ca", "NATS_CA", "file with the certificate authorities to trust", ca),
+    path_setting!("nats.cert", "NATS_CERT", "client certificate", cert),
+    path_setting!("nats.key", "NATS_KEY", "key of the client certificate", key),
+    setting(
+        "nats.patience",
+        &["SPINDLE_NATS_PATIENCE"],
+        "30s",
+        Kind::Duration,
+        "how long to wait for NATS at the start",
+        |config, text| put(&mut config.nats.patience, duration(text)),
+        |config| show_duration(config.nats.patience),
+    ),
+    setting(
+        "nats.server",
+        &["SPINDLE_NATS_SERVER"],
+        "nats-server",
+        Kind::Text,
+        "the nats-server program that `spindle up` starts",
+        |config, text| {
+            config.nats.server = PathBuf::from(text);
+            Ok(())
+        },
+        |config| config.nats.server.display().to_string(),
+    ),
+    setting(
+        "nats.port",
+        &["SPINDLE_NATS_PORT"],
+        "4222",
+        Kind::Integer,
+        "port of the started nats-server; another free one is used if it is taken, 0 takes any",
+        |config, text| put(&mut config.nats.port, integer(text, 0..=u16::MAX)),
+        |config| config.nats.port.to_string(),
+    ),
+    setting(
+        "nats.metrics_bytes",
+        &["SPINDLE_METRICS_BYTES"],
+        "4GiB",
+        Kind::Bytes,
+        "largest size of the stream METRICS",
+        |config, text| put(&mut config.nats.limits.metrics_bytes, bytes(text)),
+        |config| show_bytes(config.nats.limits.metrics_bytes),
+    ),
+    setting(
+        "nats.events_bytes",
+        &["SPINDLE_EVENTS_BYTES"],
+        "1GiB",
+        Kind::Bytes,
+        "largest size of the stream EVENTS",
+        |config, text| put(&mut config.nats.limits.events_bytes, bytes(text)),
+        |config| show_bytes(config.nats.limits.events_bytes),
+    ),
+    setting(
+        "nats.deadletter_bytes",
+        &["SPINDLE_DEADLETTER_BYTES"],
+        "1GiB",
+        Kind::Bytes,
+        "largest size of the stream DEADLETTER",
+        |config, text| put(&mut config.nats.limits.dead_letter_bytes, bytes(text)),
+        |config| show_bytes(config.nats.limits.dead_letter_bytes),
+    ),
+    setting(
+        "store.kind",
+        &["SPINDLE_STORE"],
+        "",
+        Kind::Text,
+        "embedded or influxdb; without it influxdb when INFLUXDB_HOST is set, else embedded",
+        |config, text| put(&mut config.store.kind, store_kind(text).map(Some)),
+        |config| {
+            match config.store_kind() {
+                StoreKind::Embedded => "embedded",
+                StoreKind::Influxdb => "influxdb",
+            }
+            .to_owned()
+        },
+    )
+    .flag("store"),
+    setting(
+        "store.influxdb_host",
+        &["INFLUXDB_HOST"],
+        "",
+        Kind::Text,
+        "address of an InfluxDB",
+        |config, text| {
+            config.store.influxdb_host = Some(text.to_owned());
+            Ok(())
+        },
+        |config| config.store.influxdb_host.clone().unwrap_or_default(),
+    ),
+    setting(
+        "store.retention",
+        &["SPINDLE_RETENTION"],
+        "off",
+        Kind::Duration,
+        "how long what was stored is kept, counted from when it was stored; off keeps everything",
+        |config, text| put(&mut config.store.retention, retention(text)),
+        |config| config.store.retention.map_or_else(|| "off".to_owned(), show_duration),
+    ),
+    setting(
+        "daemon.sources",
+        &["SPINDLE_SOURCES"],
+        "simulate,host",
+        Kind::List,
+        "what is collected from: simulate, host, replay:FILE",
+        |config, text| put(&mut config.daemon.sources, sources(text)),
+        |config| config.daemon.sources.iter().map(show_source).collect::<Vec<_>>().join(","),
+    )
+    .flag("source"),
+    setting(
+        "daemon.interval",
+        &["GENERATION_INTERVAL_SECONDS", "SPINDLE_INTERVAL"],
+        "2s",
+        Kind::Duration,
+        "time between two collections",
+        |config, text| put(&mut config.daemon.interval, interval(text)),
+        |config| show_duration(config.daemon.interval),
+    )
+    .flag("interval"),
+    setting(
+        "daemon.metrics_per_message",
+        &["SPINDLE_METRICS_PER_MESSAGE"],
+        "500",
+        Kind::Integer,
+        "metrics in one message at most; 1 for consumers that know only single objects",
+        |config, text| put(&mut config.daemon.metrics_per_message, integer(text, 1..=5_000)),
+        |config| config.daemon.metrics_per_message.to_string(),
+    )
+    .flag("metrics-per-message"),
+    setting(
+        "daemon.hold_bytes",
+        &["SPINDLE_HOLD_BYTES"],
+        "64MiB",
+        Kind::Bytes,
+        "how much is held while NATS is away; beyond it the oldest metrics are given up, and counted",
+        |config, text| {
+            put(&mut config.daemon.hold_bytes, bytes(text).map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
+        },
+        |config| show_bytes(config.daemon.hold_bytes as u64),
+    ),
+    setting(
+        "daemon.devices",
+        &["SPINDLE_DEVICES"],
+        "10",
+        Kind::Integer,
+        "simulated devices",
+        |config, text| put(&mut config.daemon.n_devices, integer(text, 0..=100_000)),
+        |config| config.daemon.n_devices.to_string(),
+    )
+    .flag("devices"),
+    setting(
+        "daemon.seed",
+        &["SPINDLE_SEED"],
+        "1",
+        Kind::Integer,
+        "seed of the simulated fleet: the same seed, the same fleet",
+        |config, text| put(&mut config.daemon.seed, integer(text, 0..=u64::MAX >> 1)),
+        |config| config.daemon.seed.to_string(),
+    )
+    .flag("seed"),
+    setting(
+        "daemon.replay_speed",
+        &["SPINDLE_REPLAY_SPEED"],
+        "max",
+        Kind::Text,
+        "speed of a replay: 1x as recorded, 60x sixty times faster, max as fast as it goes",
+        |config, text| {
+            put(&mut config.daemon.replay_speed, text.parse().map_err(|_| "1x, 60x, 0.5x or max".to_owned()))
+        },
+        |config| show_pace(config.daemon.replay_speed),
+    )
+    .flag("replay-speed"),
+    setting(
+        "daemon.replay_shift_to_now",
+        &["SPINDLE_REPLAY_SHIFT_TO_NOW"],
+        "false",
+        Kind::Boolean,
+        "shift a recording's times so that it begins now",
+        |config, text| {
+            put(&mut config.daemon.replay_shift_to_now, text.parse().map_err(|_| "true or false".to_owned()))
+        },
+        |config| config.daemon.replay_shift_to_now.to_string(),
+    )
+    .flag("replay-shift-to-now"),
+    setting(
+        "writer.batch_messages",
+        &["SPINDLE_BATCH_MESSAGES"],
+        "2000",
+        Kind::Integer,
+        "messages stored at once at most",
+        |config, text| put(&mut config.writer.batch_messages, integer(text, 1..=10_000)),
+        |config| config.writer.batch_messages.to_string(),
+    ),
+    setting(
+        "writer.batch_bytes",
+        &["SPINDLE_BATCH_BYTES"],
+        "8MiB",
+        Kind::Bytes,
+        "bytes of messages stored at once at most",
+        |config, text| {
+            put(&mut config.writer.batch_bytes, bytes(text).map(|size| (size as usize).clamp(1 << 20, 256 << 20)))
+        },
+        |config| show_bytes(config.writer.batch_bytes as u64),
+    ),
+    setting(
+        "writer.batch_age",
+        &["SPINDLE_BATCH_AGE"],
+        "100ms",
+        Kind::Duration,
+        "how long metrics wait for others before they are stored; events never wait",
+        |config, text| put(&mut config.writer.batch_age, duration(text)),
+        |config| show_duration(config.writer.batch_age),
+    ),
+    setting(
+        "reader.subject",
+        &["NATS_SUBJECT_REQUEST", "SPINDLE_READER_SUBJECT"],
+        "reader.query",
+        Kind::Text,
+        "subject on which questions are answered",
+        |config, text| put(&mut config.reader_subject, subject(text)),
+        |config| config.reader_subject.clone(),
+    ),
+    setting(
+        "client.log",
+        &["SPINDLE_CLIENT_LOG"],
+        "",
+        Kind::Text,
+        "log file of critical events; without it logs/critical-events.ndjson in the data directory",
+        |config, text| {
+            config.client.log = Some(PathBuf::from(text));
+            Ok(())
+        },
+        |config| config.client_log().display().to_string(),
+    )
+    .flag("log"),
+    setting(
+        "client.interval",
+        &["SPINDLE_CLIENT_INTERVAL"],
+        "10s",
+        Kind::Duration,
+        "time between two questions",
+        |config, text| put(&mut config.client.interval, interval(text)),
+        |config| show_duration(config.client.interval),
+    ),
+    setting(
+        "client.min_criticality",
+        &["CLIENT_MIN_CRITICALITY"],
+        "8",
+        Kind::Integer,
+        "criticality from which on events are logged, 1 to 10",
+        |config, text| put(&mut config.client.min_criticality, criticality(text)),
+        |config| config.client.min_criticality.to_string(),
+    )
+    .flag("min-criticality"),
+    setting(
+        "client.log_max_bytes",
+        &["SPINDLE_CLIENT_LOG_MAX_BYTES"],
+        "16MiB",
+        Kind::Bytes,
+        "size at which the log file is rotated",
+        |config, text| put(&mut config.client.log_max_bytes, bytes(text).map(|size| size.max(4096))),
+        |config| show_bytes(config.client.log_max_bytes),
+    ),
+    setting(
+        "client.log_keep",
+        &["SPINDLE_CLIENT_LOG_KEEP"],
+        "5",
+        Kind::Integer,
+        "rotated log files that are kept",
+        |config, text| put(&mut config.client.log_keep, integer(text, 1..=1000)),
+        |config| config.client.log_keep.to_string(),
+    ),
+    setting(
+        "http.listen",
+        &["SPINDLE_HTTP"],
+        "127.0.0.1:8080",
+        Kind::Text,
+        "address of the HTTP server, loopback only; port 0 takes any free one",
+        |config, text| put(&mut config.http_listen, listen(text)),
+        |config| config.http_listen.to_string(),
+    )
+    .flag("http"),
+];
+
+fn store_kind(text: &str) -> Result<StoreKind, String> {
+    match text {
+        "embedded" => Ok(StoreKind::Embedded),
+        "influxdb" => Ok(StoreKind::Influxdb),
+        _ => Err("embedded or influxdb".to_owned()),
+    }
+}
+
+fn retention(text: &str) -> Result<Option<std::time::Duration>, String> {
+    if text == "off" {
+        return Ok(None);
+    }
+    let kept = duration(text).map_err(|expected| format!("off, or {expected}"))?;
+    if kept < std::time::Duration::from_secs(60) { Err("off, or at least 60s".to_owned()) } else { Ok(Some(kept)) }
+}
+
+fn sources(text: &str) -> Result<Vec<SourceSpec>, String> {
+    let mut parts: Vec<String> = Vec::new();
+    for part in text.split(',') {
+        // A file's name may hold commas: what begins no source of its own belongs to the one before.
+        match parts.last_mut() {
+            Some(before) if before.starts_with("replay:") && source(part.trim()).is_err() => {
+                *before += &format!(",{part}")
+            }
+            _ => parts.push(part.trim().to_owned()),
+        }
+    }
+    parts.iter().filter(|part| !part.is_empty()).map(|part| source(part)).collect()
+}
+
+fn source(text: &str) -> Result<SourceSpec, String> {
+    match (text, text.strip_prefix("replay:")) {
+        ("simulate", _) => Ok(SourceSpec::Simulate),
+        ("host", _) => Ok(SourceSpec::Host),
+        (_, Some(file)) if !file.is_empty() => Ok(SourceSpec::Replay(PathBuf::from(file))),
+        _ => Err("simulate, host or replay:FILE".to_owned()),
+    }
+}
+
+fn show_source(source: &SourceSpec) -> String {
+    match source {
+        SourceSpec::Simulate => "simulate".to_owned(),
+        SourceSpec::Host => "host".to_owned(),
+        SourceSpec::Replay(path) => format!("replay:{}", path.display()),
+    }
+}
+
+fn show_pace(pace: Pace) -> String {
+    match pace {
+        Pace::Original => "1x".to_owned(),
+        Pace::Times(factor) => format!("{factor}x"),
+        Pace::AsFast => "max".to_owned(),
+    }
+}
+
+fn subject(text: &str) -> Result<String, String> {
+    let good = !text.is_empty()
+        && text.split('.').all(|token| {
+            !token.is_empty() && !token.contains(|letter: char| letter.is_whitespace() || "*>".contains(letter))
+        });
+    if good { Ok(text.to_owned()) } else { Err("a NATS subject without wildcards, such as reader.query".to_owned()) }
+}
+
+fn criticality(text: &str) -> Result<Criticality, String> {
+    text.parse().ok().and_then(Criticality::new).ok_or_else(|| "a whole number from 1 to 10".to_owned())
+}
+
+/// Nothing listens beyond the loopback address: there are no credentials for HTTP yet.
+fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let address: std::net::SocketAddr =
+        named.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:8080".to_owned())?;
+    if address.ip().is_loopback() {
+        Ok(address)
+    } else {
+        Err("a loopback address such as 127.0.0.1:8080, because HTTP has no credentials yet".to_owned())
+    }
+}
+
+pub(super) fn find(key: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.key == key)
+}
+
+/// What an unknown key was probably meant to be.
+pub(super) fn suggestion(key: &str) -> String {
+    let shared = |candidate: &str| candidate.bytes().zip(key.bytes()).take_while(|(left, right)| left == right).count();
+    match SETTINGS.iter().max_by_key(|setting| shared(setting.key)) {
+        Some(near) if shared(near.key) * 2 >= key.len() => format!("did you mean '{}'?", near.key),
+        _ => "`spindle config` lists all keys".to_owned(),
+    }
+}
+
+/// A configuration file with a value for every setting; settings without one are commented out.
+pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> String {
+    let mut text = String::new();
+    let mut section = "";
+    for setting in SETTINGS {
+        let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if found != section {
+            section = found;
+            text += &format!("\n[{section}]\n");
+        }
+        let env = setting.env.join(", ");
+        text += &format!("# {} ({env})\n", setting.help);
+        let value = value_of(setting);
+        match value.as_str() {
+            "" => text += &format!("# {name} =\n"),
+            _ if setting.secret && mask => text += &format!("{name} = \"***\"\n"),
+            _ => text += &format!("{name} = {}\n", setting.kind.toml(&value)),
+        }
+    }
+    text
+}

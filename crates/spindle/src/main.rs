@@ -1,0 +1,83 @@
+//! Spindle: event handling for storage fleets. One program; each role is a subcommand, and `spindle up`
+//! runs them all.
+
+mod answer;
+mod ask;
+mod cli;
+mod clock;
+mod config;
+mod roles;
+mod sources;
+mod supervisor;
+mod telemetry;
+mod web;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use cli::{Command, Early};
+use config::Config;
+
+/// Not found, or unhealthy.
+const NOT_GOOD: u8 = 1;
+/// A mistake in what was asked, or a fault.
+const ERROR: u8 = 2;
+
+fn main() -> ExitCode {
+    let (command, overrides) = match cli::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(Early::Print(text)) => return print(&text),
+        Err(Early::Mistake(line)) => return fail(&line),
+    };
+    match dispatch(command, &overrides) {
+        Ok(Outcome::Good) => ExitCode::SUCCESS,
+        Ok(Outcome::NotGood) => ExitCode::from(NOT_GOOD),
+        // Threads that still wait for a disk or a socket must not keep a program that was told to end.
+        Ok(Outcome::Forced) => std::process::exit(130),
+        Err(error) => fail(&format!("{error:#}")),
+    }
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Good,
+    /// An answer, but not a good one: not found, or unhealthy.
+    NotGood,
+    /// A second Ctrl-C: ended at once, whatever was under way.
+    Forced,
+}
+
+fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> {
+    if let Command::Guard { lock, program } = command {
+        return supervisor::guard::run(&lock, &program).map(|()| Outcome::Good);
+    }
+    let config = Config::load(overrides)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = match command {
+        Command::Config => {
+            print(&config.to_toml());
+            Ok(Outcome::Good)
+        }
+        Command::Query(question) => runtime.block_on(ask::run(&config, question)),
+        role => {
+            telemetry::init_logs(&config::log_filter())?;
+            runtime.block_on(supervisor::run(role, config))
+        }
+    };
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Data, on stdout. A reader that went away (`| head`) is no fault.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+/// One line that says what and what to do, on stderr.
+fn fail(line: &str) -> ExitCode {
+    let line = line.replace('\n', " ");
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("spindle: {line}\n").as_bytes());
+    ExitCode::from(ERROR)
+}

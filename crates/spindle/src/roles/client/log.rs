@@ -1,0 +1,213 @@
+//! The log file of critical events: one JSON object a line, rotated by size. It is also the memory of
+//! what was logged, so that no event is ever logged twice.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use spindle_core::Timestamp;
+
+use super::Alert;
+
+/// One line.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(super) enum Line {
+    /// A critical event.
+    Event {
+        logged: Timestamp,
+        time: Timestamp,
+        event_id: String,
+        source_device: String,
+        event_type: String,
+        criticality: u8,
+        event_message: Option<String>,
+    },
+    /// How many new ones a device had.
+    Summary { logged: Timestamp, source_device: String, critical_event_count: u64 },
+}
+
+impl Line {
+    pub(super) fn event(alert: &Alert, logged: Timestamp) -> Self {
+        let Alert { time, event_id, source_device, event_type, criticality, event_message } = alert.clone();
+        Self::Event { logged, time, event_id, source_device, event_type, criticality, event_message }
+    }
+
+    pub(super) fn summary(source_device: &str, critical_event_count: u64, logged: Timestamp) -> Self {
+        Self::Summary { logged, source_device: source_device.to_owned(), critical_event_count }
+    }
+
+    fn logged(&self) -> Timestamp {
+        match self {
+            Self::Event { logged, .. } | Self::Summary { logged, .. } => *logged,
+        }
+    }
+}
+
+/// What makes an event one and the same: a careless sender may use an id twice.
+type Identity = (String, Timestamp, String, String);
+
+fn identity(alert: &Alert) -> Identity {
+    (alert.event_id.clone(), alert.time, alert.source_device.clone(), alert.event_type.clone())
+}
+
+pub(super) struct Log {
+    path: PathBuf,
+    file: File,
+    n_bytes: u64,
+    max_bytes: u64,
+    n_kept: usize,
+    logged: HashSet<Identity>,
+    newest: Option<Timestamp>,
+}
+
+impl Log {
+    /// Opens the log, with its folder, and reads what was logged before.
+    pub(super) fn open(path: &Path, max_bytes: u64, n_kept: usize) -> Result<Self> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+        }
+        mend_tail(path)?;
+        let file = File::options().create(true).append(true).open(path)?;
+        let n_bytes = file.metadata()?.len();
+        let mut log =
+            Self { path: path.to_owned(), file, n_bytes, max_bytes, n_kept, logged: HashSet::new(), newest: None };
+        for index in 0..=n_kept {
+            log.recall(&log.rotated(index))?;
+        }
+        Ok(log)
+    }
+
+    fn recall(&mut self, path: &Path) -> Result<()> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        for line in BufReader::new(file).split(b'\n') {
+            // A line that is not ours (someone edited the file) tells us nothing, and harms nothing.
+            let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
+            self.newest = self.newest.max(Some(line.logged()));
+            if let Line::Event { time, event_id, source_device, event_type, .. } = line {
+                self.logged.insert((event_id, time, source_device, event_type));
+            }
+        }
+        Ok(())
+    }
+
+    /// When the newest line was written.
+    pub(super) fn newest(&self) -> Option<Timestamp> {
+        self.newest
+    }
+
+    pub(super) fn has(&self, alert: &Alert) -> bool {
+        self.logged.contains(&identity(alert))
+    }
+
+    pub(super) fn remember(&mut self, alert: &Alert) {
+        self.logged.insert(identity(alert));
+    }
+
+    /// Appends one line, whole: a line that could not be written whole is taken back.
+    pub(super) fn append(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        if self.n_bytes > 0 && self.n_bytes + text.len() as u64 > self.max_bytes {
+            self.rotate()?;
+        }
+        if let Err(error) = self.file.write_all(&text) {
+            let _ = self.file.set_len(self.n_bytes);
+            return Err(error.into());
+        }
+        self.n_bytes += text.len() as u64;
+        Ok(())
+    }
+
+    /// `log` becomes `log.1`, `log.1` becomes `log.2`; the oldest beyond those kept is removed.
+    fn rotate(&mut self) -> Result<()> {
+        for index in (0..self.n_kept).rev() {
+            match std::fs::rename(self.rotated(index), self.rotated(index + 1)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        self.file = File::options().create(true).append(true).open(&self.path)?;
+        self.n_bytes = 0;
+        Ok(())
+    }
+
+    fn rotated(&self, index: usize) -> PathBuf {
+        if index == 0 {
+            return self.path.clone();
+        }
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{index}"));
+        name.into()
+    }
+}
+
+/// A kill in the middle of a line leaves half of one; the next line must not be glued to it.
+fn mend_tail(path: &Path) -> Result<()> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+    if whole < bytes.len() {
+        File::options().write(true).open(path)?.set_len(whole as u64)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alert(id: &str) -> Alert {
+        Alert {
+            time: Timestamp::from_seconds(5),
+            event_id: id.to_owned(),
+            source_device: "d".to_owned(),
+            event_type: "DriveFailure".to_owned(),
+            criticality: 9,
+            event_message: None,
+        }
+    }
+
+    fn log_event(log: &mut Log, id: &str) {
+        log.append(&Line::event(&alert(id), Timestamp::from_seconds(9))).unwrap();
+        log.remember(&alert(id));
+    }
+
+    #[test]
+    fn what_was_logged_is_remembered_over_restarts_and_rotations() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/er/log.ndjson");
+        let mut log = Log::open(&path, 400, 2).unwrap();
+        for id in ["a", "b", "c", "d"] {
+            log_event(&mut log, id);
+        }
+        drop(log);
+        let log = Log::open(&path, 400, 2).unwrap();
+        assert!(["b", "c", "d"].iter().all(|id| log.has(&alert(id))));
+        assert_eq!(log.newest(), Some(Timestamp::from_seconds(9)));
+        assert!(path.with_file_name("log.ndjson.1").exists());
+    }
+
+    #[test]
+    fn half_a_line_is_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log.ndjson");
+        log_event(&mut Log::open(&path, 1 << 20, 2).unwrap(), "a");
+        File::options().append(true).open(&path).unwrap().write_all(b"{\"kind\":\"ev").unwrap();
+        log_event(&mut Log::open(&path, 1 << 20, 2).unwrap(), "b");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text.lines().count(), 2);
+        assert!(text.lines().all(|line| serde_json::from_str::<Line>(line).is_ok()));
+    }
+}

@@ -1,0 +1,208 @@
+//! One lane of the writer: one stream, one consumer, batch after batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use spindle_bus::{Bus, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
+use spindle_core::wire::{self, Batch, Decoded, Rejected};
+use spindle_store::{Store, StoreError, Written};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::Readiness;
+use crate::clock;
+use crate::telemetry::{
+    WRITER_ACKED, WRITER_DEAD_LETTERS, WRITER_REDELIVERED, WRITER_RETRIES, WRITER_STORE_SECONDS, WRITER_STORED,
+};
+
+/// Reads a payload into a batch; hands back what is wrong with it.
+type Decode = fn(&[u8], &mut Batch) -> Vec<Rejected>;
+
+pub(super) struct Lane {
+    stream: &'static str,
+    bus: Bus,
+    store: Store,
+    intake: Intake,
+    decode: Decode,
+    readiness: Readiness,
+}
+
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// Well below the consumer's `ack_wait`, so that nothing in hand is delivered again while the store is
+/// slow. Also how often a lasting fault is logged.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// A message in hand, and whether nothing in it can be stored.
+struct InHand {
+    delivery: Delivery,
+    is_dead: bool,
+}
+
+impl Lane {
+    pub(super) fn metrics(bus: Bus, store: Store, intake: Intake, readiness: Readiness) -> Self {
+        let decode: Decode = |payload, batch| split(wire::decode_metrics(payload), &mut batch.metrics);
+        Self { stream: METRICS_STREAM, bus, store, intake, decode, readiness }
+    }
+
+    pub(super) fn events(bus: Bus, store: Store, intake: Intake, readiness: Readiness) -> Self {
+        let decode: Decode = |payload, batch| split(wire::decode_events(payload), &mut batch.events);
+        Self { stream: EVENTS_STREAM, bus, store, intake, decode, readiness }
+    }
+
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut pause = FIRST_RETRY;
+        loop {
+            let fetched = tokio::select! {
+                () = stop.cancelled() => return,
+                fetched = self.intake.next() => fetched,
+            };
+            match fetched {
+                Ok(deliveries) => {
+                    pause = FIRST_RETRY;
+                    self.handle(deliveries, &stop).await;
+                }
+                Err(fault) => {
+                    warn!(stream = self.stream, error = chain(fault), "messages could not be fetched, trying again");
+                    tokio::select! { () = stop.cancelled() => return, () = sleep(pause) => {} }
+                    pause = (pause * 2).min(LAST_RETRY);
+                }
+            }
+        }
+    }
+
+    async fn handle(&mut self, deliveries: Vec<Delivery>, stop: &CancellationToken) {
+        let n_again = deliveries.iter().filter(|delivery| delivery.n_delivered() > 1).count();
+        WRITER_REDELIVERED.with_label_values(&[self.stream]).inc_by(n_again as u64);
+        let (batch, in_hand) = self.read(deliveries).await;
+        // If it is told to stop while the store is away, nothing is acknowledged and all of it comes again.
+        if batch.is_empty() || self.store_until_stored(Arc::new(batch), &in_hand, stop).await {
+            self.acknowledge(&in_hand).await;
+        }
+    }
+
+    /// Decodes every message. What is bad is kept as a dead letter; a message whose dead letter could not
+    /// be kept is left out altogether and comes again.
+    async fn read(&self, deliveries: Vec<Delivery>) -> (Batch, Vec<InHand>) {
+        let mut batch = Batch::default();
+        let mut in_hand = Vec::with_capacity(deliveries.len());
+        for delivery in deliveries {
+            let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
+            let rejected = (self.decode)(delivery.payload(), &mut batch);
+            let is_dead = !rejected.is_empty() && (batch.metrics.len(), batch.events.len()) == (n_metrics, n_events);
+            if self.keep_dead_letters(&delivery, &rejected).await {
+                in_hand.push(InHand { delivery, is_dead });
+            } else {
+                batch.metrics.truncate(n_metrics);
+                batch.events.truncate(n_events);
+            }
+        }
+        (batch, in_hand)
+    }
+
+    async fn keep_dead_letters(&self, delivery: &Delivery, rejected: &[Rejected]) -> bool {
+        let Some(first) = rejected.first() else { return true };
+        let sequence = delivery.stream_sequence();
+        for bad in rejected {
+            let reason = bad.error.reason();
+            let letter = DeadLetter {
+                bytes: Bytes::copy_from_slice(&bad.bytes),
+                reason,
+                detail: bad.error.to_string(),
+                index: bad.index,
+            };
+            if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
+                error!(
+                    stream = self.stream,
+                    sequence,
+                    error = chain(fault),
+                    "dead letter could not be kept: the message stays and comes again"
+                );
+                return false;
+            }
+            WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        }
+        warn!(stream = self.stream, sequence, n_rejected = rejected.len(), first = %first.error, "bad message kept as dead letter");
+        true
+    }
+
+    /// Tries until the store has it, however long; false only if told to stop before that.
+    async fn store_until_stored(&self, batch: Arc<Batch>, in_hand: &[InHand], stop: &CancellationToken) -> bool {
+        let mut pause = FIRST_RETRY;
+        let mut said_at: Option<Instant> = None;
+        loop {
+            let timer = WRITER_STORE_SECONDS.start_timer();
+            let outcome = self.write_with_progress(batch.clone(), in_hand).await;
+            timer.observe_duration();
+            let Err(fault) = outcome else {
+                self.count_stored(&batch, said_at.is_some());
+                return true;
+            };
+            self.readiness.set(false);
+            WRITER_RETRIES.with_label_values(&[if fault.is_transient() { "unavailable" } else { "refused" }]).inc();
+            if said_at.is_none_or(|said_at| said_at.elapsed() > PROGRESS_EVERY) {
+                error!(
+                    stream = self.stream,
+                    error = chain(fault),
+                    "store refuses writes: keeping everything and trying again"
+                );
+                said_at = Some(Instant::now());
+            }
+            tokio::select! { () = stop.cancelled() => return false, () = sleep(pause) => {} }
+            progress(in_hand).await;
+            pause = (pause * 2).min(LAST_RETRY);
+        }
+    }
+
+    async fn write_with_progress(&self, batch: Arc<Batch>, in_hand: &[InHand]) -> Result<Written, StoreError> {
+        let write = self.store.write(batch, clock::now());
+        tokio::pin!(write);
+        loop {
+            tokio::select! {
+                outcome = &mut write => return outcome,
+                () = sleep(PROGRESS_EVERY) => progress(in_hand).await,
+            }
+        }
+    }
+
+    fn count_stored(&self, batch: &Batch, after_fault: bool) {
+        WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
+        WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+        if after_fault {
+            info!(stream = self.stream, "store takes writes again");
+        }
+        self.readiness.set(true);
+    }
+
+    /// An ack that is lost only brings the message back, and storing it again changes nothing.
+    async fn acknowledge(&self, in_hand: &[InHand]) {
+        for InHand { delivery, is_dead } in in_hand {
+            let sent = if *is_dead { delivery.term().await } else { delivery.ack().await };
+            if let Err(fault) = sent {
+                warn!(stream = self.stream, error = chain(fault), "ack could not be sent: the messages come again");
+                return;
+            }
+        }
+        WRITER_ACKED.with_label_values(&[self.stream]).inc_by(in_hand.len() as u64);
+    }
+}
+
+fn split<T>(decoded: Decoded<T>, into: &mut Vec<T>) -> Vec<Rejected> {
+    into.extend(decoded.items);
+    decoded.rejected
+}
+
+async fn progress(in_hand: &[InHand]) {
+    for InHand { delivery, .. } in in_hand {
+        if delivery.progress().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// An error with all its causes, for the log.
+fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}

@@ -1,0 +1,295 @@
+//! The host source over a made-up machine in a temporary directory, and once over this one.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use spindle_core::wire;
+use tempfile::TempDir;
+
+use super::*;
+
+const IDLE: &str = "100 0 800 50 20 0 160 30 0 60 80 0 0 0 0 0 0";
+
+/// A machine whose kernel says what the test writes.
+struct Machine {
+    root: TempDir,
+}
+
+impl Machine {
+    fn new() -> Self {
+        let machine = Self { root: tempfile::tempdir().unwrap() };
+        for directory in ["proc/self", "sys/block", "sys/class/block", "sys/class/hwmon", "dev"] {
+            fs::create_dir_all(machine.path(directory)).unwrap();
+        }
+        machine.write("proc/self/mounts", "");
+        machine
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.path().join(path)
+    }
+
+    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn link(&self, from: &str, to: &str) {
+        fs::create_dir_all(self.path(from).parent().unwrap()).unwrap();
+        symlink(self.path(to), self.path(from)).unwrap();
+    }
+
+    /// A disk of 1 MiB below `device`, as sysfs lays it out.
+    fn disk(&self, name: &str, device: &str) {
+        let block = format!("{device}/block/{name}");
+        self.write(&format!("{block}/size"), "2048\n");
+        self.write(&format!("{block}/stat"), IDLE);
+        self.link(&format!("{block}/device"), device);
+        self.link(&format!("sys/block/{name}"), &block);
+        self.link(&format!("sys/class/block/{name}"), &block);
+        self.write(&format!("dev/{name}"), "");
+    }
+
+    fn stat(&self, name: &str, content: &str) {
+        fs::write(self.path("sys/block").join(name).join("stat"), content).unwrap();
+    }
+
+    fn host(&self) -> Host {
+        Host::new(Roots { proc: self.path("proc"), sys: self.path("sys"), dev: self.path("dev") }, "vm1")
+    }
+}
+
+/// Samples at so many seconds after the start: `device metric value`.
+fn sample(host: &mut Host, seconds: u64) -> Vec<String> {
+    let batch = host.sample_at(Timestamp::from_seconds(1_000), Duration::from_secs(seconds));
+    assert_eq!(wire::decode_metrics(&wire::encode_metrics(&batch.metrics)).items, batch.metrics);
+    batch
+        .metrics
+        .iter()
+        .map(|metric| format!("{} {} {}", metric.source_device, metric.metric_type, metric.value))
+        .collect()
+}
+
+fn problems(host: &Host) -> Vec<(&'static str, u64)> {
+    host.problems().iter().map(|(kind, n_problems, _)| (kind.as_str(), n_problems)).collect()
+}
+
+#[test]
+fn rates_come_with_the_second_sample() {
+    let machine = Machine::new();
+    machine.disk("vda", "sys/devices/virtio1");
+    let mut host = machine.host();
+    assert_eq!(sample(&mut host, 0), Vec::<String>::new());
+    machine.stat("vda", "130 0 2800 110 30 0 660 170 0 5060 2080");
+    let rates =
+        ["IOPs 4", "ReadThroughput 102400", "WriteThroughput 25600", "Utilization 50", "QueueDepth 0.2", "Latency 5"];
+    assert_eq!(sample(&mut host, 10), rates.map(|rate| format!("vm1:vda {rate}")));
+    assert!(!sample(&mut host, 20).iter().any(|line| line.contains("Latency")), "nothing completed");
+    assert!(sample(&mut host, 20).is_empty(), "no time, no rate");
+    assert_eq!((host.n_disks, host.problems().n_total()), (Some(1), 0));
+}
+
+#[test]
+fn only_real_disks_count() {
+    let machine = Machine::new();
+    machine.disk("sda", "sys/devices/0:0:0:0");
+    machine.disk("cciss!c0d0", "sys/devices/cciss0");
+    for name in ["loop0", "zram0", "ram1", "fd0", "sr0", "nvme0c0n1"] {
+        machine.disk(name, &format!("sys/devices/{name}"));
+    }
+    machine.write("sys/devices/sr0/block/sr0/size", "0\n");
+    machine.write("sys/devices/nvme0c0n1/block/nvme0c0n1/hidden", "1\n");
+    machine.write("sys/block/dm-0/size", "2048");
+    machine.write("sys/block/md0/size", "2048");
+    machine.write("sys/block/md0/stat", IDLE);
+    let mut host = machine.host();
+    sample(&mut host, 0);
+    let devices: Vec<_> = sample(&mut host, 10).iter().filter(|line| line.contains("IOPs")).cloned().collect();
+    assert_eq!(devices, ["vm1:cciss/c0d0 IOPs 0", "vm1:md0 IOPs 0", "vm1:sda IOPs 0"]);
+}
+
+#[test]
+fn labels_say_what_a_disk_is() {
+    let machine = Machine::new();
+    machine.disk("sda", "sys/devices/0:0:0:0");
+    machine.write("sys/devices/0:0:0:0/model", "ST8000NM0055-1RM \n");
+    machine.write("sys/devices/0:0:0:0/vpd_pg80", b"\0\x80\0\x08ZA101R30");
+    machine.write("sys/devices/0:0:0:0/block/sda/queue/rotational", "1\n");
+    let mut host = machine.host();
+    host.sample_at(Timestamp::default(), Duration::ZERO);
+    let batch = host.sample_at(Timestamp::default(), Duration::from_secs(1));
+    let labels: Vec<_> =
+        batch.metrics[0].labels.as_ref().unwrap().iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let expected = [
+        "capacity_bytes=1048576",
+        "class=BlockDevice",
+        "host=vm1",
+        "model=ST8000NM0055-1RM",
+        "rotational=true",
+        "serial=ZA101R30",
+    ];
+    assert_eq!(labels, expected);
+    assert!(batch.metrics[1..].iter().all(|metric| metric.labels.is_none()));
+}
+
+#[test]
+fn fallen_counters_and_another_disk_give_no_rates() {
+    let machine = Machine::new();
+    machine.disk("sda", "sys/devices/0:0:0:0");
+    machine.write("sys/devices/0:0:0:0/block/sda/diskseq", "7\n");
+    let mut host = machine.host();
+    sample(&mut host, 0);
+    machine.stat("sda", "1 0 8 1 0 0 0 0 0 1 1");
+    assert!(sample(&mut host, 10).is_empty());
+    assert_eq!(problems(&host), [("counters_fell", 1)]);
+    assert_eq!(sample(&mut host, 20).len(), 5, "and the interval after that counts again");
+
+    machine.write("sys/devices/0:0:0:0/block/sda/diskseq", "8\n");
+    machine.stat("sda", "900000 0 900000 9 9 9 9 9 9 9 9");
+    assert!(sample(&mut host, 30).is_empty(), "a busier disk under the same name");
+    assert_eq!(sample(&mut host, 40).len(), 5);
+    assert_eq!(host.problems().n_total(), 1);
+}
+
+#[test]
+fn a_sick_disk_harms_no_other() {
+    let machine = Machine::new();
+    for name in ["sda", "sdb", "sdc", "sdd", "sde"] {
+        machine.disk(name, &format!("sys/devices/{name}"));
+    }
+    let mut host = machine.host();
+    sample(&mut host, 0);
+    fs::remove_file(machine.path("sys/block/sda/stat")).unwrap();
+    machine.stat("sdb", "what?");
+    fs::remove_file(machine.path("sys/block/sdc")).unwrap();
+    machine.stat("sdd", "100 0 18446744073709551615 50 20 0 160 30 0 60 80");
+    let lines = sample(&mut host, 10);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sde")).count(), 5, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sdd")).count(), 4, "all but the impossible");
+    assert_eq!(lines.len(), 9);
+    assert_eq!(problems(&host), [("unreadable", 1), ("unparsable", 1), ("out_of_range", 1)]);
+    assert_eq!(host.n_disks, Some(4));
+
+    machine.stat("sdb", IDLE);
+    assert!(!sample(&mut host, 20).iter().any(|line| line.starts_with("vm1:sdb")), "back, but from the start");
+}
+
+#[test]
+fn temperatures_find_their_disks() {
+    let machine = Machine::new();
+    let sensor = |hwmon: &str, driver: &str, device: &str, input: &str| {
+        machine.write(&format!("sys/class/hwmon/{hwmon}/name"), format!("{driver}\n"));
+        machine.link(&format!("sys/class/hwmon/{hwmon}/device"), device);
+        machine.write(&format!("sys/class/hwmon/{hwmon}/temp1_input"), input);
+    };
+    for (name, device) in
+        [("sda", "sys/devices/0:0:0:0"), ("sdb", "sys/devices/1:0:0:0"), ("sdc", "sys/devices/2:0:0:0")]
+    {
+        machine.disk(name, device);
+    }
+    machine.disk("nvme0n1", "sys/devices/pci1/nvme/nvme0");
+    machine.disk("nvme1n1", "sys/devices/nvme-subsystem/nvme-subsys1");
+    machine.write("sys/devices/pci2/nvme/nvme1/model", "x");
+    machine.link("sys/devices/nvme-subsystem/nvme-subsys1/nvme1", "sys/devices/pci2/nvme/nvme1");
+    sensor("hwmon0", "drivetemp", "sys/devices/0:0:0:0", "31000\n");
+    sensor("hwmon1", "drivetemp", "sys/devices/1:0:0:0", "999000\n");
+    sensor("hwmon2", "drivetemp", "sys/devices/2:0:0:0", "hot\n");
+    sensor("hwmon3", "nvme", "sys/devices/pci1", "41850\n");
+    sensor("hwmon4", "nvme", "sys/devices/pci2/nvme/nvme1", "-5000\n");
+    sensor("hwmon5", "coretemp", "sys/devices", "70000\n");
+    let mut host = machine.host();
+    assert_eq!(sample(&mut host, 0), ["vm1:nvme0n1 DiskTemp 41.85", "vm1:nvme1n1 DiskTemp -5", "vm1:sda DiskTemp 31"]);
+    assert_eq!(problems(&host), [("unparsable", 1), ("out_of_range", 1)]);
+}
+
+#[test]
+fn each_file_system_is_measured_once() {
+    let machine = Machine::new();
+    machine.disk("vda", "sys/devices/virtio1");
+    machine.disk("vdb", "sys/devices/virtio2");
+    machine.write("sys/devices/virtio1/block/vda/vda1/partition", "1\n");
+    machine.link("sys/class/block/vda1", "sys/devices/virtio1/block/vda/vda1");
+    machine.write("dev/vda1", "");
+    machine.write("sys/devices/virtual/dm-0/size", "2048");
+    machine.link("sys/devices/virtual/dm-0/slaves/vdb", "sys/class/block/vdb");
+    machine.link("sys/class/block/dm-0", "sys/devices/virtual/dm-0");
+    machine.write("dev/dm-0", "");
+    machine.link("dev/mapper/vg-data", "dev/dm-0");
+    machine.write("file", "bound into a container");
+    for directory in ["mnt/my disk", "mnt/again", "mnt/data"] {
+        fs::create_dir_all(machine.path(directory)).unwrap();
+    }
+    let at = |path: &str| machine.path(path).display().to_string().replace(' ', "\\040");
+    let table = format!(
+        "/dev/vda1 {} ext4 rw 0 0\n/dev/vda1 {} ext4 rw 0 0\n/dev/vda1 {} ext4 rw 0 0\n/dev/mapper/vg-data {} xfs rw 0 0\n/dev/dm-0 {} xfs rw 0 0\n/dev/gone {} ext4 rw 0 0\n/dev/vdb {} ext4 rw 0 0\ntorn\n",
+        at("file"),
+        at("mnt/my disk"),
+        at("mnt/again"),
+        at("mnt/data"),
+        at("mnt/again/2"),
+        at("mnt"),
+        at("mnt/missing")
+    );
+    machine.write("proc/self/mounts", table);
+
+    let mut host = machine.host();
+    let batch = host.sample_at(Timestamp::from_seconds(1), Duration::ZERO);
+    let devices: Vec<_> = batch.metrics.iter().map(|metric| metric.source_device.as_str().to_owned()).collect();
+    let shown = |path: &str| format!("vm1:{}", machine.path(path).display());
+    assert_eq!(devices, [shown("mnt/my disk"), shown("mnt/data")]);
+    assert!(batch.metrics.iter().all(|metric| metric.metric_type.as_str() == "CapacityUsed" && metric.value > 0.0));
+    let labels = |index: usize| batch.metrics[index].labels.clone().unwrap();
+    assert_eq!(
+        (labels(0)["disk"].as_str(), labels(0)["fs"].as_str(), labels(0)["class"].as_str()),
+        ("vda", "ext4", "FileSystem")
+    );
+    assert_eq!((labels(1)["disk"].as_str(), labels(1)["host"].as_str()), ("vdb", "vm1"));
+    assert_eq!(problems(&host), [("unreadable", 1), ("unparsable", 1)], "the missing one, the torn line");
+}
+
+#[test]
+fn a_machine_without_disks_says_so_once() {
+    let mut empty = Machine::new().host();
+    let nowhere = Path::new("/nonexistent");
+    empty.roots = Roots { proc: nowhere.into(), sys: nowhere.into(), dev: nowhere.into() };
+    assert!(sample(&mut empty, 0).is_empty());
+    assert_eq!(problems(&empty), [("unreadable", 2), ("no_disk", 1)]);
+
+    let machine = Machine::new();
+    let mut host = machine.host();
+    assert!(sample(&mut host, 0).is_empty());
+    assert!(sample(&mut host, 10).is_empty());
+    assert_eq!(problems(&host), [("no_disk", 1)], "said once");
+    machine.disk("sda", "sys/devices/0:0:0:0");
+    sample(&mut host, 20);
+    fs::remove_file(machine.path("sys/block/sda")).unwrap();
+    sample(&mut host, 30);
+    assert_eq!(problems(&host), [("no_disk", 2)], "and again when the last one is gone");
+}
+
+#[test]
+fn a_host_name_that_is_none_is_counted() {
+    let machine = Machine::new();
+    machine.disk("sda", "sys/devices/0:0:0:0");
+    let mut host = machine.host();
+    host.hostname = "line\nbreak".to_owned();
+    assert!(sample(&mut host, 0).is_empty());
+    assert_eq!(problems(&host), [("bad_name", 1)]);
+}
+
+/// This very machine: whatever it has, the wire takes it.
+#[test]
+fn this_machine_says_something_sensible() {
+    let mut host = Host::new(Roots::default(), "here");
+    let first = sample(&mut host, 0);
+    if host.n_disks == Some(0) {
+        eprintln!("skipped: this machine has no disk");
+        return;
+    }
+    let second = sample(&mut host, 10);
+    let n_busy = second.iter().filter(|line| line.contains("Utilization")).count();
+    assert_eq!(Some(n_busy), host.n_disks, "{second:?} {:?}", host.problems());
+    assert!(first.iter().all(|line| line.contains("CapacityUsed") || line.contains("DiskTemp")), "{first:?}");
+}

@@ -1,0 +1,201 @@
+//! The top floor: checks everything, builds the parts, starts the roles, and stops them in order. The
+//! only place that handles signals and spawns roles.
+
+pub(crate) mod guard;
+mod nats;
+pub(crate) mod runfile;
+mod signals;
+mod up;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use spindle_bus::{Bus, BusError, Kind};
+use spindle_store::Store;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::Outcome;
+use crate::cli::Command;
+use crate::config::{Config, StoreKind};
+use crate::roles::{client, daemon, reader, writer};
+use crate::web;
+use signals::Signals;
+
+/// Runs a command that goes on until it is stopped.
+pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
+    match command {
+        Command::Up => up::run(config).await,
+        Command::Daemon => run_daemon(config).await,
+        Command::Writer => run_writer(config).await,
+        Command::Reader => run_reader(config).await,
+        Command::Web => run_web(config).await,
+        Command::Client { once } => run_client(config, once).await,
+        Command::Query(_) | Command::Config | Command::Guard { .. } => bail!("this command runs no role"),
+    }
+}
+
+async fn run_daemon(config: Config) -> Result<Outcome> {
+    prepare_data_dir(&config)?;
+    let sources = daemon::open_sources(&config.daemon, &config.data_dir)?;
+    let bus = connect(&config, "spindle-daemon").await?;
+    let grace = config.grace;
+    let parts = daemon::Parts { bus, config: config.daemon, sources, grace };
+    let stop = CancellationToken::new();
+    one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
+}
+
+async fn run_writer(config: Config) -> Result<Outcome> {
+    let store = open_store(&config).await?;
+    let bus = connect(&config, "spindle-writer").await?;
+    let parts = writer::Parts {
+        bus,
+        store: store.clone(),
+        config: config.writer.clone(),
+        retention: config.store.retention,
+        readiness: writer::Readiness::default(),
+    };
+    let stop = CancellationToken::new();
+    let outcome = one_role("writer", tokio::spawn(writer::run(parts, stop.clone())), stop, config.grace).await;
+    close_store(&store).await;
+    outcome
+}
+
+async fn run_reader(config: Config) -> Result<Outcome> {
+    let store = open_store(&config).await?;
+    let bus = connect(&config, "spindle-reader").await?;
+    let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
+    let stop = CancellationToken::new();
+    one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.grace).await
+}
+
+async fn run_web(config: Config) -> Result<Outcome> {
+    let listener = bind(&config).await?;
+    let store = open_store(&config).await?;
+    let bus = connect(&config, "spindle-web").await?;
+    let stop = CancellationToken::new();
+    let parts = web::Parts { bus, store, writer: None };
+    one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
+}
+
+async fn run_client(config: Config, once: bool) -> Result<Outcome> {
+    let bus = connect(&config, "spindle-client").await?;
+    let parts = client_parts(&config, bus);
+    let stop = CancellationToken::new();
+    one_role("client", tokio::spawn(client::run(parts, once, stop.clone())), stop, config.grace).await
+}
+
+fn client_parts(config: &Config, bus: Bus) -> client::Parts {
+    client::Parts {
+        bus,
+        subject: config.reader_subject.clone(),
+        config: config.client.clone(),
+        log: config.client_log(),
+        terminal: Box::new(std::io::stdout()),
+    }
+}
+
+/// Waits for a role's end, or for a signal and then its orderly end.
+async fn one_role(
+    name: &'static str,
+    mut role: JoinHandle<Result<()>>,
+    stop: CancellationToken,
+    grace: Duration,
+) -> Result<Outcome> {
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        ended = &mut role => return finished(name, ended),
+        () = signals.next() => info!("stopping in order; once more stops at once"),
+    }
+    stop.cancel();
+    tokio::select! {
+        ended = timeout(grace + GRACE_MARGIN, &mut role) => match ended {
+            Ok(ended) => finished(name, ended),
+            Err(_) => bail!("{name} did not stop within {} s", grace.as_secs_f32()),
+        },
+        () = signals.next() => Ok(Outcome::Forced),
+    }
+}
+
+/// Roles keep to the grace period themselves; this is for what they cannot see.
+const GRACE_MARGIN: Duration = Duration::from_secs(2);
+
+fn finished(name: &str, ended: Result<Result<()>, tokio::task::JoinError>) -> Result<Outcome> {
+    match ended {
+        Ok(outcome) => outcome.map(|()| Outcome::Good),
+        Err(crash) => bail!("{name} crashed: {crash}"),
+    }
+}
+
+/// Creates the data directory and makes sure that it can be written, with room to work.
+fn prepare_data_dir(config: &Config) -> Result<()> {
+    let shown = config.data_dir.display();
+    std::fs::create_dir_all(&config.data_dir)
+        .with_context(|| format!("cannot create the data directory {shown}: choose another with --data-dir"))?;
+    let probe = config.data_dir.join(".write-test");
+    std::fs::write(&probe, [0; 4096])
+        .and_then(|()| std::fs::remove_file(&probe))
+        .with_context(|| format!("cannot write into the data directory {shown}: free space, mend its permissions, or choose another with --data-dir"))?;
+    let room =
+        rustix::fs::statvfs(&config.data_dir).with_context(|| format!("cannot look at the data directory {shown}"))?;
+    let free_bytes = room.f_bavail.saturating_mul(room.f_frsize);
+    ensure!(
+        free_bytes >= LEAST_FREE_BYTES,
+        "the disk of the data directory {shown} is full ({} MiB free, {} needed): free space or choose another with --data-dir",
+        free_bytes >> 20,
+        LEAST_FREE_BYTES >> 20
+    );
+    Ok(())
+}
+
+/// Less room than this is gone within minutes.
+const LEAST_FREE_BYTES: u64 = 64 << 20;
+
+async fn open_store(config: &Config) -> Result<Store> {
+    if config.store_kind() == StoreKind::Influxdb {
+        bail!("this version stores embedded only: use --store embedded, or unset INFLUXDB_HOST");
+    }
+    prepare_data_dir(config)?;
+    Ok(Store::open_embedded(&config.store_path()).await?)
+}
+
+async fn close_store(store: &Store) {
+    if let Err(fault) = store.close().await {
+        error!(%fault, "the store could not be closed cleanly; nothing is lost, it mends itself when opened");
+    }
+}
+
+async fn bind(config: &Config) -> Result<TcpListener> {
+    let address = config.http_listen;
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for HTTP: choose another address with --http, or port 0 for any free one")
+    })
+}
+
+/// Connects to the NATS that was named, or to that of the running system, and makes sure of the streams.
+async fn connect(config: &Config, name: &str) -> Result<Bus> {
+    let url = runfile::nats_url(config)?;
+    connect_to(config, &url, name).await
+}
+
+async fn connect_to(config: &Config, url: &str, name: &str) -> Result<Bus> {
+    let bus = Bus::connect(&config.nats_settings(url), name).await.context("start nats-server, or correct NATS_URL")?;
+    let deadline = Instant::now() + config.nats.patience;
+    loop {
+        match bus.ensure_streams(config.nats.limits).await {
+            Ok(()) => return Ok(bus),
+            Err(fault) if is_passing(&fault) && Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
+            Err(fault) => return Err(anyhow::Error::from(fault).context("JetStream is not usable")),
+        }
+    }
+}
+
+fn is_passing(fault: &BusError) -> bool {
+    match fault.kind() {
+        Kind::Transient | Kind::StreamFull => true,
+        Kind::Configuration | Kind::Permanent => false,
+    }
+}

@@ -1,0 +1,111 @@
+//! The guard: a small process between us and a program that must not outlive us. It waits on a pipe from
+//! us; when the pipe closes, for whatever reason, it stops the program in order. It also holds a lock for
+//! exactly as long as the program lives, because nats-server does not lock its own directory and two
+//! servers in one destroy it.
+
+use std::fs::{File, TryLockError};
+use std::io::{Read, Write};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often the program and the pipe are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// After this long the program is not asked any more, but killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+/// A predecessor that was killed leaves its guard a moment to stop its program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Runs `program` until it ends or standard input does. Prints the program's pid first.
+pub(crate) fn run(lock: &Path, program: &[String]) -> Result<()> {
+    let (pipe_closed, tick) = watch_stdin();
+    let lock_file = take_lock(lock, &tick)?;
+    let [name, arguments @ ..] = program else { bail!("no program to guard was named") };
+    // The lock becomes the program's standard input: it is held until the program itself is gone, even
+    // if this guard is killed. A group of its own keeps Ctrl-C away from it until we have drained.
+    let mut child = Command::new(name)
+        .args(arguments)
+        .stdin(Stdio::from(lock_file))
+        .stdout(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start {name}"))?;
+    let _ = writeln!(std::io::stdout(), "{}", child.id());
+    loop {
+        match pipe_closed.recv_timeout(LOOK_EVERY) {
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => return stop(&mut child, &tick),
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(status) = child.try_wait()? {
+            bail!("{name} ended by itself ({})", describe(status));
+        }
+    }
+}
+
+/// One channel that says when standard input ended, and one that never says anything: a clock to wait on.
+fn watch_stdin() -> (Receiver<()>, Receiver<()>) {
+    let (closed, is_closed) = sync_channel(1);
+    let (never, tick) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut ignored = [0; 256];
+        while matches!(std::io::stdin().read(&mut ignored), Ok(n) if n > 0) {}
+        let _ = closed.send(());
+        // Kept alive so that `tick` only ever times out.
+        std::thread::park();
+        drop(never);
+    });
+    (is_closed, tick)
+}
+
+fn take_lock(path: &Path, tick: &Receiver<()>) -> Result<File> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .with_context(|| format!("cannot open the lock file {}", path.display()))?;
+    let deadline = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                let _ = tick.recv_timeout(LOOK_EVERY);
+            }
+            Err(TryLockError::WouldBlock) => bail!("another nats-server still uses {}: end it first", path.display()),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).with_context(|| format!("cannot lock {}", path.display()));
+            }
+        }
+    }
+}
+
+fn stop(child: &mut Child, tick: &Receiver<()>) -> Result<()> {
+    if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+        // Gone already is what we want.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while Instant::now() < deadline {
+        if child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        let _ = tick.recv_timeout(LOOK_EVERY);
+    }
+    child.kill()?;
+    child.wait()?;
+    Ok(())
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "for an unknown reason".to_owned(),
+    }
+}

@@ -1,0 +1,117 @@
+//! HTTP: the same answers as the reader, health for supervisors, counters for Prometheus, and room for
+//! the live page. The only place that names axum. It binds nothing: its listener is handed in.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use spindle_bus::Bus;
+use spindle_core::query::{MAX_QUERY_BYTES, Query};
+use spindle_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::answer::{Answered, answer};
+use crate::clock;
+use crate::roles::writer::Readiness;
+use crate::telemetry;
+
+/// Largest answer over HTTP: far more than a message, still no burden for a browser.
+const MAX_ANSWER_BYTES: usize = 16 << 20;
+/// How long the store may take to say that it is there.
+const READY_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What the web works with.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    pub(crate) bus: Bus,
+    pub(crate) store: Store,
+    /// The writer's, where it runs in this process.
+    pub(crate) writer: Option<Readiness>,
+}
+
+/// Serves until told to stop; requests in hand are finished.
+pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+    info!(address = %listener.local_addr()?, "HTTP answers");
+    let router = Router::new()
+        .route("/", get(page))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/query", post(query_body).get(query_string))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "no such page: see /\n") })
+        .layer(DefaultBodyLimit::max(MAX_QUERY_BYTES))
+        .with_state(parts);
+    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
+    Ok(())
+}
+
+/// Stands in until the live page of `web/` is embedded here.
+async fn page() -> Html<&'static str> {
+    Html(include_str!("web/index.html"))
+}
+
+/// Whether this process can do its work right now, and what is missing if not.
+async fn ready(State(parts): State<Parts>) -> Response {
+    let mut missing = Vec::new();
+    if !parts.bus.is_connected() {
+        missing.push("NATS is not connected");
+    }
+    if parts.writer.as_ref().is_some_and(|writer| !writer.is_ready()) {
+        missing.push("the writer cannot store");
+    }
+    if !matches!(tokio::time::timeout(READY_PATIENCE, parts.store.devices(None, 1)).await, Ok(Ok(_))) {
+        missing.push("the store does not answer");
+    }
+    if missing.is_empty() {
+        return (StatusCode::OK, "ready\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("; "))).into_response()
+}
+
+async fn metrics() -> Response {
+    match telemetry::exposition() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
+    }
+}
+
+/// `POST` with the body of a NATS request.
+async fn query_body(State(parts): State<Parts>, body: Bytes) -> Response {
+    respond(answer(&parts.store, &body, clock::now(), MAX_ANSWER_BYTES).await)
+}
+
+/// `GET ?query_type=…&name=value`, for a browser's address line.
+async fn query_string(State(parts): State<Parts>, RawQuery(text): RawQuery) -> Response {
+    let mut words: Vec<(String, String)> = form_urlencoded(text.as_deref().unwrap_or_default());
+    let query_type =
+        words.iter().position(|(name, _)| name == "query_type").map(|index| words.remove(index).1).unwrap_or_default();
+    let body = match Query::body_from_words(&query_type, &words) {
+        Ok(body) => body,
+        // Parsing the same words again, as JSON, gives the same error in an answer's shape.
+        Err(_) => serde_json::json!({ "query_type": query_type, "params": words.into_iter().collect::<std::collections::BTreeMap<_, _>>() }).to_string().into_bytes(),
+    };
+    respond(answer(&parts.store, &body, clock::now(), MAX_ANSWER_BYTES).await)
+}
+
+fn form_urlencoded(text: &str) -> Vec<(String, String)> {
+    axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&format!("/?{text}").parse().unwrap_or_default())
+        .map(|query| query.0)
+        .unwrap_or_default()
+}
+
+fn respond(answered: Answered) -> Response {
+    let status = match answered.failure {
+        None => StatusCode::OK,
+        Some(failure) if failure.is_askers_fault => StatusCode::BAD_REQUEST,
+        Some(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let json = HeaderValue::from_static("application/json");
+    (status, [(header::CONTENT_TYPE, json)], answered.json).into_response()
+}
