@@ -170,7 +170,7 @@ impl Config {
             Err(error) => bail!("cannot read the configuration file {}: {error}", path.display()),
         };
         let table: toml::Table = toml::from_str(&text).map_err(|error| {
-            let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             anyhow::anyhow!("{} line {line}: {}", path.display(), error.message().replace('\n', " "))
         })?;
         let origin = path.display().to_string();

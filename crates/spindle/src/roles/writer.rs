@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use spindle_bus::{Bus, EVENTS_STREAM, Intake, IntakeLimits, METRICS_STREAM, purge_stored};
+use spindle_bus::{Bus, BusError, EVENTS_STREAM, Intake, IntakeLimits, Kind, METRICS_STREAM, purge_stored};
 use spindle_core::reading::TimeBasis;
 use spindle_store::Store;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -26,12 +26,15 @@ pub(crate) const EVENTS_CONSUMER: &str = "writer-events";
 /// Durable consumer of metrics.
 pub(crate) const METRICS_CONSUMER: &str = "writer-metrics";
 
-/// Longer than a batch may age and be stored; a slow store gets progress acks on top.
-const ACK_WAIT: Duration = Duration::from_secs(30);
+/// Longer than a batch may age and be stored; a slow store gets progress acks on top. Also how long what
+/// a killed writer had in hand is waited for: less for events.
+const METRICS_ACK_WAIT: Duration = Duration::from_secs(30);
+const EVENTS_ACK_WAIT: Duration = Duration::from_secs(10);
 /// Events are few and must not wait: small batches.
 const EVENTS_PER_BATCH: usize = 500;
 /// How often streams are looked at for room and lag.
 const CHORES_EVERY: Duration = Duration::from_secs(10);
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What the writer works with.
 pub(crate) struct Parts {
@@ -64,18 +67,25 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         max_bytes: config.batch_bytes,
         linger: config.batch_age,
         max_ack_pending: (config.batch_messages * 4) as i64,
-        ack_wait: ACK_WAIT,
+        ack_wait: METRICS_ACK_WAIT,
     };
     let events_limits = IntakeLimits {
         max_messages: EVENTS_PER_BATCH,
         linger: Duration::ZERO,
+        ack_wait: EVENTS_ACK_WAIT,
         max_ack_pending: (EVENTS_PER_BATCH * 4) as i64,
         ..metrics_limits
     };
     // Connections of their own: events must not queue behind metrics on a socket either.
     let events_bus = bus.another("spindle-writer-events").await?;
-    let metrics = Intake::open(bus.clone(), METRICS_STREAM, METRICS_CONSUMER, metrics_limits).await?;
-    let events = Intake::open(events_bus.clone(), EVENTS_STREAM, EVENTS_CONSUMER, events_limits).await?;
+    let opened = async {
+        let metrics = open(&bus, METRICS_STREAM, METRICS_CONSUMER, metrics_limits).await?;
+        Ok::<_, BusError>((metrics, open(&events_bus, EVENTS_STREAM, EVENTS_CONSUMER, events_limits).await?))
+    };
+    let (metrics, events) = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        opened = opened => opened?,
+    };
     readiness.set(true);
     info!("writer stores");
     let metrics = Lane::metrics(bus.clone(), store.clone(), metrics, readiness.clone());
@@ -83,6 +93,28 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     tokio::join!(metrics.run(stop.clone()), events.run(stop.clone()), chores(&bus, &store, retention, stop));
     readiness.set(false);
     Ok(())
+}
+
+/// Opens an intake, however long NATS is away.
+async fn open(
+    bus: &Bus,
+    stream: &'static str,
+    consumer: &'static str,
+    limits: IntakeLimits,
+) -> Result<Intake, BusError> {
+    loop {
+        match Intake::open(bus.clone(), stream, consumer, limits).await {
+            Err(fault) if fault.kind() == Kind::Transient => {
+                warn!(
+                    stream,
+                    error = format!("{:#}", anyhow::Error::from(fault)),
+                    "consumer could not be opened, trying again"
+                );
+                sleep(RETRY_EVERY).await;
+            }
+            opened => return opened,
+        }
+    }
 }
 
 async fn chores(bus: &Bus, store: &Store, retention: Option<Duration>, stop: CancellationToken) {

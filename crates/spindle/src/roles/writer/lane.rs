@@ -32,8 +32,10 @@ pub(super) struct Lane {
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// Well below the consumer's `ack_wait`, so that nothing in hand is delivered again while the store is
-/// slow. Also how often a lasting fault is logged.
-const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+/// slow.
+const PROGRESS_EVERY: Duration = Duration::from_secs(3);
+/// How often a lasting fault is said again.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 
 /// A message in hand, and whether nothing in it can be stored.
 struct InHand {
@@ -142,7 +144,7 @@ impl Lane {
             };
             self.readiness.set(false);
             WRITER_RETRIES.with_label_values(&[if fault.is_transient() { "unavailable" } else { "refused" }]).inc();
-            if said_at.is_none_or(|said_at| said_at.elapsed() > PROGRESS_EVERY) {
+            if said_at.is_none_or(|said_at| said_at.elapsed() > SAY_EVERY) {
                 error!(
                     stream = self.stream,
                     error = chain(fault),

@@ -1,0 +1,199 @@
+//! Every question over NATS with a client that is not ours, and what bad publishers and askers get.
+
+use std::time::Duration;
+
+use async_nats::jetstream;
+use futures::StreamExt;
+use serde_json::{Value, json};
+
+use crate::harness::{NO_SOURCES, System};
+
+/// The first system's own words, as DESIGN section 3 quotes them.
+const FIRST_METRIC: &str =
+    r#"{"timestamp":"2025-06-06T12:08:40.123456789Z","sourceDevice":"DiskUnit","metricType":"DiskTemp","value":45.75}"#;
+const FIRST_EVENT: &str = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:08:40.987654321Z","sourceDevice":"StorageArray","eventType":"UnauthorizedAccess","eventMessage":"who is there?"}"#;
+
+struct Asker {
+    client: async_nats::Client,
+    jetstream: jetstream::Context,
+}
+
+impl Asker {
+    async fn new(system: &System) -> Self {
+        let client = async_nats::connect(system.nats_url()).await.unwrap();
+        Self { jetstream: jetstream::new(client.clone()), client }
+    }
+
+    async fn publish(&self, subject: &'static str, payload: impl Into<Vec<u8>>) {
+        self.jetstream.publish(subject, payload.into().into()).await.unwrap().await.unwrap();
+    }
+
+    async fn ask(&self, payload: impl Into<Vec<u8>>) -> Value {
+        let reply = self.client.request("reader.query", payload.into().into()).await.unwrap();
+        serde_json::from_slice(&reply.payload).unwrap()
+    }
+
+    /// Asks until the answer is as wanted.
+    async fn wait_for(&self, question: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
+        loop {
+            let answer = self.ask(question.to_string()).await;
+            if wanted(&answer) {
+                return answer;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "{question}: {answer:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answered() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    asker.publish("events.metrics", FIRST_METRIC).await;
+    asker.publish("events.event", FIRST_EVENT).await;
+    let now = time::OffsetDateTime::now_utc();
+    let at = |minutes_ago: i64| {
+        (now - Duration::from_secs(60 * minutes_ago as u64))
+            .format(&time::format_description::well_known::Rfc3339)
+            .unwrap()
+    };
+    let temperatures = json!([
+        { "timestamp": at(10), "sourceDevice": "DiskUnit", "metricType": "DiskTemp", "value": 40.1 },
+        { "timestamp": at(1), "sourceDevice": "DiskUnit", "metricType": "DiskTemp", "value": 58.2 },
+    ]);
+    asker.publish("events.metrics", temperatures.to_string()).await;
+
+    // It happened in 2025 and became known just now: both windows show it.
+    let alerts = asker
+        .wait_for(json!({"query_type":"alerts_critical","params":{"since_minutes":15,"min_criticality":8}}), |answer| {
+            !answer["data"].as_array().unwrap().is_empty()
+        })
+        .await;
+    let row = &alerts["data"][0];
+    assert_eq!(alerts["status"], "success");
+    assert_eq!(
+        (&row["time"], &row["event_id"]),
+        (&json!("2025-06-06T12:08:40.987654321Z"), &json!("e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90"))
+    );
+    assert_eq!(
+        (&row["source_device"], &row["event_type"], &row["criticality"]),
+        (&json!("StorageArray"), &json!("UnauthorizedAccess"), &json!(8))
+    );
+    assert_eq!(alerts["summary"], json!([{ "source_device": "StorageArray", "critical_event_count": 1 }]));
+    let strict = asker.ask(json!({"query_type":"alerts_critical","params":{"by":"time"}}).to_string()).await;
+    assert_eq!(strict["data"], json!([]));
+
+    let question = json!({"query_type":"anomaly_temperature","params":{"source_device":"DiskUnit","threshold":1.3,"window_minutes":20}});
+    let anomaly = asker.wait_for(question, |answer| answer["data"]["latest_temp"] == 58.2).await;
+    assert_eq!((&anomaly["data"]["device"], &anomaly["data"]["initial_temp"]), (&json!("DiskUnit"), &json!(40.1)));
+    assert!((anomaly["data"]["ratio"].as_f64().unwrap() - 1.4514).abs() < 1e-3);
+    assert_eq!(anomaly["data"]["anomaly"], true);
+
+    let health =
+        asker.ask(json!({"query_type":"device_health","params":{"source_device":"DiskUnit"}}).to_string()).await;
+    assert_eq!((&health["data"]["device"], &health["data"]["health"]), (&json!("DiskUnit"), &json!("warning")));
+    assert!(health["data"]["score"].as_u64().unwrap() < 100);
+    let reason = &health["data"]["reasons"][0];
+    assert_eq!(
+        (&reason["metric"], &reason["value"], &reason["limit"]),
+        (&json!("DiskTemp"), &json!(58.2), &json!(55.0))
+    );
+    assert!(reason["why"].is_string());
+
+    let series = asker.ask(json!({"query_type":"series","params":{"source_device":"DiskUnit","metric_type":"DiskTemp","bucket_seconds":3600}}).to_string()).await;
+    let count: u64 = series["data"].as_array().unwrap().iter().map(|bucket| bucket["count"].as_u64().unwrap()).sum();
+    assert_eq!((count, &series["unit"]), (2, &json!("°C")));
+    let events =
+        asker.ask(json!({"query_type":"events","params":{"event_type":"UnauthorizedAccess"}}).to_string()).await;
+    assert_eq!(events["data"][0]["event_message"], "who is there?");
+    // The same question on its own endpoint takes the parameters alone.
+    let reply = asker.client.request("reader.query.devices", "{\"limit\":1}".into()).await.unwrap();
+    let devices: Value = serde_json::from_slice(&reply.payload).unwrap();
+    assert_eq!(
+        (&devices["data"][0]["source_device"], &devices["next"]["after"]),
+        (&json!("DiskUnit"), &json!("DiskUnit"))
+    );
+    let found = asker.client.request("$SRV.INFO.spindle-reader", "".into()).await.unwrap();
+    let info: Value = serde_json::from_slice(&found.payload).unwrap();
+    assert!(info["endpoints"].as_array().unwrap().iter().any(|endpoint| endpoint["subject"] == "reader.query"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let deep = format!("{}1{}", "[".repeat(30_000), "]".repeat(30_000));
+    let huge = format!("{{\"query_type\":\"devices\",\"params\":{{\"after\":\"{}\"}}}}", "x".repeat(900_000));
+    let cases: Vec<(Vec<u8>, &str)> = vec![
+        (b"".to_vec(), "no valid JSON"),
+        (b"\xff\xfe\x00".to_vec(), "no valid JSON"),
+        (b"{\"query_type\":".to_vec(), "no valid JSON"),
+        (deep.into_bytes(), "no valid JSON"),
+        (huge.into_bytes(), "larger than"),
+        (json!({"query_type":"x"}).to_string().into(), "unknown query_type 'x': expected one of alerts_critical"),
+        (
+            json!({"query_type":"device_health","params":{"source_device":7}}).to_string().into(),
+            "parameter 'source_device' of device_health is 7",
+        ),
+        (
+            json!({"query_type":"alerts_critical","params":{"since_minutes":"15"}}).to_string().into(),
+            "expected a whole number",
+        ),
+        (json!({"query_type":"alerts_critical","params":{"min_criticality":11}}).to_string().into(), "from 1 to 10"),
+    ];
+    for (payload, words) in cases {
+        let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
+        let reply = asker.client.request("reader.query", payload.into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&reply.payload).unwrap();
+        assert_eq!(answer["status"], "error", "{shown}");
+        assert!(answer["message"].as_str().unwrap().contains(words), "{shown}: {answer}");
+        let headers = reply.headers.unwrap();
+        assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
+    }
+    assert_eq!(asker.ask(json!({"query_type":"devices"}).to_string()).await["status"], "success");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_messages_become_dead_letters_with_every_byte_and_block_nothing() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let hot = FIRST_METRIC.replace("45.75", "4575").replace("DiskUnit", "broken");
+    asker.publish("events.metrics", "no json").await;
+    asker.publish("events.metrics", format!("[{FIRST_METRIC}, {hot}]")).await;
+    asker.publish("events.event", FIRST_EVENT.replace("\"criticality\":8", "\"criticality\":11")).await;
+    asker.publish("events.event", b"\xff\x00\xfe".to_vec()).await;
+    asker.publish("events.event", FIRST_EVENT).await;
+    asker.wait_for(json!({"query_type":"events"}), |answer| answer["data"].as_array().unwrap().len() == 1).await;
+    asker.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 2).await;
+
+    let mut stream = asker.jetstream.get_stream("DEADLETTER").await.unwrap();
+    assert_eq!(stream.info().await.unwrap().state.messages, 4);
+    let consumer = stream.create_consumer(jetstream::consumer::pull::Config::default()).await.unwrap();
+    let mut letters: Vec<_> =
+        consumer.fetch().max_messages(10).messages().await.unwrap().map(Result::unwrap).collect().await;
+    letters.sort_by_key(|letter| letter.subject.to_string());
+    let header = |index: usize, name: &str| letters[index].headers.as_ref().unwrap().get(name).unwrap().to_string();
+    let subjects: Vec<_> = letters.iter().map(|letter| letter.subject.as_str()).collect();
+    assert_eq!(
+        subjects,
+        ["deadletter.bad_field", "deadletter.bad_field", "deadletter.bad_json", "deadletter.bad_json"]
+    );
+    let bodies: Vec<&[u8]> = letters.iter().map(|letter| letter.payload.as_ref()).collect();
+    assert!(
+        bodies.contains(&hot.as_bytes())
+            && bodies.contains(&b"no json".as_slice())
+            && bodies.contains(&b"\xff\x00\xfe".as_slice())
+    );
+    let index = bodies.iter().position(|body| *body == hot.as_bytes()).unwrap();
+    assert_eq!(
+        (header(index, "Spindle-Subject"), header(index, "Spindle-Index")),
+        ("events.metrics".to_owned(), "1".to_owned())
+    );
+    assert!(
+        header(index, "Spindle-Detail").contains("field 'value' is 4575 °C, outside -60 to 200 for DiskTemp"),
+        "{}",
+        header(index, "Spindle-Detail")
+    );
+}

@@ -1,0 +1,181 @@
+//! A running `spindle up` of its own for each test: own data directory, own ports.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use spindle_testkit::{Program, wait_until};
+
+/// Long enough for a loaded machine; every wait ends as soon as its state is there.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
+
+/// `spindle`, with nothing of the outer environment that could change what it does.
+pub(crate) fn spindle(data_dir: &Path) -> Command {
+    let mut command = Command::new(PROGRAM);
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"]
+            .iter()
+            .any(|prefix| name_text.starts_with(prefix))
+        {
+            command.env_remove(&name);
+        }
+    }
+    command.env("SPINDLE_NATS_SERVER", Program::find("nats-server").unwrap().path);
+    command.env("SPINDLE_DATA_DIR", data_dir).env("SPINDLE_HTTP", "127.0.0.1:0").env("SPINDLE_NATS_PORT", "0");
+    command.current_dir(data_dir.parent().unwrap()).stdin(Stdio::null());
+    command
+}
+
+/// A `spindle up` under test; killed with its nats-server when dropped.
+pub(crate) struct System {
+    pub(crate) folder: tempfile::TempDir,
+    config: String,
+    arguments: Vec<String>,
+    port: u16,
+    child: Option<Child>,
+}
+
+impl System {
+    /// Starts it and waits until it says that it is up.
+    pub(crate) fn start(config: &str, arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let port = spindle_testkit::free_port().unwrap();
+        let mut system =
+            Self { folder: tempfile::tempdir().unwrap(), config: config.to_owned(), arguments, port, child: None };
+        system.start_again();
+        system
+    }
+
+    /// Starts it again, with the same data, configuration and ports.
+    pub(crate) fn start_again(&mut self) {
+        std::fs::write(self.folder.path().join("test.toml"), &self.config).unwrap();
+        let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut command = spindle(&self.data_dir());
+        command.args(["up", "--config", "test.toml"]).args(&self.arguments);
+        // The port stays the same over restarts, so that a client of the test finds the server again.
+        command.env("SPINDLE_NATS_PORT", self.port.to_string());
+        self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
+        let up = wait_until(PATIENCE, "spindle is up", || self.run_file().is_some());
+        assert!(up.is_ok(), "spindle did not come up:\n{}", self.log());
+    }
+
+    /// From the next start on nothing is collected any more.
+    pub(crate) fn without_sources(mut self) -> Self {
+        self.config = NO_SOURCES.to_owned();
+        self.arguments.clear();
+        self
+    }
+
+    pub(crate) fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("spindle.log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().unwrap().id()
+    }
+
+    /// `run.json`, if it is that of the process under test.
+    fn run_file(&self) -> Option<Value> {
+        let bytes = std::fs::read(self.data_dir().join("run.json")).ok()?;
+        serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == self.pid())
+    }
+
+    pub(crate) fn nats_url(&self) -> String {
+        self.run_file().unwrap()["nats"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn http(&self) -> String {
+        self.run_file().unwrap()["http"].as_str().unwrap().trim_start_matches("http://").to_owned()
+    }
+
+    pub(crate) fn nats_pid(&self) -> u32 {
+        std::fs::read_to_string(self.data_dir().join("nats/nats-server.pid")).unwrap().trim().parse().unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        send_signal(self.pid(), signal);
+    }
+
+    /// Kills the process as a power cut would, and waits until its nats-server is gone too.
+    pub(crate) fn kill(&mut self) {
+        let nats = self.nats_pid();
+        let mut child = self.child.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        wait_until(PATIENCE, "nats-server follows", || !is_running(nats)).unwrap();
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        let mut child = self.child.take().unwrap();
+        let mut status = None;
+        let ended = wait_until(PATIENCE, "spindle ends", || {
+            status = child.try_wait().unwrap();
+            status.is_some()
+        });
+        assert!(ended.is_ok(), "{}", self.log());
+        status.unwrap()
+    }
+
+    /// `spindle query …`.
+    pub(crate) fn query(&self, words: &[&str]) -> Output {
+        spindle(&self.data_dir()).arg("query").args(words).output().unwrap()
+    }
+
+    /// The answer of `spindle query … --format json`.
+    pub(crate) fn ask(&self, words: &[&str]) -> Value {
+        let output = self.query(&[words, &["--format", "json"]].concat());
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Waits until an answer is as wanted.
+    pub(crate) fn wait_for(&self, words: &[&str], what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let came = wait_until(PATIENCE, what, || {
+            last = self.ask(words);
+            wanted(&last)
+        });
+        assert!(came.is_ok(), "{what}: {last:#}\n{}", self.log());
+        last
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if std::thread::panicking() {
+            let _ = writeln!(std::io::stderr(), "--- log of spindle ---\n{}", self.log());
+        }
+    }
+}
+
+pub(crate) fn send_signal(pid: u32, signal: &str) {
+    let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status().unwrap();
+    assert!(status.success(), "kill -{signal} {pid}");
+}
+
+/// A process that ended but was not waited for is not running.
+pub(crate) fn is_running(pid: u32) -> bool {
+    let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
+    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+/// Nothing is collected: the test publishes what it knows.
+pub(crate) const NO_SOURCES: &str = "[daemon]\nsources = []\n";

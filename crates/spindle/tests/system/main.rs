@@ -1,0 +1,11 @@
+//! The real program on a real nats-server: what a user does to it, and what goes wrong around it.
+
+#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
+
+mod answers;
+mod client;
+mod faults;
+mod harness;
+mod mistakes;
+mod pipeline;
+mod stopping;

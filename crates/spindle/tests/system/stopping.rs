@@ -1,0 +1,58 @@
+//! Ctrl-C once, and twice.
+
+use spindle_testkit::wait_until;
+
+use crate::harness::{PATIENCE, System, is_running, send_signal};
+use crate::pipeline::counts;
+
+#[test]
+fn ctrl_c_stops_in_order_and_loses_nothing() {
+    let mut system = System::start("", &["--devices", "20", "--source", "simulate", "--interval", "50ms"]);
+    system.wait_for(&["devices"], "devices are listed", |answer| answer["data"].as_array().unwrap().len() == 20);
+    let nats = system.nats_pid();
+    system.signal("INT");
+    let status = system.wait_for_end();
+    assert_eq!(status.code(), Some(0), "{}", system.log());
+    assert!(!system.data_dir().join("run.json").exists());
+    wait_until(PATIENCE, "nats-server ended too", || !is_running(nats)).unwrap();
+    let log = system.log();
+    let daemon = log
+        .lines()
+        .find(|line| line.contains("daemon stopped, everything published"))
+        .unwrap_or_else(|| panic!("{log}"));
+    let n_acked: u64 = daemon.split("n_acked=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    // What was acknowledged is in the store, or still in the stream: a second start stores the rest.
+    let mut system = system.without_sources();
+    system.start_again();
+    let mut stored = 0;
+    let all = wait_until(PATIENCE, "all that was acknowledged is stored", || {
+        let (metrics, events, _) = counts(&system);
+        stored = metrics + events;
+        stored == n_acked
+    });
+    assert!(all.is_ok(), "{stored} of {n_acked} stored");
+}
+
+#[test]
+fn a_second_ctrl_c_stops_at_once() {
+    let mut system =
+        System::start("grace = \"600s\"\n", &["--devices", "3", "--source", "simulate", "--interval", "50ms"]);
+    system.wait_for(&["devices"], "devices are listed", |answer| !answer["data"].as_array().unwrap().is_empty());
+    let nats = system.nats_pid();
+    // A bus that does not answer: an orderly stop would wait for the last acks for ten minutes.
+    send_signal(nats, "STOP");
+    system.signal("INT");
+    wait_until(PATIENCE, "it is stopping", || system.log().contains("stopping in order")).unwrap();
+    system.signal("INT");
+    assert_eq!(system.wait_for_end().code(), Some(130));
+    send_signal(nats, "CONT");
+    wait_until(PATIENCE, "the guard stops nats-server", || !is_running(nats)).unwrap();
+}
+
+#[test]
+fn a_kill_takes_nats_server_with_it_and_a_new_start_works() {
+    let mut system = System::start("", &["--devices", "3", "--source", "simulate"]);
+    system.kill();
+    system.start_again();
+    system.wait_for(&["devices"], "it works again", |answer| !answer["data"].as_array().unwrap().is_empty());
+}
