@@ -11,7 +11,7 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
 use crate::connect::{ACK_TIMEOUT, Bus};
@@ -52,6 +52,8 @@ pub struct Delivery {
 const EXPIRES: Duration = Duration::from_secs(5);
 /// And we wait that much longer for the server to say so.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
+/// How often a waiting pull looks whether its connection is still the same.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 impl Intake {
     /// Creates or updates the consumer.
@@ -83,16 +85,16 @@ impl Intake {
 
     async fn pull(&mut self) -> Result<Vec<Delivery>, BusError> {
         let (limits, consumer) = (self.limits, self.consumer().await?);
-        let mut batch = ready(&consumer, limits.max_messages, limits.max_bytes).await?;
+        let mut batch = ready(&self.bus, &consumer, limits.max_messages, limits.max_bytes).await?;
         if batch.is_empty() {
-            batch = first(&consumer).await?;
+            batch = first(&self.bus, &consumer).await?;
         }
         let n_missing = limits.max_messages.saturating_sub(batch.len());
         let n_bytes: usize = batch.iter().map(|delivery| delivery.payload().len()).sum();
         if !batch.is_empty() && n_missing > 0 && n_bytes < limits.max_bytes / 2 && !limits.linger.is_zero() {
             tokio::time::sleep(limits.linger).await;
             // What is in hand must not be lost to a failed second pull.
-            match ready(&consumer, n_missing, limits.max_bytes - n_bytes).await {
+            match ready(&self.bus, &consumer, n_missing, limits.max_bytes - n_bytes).await {
                 Ok(more) => batch.extend(more),
                 Err(error) => warn!(%error, stream = self.stream, "second pull failed"),
             }
@@ -154,25 +156,39 @@ impl Intake {
 }
 
 /// What is there right now.
-async fn ready(consumer: &PullConsumer, max_messages: usize, max_bytes: usize) -> Result<Vec<Delivery>, BusError> {
+async fn ready(
+    bus: &Bus,
+    consumer: &PullConsumer,
+    max_messages: usize,
+    max_bytes: usize,
+) -> Result<Vec<Delivery>, BusError> {
     let asked = consumer.fetch().max_messages(max_messages).max_bytes(max_bytes).messages();
-    collect(asked.await.map_err(|error| BusError::transient("pull messages", error))?, ACK_TIMEOUT).await
+    collect(bus, asked.await.map_err(|error| BusError::transient("pull messages", error))?, ACK_TIMEOUT).await
 }
 
 /// One message, as soon as there is one.
-async fn first(consumer: &PullConsumer) -> Result<Vec<Delivery>, BusError> {
+async fn first(bus: &Bus, consumer: &PullConsumer) -> Result<Vec<Delivery>, BusError> {
     let asked = consumer.batch().max_messages(1).expires(EXPIRES).messages();
-    collect(asked.await.map_err(|error| BusError::transient("pull a message", error))?, EXPIRES + REPLY_GRACE).await
+    let asked = asked.await.map_err(|error| BusError::transient("pull a message", error))?;
+    collect(bus, asked, EXPIRES + REPLY_GRACE).await
 }
 
+/// Messages until the server says that there are no more. A pull does not survive its connection, so a
+/// new connection ends it at once.
 async fn collect(
+    bus: &Bus,
     mut messages: async_nats::jetstream::consumer::pull::Batch,
     patience: Duration,
 ) -> Result<Vec<Delivery>, BusError> {
     let mut batch = Vec::new();
+    let (n_connects, mut deadline) = (bus.n_connects(), Instant::now() + patience);
     loop {
-        match timeout(patience, messages.next()).await {
-            Ok(Some(Ok(message))) => batch.push(Delivery { message }),
+        match timeout(LOOK_EVERY, messages.next()).await {
+            Ok(Some(Ok(message))) => {
+                batch.push(Delivery { message });
+                deadline = Instant::now() + patience;
+            }
+            Err(_) if bus.n_connects() == n_connects && Instant::now() < deadline => {}
             Ok(None) => return Ok(batch),
             // What came before the fault is good; the fault is met again at the next pull, if it stays.
             // "Message Size Exceeds MaxBytes" only says that the batch is full.

@@ -62,7 +62,7 @@ pub struct PublishStats {
     pub n_acked: u64,
     /// Of these, recognised as already stored.
     pub n_duplicate: u64,
-    /// Given up because the hold was full.
+    /// Given up because the hold was full or closed.
     pub n_given_up_full: u64,
     /// Given up because the server will never take them (too large).
     pub n_given_up_refused: u64,
@@ -135,25 +135,29 @@ impl Publisher {
         self.shared.work.notify_one();
     }
 
-    /// Hands a message over, waiting for room: for sources that can wait, such as a recording.
-    pub async fn hold_when_room(&self, message: Outgoing) {
-        let mut waiting = Some(message);
+    /// Hands a message over, waiting for room: for sources that can wait, such as a recording. Gives
+    /// nothing up, unless the publisher is closed.
+    pub async fn hold_when_room(&self, mut message: Outgoing) {
         loop {
             let room = self.shared.room.notified();
-            let refused = waiting.take().and_then(|message| self.shared.lock().push_if_room(message).err());
-            let Some(message) = refused else {
-                self.shared.work.notify_one();
-                return;
+            let taken = self.shared.lock().push_if_room(message);
+            message = match taken {
+                Ok(n_given_up) => {
+                    self.shared.counters.full.fetch_add(n_given_up, Ordering::Relaxed);
+                    self.shared.work.notify_one();
+                    return;
+                }
+                Err(refused) => refused,
             };
-            waiting = Some(message);
             room.await;
         }
     }
 
-    /// Takes nothing more; what is held still goes out.
+    /// Takes nothing more, not even from who waits for room; what is held still goes out.
     pub fn close(&self) {
         self.shared.lock().close();
         self.shared.work.notify_one();
+        self.shared.room.notify_waiters();
     }
 
     /// Returns when nothing is held any more. Never, while NATS is away: bound it by a time-out.

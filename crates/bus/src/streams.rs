@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
+use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
-use async_nats::jetstream::{ErrorCode, context::CreateStreamErrorKind};
 
 use crate::connect::Bus;
 use crate::error::{BusError, Kind};
@@ -92,73 +93,43 @@ impl Bus {
         Ok(())
     }
 
+    /// Looked up first: a server short of room refuses even to confirm a stream that it has.
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
         let name = wanted.name.clone();
-        match self.jetstream.create_stream(wanted.clone()).await {
-            Ok(_) => Ok(()),
+        match self.jetstream.get_stream(&name).await {
+            Ok(stream) => verify(&stream.cached_info().config, &wanted),
             Err(error) => match error.kind() {
-                CreateStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NAME_EXIST => {
-                    self.verify_stream(&wanted).await
+                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                    self.create_stream(wanted).await
                 }
-                CreateStreamErrorKind::JetStream(reply)
-                    if reply.error_code() == ErrorCode::STORAGE_RESOURCES_EXCEEDED =>
-                {
-                    Err(BusError::caused(
-                        Kind::Configuration,
-                        format!(
-                            "create stream {name}: the NATS server may not store {} more bytes; raise its max_file_store or lower nats.{}_bytes",
-                            wanted.max_bytes,
-                            name.to_lowercase()
-                        ),
-                        error,
-                    ))
-                }
-                CreateStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_SUBJECT_OVERLAP => {
-                    Err(BusError::caused(
-                        Kind::Configuration,
-                        format!(
-                            "create stream {name}: another stream already takes {}; remove it from that stream",
-                            wanted.subjects.join(", ")
-                        ),
-                        error,
-                    ))
-                }
-                _ => Err(BusError::transient(format!("create stream {name}"), error)),
+                _ => Err(BusError::transient(format!("look up stream {name}"), error)),
             },
         }
     }
 
-    /// An operator may have made a stream larger, replicated it or given it an age; that is theirs to
-    /// decide. What would lose messages in silence is refused.
-    async fn verify_stream(&self, wanted: &Config) -> Result<(), BusError> {
-        let name = &wanted.name;
-        let stream = self
-            .jetstream
-            .get_stream(name)
-            .await
-            .map_err(|error| BusError::transient(format!("look up stream {name}"), error))?;
-        let found = &stream.cached_info().config;
-        let mut faults = Vec::new();
-        if !wanted.subjects.iter().all(|subject| found.subjects.contains(subject)) {
-            faults.push(format!("it does not take {}", wanted.subjects.join(", ")));
-        }
-        if found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0) {
-            faults.push("it discards old messages when full (want discard: new)".to_owned());
-        }
-        if found.retention != RetentionPolicy::Limits {
-            faults.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
-        }
-        if found.storage != StorageType::File {
-            faults.push("it is kept in memory only".to_owned());
-        }
-        if faults.is_empty() {
-            return Ok(());
-        }
-        let remedy = format!("mend it with `nats stream edit {name}`, or remove it so that it is made anew");
-        Err(BusError::new(
-            Kind::Configuration,
-            format!("stream {name} is not safe to use: {}; {remedy}", faults.join("; ")),
-        ))
+    async fn create_stream(&self, wanted: Config) -> Result<(), BusError> {
+        let (name, max_bytes, subjects) = (wanted.name.clone(), wanted.max_bytes, wanted.subjects.join(", "));
+        let Err(error) = self.jetstream.create_stream(wanted).await else { return Ok(()) };
+        let code = match error.kind() {
+            CreateStreamErrorKind::JetStream(reply) => Some(reply.error_code()),
+            _ => None,
+        };
+        let (kind, why) = match code {
+            Some(ErrorCode::STORAGE_RESOURCES_EXCEEDED) => {
+                let key = name.to_lowercase();
+                (
+                    Kind::Configuration,
+                    format!(
+                        ": the NATS server may not store {max_bytes} bytes more; raise its max_file_store or lower nats.{key}_bytes"
+                    ),
+                )
+            }
+            Some(ErrorCode::STREAM_SUBJECT_OVERLAP) => {
+                (Kind::Configuration, format!(": another stream already takes {subjects}; remove it from that stream"))
+            }
+            _ => (Kind::Transient, String::new()),
+        };
+        Err(BusError::caused(kind, format!("create stream {name}{why}"), error))
     }
 
     /// How full a stream is.
@@ -174,4 +145,31 @@ impl Bus {
         let state = &stream.cached_info().state;
         Ok(StreamState { messages: state.messages, bytes: state.bytes, last_sequence: state.last_sequence })
     }
+}
+
+/// An operator may have made a stream larger, replicated it or given it an age; that is theirs to decide.
+/// What would lose messages in silence is refused.
+fn verify(found: &Config, wanted: &Config) -> Result<(), BusError> {
+    let name = &wanted.name;
+    let mut faults = Vec::new();
+    if !wanted.subjects.iter().all(|subject| found.subjects.contains(subject)) {
+        faults.push(format!("it does not take {}", wanted.subjects.join(", ")));
+    }
+    if found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0) {
+        faults.push("it discards old messages when full (want discard: new)".to_owned());
+    }
+    if found.retention != RetentionPolicy::Limits {
+        faults.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
+    }
+    if found.storage != StorageType::File {
+        faults.push("it is kept in memory only".to_owned());
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    let remedy = format!("mend it with `nats stream edit {name}`, or remove it so that it is made anew");
+    Err(BusError::new(
+        Kind::Configuration,
+        format!("stream {name} is not safe to use: {}; {remedy}", faults.join("; ")),
+    ))
 }

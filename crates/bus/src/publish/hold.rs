@@ -50,13 +50,17 @@ impl Hold {
         n_given_up
     }
 
-    /// Takes the message if there is room for it (or nothing else is held), else hands it back.
-    pub(super) fn push_if_room(&mut self, message: Outgoing) -> Result<(), Outgoing> {
+    /// Takes the message if there is room for it (or nothing else is held), else hands it back. Returns
+    /// how many items were given up: those of a message that comes after the end.
+    pub(super) fn push_if_room(&mut self, message: Outgoing) -> Result<u64, Outgoing> {
+        if self.closed {
+            return Ok(message.n_items);
+        }
         if self.n_bytes > 0 && self.n_bytes + message.payload.len() > self.max_bytes {
             return Err(message);
         }
         self.push(message);
-        Ok(())
+        Ok(0)
     }
 
     /// The next message to send; it stays counted until it is settled.
