@@ -8,4 +8,5 @@ mod faults;
 mod harness;
 mod mistakes;
 mod pipeline;
+mod roles;
 mod stopping;

@@ -1,6 +1,7 @@
 //! Sources that go on for ever: the simulated fleet and this host's disks. They are asked on an interval
 //! and never wait for NATS.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use spindle_core::Timestamp;
-use spindle_core::simulate::Fleet;
+use spindle_core::simulate::{Fleet, Truth};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -49,6 +50,7 @@ pub(super) async fn simulate(
     stop: CancellationToken,
 ) -> Result<()> {
     info!(truth = %truth.display(), "simulated fleet runs");
+    let mut told = Told::open(truth)?;
     let mut ticker = interval(every);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {
@@ -58,20 +60,43 @@ pub(super) async fn simulate(
         }
         let batch = fleet.tick(clock::now());
         outlet.offer(&batch);
-        let told = fleet.new_truth();
-        if !told.is_empty() {
-            append(&truth, &told).with_context(|| format!("cannot write {}", truth.display()))?;
-        }
+        told.append(&fleet.new_truth())?;
     }
 }
 
-fn append(path: &Path, told: &[impl Serialize]) -> Result<()> {
-    let mut text = Vec::new();
-    for truth in told {
-        serde_json::to_writer(&mut text, truth)?;
-        text.push(b'\n');
+/// The file of what was simulated. A fleet that goes on after a restart tells the same again: each line
+/// is written once.
+struct Told {
+    path: PathBuf,
+    lines: HashSet<String>,
+}
+
+impl Told {
+    fn open(path: PathBuf) -> Result<Self> {
+        let text = match std::fs::read_to_string(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        Ok(Self { lines: text.lines().map(str::to_owned).collect(), path })
     }
-    Ok(std::fs::File::options().create(true).append(true).open(path)?.write_all(&text)?)
+
+    fn append(&mut self, told: &[Truth]) -> Result<()> {
+        let mut text = String::new();
+        for truth in told {
+            let line = serde_json::to_string(truth)?;
+            if !self.lines.contains(&line) {
+                text += &line;
+                text.push('\n');
+                self.lines.insert(line);
+            }
+        }
+        if text.is_empty() {
+            return Ok(());
+        }
+        let file = std::fs::File::options().create(true).append(true).open(&self.path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .with_context(|| format!("cannot write {}", self.path.display()))
+    }
 }
 
 /// The kernel's counters say something only from the second reading on: it comes soon, so that there is
