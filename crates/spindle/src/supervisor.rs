@@ -7,6 +7,7 @@ pub(crate) mod runfile;
 mod signals;
 mod up;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -139,9 +140,7 @@ fn prepare_data_dir(config: &Config) -> Result<()> {
     std::fs::write(&probe, [0; 4096])
         .and_then(|()| std::fs::remove_file(&probe))
         .with_context(|| format!("cannot write into the data directory {shown}: free space, mend its permissions, or choose another with --data-dir"))?;
-    let room =
-        rustix::fs::statvfs(&config.data_dir).with_context(|| format!("cannot look at the data directory {shown}"))?;
-    let free_bytes = room.f_bavail.saturating_mul(room.f_frsize);
+    let free_bytes = free_bytes(&config.data_dir)?;
     ensure!(
         free_bytes >= LEAST_FREE_BYTES,
         "the disk of the data directory {shown} is full ({} MiB free, {} needed): free space or choose another with --data-dir",
@@ -149,6 +148,13 @@ fn prepare_data_dir(config: &Config) -> Result<()> {
         LEAST_FREE_BYTES >> 20
     );
     Ok(())
+}
+
+/// What an ordinary user may still write there.
+fn free_bytes(directory: &Path) -> Result<u64> {
+    let room = rustix::fs::statvfs(directory)
+        .with_context(|| format!("cannot look at the disk of {}", directory.display()))?;
+    Ok(room.f_bavail.saturating_mul(room.f_frsize))
 }
 
 /// Less room than this is gone within minutes.

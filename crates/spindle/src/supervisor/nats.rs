@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::{LEAST_FREE_BYTES, free_bytes};
 use crate::config::Config;
 use crate::telemetry::NATS_RESTARTS;
 
@@ -21,6 +22,7 @@ const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A server that lived this long was healthy: the next restart is quick again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
+const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(2);
 /// The guard waits for the server up to 8 s before it kills it.
 const STOP_PATIENCE: Duration = Duration::from_secs(12);
 /// Room in the store for more than the streams: consumers' states, Raft and the like.
@@ -65,30 +67,41 @@ impl NatsChild {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// Restarts the server whenever it dies, until told to stop; then stops it in order.
+    /// Restarts the server whenever it dies, and once its disk has room again after it was full; stops it
+    /// in order when told to.
     pub(super) async fn keep_alive(mut self, stop: CancellationToken) {
         let mut pause = FIRST_RETRY;
+        let mut disk = Disk { directory: self.directory.clone(), was_full: false };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.stop().await,
-                _ = self.guard.process.wait() => {}
+                () = disk.has_room_again() => {
+                    warn!("the disk has room again: restarting nats-server, which does not get over a failed write by itself");
+                    self.stop_guard().await;
+                }
+                _ = self.guard.process.wait() => {
+                    error!(last_words = last_words(&self.directory), "nats-server died, restarting it");
+                }
             }
-            let words = last_words(&self.directory);
-            error!(last_words = words, "nats-server died, restarting it");
             NATS_RESTARTS.inc();
             pause = if self.started.elapsed() > HEALTHY_AFTER { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
-            loop {
-                tokio::select! { () = stop.cancelled() => return, () = sleep(pause) => {} }
-                match guarded(&self.program, &self.directory).await {
-                    Ok(guard) => break self.guard = guard,
-                    Err(fault) => {
-                        error!(fault = format!("{fault:#}"), "nats-server could not be restarted, trying again")
-                    }
-                }
-                pause = (pause * 2).min(LAST_RETRY);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.start_again(pause) => {}
             }
-            self.started = Instant::now();
         }
+    }
+
+    async fn start_again(&mut self, mut pause: Duration) {
+        loop {
+            sleep(pause).await;
+            match guarded(&self.program, &self.directory).await {
+                Ok(guard) => break self.guard = guard,
+                Err(fault) => error!(fault = format!("{fault:#}"), "nats-server could not be restarted, trying again"),
+            }
+            pause = (pause * 2).min(LAST_RETRY);
+        }
+        self.started = Instant::now();
     }
 
     /// Whether it has died, with its last words.
@@ -97,12 +110,40 @@ impl NatsChild {
     }
 
     async fn stop(mut self) {
-        // Closing the pipe is the order to stop.
-        drop(self.guard.pipe.take());
-        if timeout(STOP_PATIENCE, self.guard.process.wait()).await.is_err() {
-            warn!("nats-server does not stop: leaving it to its guard");
-        } else {
+        if self.stop_guard().await {
             info!("nats-server stopped");
+        } else {
+            warn!("nats-server does not stop: leaving it to its guard");
+        }
+    }
+
+    /// Closing the pipe is the order to stop.
+    async fn stop_guard(&mut self) -> bool {
+        drop(self.guard.pipe.take());
+        timeout(STOP_PATIENCE, self.guard.process.wait()).await.is_ok()
+    }
+}
+
+/// A disk that may run full. A stream of nats-server that met a full disk once refuses everything until
+/// the server is restarted (seen with 2.15.1).
+struct Disk {
+    directory: PathBuf,
+    was_full: bool,
+}
+
+impl Disk {
+    /// Resolves when there is room after there was none.
+    async fn has_room_again(&mut self) {
+        loop {
+            sleep(LOOK_AT_DISK_EVERY).await;
+            match free_bytes(&self.directory) {
+                Ok(free) if free < LEAST_FREE_BYTES => self.was_full = true,
+                Ok(free) if self.was_full && free > 2 * LEAST_FREE_BYTES => {
+                    self.was_full = false;
+                    return;
+                }
+                Ok(_) | Err(_) => {}
+            }
         }
     }
 }

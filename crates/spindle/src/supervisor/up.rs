@@ -23,6 +23,10 @@ use crate::config::Config;
 use crate::roles::{client, daemon, reader, writer};
 use crate::web;
 
+/// The share of the grace period that the daemon may spend on waiting for its last acks; the others need
+/// the rest.
+const DAEMON_SHARE: f32 = 0.6;
+
 /// Everything that was checked and built before anything runs.
 struct Built {
     store: Store,
@@ -186,7 +190,7 @@ impl System {
             bus: self.bus.another("spindle-daemon").await?,
             config: config.daemon.clone(),
             sources,
-            grace: config.grace,
+            grace: config.grace.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
         Ok(())
