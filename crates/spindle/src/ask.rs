@@ -11,12 +11,13 @@ use spindle_core::query::Query;
 
 use crate::Outcome;
 use crate::cli::Question;
+use crate::clock;
 use crate::config::Config;
 use crate::supervisor::runfile;
 
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
 pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> {
-    let body = Query::body_from_words(&question.query_type, &question.params)?;
+    let body = Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = config.nats_settings(&runfile::nats_url(config)?);
     settings.patience = question.timeout;
     let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;

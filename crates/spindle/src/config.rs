@@ -231,6 +231,15 @@ impl Config {
     }
 }
 
+/// NATS addresses as they may be shown: user and password in them are secrets.
+pub(crate) fn without_userinfo(urls: &str) -> String {
+    let shown = |url: &str| match (url.find("://").map(|at| at + 3), url.rfind('@')) {
+        (scheme, Some(at)) => format!("{}{}", &url[..scheme.filter(|end| *end <= at).unwrap_or(0)], &url[at + 1..]),
+        (_, None) => url.to_owned(),
+    };
+    urls.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(",")
+}
+
 /// The log filter, from `SPINDLE_LOG`.
 pub(crate) fn log_filter() -> String {
     std::env::var("SPINDLE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned())
@@ -255,6 +264,11 @@ mod tests {
         assert_eq!(config.daemon.interval, Duration::from_secs(7));
         assert_eq!((config.daemon.n_devices, config.daemon.seed), (9, 1));
         assert_eq!(config.data_dir, Path::new("x"));
+    }
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        assert_eq!(without_userinfo("nats://a:b@h:1, c:d@h:2,nats://h:3"), "nats://h:1,h:2,nats://h:3");
     }
 
     #[test]

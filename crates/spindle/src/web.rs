@@ -92,7 +92,7 @@ async fn query_string(State(parts): State<Parts>, RawQuery(text): RawQuery) -> R
     let mut words: Vec<(String, String)> = form_urlencoded(text.as_deref().unwrap_or_default());
     let query_type =
         words.iter().position(|(name, _)| name == "query_type").map(|index| words.remove(index).1).unwrap_or_default();
-    let body = match Query::body_from_words(&query_type, &words) {
+    let body = match Query::body_from_words(&query_type, &words, clock::now()) {
         Ok(body) => body,
         // Parsing the same words again, as JSON, gives the same error in an answer's shape.
         Err(_) => serde_json::json!({ "query_type": query_type, "params": words.into_iter().collect::<std::collections::BTreeMap<_, _>>() }).to_string().into_bytes(),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use spindle_core::Criticality;
 
 use super::value::{Kind, bytes, duration, integer, interval, show_bytes};
-use super::{Config, SourceSpec, StoreKind};
+use super::{Config, SourceSpec, StoreKind, without_userinfo};
 use crate::sources::replay::Pace;
 
 /// One setting.
@@ -118,7 +118,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
             config.nats.url = Some(text.to_owned());
             Ok(())
         },
-        |config| config.nats.url.clone().unwrap_or_default(),
+        |config| config.nats.url.as_deref().map_or_else(String::new, without_userinfo),
     )
     .flag("nats"),
     setting(

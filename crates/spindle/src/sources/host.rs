@@ -51,6 +51,8 @@ pub(crate) struct Host {
     previous: BTreeMap<String, Reading>,
     /// Disks found by the last sample; `None` before the first.
     n_disks: Option<usize>,
+    /// Local file systems found by the last sample; `None` before the first.
+    n_file_systems: Option<usize>,
     problems: Problems,
 }
 
@@ -64,6 +66,7 @@ impl Host {
             started: Instant::now(),
             previous: BTreeMap::new(),
             n_disks: None,
+            n_file_systems: None,
             problems: Problems::default(),
         }
     }
@@ -75,6 +78,12 @@ impl Host {
     pub(crate) fn sample(&mut self, now: Timestamp) -> Batch {
         let uptime = self.started.elapsed();
         self.sample_at(now, uptime)
+    }
+
+    /// Whether the last sample found neither a disk nor a file system: there is nothing to watch. False
+    /// before the first.
+    pub(crate) fn is_bare(&self) -> bool {
+        (self.n_disks, self.n_file_systems) == (Some(0), Some(0))
     }
 
     /// What went wrong since the start.
@@ -119,6 +128,7 @@ impl Host {
 
     fn sample_file_systems(&mut self, now: Timestamp, batch: &mut Batch) {
         let file_systems = file_systems::discover(&self.roots, &mut self.problems);
+        self.n_file_systems = Some(file_systems.len());
         for file_system in &file_systems {
             let labels = file_system.labels(&self.hostname);
             let Some(mut report) = self.report(now, &file_system.mount_point, labels) else { continue };

@@ -19,7 +19,7 @@ use super::runfile::{self, RunFile};
 use super::signals::Signals;
 use super::{bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
-use crate::config::Config;
+use crate::config::{Config, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
 use crate::web;
 
@@ -46,7 +46,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     let http = built.listener.local_addr()?;
-    let run = RunFile { pid: std::process::id(), nats: built.url.clone(), http: format!("http://{http}") };
+    let run = RunFile { pid: std::process::id(), nats: without_userinfo(&built.url), http: format!("http://{http}") };
     let system = tokio::select! {
         system = System::start(&config, built) => system?,
         () = signals.next() => return Ok(Outcome::Forced),

@@ -112,6 +112,7 @@ pub(super) async fn host(hostname: String, every: Duration, outlet: Outlet, stop
     let mut watched = Host::new(Roots::default(), &hostname);
     let mut pause = FIRST_INTERVAL.min(every);
     let (mut n_counted, mut said_at) = (0, None::<Instant>);
+    let mut is_first = true;
     loop {
         let reading = tokio::task::spawn_blocking(move || {
             let batch = watched.sample(clock::now());
@@ -130,6 +131,9 @@ pub(super) async fn host(hostname: String, every: Duration, outlet: Outlet, stop
             }
         };
         watched = returned;
+        if std::mem::take(&mut is_first) && watched.is_bare() {
+            warn!(hostname, "no disk and no file system found on this host: it has nothing to say");
+        }
         outlet.offer(&batch);
         let n_problems = watched.problems().n_total();
         if n_problems > n_counted {

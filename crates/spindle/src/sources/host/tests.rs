@@ -262,8 +262,10 @@ fn a_machine_without_disks_says_so_once() {
     assert!(sample(&mut host, 0).is_empty());
     assert!(sample(&mut host, 10).is_empty());
     assert_eq!(problems(&host), [("no_disk", 1)], "said once");
+    assert!(host.is_bare());
     machine.disk("sda", "sys/devices/0:0:0:0");
     sample(&mut host, 20);
+    assert!(!host.is_bare());
     fs::remove_file(machine.path("sys/block/sda")).unwrap();
     sample(&mut host, 30);
     assert_eq!(problems(&host), [("no_disk", 2)], "and again when the last one is gone");

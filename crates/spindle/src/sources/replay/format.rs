@@ -1,10 +1,11 @@
 //! The two formats of a recording: told apart by content, and read line by line.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead};
 
 use anyhow::{Context, bail};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 use spindle_core::backblaze::{BackblazeError, Columns};
 use spindle_core::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
@@ -169,29 +170,26 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
     }
 }
 
-/// Which of the two an element wants to be; what its fields hold does not matter here.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Outline {
-    metric_type: Option<IgnoredAny>,
-    event_type: Option<IgnoredAny>,
-}
+/// The fields of an element; what they hold does not matter here. A map, since a derived reader would take
+/// an array for an object, and would refuse a key that is there twice, which the wire does not.
+type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
 
 fn second_look(rejected: Rejected) -> Result<Item, Refused> {
     let Rejected { bytes, error, .. } = rejected;
-    let error = match serde_json::from_slice(&bytes) {
-        Ok(Outline { metric_type: None, event_type: Some(_) }) => {
+    let error = match serde_json::from_slice::<Outline<'_>>(&bytes) {
+        Ok(fields) if fields.contains_key("metricType") => error,
+        Ok(fields) if fields.contains_key("eventType") => {
             let mut decoded = wire::decode_events(&bytes);
             match decoded.items.pop() {
                 Some(event) => return Ok(Item::Event(event)),
                 None => decoded.rejected.pop().map_or(error, |rejected| rejected.error),
             }
         }
-        Ok(Outline { metric_type: None, event_type: None }) if bytes.trim_ascii().starts_with(b"{") => {
+        Ok(_) => {
             let reason = "has neither 'metricType' nor 'eventType', so is no metric and no event";
             return Err(Refused::new("missing_field", reason, &bytes));
         }
-        Ok(_) | Err(_) => error,
+        Err(_) => error,
     };
     Err(Refused::new(error.reason(), &error, &bytes))
 }
