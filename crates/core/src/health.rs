@@ -87,7 +87,7 @@ const FAULTS: &[Fault] = &[
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut findings: Vec<(Health, Reason)> = evidence.latest.iter().filter_map(judge_value).collect();
     findings.extend(FAULTS.iter().filter_map(|fault| judge_fault(fault, evidence)));
-    findings.sort_by(|left, right| right.0.cmp(&left.0));
+    findings.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);
     if evidence.latest.is_empty() && worst != Health::Critical {
         let reasons =

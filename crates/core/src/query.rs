@@ -139,12 +139,16 @@ impl Query {
     }
 
     /// The request body for a question in words, as on the command line: values become numbers where
-    /// the parameter is one.
+    /// the parameter is one. `now` only serves to refuse here what would be refused there.
     ///
     /// # Errors
     /// [`QueryError`] as for [`Query::parse`].
-    pub fn body_from_words(query_type: &str, params: &[(String, String)]) -> Result<Vec<u8>, QueryError> {
-        read::body_from_words(query_type, params)
+    pub fn body_from_words(
+        query_type: &str,
+        params: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, QueryError> {
+        read::body_from_words(query_type, params, now)
     }
 
     /// The type of question, as on the wire.

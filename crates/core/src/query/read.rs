@@ -43,7 +43,11 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
     build(&arguments)
 }
 
-pub(super) fn body_from_words(query_type: &str, words: &[(String, String)]) -> Result<Vec<u8>, QueryError> {
+pub(super) fn body_from_words(
+    query_type: &str,
+    words: &[(String, String)],
+    now: Timestamp,
+) -> Result<Vec<u8>, QueryError> {
     let table = table::find(query_type).ok_or_else(|| QueryError::UnknownType(format!("'{}'", shorten(query_type))))?;
     let mut params = Map::new();
     for (name, word) in words {
@@ -56,7 +60,7 @@ pub(super) fn body_from_words(query_type: &str, words: &[(String, String)]) -> R
     }
     let body = serde_json::json!({ "query_type": query_type, "params": params }).to_string().into_bytes();
     // Wrong words are refused here, where they were typed, and not only by whoever answers.
-    from_bytes(&body, Timestamp::from_ns(0))?;
+    from_bytes(&body, now)?;
     Ok(body)
 }
 
@@ -307,10 +311,12 @@ mod tests {
     #[test]
     fn words_become_a_body_that_parses() {
         let words = [("since_minutes".to_owned(), "30".to_owned()), ("source_device".to_owned(), "7".to_owned())];
-        let body = Query::body_from_words("events", &words).unwrap();
+        let body = Query::body_from_words("events", &words, NOW).unwrap();
         let Query::Events(query) = Query::parse(&body, NOW).unwrap() else { panic!("another type") };
         assert_eq!(query.source_device.unwrap().as_str(), "7");
         assert_eq!(query.window.seconds(), 1800.0);
-        assert!(Query::body_from_words("events", &[("limit".to_owned(), "many".to_owned())]).is_err());
+        assert!(Query::body_from_words("events", &[("limit".to_owned(), "many".to_owned())], NOW).is_err());
+        let recent = [("from".to_owned(), "2025-06-01T00:00:00Z".to_owned())];
+        assert!(Query::body_from_words("events", &recent, NOW).is_ok(), "a start without an end ends now");
     }
 }

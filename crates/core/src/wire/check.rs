@@ -1,17 +1,25 @@
 //! From the text of one element to a metric or an event: the checks, field by field.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Criticality, DeviceMetric, Event, Labels, MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, WireError};
+use super::{DeviceMetric, Event, Labels, MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, WireError};
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType, NameError};
 use crate::timestamp::{Timestamp, shorten};
 
-/// The common case, read without building a tree: no labels, every field of the right type.
+/// Deepest nesting of objects and arrays in one element: what serde_json takes, and far beyond any use.
+const MAX_DEPTH: usize = 128;
+
+/// The fields of one element, not yet read, so that an unknown one can hold what it wants. Of a key that
+/// is there twice the last one counts, as most readers of JSON have it.
+type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+
+/// The common case, read without building a tree: every field there once and of the right type.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PlainMetric<'a> {
@@ -29,24 +37,23 @@ struct PlainMetric<'a> {
 }
 
 pub(super) fn metric(text: &str) -> Result<DeviceMetric, WireError> {
+    is_object(text)?;
     match serde_json::from_str::<PlainMetric<'_>>(text) {
         Ok(plain) => assemble_metric(plain),
         Err(_) => metric_with_reasons(text),
     }
 }
 
+/// The same, field by field: what is wrong gets its name, and a key that is there twice its last value.
 fn metric_with_reasons(text: &str) -> Result<DeviceMetric, WireError> {
-    let object = object(text)?;
+    let fields = fields(text)?;
     assemble_metric(PlainMetric {
-        timestamp: Cow::Borrowed(string(&object, "timestamp")?),
-        source_device: Cow::Borrowed(string(&object, "sourceDevice")?),
-        metric_type: Cow::Borrowed(string(&object, "metricType")?),
-        value: match required(&object, "value")? {
-            Value::Number(number) => number.as_f64().ok_or_else(|| wrong("value", "is no finite number"))?,
-            other => return Err(wrong_type("value", "a finite number", other)),
-        },
-        seq: seq(&object)?,
-        labels: labels_of(&object)?,
+        timestamp: Cow::Owned(string(&fields, "timestamp")?),
+        source_device: Cow::Owned(string(&fields, "sourceDevice")?),
+        metric_type: Cow::Owned(string(&fields, "metricType")?),
+        value: typed(required(&fields, "value")?, "value", "a finite number")?,
+        seq: optional(&fields, "seq", "a whole number from 0 on")?,
+        labels: optional(&fields, "labels", "an object of strings")?,
     })
 }
 
@@ -77,51 +84,92 @@ fn check_range(metric: &DeviceMetric) -> Result<(), WireError> {
 }
 
 pub(super) fn event(text: &str) -> Result<Event, WireError> {
-    let object = object(text)?;
-    let id = string(&object, "id")?;
-    let criticality = required(&object, "criticality")?;
+    is_object(text)?;
+    let fields = fields(text)?;
+    let id = string(&fields, "id")?;
+    let criticality = required(&fields, "criticality")?;
     Ok(Event {
-        id: Uuid::try_parse(id).map_err(|_| wrong("id", format!("is no UUID: '{}'", shorten(id))))?,
-        criticality: criticality
-            .as_u64()
-            .and_then(Criticality::new)
-            .ok_or_else(|| wrong_type("criticality", "an integer from 1 to 10", criticality))?,
-        timestamp: timestamp(string(&object, "timestamp")?)?,
-        source_device: name("sourceDevice", DeviceName::new(string(&object, "sourceDevice")?))?,
-        event_type: name("eventType", EventType::new(string(&object, "eventType")?))?,
-        event_message: event_message(&object)?,
-        seq: seq(&object)?,
-        labels: checked_labels(labels_of(&object)?)?,
+        id: Uuid::try_parse(&id).map_err(|_| wrong("id", format!("is no UUID: '{}'", shorten(&id))))?,
+        criticality: typed(criticality, "criticality", "an integer from 1 to 10")?,
+        timestamp: timestamp(&string(&fields, "timestamp")?)?,
+        source_device: name("sourceDevice", DeviceName::new(&string(&fields, "sourceDevice")?))?,
+        event_type: name("eventType", EventType::new(&string(&fields, "eventType")?))?,
+        event_message: event_message(&fields)?,
+        seq: optional(&fields, "seq", "a whole number from 0 on")?,
+        labels: checked_labels(optional(&fields, "labels", "an object of strings")?)?,
     })
 }
 
-fn event_message(object: &Map<String, Value>) -> Result<Option<String>, WireError> {
-    match object.get("eventMessage") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) if text.len() > MAX_MESSAGE_BYTES => {
+fn event_message(fields: &Fields<'_>) -> Result<Option<String>, WireError> {
+    let text: Option<String> = optional(fields, "eventMessage", "a string")?;
+    match text {
+        Some(text) if text.len() > MAX_MESSAGE_BYTES => {
             Err(wrong("eventMessage", format!("is {} bytes long, more than {MAX_MESSAGE_BYTES}", text.len())))
         }
-        Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(wrong_type("eventMessage", "a string", other)),
+        text => Ok(text),
     }
 }
 
-fn object(text: &str) -> Result<Map<String, Value>, WireError> {
-    match serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))? {
-        Value::Object(object) => Ok(object),
-        other => Err(WireError::Shape(type_name(&other))),
+/// Derived readers would take an array for an object, its elements for the fields in their order; and
+/// what they ignore may be nested without end.
+fn is_object(text: &str) -> Result<(), WireError> {
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(WireError::Shape(type_name(text)));
     }
+    if is_too_deep(text) {
+        return Err(WireError::Json(format!("nested deeper than {MAX_DEPTH} levels")));
+    }
+    Ok(())
 }
 
-fn required<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<&'a Value, WireError> {
-    object.get(field).ok_or(WireError::Missing(field))
+fn is_too_deep(text: &str) -> bool {
+    let n_openings = text.bytes().filter(|byte| matches!(byte, b'{' | b'[')).count();
+    if n_openings <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut in_string, mut is_escaped) = (0_usize, false, false);
+    for byte in text.bytes() {
+        if in_string {
+            in_string = is_escaped || byte != b'"';
+            is_escaped = !is_escaped && byte == b'\\';
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return true;
+        }
+    }
+    false
 }
 
-fn string<'a>(object: &'a Map<String, Value>, field: &'static str) -> Result<&'a str, WireError> {
-    match required(object, field)? {
-        Value::String(text) => Ok(text),
-        other => Err(wrong_type(field, "a string", other)),
-    }
+fn fields(text: &str) -> Result<Fields<'_>, WireError> {
+    serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))
+}
+
+fn required<'a>(fields: &Fields<'a>, field: &'static str) -> Result<&'a RawValue, WireError> {
+    fields.get(field).copied().ok_or(WireError::Missing(field))
+}
+
+fn string(fields: &Fields<'_>, field: &'static str) -> Result<String, WireError> {
+    typed(required(fields, field)?, field, "a string")
+}
+
+/// `null` is as good as absent.
+fn optional<'a, T: Deserialize<'a>>(
+    fields: &Fields<'a>,
+    field: &'static str,
+    expected: &str,
+) -> Result<Option<T>, WireError> {
+    fields.get(field).map_or(Ok(None), |raw| typed(raw, field, expected))
+}
+
+fn typed<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &'static str, expected: &str) -> Result<T, WireError> {
+    serde_json::from_str(raw.get()).map_err(|_| wrong(field, format!("is {}: expected {expected}", shorten(raw.get()))))
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, WireError> {
@@ -130,32 +178,6 @@ fn timestamp(text: &str) -> Result<Timestamp, WireError> {
 
 fn name<T>(field: &'static str, name: Result<T, NameError>) -> Result<T, WireError> {
     name.map_err(|error| wrong(field, error.to_string()))
-}
-
-fn seq(object: &Map<String, Value>) -> Result<Option<u64>, WireError> {
-    match object.get("seq") {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match value.as_u64() {
-            Some(seq) => Ok(Some(seq)),
-            None => Err(wrong_type("seq", "a whole number from 0 on", value)),
-        },
-    }
-}
-
-fn labels_of(object: &Map<String, Value>) -> Result<Option<Labels>, WireError> {
-    let entries = match object.get("labels") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(entries)) => entries,
-        Some(other) => return Err(wrong_type("labels", "an object of strings", other)),
-    };
-    let mut labels = Labels::new();
-    for (key, value) in entries {
-        let Value::String(text) = value else {
-            return Err(wrong_type("labels", "strings only", value));
-        };
-        labels.insert(key.clone(), text.clone());
-    }
-    Ok(Some(labels))
 }
 
 fn checked_labels(labels: Option<Labels>) -> Result<Option<Box<Labels>>, WireError> {
@@ -177,17 +199,75 @@ fn wrong(field: &'static str, problem: impl Into<String>) -> WireError {
     WireError::Field { field, problem: problem.into() }
 }
 
-fn wrong_type(field: &'static str, expected: &str, found: &Value) -> WireError {
-    wrong(field, format!("is {}: expected {expected}", shorten(&found.to_string())))
+/// What a text that is JSON holds, by how it begins.
+pub(super) fn type_name(text: &str) -> &'static str {
+    match text.trim_ascii_start().as_bytes().first() {
+        Some(b'{') => "an object",
+        Some(b'[') => "an array",
+        Some(b'"') => "a string",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'n') => "null",
+        Some(_) | None => "a number",
+    }
 }
 
-pub(super) fn type_name(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Pieces of JSON that are right here and wrong there.
+    const VALUES: [&str; 22] = [
+        "\"2025-06-06T12:08:40Z\"",
+        "\"2025-06-06t14:08:40.5+02:00\"",
+        "\"d1\"",
+        "\"d\\u00fc\"",
+        "\"d\\ud800\"",
+        "\"DiskTemp\"",
+        "\"\"",
+        "45.75",
+        "-0",
+        "7",
+        "18446744073709551615",
+        "18446744073709551616",
+        "1e400",
+        "999",
+        "null",
+        "true",
+        "{}",
+        "{\"model\":\"a\",\"model\":\"b\"}",
+        "{\"model\":7}",
+        "[1,[2]]",
+        "{\"a\":{\"b\":[]}}",
+        "{\"a\":1e400,\"b\":\"\\udfff\"}",
+    ];
+    const KEYS: [&str; 9] =
+        ["timestamp", "sourceDevice", "metricType", "value", "seq", "labels", "unknown", "\\u0076alue", "\\ud800"];
+    const GOOD: [(usize, usize); 4] = [(0, 0), (1, 2), (2, 5), (3, 7)];
+
+    proptest! {
+        /// The fast way and the slow way agree wherever the fast one gives anything: unknown fields, keys
+        /// that are there twice, escapes and all.
+        #[test]
+        fn both_ways_agree(extra in prop::collection::vec((0..KEYS.len(), 0..VALUES.len(), any::<prop::sample::Index>()), 0..4)) {
+            let mut pairs = GOOD.to_vec();
+            for (key, value, place) in extra {
+                pairs.insert(place.index(pairs.len() + 1), (key, value));
+            }
+            let body: Vec<_> = pairs.iter().map(|(key, value)| format!("\"{}\":{}", KEYS[*key], VALUES[*value])).collect();
+            let text = format!("{{{}}}", body.join(","));
+            prop_assert_eq!(metric(&text), metric_with_reasons(&text), "{}", text);
+        }
+    }
+
+    #[test]
+    fn depth_counts_outside_strings_only() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(!is_too_deep(&nested(MAX_DEPTH)));
+        assert!(is_too_deep(&nested(MAX_DEPTH + 1)));
+        assert!(!is_too_deep(&"{}".repeat(1_000)));
+        assert!(!is_too_deep(&format!("\"\\\"{}\"", "[".repeat(1_000))));
+        assert!(is_too_deep(&format!("\"\\\\\"{}", "[".repeat(1_000))));
     }
 }

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle_bus::{Bus, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
 use spindle_core::wire::{self, Batch, Decoded, Rejected};
 use spindle_store::{Store, StoreError, Written};
 use tokio::time::{Instant, sleep};
@@ -36,6 +38,9 @@ const LAST_RETRY: Duration = Duration::from_secs(5);
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 /// How often a lasting fault is said again.
 const SAY_EVERY: Duration = Duration::from_secs(10);
+
+/// Dead letters of one message on their way at once: each waits for a sync of the server's disk.
+const LETTERS_IN_FLIGHT: usize = 64;
 
 /// A message in hand, and whether nothing in it can be stored.
 struct InHand {
@@ -107,27 +112,40 @@ impl Lane {
     async fn keep_dead_letters(&self, delivery: &Delivery, rejected: &[Rejected]) -> bool {
         let Some(first) = rejected.first() else { return true };
         let sequence = delivery.stream_sequence();
-        for bad in rejected {
-            let reason = bad.error.reason();
-            let letter = DeadLetter {
-                bytes: Bytes::copy_from_slice(&bad.bytes),
-                reason,
-                detail: bad.error.to_string(),
-                index: bad.index,
-            };
-            if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
-                error!(
-                    stream = self.stream,
-                    sequence,
-                    error = chain(fault),
-                    "dead letter could not be kept: the message stays and comes again"
-                );
-                return false;
-            }
-            WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        let kept = self.keep_all(delivery, rejected).await;
+        if let Err(fault) = kept {
+            let error = chain(fault);
+            error!(
+                stream = self.stream,
+                sequence, error, "dead letter could not be kept: the message stays and comes again"
+            );
+            return false;
         }
         warn!(stream = self.stream, sequence, n_rejected = rejected.len(), first = %first.error, "bad message kept as dead letter");
         true
+    }
+
+    async fn keep_all(&self, delivery: &Delivery, rejected: &[Rejected]) -> Result<(), BusError> {
+        let mut on_their_way = FuturesUnordered::new();
+        for bad in rejected {
+            if on_their_way.len() >= LETTERS_IN_FLIGHT {
+                on_their_way.next().await.unwrap_or(Ok(()))?;
+            }
+            on_their_way.push(self.keep_dead_letter(delivery, bad));
+        }
+        while let Some(kept) = on_their_way.next().await {
+            kept?;
+        }
+        Ok(())
+    }
+
+    async fn keep_dead_letter(&self, delivery: &Delivery, bad: &Rejected) -> Result<(), BusError> {
+        let reason = bad.error.reason();
+        let bytes = Bytes::copy_from_slice(&bad.bytes);
+        let letter = DeadLetter { bytes, reason, detail: bad.error.to_string(), index: bad.index };
+        self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
+        WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        Ok(())
     }
 
     /// Tries until the store has it, however long; false only if told to stop before that.

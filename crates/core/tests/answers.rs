@@ -1,0 +1,163 @@
+//! The answers as they travel, byte for byte. Fields of the first system keep their names and types;
+//! others may be added beside them.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use spindle_core::answer::{
+    Answer, Basis, Body, DeviceCount, DeviceHealth, DeviceRow, EventRow, Listing, MetricRow, TemperatureAnomaly,
+};
+use spindle_core::health::{Health, Reason, Verdict};
+use spindle_core::reading::{Bucket, Window};
+use spindle_core::{Criticality, DeviceName, EventType, Labels, MetricType, Timestamp};
+use uuid::Uuid;
+
+const T0: Timestamp = Timestamp::from_seconds(1_749_211_200);
+const T1: Timestamp = Timestamp::from_seconds(1_749_212_100);
+const BASIS: &str = r#"{"from":"2025-06-06T12:00:00Z","until":"2025-06-06T12:15:00Z","n_points":7}"#;
+
+#[track_caller]
+fn check(answer: &Answer, expected: &str) {
+    assert_eq!(serde_json::to_string(answer).unwrap(), expected.replace("BASIS", BASIS));
+}
+
+fn basis() -> Basis {
+    Basis::of(Window { from: T0, until: T1 }, 7)
+}
+
+fn device() -> DeviceName {
+    DeviceName::new("DiskUnit").unwrap()
+}
+
+fn event(message: Option<&str>) -> EventRow {
+    EventRow {
+        time: T0,
+        event_id: Uuid::from_u128(0xe4d5_f6a7_8b9c_0d1e_2f3a_4b5c_6d7e_8f90),
+        source_device: device(),
+        event_type: EventType::new("FanFailure").unwrap(),
+        criticality: Criticality::new(9).unwrap(),
+        event_message: message.map(str::to_owned),
+        received: T1,
+    }
+}
+
+#[test]
+fn alerts_critical() {
+    let answer = Answer::Success(Body::AlertsCritical(Listing {
+        data: vec![event(None)],
+        summary: Some(vec![DeviceCount { source_device: device(), critical_event_count: 3 }]),
+        next: None,
+        basis: Basis { by: Some("any"), ..basis() },
+        offset: 4,
+    }));
+    check(
+        &answer,
+        r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","event_id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","source_device":"DiskUnit","event_type":"FanFailure","criticality":9,"event_message":null,"received":"2025-06-06T12:15:00Z"}],"summary":[{"source_device":"DiskUnit","critical_event_count":3}],"next":null,"basis":{"from":"2025-06-06T12:00:00Z","until":"2025-06-06T12:15:00Z","n_points":7,"by":"any"}}"#,
+    );
+}
+
+#[test]
+fn events() {
+    let next = BTreeMap::from([("offset", json!(200)), ("until", json!("2025-06-06T12:15:00Z"))]);
+    let answer = Answer::Success(Body::Events(Listing {
+        data: vec![event(Some("fan 2"))],
+        summary: None,
+        next: Some(next),
+        basis: basis(),
+        offset: 0,
+    }));
+    check(
+        &answer,
+        r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","event_id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","source_device":"DiskUnit","event_type":"FanFailure","criticality":9,"event_message":"fan 2","received":"2025-06-06T12:15:00Z"}],"next":{"offset":200,"until":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+    );
+}
+
+#[test]
+fn devices() {
+    let value = |name: &str, value: f64| {
+        let metric_type = MetricType::new(name).unwrap();
+        let row = MetricRow::new(&metric_type, value, T1);
+        (metric_type, row)
+    };
+    let answer = Answer::Success(Body::Devices(Listing {
+        data: vec![DeviceRow {
+            source_device: device(),
+            first_seen: T0,
+            last_seen: T1,
+            labels: Labels::from([("model".to_owned(), "M".to_owned())]),
+            metrics: BTreeMap::from([value("DiskTemp", 41.5), value("FanSpeed", 7200.0)]),
+        }],
+        summary: None,
+        next: None,
+        basis: Basis { from: None, ..basis() },
+        offset: 0,
+    }));
+    check(
+        &answer,
+        r#"{"status":"success","data":[{"source_device":"DiskUnit","first_seen":"2025-06-06T12:00:00Z","last_seen":"2025-06-06T12:15:00Z","labels":{"model":"M"},"metrics":{"DiskTemp":{"value":41.5,"unit":"°C","time":"2025-06-06T12:15:00Z"},"FanSpeed":{"value":7200.0,"time":"2025-06-06T12:15:00Z"}}}],"next":null,"basis":{"from":null,"until":"2025-06-06T12:15:00Z","n_points":7}}"#,
+    );
+}
+
+#[test]
+fn device_health() {
+    let health = |verdict, last_seen| {
+        Answer::Success(Body::DeviceHealth {
+            data: DeviceHealth { device: device(), verdict, last_seen },
+            basis: basis(),
+        })
+    };
+    let reason = Reason {
+        metric: "DiskTemp".to_owned(),
+        value: Some(58.2),
+        limit: Some(55.0),
+        time: Some(T1),
+        why: "hot".to_owned(),
+    };
+    check(
+        &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot"}],"last_seen":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+    );
+    check(
+        &health(Verdict { health: Health::Unknown, score: None, reasons: vec![] }, None),
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"unknown","score":null,"reasons":[],"last_seen":null},"basis":BASIS}"#,
+    );
+    let words = [Health::Unknown, Health::Ok, Health::Warning, Health::Critical].map(|health| json!(health));
+    assert_eq!(words, ["unknown", "ok", "warning", "critical"].map(Value::from));
+}
+
+#[test]
+fn anomaly_temperature() {
+    let anomaly = |initial_temp, latest_temp, ratio, anomaly, note: Option<&str>| {
+        let note = note.map(str::to_owned);
+        let data =
+            TemperatureAnomaly { device: device(), initial_temp, latest_temp, ratio, anomaly, threshold: 1.3, note };
+        Answer::Success(Body::AnomalyTemperature { data, basis: basis() })
+    };
+    check(
+        &anomaly(Some(40.0), Some(58.0), Some(1.45), true, None),
+        r#"{"status":"success","data":{"device":"DiskUnit","initial_temp":40.0,"latest_temp":58.0,"ratio":1.45,"anomaly":true,"threshold":1.3},"basis":BASIS}"#,
+    );
+    check(
+        &anomaly(None, None, None, false, Some("no data")),
+        r#"{"status":"success","data":{"device":"DiskUnit","initial_temp":null,"latest_temp":null,"ratio":null,"anomaly":false,"threshold":1.3,"note":"no data"},"basis":BASIS}"#,
+    );
+}
+
+#[test]
+fn series() {
+    let bucket = Bucket { time: T0, min: 40.0, mean: 41.25, max: 42.5, count: 6 };
+    let answer =
+        Answer::Success(Body::Series { data: vec![bucket], unit: Some("°C"), bucket_seconds: 60.0, basis: basis() });
+    check(
+        &answer,
+        r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","min":40.0,"mean":41.25,"max":42.5,"count":6}],"unit":"°C","bucket_seconds":60.0,"basis":BASIS}"#,
+    );
+}
+
+#[test]
+fn error() {
+    let answer = Answer::Error { message: "unknown query_type 'x': expected one of …".to_owned() };
+    check(&answer, r#"{"status":"error","message":"unknown query_type 'x': expected one of …"}"#);
+}
