@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::error::{BusError, Kind};
@@ -132,8 +132,12 @@ impl Bus {
         self.client.try_server_info().map_or_else(|| "unknown".to_owned(), |info| info.version)
     }
 
-    /// Sends what is queued and closes the connection.
+    /// Sends what is queued, while there is a connection, and closes it.
     pub async fn close(&self) {
+        // Draining only asks for the end: a program that stops right after would lose its last acks.
+        if self.is_connected() && !timeout(ACK_TIMEOUT, self.client.flush()).await.is_ok_and(|sent| sent.is_ok()) {
+            warn!("what was queued for NATS could not be sent before the end");
+        }
         if let Err(error) = self.client.drain().await {
             warn!(%error, "drain of the NATS connection failed");
         }

@@ -54,6 +54,9 @@ const EXPIRES: Duration = Duration::from_secs(5);
 const REPLY_GRACE: Duration = Duration::from_secs(2);
 /// How often a waiting pull looks whether its connection is still the same.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// The server's words when the next message is larger than what a pull may still bring: the batch is full,
+/// if only of nothing. async-nats keeps the words alone, no code.
+const NO_ROOM: &str = "Message Size Exceeds MaxBytes";
 
 impl Intake {
     /// Creates or updates the consumer.
@@ -109,9 +112,11 @@ impl Intake {
         let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
         let stream =
             self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
-        let last_sequence = stream.cached_info().state.last_sequence;
         let create = || stream.create_consumer(self.config());
         let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
+        // Asked after the consumer was: publishers and other members go on meanwhile.
+        let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;
+        let last_sequence = state.last_sequence;
         if consumer.cached_info().delivered.stream_sequence > last_sequence {
             // The server was restored from an older state; older servers would now skip every new
             // message up to the old position, in silence (nats-server #5412).
@@ -191,8 +196,8 @@ async fn collect(
             Err(_) if bus.n_connects() == n_connects && Instant::now() < deadline => {}
             Ok(None) => return Ok(batch),
             // What came before the fault is good; the fault is met again at the next pull, if it stays.
-            // "Message Size Exceeds MaxBytes" only says that the batch is full.
             Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => return Ok(batch),
+            Ok(Some(Err(error))) if error.to_string().contains(NO_ROOM) => return Ok(batch),
             Ok(Some(Err(error))) => return Err(BusError::transient("receive messages", error)),
             Err(_) => return Err(BusError::new(Kind::Transient, "receive messages: no answer from the server")),
         }
@@ -213,6 +218,11 @@ impl Delivery {
     /// Its sequence in the stream; 0 if the server sent none, which JetStream never does.
     pub fn stream_sequence(&self) -> u64 {
         self.message.info().map_or(0, |info| info.stream_sequence)
+    }
+
+    /// When the server took it, in nanoseconds since the Unix epoch; 0 if it does not say.
+    pub(crate) fn published_ns(&self) -> i128 {
+        self.message.info().map_or(0, |info| info.published.unix_timestamp_nanos())
     }
 
     /// How often it was delivered, this time included.

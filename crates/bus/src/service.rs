@@ -3,19 +3,21 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::service::ServiceExt;
-use async_nats::service::{Request, endpoint};
+use async_nats::service::{Request, Service, endpoint};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::SelectAll;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::connect::Bus;
-use crate::error::BusError;
+use crate::error::{BusError, Kind};
 
 /// One subject that is served.
 #[derive(Clone, Debug)]
@@ -39,9 +41,11 @@ pub struct Reply {
 
 /// Requests answered at once; more wait in their subscription's queue.
 const MAX_CONCURRENT: usize = 32;
+/// Subscriptions end within milliseconds, unless NATS is away: then nothing comes through them anyhow.
+const UNSUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves the endpoints until `stop` resolves, then finishes what is in hand. `handle` gets the index of
-/// the endpoint and the request's payload.
+/// Serves the endpoints until `stop` resolves, then accepts no more and finishes what is in hand.
+/// `handle` gets the index of the endpoint and the request's payload.
 ///
 /// # Errors
 /// Transient, if the service cannot be registered or its subscriptions end.
@@ -73,13 +77,21 @@ where
         requests.push(endpoint.map(move |request| (index, request)).boxed());
     }
     let (handle, places, mut at_work) = (Arc::new(handle), Arc::new(Semaphore::new(MAX_CONCURRENT)), JoinSet::new());
-    tokio::pin!(stop);
+    let (mut service, leave) = (Some(service), sleep(Duration::MAX));
+    tokio::pin!(stop, leave);
     let ended = loop {
         tokio::select! {
-            () = &mut stop => break Ok(()),
+            () = &mut stop, if service.is_some() => {
+                // First of all no more is accepted: it would wait here while what is in hand is finished,
+                // and no other reader would get it. What came before is still taken.
+                end(service.take()).await;
+                leave.as_mut().reset(Instant::now() + UNSUBSCRIBE_TIMEOUT);
+            }
+            () = &mut leave => break Ok(()),
             next = requests.next() => {
                 let Some((index, request)) = next else {
-                    break Err(BusError::new(crate::Kind::Transient, format!("service {name}: its subscriptions ended")));
+                    let fault = || BusError::new(Kind::Transient, format!("service {name}: its subscriptions ended"));
+                    break if service.is_some() { Err(fault()) } else { Ok(()) };
                 };
                 let Ok(place) = places.clone().acquire_owned().await else { continue };
                 let handle = handle.clone();
@@ -93,11 +105,16 @@ where
         }
     };
     while at_work.join_next().await.is_some() {}
-    // Dropping the service would end the endpoints, yet leave it visible in the list.
+    end(service).await;
+    ended
+}
+
+/// Dropping the service would end the endpoints, yet leave it visible in the list.
+async fn end(service: Option<Service>) {
+    let Some(service) = service else { return };
     if let Err(error) = service.stop().await {
         warn!(%error, "service did not stop cleanly");
     }
-    ended
 }
 
 /// ADR-32 puts errors into headers with an empty body; the first system's clients read the body. Both

@@ -33,6 +33,10 @@ impl Hold {
         if self.closed {
             return message.n_items;
         }
+        // It would push out everything, and in vain.
+        if !message.urgent && message.payload.len() > self.max_bytes {
+            return message.n_items;
+        }
         let mut n_given_up = 0;
         while self.n_bytes + message.payload.len() > self.max_bytes {
             let oldest = match self.others.pop_front() {
@@ -114,6 +118,14 @@ mod tests {
         assert_eq!(hold.push_giving_up(message("m3", 40, false)), 1);
         assert_eq!(hold.n_items(), 2);
         assert_eq!(ids(&mut hold), ["e1", "e2"]);
+    }
+
+    #[test]
+    fn what_can_never_fit_pushes_nothing_out() {
+        let mut hold = Hold::new(100);
+        hold.push_giving_up(message("m1", 40, false));
+        assert_eq!(hold.push_giving_up(message("large", 101, false)), 1);
+        assert_eq!(ids(&mut hold), ["m1"]);
     }
 
     #[test]

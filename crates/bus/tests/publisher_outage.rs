@@ -1,0 +1,122 @@
+//! Publishing while NATS dies, is away and returns: nothing acknowledged is lost or doubled, and what
+//! had to be given up is counted.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use spindle_bus::{
+    Bus, EVENTS_STREAM, EVENTS_SUBJECT, HoldLimits, METRICS_STREAM, METRICS_SUBJECT, Outgoing, Publisher,
+};
+use spindle_testkit::NatsServer;
+use support::{ends, ids, names, started, until, witness};
+
+const MESSAGE_BYTES: usize = 100;
+
+fn metric(id: &str) -> Outgoing {
+    let payload = vec![b'x'; MESSAGE_BYTES].into();
+    Outgoing { subject: METRICS_SUBJECT, message_id: id.to_owned(), payload, n_items: 1, urgent: false }
+}
+
+fn event(id: &str) -> Outgoing {
+    Outgoing { subject: EVENTS_SUBJECT, urgent: true, ..metric(id) }
+}
+
+fn room_for(n_messages: usize) -> HoldLimits {
+    HoldLimits { max_bytes: n_messages * MESSAGE_BYTES, window: 16 }
+}
+
+async fn away(server: &mut NatsServer, bus: &Bus) {
+    server.kill();
+    until("the loss to be noticed", async || !bus.is_connected()).await;
+}
+
+fn sorted(ids: impl IntoIterator<Item = String>) -> BTreeSet<String> {
+    ids.into_iter().collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_in_the_middle_has_every_message_exactly_once() {
+    const N_MESSAGES: usize = 3000;
+    let (mut server, bus, _) = started().await;
+    let (publisher, work) = Publisher::new(bus, room_for(64));
+    let work = tokio::spawn(work);
+    let source = tokio::spawn({
+        let publisher = publisher.clone();
+        async move {
+            for id in names(N_MESSAGES) {
+                publisher.hold_when_room(metric(&id)).await;
+            }
+        }
+    });
+    until("some acks", async || publisher.stats().n_acked >= 300).await;
+    server.kill();
+    assert!(publisher.stats().n_acked < N_MESSAGES as u64, "the kill came too late to be in the middle");
+    server.restart().unwrap();
+    ends("the source", source).await.unwrap();
+    ends("drained()", publisher.drained()).await;
+    publisher.close();
+    ends("the work", work).await.unwrap();
+
+    let stats = publisher.stats();
+    assert_eq!((stats.n_acked, stats.n_held), (N_MESSAGES as u64, 0), "{stats:?}");
+    assert_eq!((stats.n_given_up_full, stats.n_given_up_refused), (0, 0), "{stats:?}");
+    let stored = ids(&witness(&server).await, METRICS_STREAM).await;
+    assert_eq!(stored.len(), N_MESSAGES, "lost or doubled: {stats:?}");
+    assert_eq!(sorted(stored), sorted(names(N_MESSAGES)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_nats_is_away_the_oldest_metrics_are_given_up_and_no_event() {
+    let (mut server, bus, _) = started().await;
+    let (publisher, work) = Publisher::new(bus.clone(), room_for(5));
+    let work = tokio::spawn(work);
+    away(&mut server, &bus).await;
+    for id in names(8) {
+        publisher.hold(metric(&id));
+    }
+    publisher.hold(event("e1"));
+    publisher.hold(event("e2"));
+    let stats = publisher.stats();
+    assert_eq!((stats.n_held, stats.n_given_up_full, stats.n_acked), (5, 5, 0), "{stats:?}");
+
+    server.restart().unwrap();
+    ends("drained()", publisher.drained()).await;
+    publisher.close();
+    ends("the work", work).await.unwrap();
+    let stats = publisher.stats();
+    assert_eq!((stats.n_held, stats.n_given_up_full, stats.n_acked), (0, 5, 5), "{stats:?}");
+    let witness = witness(&server).await;
+    assert_eq!(sorted(ids(&witness, METRICS_STREAM).await), sorted(["m6", "m7", "m8"].map(str::to_owned)));
+    assert_eq!(sorted(ids(&witness, EVENTS_STREAM).await), sorted(["e1", "e2"].map(str::to_owned)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_can_wait_waits_and_nothing_is_given_up() {
+    let (mut server, bus, _) = started().await;
+    let (publisher, work) = Publisher::new(bus.clone(), room_for(5));
+    let work = tokio::spawn(work);
+    away(&mut server, &bus).await;
+    let source = tokio::spawn({
+        let publisher = publisher.clone();
+        async move {
+            for id in names(50) {
+                publisher.hold_when_room(metric(&id)).await;
+            }
+        }
+    });
+    until("the hold to be full", async || publisher.stats().n_held == 5).await;
+    assert!(!source.is_finished());
+    server.restart().unwrap();
+    ends("the source", source).await.unwrap();
+    publisher.close();
+    ends("drained()", publisher.drained()).await;
+    ends("the work", work).await.unwrap();
+    let stats = publisher.stats();
+    assert_eq!((stats.n_acked, stats.n_given_up_full), (50, 0), "{stats:?}");
+    let stored = ids(&witness(&server).await, METRICS_STREAM).await;
+    assert_eq!(stored.len(), 50);
+    assert_eq!(sorted(stored), sorted(names(50)));
+}
