@@ -194,7 +194,10 @@ async fn connect_to(config: &Config, url: &str, name: &str) -> Result<Bus> {
         match bus.ensure_streams(config.nats.limits).await {
             Ok(()) => return Ok(bus),
             Err(fault) if is_passing(&fault) && Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
-            Err(fault) => return Err(anyhow::Error::from(fault).context("JetStream is not usable")),
+            Err(fault) => {
+                return Err(anyhow::Error::from(fault)
+                    .context("JetStream is not usable: is it switched on (nats-server -js), and is there room?"));
+            }
         }
     }
 }

@@ -27,6 +27,10 @@ const MAX_ANSWER_BYTES: usize = 16 << 20;
 /// How long the store may take to say that it is there.
 const READY_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Requests that are not finished this long after the order to stop are left: a slow client must not hold
+/// everything up.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
 /// What the web works with.
 #[derive(Clone)]
 pub(crate) struct Parts {
@@ -48,8 +52,11 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page: see /\n") })
         .layer(DefaultBodyLimit::max(MAX_QUERY_BYTES))
         .with_state(parts);
-    axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await?;
-    Ok(())
+    let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+    tokio::select! {
+        ended = served.into_future() => Ok(ended?),
+        () = async { stop.cancelled().await; tokio::time::sleep(STOP_PATIENCE).await } => Ok(()),
+    }
 }
 
 /// Stands in until the live page of `web/` is embedded here.

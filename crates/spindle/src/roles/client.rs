@@ -114,7 +114,7 @@ impl Client {
         alerts.sort_by(|left, right| (left.time, &left.event_id).cmp(&(right.time, &right.event_id)));
         self.write(&alerts, asked_at).with_context(|| format!("cannot write {}", self.parts.log.display()))?;
         self.known_until = asked_at;
-        Ok(())
+        self.log.note_asked(asked_at).context("cannot note how far the log goes")
     }
 
     async fn ask(&mut self, now: Timestamp) -> Result<Vec<Alert>> {
@@ -124,8 +124,7 @@ impl Client {
         let mut alerts = Vec::new();
         let mut offset = 0;
         loop {
-            let params =
-                serde_json::json!({ "since_minutes": minutes, "min_criticality": criticality, "offset": offset });
+            let params = serde_json::json!({ "since_minutes": minutes, "min_criticality": criticality, "offset": offset, "until": now });
             let question = serde_json::json!({ "query_type": "alerts_critical", "params": params });
             let answer =
                 self.parts.bus.request(&self.parts.subject, question.to_string().into(), REPLY_PATIENCE).await?;
@@ -144,6 +143,10 @@ impl Client {
     fn write(&mut self, alerts: &[Alert], now: Timestamp) -> Result<()> {
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for alert in alerts {
+            // Pages overlap when events arrive while they are turned.
+            if self.log.has(alert) {
+                continue;
+            }
             self.log.append(&Line::event(alert, now))?;
             self.log.remember(alert);
             *counts.entry(&alert.source_device).or_default() += 1;

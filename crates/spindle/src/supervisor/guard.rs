@@ -77,7 +77,10 @@ fn take_lock(path: &Path, tick: &Receiver<()>) -> Result<File> {
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
                 let _ = tick.recv_timeout(LOOK_EVERY);
             }
-            Err(TryLockError::WouldBlock) => bail!("another nats-server still uses {}: end it first", path.display()),
+            Err(TryLockError::WouldBlock) => {
+                let pid = std::fs::read_to_string(path.with_file_name("nats-server.pid")).unwrap_or_default();
+                bail!("another nats-server (process {}) still uses {}: end it first", pid.trim(), path.display())
+            }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }

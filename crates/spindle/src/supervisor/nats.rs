@@ -3,21 +3,27 @@
 //! with us even when we are killed.
 
 use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+use uuid::Uuid;
 
 use super::{LEAST_FREE_BYTES, free_bytes};
 use crate::config::Config;
 use crate::telemetry::NATS_RESTARTS;
 
+/// A large store takes a while to be read in.
+const START_PATIENCE: Duration = Duration::from_secs(60);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
 /// A server that lived this long was healthy: the next restart is quick again.
@@ -44,23 +50,55 @@ pub(super) struct NatsChild {
 struct Guard {
     process: Child,
     pipe: Option<ChildStdin>,
+    server: Option<Pid>,
 }
 
 impl NatsChild {
-    /// Starts it; it answers soon after.
+    /// Starts it and waits until it answers: it, and not another server that took the same port.
     pub(super) async fn start(config: &Config) -> Result<Self> {
         let program = config.nats.server.clone();
         let version = version(&program).await?;
         let directory = config.data_dir.join("nats");
         std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let port = free_port(config.nats.port)?;
         let max_store = config.nats.limits.total().saturating_add(SPARE_BYTES);
-        std::fs::write(directory.join("nats-server.conf"), configuration(&directory, port, max_store))
-            .context("cannot write the configuration of nats-server")?;
-        let guard = guarded(&program, &directory).await?;
-        info!(version, port, directory = %directory.display(), "nats-server started");
-        Ok(Self { program, directory, port, guard, started: Instant::now() })
+        let mut wanted = config.nats.port;
+        loop {
+            let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));
+            std::fs::write(directory.join("nats-server.conf"), configuration(&directory, &name, port, max_store))
+                .context("cannot write the configuration of nats-server")?;
+            let guard = guarded(&program, &directory).await?;
+            let mut child =
+                Self { program: program.clone(), directory: directory.clone(), port, guard, started: Instant::now() };
+            match child.wait_until_it_answers(&name).await {
+                Ok(()) => {
+                    info!(version, port, directory = %directory.display(), "nats-server started");
+                    return Ok(child);
+                }
+                // Somebody took the port between our look and the server's start.
+                Err(fault) if fault.to_string().contains("address already in use") => wanted = 0,
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    async fn wait_until_it_answers(&mut self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        while Instant::now() < deadline {
+            if self.guard.process.try_wait()?.is_some() {
+                bail!("nats-server did not start: {}", last_words(&self.directory));
+            }
+            if greeting(self.port).await.is_some_and(|greeting| greeting.contains(name)) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        bail!(
+            "nats-server does not answer on port {} after {} s (see {})",
+            self.port,
+            START_PATIENCE.as_secs(),
+            self.directory.join("nats-server.log").display()
+        )
     }
 
     pub(super) fn url(&self) -> String {
@@ -79,7 +117,8 @@ impl NatsChild {
                     warn!("the disk has room again: restarting nats-server, which does not get over a failed write by itself");
                     self.stop_guard().await;
                 }
-                _ = self.guard.process.wait() => {
+                ended = self.guard.process.wait() => {
+                    self.end_orphan(ended.ok());
                     error!(last_words = last_words(&self.directory), "nats-server died, restarting it");
                 }
             }
@@ -104,11 +143,6 @@ impl NatsChild {
         self.started = Instant::now();
     }
 
-    /// Whether it has died, with its last words.
-    pub(super) fn obituary(&mut self) -> Option<String> {
-        self.guard.process.try_wait().ok().flatten().map(|_| last_words(&self.directory))
-    }
-
     async fn stop(mut self) {
         if self.stop_guard().await {
             info!("nats-server stopped");
@@ -120,7 +154,19 @@ impl NatsChild {
     /// Closing the pipe is the order to stop.
     async fn stop_guard(&mut self) -> bool {
         drop(self.guard.pipe.take());
-        timeout(STOP_PATIENCE, self.guard.process.wait()).await.is_ok()
+        let ended = timeout(STOP_PATIENCE, self.guard.process.wait()).await;
+        self.end_orphan(ended.as_ref().ok().and_then(|ended| ended.as_ref().ok().copied()));
+        ended.is_ok()
+    }
+
+    /// A guard that was killed leaves its server alive: it is asked to stop, and the lock tells when it has.
+    fn end_orphan(&self, guard_ended: Option<ExitStatus>) {
+        if let Some(server) = self.guard.server.filter(|_| guard_ended.is_some_and(|status| status.signal().is_some()))
+        {
+            warn!(pid = server.as_raw_nonzero().get(), "the guard of nats-server was killed: ending its server");
+            // Gone already is what we want.
+            let _ = kill_process(server, Signal::TERM);
+        }
     }
 }
 
@@ -146,6 +192,14 @@ impl Disk {
             }
         }
     }
+}
+
+/// The line with which a NATS server greets, naming itself.
+async fn greeting(port: u16) -> Option<String> {
+    let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let mut line = String::new();
+    timeout(Duration::from_secs(1), BufReader::new(stream).read_line(&mut line)).await.ok()?.ok()?;
+    Some(line)
 }
 
 /// Starts nats-server under a guard, and waits until the guard has it (or has failed).
@@ -179,7 +233,8 @@ async fn guarded(program: &Path, directory: &Path) -> Result<Guard> {
     // Nobody reads it from here on, and a full pipe must not block the guard.
     drop(guard.stderr.take());
     let pipe = guard.stdin.take();
-    Ok(Guard { process: guard, pipe })
+    let server = pid.trim().parse().ok().and_then(Pid::from_raw);
+    Ok(Guard { process: guard, pipe, server })
 }
 
 async fn version(program: &Path) -> Result<String> {
@@ -221,11 +276,11 @@ fn free_port(wanted: u16) -> Result<u16> {
     Ok(port)
 }
 
-fn configuration(directory: &Path, port: u16, max_store_bytes: u64) -> String {
+fn configuration(directory: &Path, name: &str, port: u16, max_store_bytes: u64) -> String {
     let quoted = |name: &str| serde_json::Value::from(directory.join(name).to_string_lossy().into_owned()).to_string();
     format!(
         "# Written by spindle at each start.\n\
-         server_name: spindle\nhost: \"127.0.0.1\"\nport: {port}\n\
+         server_name: {name}\nhost: \"127.0.0.1\"\nport: {port}\n\
          pid_file: {pid}\nlog_file: {log}\nlogfile_size_limit: 16MB\nlogfile_max_num: 3\n\
          max_payload: 1MB\n\
          jetstream {{\n  store_dir: {store}\n  max_file_store: {max_store_bytes}\n  max_memory_store: 64MB\n  sync_interval: always\n}}\n",

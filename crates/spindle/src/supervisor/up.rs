@@ -10,7 +10,7 @@ use spindle_bus::Bus;
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -62,28 +62,17 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
 async fn build(config: &Config) -> Result<Built> {
     let store = open_store(config).await?;
     let lock = lock(&config.data_dir)?;
-    let sources = daemon::open_sources(&config.daemon, &config.data_dir)?;
+    let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
+    // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
+    let sources = tokio::task::spawn_blocking(move || daemon::open_sources(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
-    let mut nats = match &config.nats.url {
+    let nats = match &config.nats.url {
         Some(_) => None,
         None => Some(NatsChild::start(config).await?),
     };
     let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = tokio::select! {
-        bus = connect_to(config, &url, "spindle-up") => bus?,
-        words = died(&mut nats) => bail!("nats-server did not start: {words}"),
-    };
+    let bus = connect_to(config, &url, "spindle-up").await?;
     Ok(Built { store, listener, sources, nats, bus, url, _lock: lock })
-}
-
-/// Resolves when our nats-server has died; never if there is none.
-async fn died(nats: &mut Option<NatsChild>) -> String {
-    loop {
-        if let Some(words) = nats.as_mut().and_then(NatsChild::obituary) {
-            return words;
-        }
-        sleep(Duration::from_millis(50)).await;
-    }
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -112,7 +101,7 @@ fn announce(config: &Config, run: &RunFile) {
     let data_dir = if config.data_dir == Path::new("spindle-data") {
         String::new()
     } else {
-        format!(" --data-dir {}", config.data_dir.display())
+        format!(" --data-dir '{}'", config.data_dir.display())
     };
     info!("spindle is up");
     info!("  page and HTTP    {}", run.http);

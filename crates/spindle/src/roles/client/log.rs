@@ -79,7 +79,14 @@ impl Log {
         for index in 0..=n_kept {
             log.recall(&log.rotated(index))?;
         }
+        let asked = std::fs::read_to_string(asked_path(path)).ok();
+        log.newest = log.newest.max(asked.and_then(|text| Timestamp::parse(text.trim()).ok()));
         Ok(log)
+    }
+
+    /// Remembers that everything known until then has been logged, also if that was nothing.
+    pub(super) fn note_asked(&self, until: Timestamp) -> Result<()> {
+        Ok(std::fs::write(asked_path(&self.path), until.to_string())?)
     }
 
     fn recall(&mut self, path: &Path) -> Result<()> {
@@ -99,7 +106,7 @@ impl Log {
         Ok(())
     }
 
-    /// When the newest line was written.
+    /// Until when everything known was logged.
     pub(super) fn newest(&self) -> Option<Timestamp> {
         self.newest
     }
@@ -150,6 +157,12 @@ impl Log {
     }
 }
 
+fn asked_path(log: &Path) -> PathBuf {
+    let mut name = log.to_owned().into_os_string();
+    name.push(".asked");
+    name.into()
+}
+
 /// A kill in the middle of a line leaves half of one; the next line must not be glued to it.
 fn mend_tail(path: &Path) -> Result<()> {
     let bytes = match std::fs::read(path) {
@@ -197,6 +210,8 @@ mod tests {
         assert!(["b", "c", "d"].iter().all(|id| log.has(&alert(id))));
         assert_eq!(log.newest(), Some(Timestamp::from_seconds(9)));
         assert!(path.with_file_name("log.ndjson.1").exists());
+        log.note_asked(Timestamp::from_seconds(20)).unwrap();
+        assert_eq!(Log::open(&path, 400, 2).unwrap().newest(), Some(Timestamp::from_seconds(20)));
     }
 
     #[test]

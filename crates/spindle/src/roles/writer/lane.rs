@@ -39,8 +39,10 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(3);
 /// How often a lasting fault is said again.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 
+/// Bad elements of one message that get a dead letter each; beyond that the message is kept whole.
+const MAX_LETTERS: usize = 16;
 /// Dead letters of one message on their way at once: each waits for a sync of the server's disk.
-const LETTERS_IN_FLIGHT: usize = 64;
+const LETTERS_IN_FLIGHT: usize = 8;
 
 /// A message in hand, and whether nothing in it can be stored.
 struct InHand {
@@ -112,9 +114,14 @@ impl Lane {
     async fn keep_dead_letters(&self, delivery: &Delivery, rejected: &[Rejected]) -> bool {
         let Some(first) = rejected.first() else { return true };
         let sequence = delivery.stream_sequence();
-        let kept = self.keep_all(delivery, rejected).await;
+        let kept = if rejected.len() > MAX_LETTERS {
+            self.keep_whole(delivery, rejected, first).await
+        } else {
+            self.keep_all(delivery, rejected).await
+        };
         if let Err(fault) = kept {
             let error = chain(fault);
+            self.readiness.set(false);
             error!(
                 stream = self.stream,
                 sequence, error, "dead letter could not be kept: the message stays and comes again"
@@ -123,6 +130,21 @@ impl Lane {
         }
         warn!(stream = self.stream, sequence, n_rejected = rejected.len(), first = %first.error, "bad message kept as dead letter");
         true
+    }
+
+    /// A message that is bad in many places is kept once, whole: it must not fill the stream of dead letters.
+    async fn keep_whole(&self, delivery: &Delivery, rejected: &[Rejected], first: &Rejected) -> Result<(), BusError> {
+        let reason = first.error.reason();
+        let detail = format!(
+            "the whole message: {} elements are bad, the first (number {}): {}",
+            rejected.len(),
+            first.index,
+            first.error
+        );
+        let letter = DeadLetter { bytes: delivery.payload().clone(), reason, detail, index: first.index };
+        self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
+        WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        Ok(())
     }
 
     async fn keep_all(&self, delivery: &Delivery, rejected: &[Rejected]) -> Result<(), BusError> {
