@@ -15,9 +15,37 @@ async fn publish_alert(system: &System, number: u64) {
     jetstream::new(client).publish("events.event", event.into()).await.unwrap().await.unwrap();
 }
 
+/// Pages are turned while new events arrive at the front.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_is_logged_twice_while_many_arrive() {
+    const N_EVENTS: u64 = 6000;
+    let system = System::start(&format!("{NO_SOURCES}[client]\ninterval = \"50ms\"\n"), &[]);
+    let client = async_nats::connect(system.nats_url()).await.unwrap();
+    let jetstream = jetstream::new(client);
+    let event = |number: u64| {
+        let id = uuid::Uuid::from_u64_pair(11, number);
+        format!(
+            r#"{{"id":"{id}","criticality":9,"timestamp":"2025-01-01T00:00:00Z","sourceDevice":"d","eventType":"Test"}}"#
+        )
+    };
+    for first in (0..N_EVENTS).step_by(20) {
+        let batch: Vec<_> = (first..first + 20).map(event).collect();
+        jetstream.publish("events.event", format!("[{}]", batch.join(",")).into()).await.unwrap().await.unwrap();
+    }
+    let log = system.data_dir().join("logs/critical-events.ndjson");
+    let distinct = |events: &[Value]| {
+        events.iter().map(|line| line["event_id"].to_string()).collect::<std::collections::BTreeSet<_>>().len()
+    };
+    wait_until(PATIENCE, "every event is logged", || distinct(&lines(&log, "event")) as u64 == N_EVENTS).unwrap();
+    assert_eq!(lines(&log, "event").len() as u64, N_EVENTS);
+}
+
 fn lines(path: &std::path::Path, kind: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).filter(|line| line["kind"] == kind).collect()
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter(|line| line["kind"] == kind)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -141,6 +141,11 @@ impl System {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
+    /// Waits until questions are answered (again).
+    pub(crate) fn wait_for_readers(&self) {
+        wait_until(PATIENCE, "questions are answered", || self.query(&["devices"]).status.code() == Some(0)).unwrap();
+    }
+
     /// Waits until an answer is as wanted.
     pub(crate) fn wait_for(&self, words: &[&str], what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;

@@ -56,3 +56,59 @@ fn a_kill_takes_nats_server_with_it_and_a_new_start_works() {
     system.start_again();
     system.wait_for(&["devices"], "it works again", |answer| !answer["data"].as_array().unwrap().is_empty());
 }
+
+#[test]
+fn a_killed_guard_leaves_no_server_behind() {
+    let mut system = System::start("", &["--devices", "3", "--source", "simulate", "--interval", "200ms"]);
+    let nats = system.nats_pid();
+    let output = std::process::Command::new("ps").args(["-o", "ppid=", "-p", &nats.to_string()]).output().unwrap();
+    let guard: u32 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+    send_signal(guard, "KILL");
+    wait_until(PATIENCE, "its server is ended", || !is_running(nats)).unwrap();
+    system.wait_for_readers();
+    system.signal("INT");
+    assert_eq!(system.wait_for_end().code(), Some(0));
+    system.start_again();
+}
+
+#[test]
+fn two_that_want_one_port_never_share_a_server() {
+    let port = spindle_testkit::free_port().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let start = |name: &str| {
+        let mut command = crate::harness::spindle(&folder.path().join(name));
+        command.args(["up", "--source", "simulate", "--devices", "3"]).env("SPINDLE_NATS_PORT", &port);
+        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap()
+    };
+    let mut children = [start("a"), start("b")];
+    let address = |name: &str| {
+        let bytes = std::fs::read(folder.path().join(name).join("run.json")).ok()?;
+        serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["nats"].as_str().map(str::to_owned)
+    };
+    let up = wait_until(PATIENCE, "both are up", || address("a").is_some() && address("b").is_some());
+    let addresses = (address("a"), address("b"));
+    for child in &mut children {
+        send_signal(child.id(), "TERM");
+        child.wait().unwrap();
+    }
+    assert!(up.is_ok());
+    assert_ne!(addresses.0, addresses.1);
+}
+
+#[test]
+fn a_pipe_that_nobody_fills_does_not_hold_up_the_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let data = folder.path().join("data");
+    let mut command = crate::harness::spindle(&data);
+    let mut child = command.args(["up", "--source", &format!("replay:{}", pipe.display())]).spawn().unwrap();
+    wait_until(PATIENCE, "it waits for the pipe", || data.join("spindle.lock").exists()).unwrap();
+    let mut ended = false;
+    wait_until(PATIENCE, "it ends", || {
+        send_signal(child.id(), "TERM");
+        ended = child.try_wait().unwrap().is_some();
+        ended
+    })
+    .unwrap();
+}
