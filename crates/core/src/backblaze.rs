@@ -389,31 +389,4 @@ mod tests {
             }
         }
     }
-
-    /// A small file of the same columns; the real ones are in `tests/real_data.rs`.
-    #[test]
-    fn a_file_goes_through_the_wire_without_loss() {
-        let text = include_str!("../tests/golden/drive_stats.csv");
-        assert_eq!(through_the_wire(text), (6, 64, 2));
-    }
-
-    /// Rows, metrics and events that came back as they went out. No field of the file is quoted.
-    fn through_the_wire(text: &str) -> (usize, usize, usize) {
-        let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-        let columns = Columns::from_header(&lines.next().unwrap()).unwrap();
-        let (mut n_rows, mut n_metrics, mut n_events) = (0, 0, 0);
-        let mut refused = Vec::new();
-        for row in lines {
-            let batch = columns.read(&row, &mut refused).unwrap();
-            assert!(refused.is_empty(), "{refused:?}");
-            assert_eq!(wire::decode_metrics(&wire::encode_metrics(&batch.metrics)).items, batch.metrics);
-            for event in &batch.events {
-                assert_eq!(wire::decode_events(&wire::encode_event(event)).items[0], *event);
-            }
-            n_rows += 1;
-            n_metrics += batch.metrics.len();
-            n_events += batch.events.len();
-        }
-        (n_rows, n_metrics, n_events)
-    }
 }

@@ -26,6 +26,12 @@ fn the_real_fleet_goes_through_the_wire_without_loss() {
     }
 }
 
+/// Invented rows of the same columns, so that this holds without the real data too.
+#[test]
+fn a_small_file_goes_through_the_wire_without_loss() {
+    assert_eq!(through_the_wire(include_str!("golden/drive_stats.csv")), (6, 64, 2));
+}
+
 /// Rows, metrics and events that came back as they went out. No field of these files is quoted.
 fn through_the_wire(text: &str) -> (usize, usize, usize) {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
