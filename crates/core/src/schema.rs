@@ -1,0 +1,109 @@
+//! What a time-series database holds of Spindle: measurements, their tags and their fields (DESIGN
+//! section 4). The InfluxDB store writes them; dashboards and alert rules are checked against them.
+
+/// The type of a field. InfluxDB fixes it with the first point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldType {
+    /// 64-bit floating point.
+    Float,
+    /// 64-bit signed integer.
+    Integer,
+    /// Text.
+    Text,
+}
+
+/// One field of a measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// Its key.
+    pub name: &'static str,
+    /// Its type, for ever.
+    pub field_type: FieldType,
+    /// What it says, with its unit.
+    pub meaning: &'static str,
+}
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Measurement {
+    /// Its name.
+    pub name: &'static str,
+    /// Keys of its tags.
+    pub tags: &'static [&'static str],
+    /// Its fields. Not every point has every one.
+    pub fields: &'static [Field],
+}
+
+/// Values of metrics.
+pub const DEVICE_METRICS: Measurement = Measurement {
+    name: "device_metrics",
+    tags: &["source_device", "metric_type"],
+    fields: &[
+        float("value", "the value, in the unit of its metric type"),
+        integer("seq", "the sender's counter for this device, if it sends one"),
+    ],
+};
+
+/// Events. `slot` is absent but for events that share device, type and time with another.
+pub const EVENTS: Measurement = Measurement {
+    name: "events",
+    tags: &["source_device", "event_type", "slot"],
+    fields: &[
+        text("event_id", "the event's UUID"),
+        integer("criticality", "1 to 10"),
+        text("event_message", "what happened, if the sender says"),
+        integer(
+            "timestamp_ns",
+            "when it happened, in nanoseconds since 1970: exact, the point's own time may differ below the sender's resolution",
+        ),
+        integer("received_ns", "when it was stored, in nanoseconds since 1970"),
+        integer("seq", "the sender's counter for this device, if it sends one"),
+    ],
+};
+
+/// Labels of devices: the newest value of each key.
+pub const DEVICE_LABELS: Measurement = Measurement {
+    name: "device_labels",
+    tags: &["source_device", "label"],
+    fields: &[text("value", "the label's value")],
+};
+
+/// The pipeline's own figures, every 10 s from each writer. Rates are those since the point before.
+pub const PIPELINE: Measurement = Measurement {
+    name: "spindle_pipeline",
+    tags: &["role", "instance"],
+    fields: &[
+        float("values_per_second", "metric values stored, 1/s"),
+        float("events_per_second", "events stored, 1/s"),
+        float("metrics_lag", "messages of the stream METRICS not yet stored"),
+        float("events_lag", "messages of the stream EVENTS not yet stored"),
+        float("dead_letters", "messages in the stream DEADLETTER"),
+        float("dead_letters_per_second", "dead letters kept by this writer, 1/s"),
+        float("redelivered_per_second", "messages delivered more than once, 1/s"),
+        float("store_latency_seconds", "mean time of a write to the store, s"),
+        float("store_retries_per_second", "writes that the store did not take and that are tried again, 1/s"),
+        float("ready", "1 if the writer can store, else 0"),
+        float("uptime_seconds", "time since the writer started, s"),
+    ],
+};
+
+/// All of them.
+pub const MEASUREMENTS: [Measurement; 4] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, PIPELINE];
+
+/// The measurement of that name.
+pub fn measurement(name: &str) -> Option<&'static Measurement> {
+    static ALL: [Measurement; 4] = MEASUREMENTS;
+    ALL.iter().find(|measurement| measurement.name == name)
+}
+
+const fn float(name: &'static str, meaning: &'static str) -> Field {
+    Field { name, field_type: FieldType::Float, meaning }
+}
+
+const fn integer(name: &'static str, meaning: &'static str) -> Field {
+    Field { name, field_type: FieldType::Integer, meaning }
+}
+
+const fn text(name: &'static str, meaning: &'static str) -> Field {
+    Field { name, field_type: FieldType::Text, meaning }
+}
