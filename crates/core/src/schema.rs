@@ -58,6 +58,7 @@ pub const EVENTS: Measurement = Measurement {
         ),
         integer("received_ns", "when it was stored, in nanoseconds since 1970"),
         integer("seq", "the sender's counter for this device, if it sends one"),
+        text("labels", "the labels it came with, as a JSON object, if any"),
     ],
 };
 

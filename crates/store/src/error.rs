@@ -3,6 +3,7 @@
 //! Every message is one line: it ends up in logs, on a page and in readiness answers.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a store did not do as told.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +85,44 @@ pub enum StoreError {
         /// The database's own words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The database server does not answer, or says that it cannot now.
+    #[error("InfluxDB at {server} is not available: {problem}")]
+    Unavailable {
+        /// Its address.
+        server: String,
+        /// What happened, with its words.
+        problem: String,
+        /// When it wants to be asked again.
+        retry_after: Option<Duration>,
+    },
+    /// The database server refuses us for a reason that an operator can mend.
+    #[error("InfluxDB at {server}: {problem}")]
+    Configuration {
+        /// Its address.
+        server: String,
+        /// What is wrong and what to do.
+        problem: String,
+    },
+    /// The database server refused a question or one of our own lines.
+    #[error("InfluxDB at {server} refuses: {words}")]
+    Query {
+        /// Its address.
+        server: String,
+        /// Its words.
+        words: String,
+    },
+    /// This store cannot do that.
+    #[error("this store cannot {what}")]
+    Unsupported {
+        /// What was asked.
+        what: &'static str,
+    },
+    /// The handle to a database server has been closed.
+    #[error("the connection to InfluxDB at {server} is closed")]
+    Disconnected {
+        /// Its address.
+        server: String,
+    },
     /// The store has been closed.
     #[error("store {path} is closed", path = .path.display())]
     Closed {
@@ -109,14 +148,19 @@ impl StoreError {
     /// What to do about it.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
-            Self::DiskFull { .. } | Self::Busy { .. } | Self::Disk { .. } => StoreErrorKind::Transient,
+            Self::DiskFull { .. } | Self::Busy { .. } | Self::Disk { .. } | Self::Unavailable { .. } => {
+                StoreErrorKind::Transient
+            }
             Self::Access { .. }
             | Self::Foreign { .. }
             | Self::Newer { .. }
             | Self::Corrupt { .. }
+            | Self::Configuration { .. }
+            | Self::Query { .. }
+            | Self::Unsupported { .. }
             | Self::Failed { .. } => StoreErrorKind::Permanent,
             Self::Rejected { .. } => StoreErrorKind::Rejected,
-            Self::Closed { .. } => StoreErrorKind::Closed,
+            Self::Closed { .. } | Self::Disconnected { .. } => StoreErrorKind::Closed,
         }
     }
 

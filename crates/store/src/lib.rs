@@ -6,11 +6,13 @@
 //!
 //! - `error`: what can go wrong, and whether trying again helps.
 //! - `embedded`: one SQLite file, see its own map.
+//! - `influx`: an InfluxDB 1, 2 or 3, see its own map.
 //!
-//! Nothing outside this crate names SQLite, and nothing in here reads a clock: `received` is an argument.
+//! Nothing outside this crate names SQLite or speaks to InfluxDB, and nothing in here reads a clock: `received` is an argument.
 
 mod embedded;
 mod error;
+mod influx;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,16 +25,38 @@ use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 
 pub use embedded::{EmbeddedOptions, EmbeddedStore};
 pub use error::{StoreError, StoreErrorKind};
+pub use influx::{InfluxSettings, InfluxStore, InfluxVersion};
 
 /// What a write did. A batch that was there already stores nothing new and is no error.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
-    /// Metric values newly stored: no value of that device, type and timestamp was there.
+    /// Metric values newly stored: no value of that device, type and timestamp was there. InfluxDB cannot
+    /// tell and counts each as new.
     pub n_metrics: usize,
     /// Metric values that replaced a different one of the same device, type and timestamp.
     pub n_metrics_replaced: usize,
     /// Events newly stored.
     pub n_events: usize,
+    /// What the store will never take; everything else of the batch is stored.
+    pub refused: Vec<Refused>,
+}
+
+/// An element of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedItem {
+    /// The metric at this index.
+    Metric(usize),
+    /// The event at this index.
+    Event(usize),
+}
+
+/// An element that the store will never take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Which.
+    pub item: RefusedItem,
+    /// Why, in the store's words.
+    pub words: String,
 }
 
 /// What a removal took away.
@@ -59,6 +83,8 @@ pub type FirstAndLast = (Sample, Sample, u64);
 pub enum Store {
     /// One SQLite file in this process.
     Embedded(EmbeddedStore),
+    /// An InfluxDB server, version 1, 2 or 3.
+    Influx(InfluxStore),
 }
 
 impl Store {
@@ -73,6 +99,39 @@ impl Store {
         EmbeddedStore::open(path, options).await.map(Self::Embedded)
     }
 
+    /// An InfluxDB. Only the settings are checked: the server is asked by the first call, and again by each
+    /// call until it answers.
+    pub fn open_influx(settings: InfluxSettings) -> Result<Self, StoreError> {
+        InfluxStore::new(settings).map(Self::Influx)
+    }
+
+    /// Makes sure that the store can be used: server, credentials, database.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Influx(store) => store.check().await,
+        }
+    }
+
+    /// Whether the store removes by itself what is older than its retention: then nobody else has to.
+    pub fn keeps_retention(&self) -> bool {
+        matches!(self, Self::Influx(_))
+    }
+
+    /// Stores the writer's own figures ([`spindle_core::schema::PIPELINE`]) for dashboards. The embedded
+    /// store keeps none: its page reads them where they are made.
+    pub async fn write_figures(
+        &self,
+        instance: &str,
+        at: Timestamp,
+        figures: &[(&'static str, f64)],
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(()),
+            Self::Influx(store) => store.write_figures(instance, at, figures).await,
+        }
+    }
+
     /// Stores a batch, all or nothing. `Ok` means on disk. Idempotent: a metric's identity is device, type
     /// and timestamp (the newest value wins), an event's is id, device, type and timestamp (the first
     /// `received` stays). Labels are merged into the device's, the newest value of a key wins.
@@ -82,6 +141,7 @@ impl Store {
     pub async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
         match self {
             Self::Embedded(store) => store.write(batch, received).await,
+            Self::Influx(store) => store.write(&batch, received).await,
         }
     }
 
@@ -89,6 +149,7 @@ impl Store {
     pub async fn devices(&self, after: Option<&DeviceName>, limit: usize) -> Result<Vec<DeviceRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.devices(after, limit).await,
+            Self::Influx(store) => store.devices(after, limit).await,
         }
     }
 
@@ -96,6 +157,7 @@ impl Store {
     pub async fn device(&self, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.device(name).await,
+            Self::Influx(store) => store.device(name).await,
         }
     }
 
@@ -113,6 +175,7 @@ impl Store {
     ) -> Result<Vec<Vec<LatestSample>>, StoreError> {
         match self {
             Self::Embedded(store) => store.latest_many(devices, window).await,
+            Self::Influx(store) => store.latest_many(devices, window).await,
         }
     }
 
@@ -126,6 +189,7 @@ impl Store {
     ) -> Result<Vec<Sample>, StoreError> {
         match self {
             Self::Embedded(store) => store.range(device, metric, window, limit).await,
+            Self::Influx(store) => store.range(device, metric, window, limit).await,
         }
     }
 
@@ -138,6 +202,7 @@ impl Store {
     ) -> Result<Option<FirstAndLast>, StoreError> {
         match self {
             Self::Embedded(store) => store.first_and_last(device, metric, window).await,
+            Self::Influx(store) => store.first_and_last(device, metric, window).await,
         }
     }
 
@@ -153,6 +218,7 @@ impl Store {
     ) -> Result<Vec<Bucket>, StoreError> {
         match self {
             Self::Embedded(store) => store.buckets(device, metric, window, bucket).await,
+            Self::Influx(store) => store.buckets(device, metric, window, bucket).await,
         }
     }
 
@@ -160,6 +226,7 @@ impl Store {
     pub async fn events(&self, filter: EventFilter) -> Result<Vec<EventRecord>, StoreError> {
         match self {
             Self::Embedded(store) => store.events(filter).await,
+            Self::Influx(store) => store.events(&filter).await,
         }
     }
 
@@ -167,6 +234,7 @@ impl Store {
     pub async fn count_events_by_device(&self, filter: EventFilter) -> Result<Vec<(DeviceName, u64)>, StoreError> {
         match self {
             Self::Embedded(store) => store.count_events_by_device(filter).await,
+            Self::Influx(store) => store.count_events_by_device(&filter).await,
         }
     }
 
@@ -174,6 +242,7 @@ impl Store {
     pub async fn counts(&self) -> Result<Counts, StoreError> {
         match self {
             Self::Embedded(store) => store.counts().await,
+            Self::Influx(store) => store.counts().await,
         }
     }
 
@@ -186,13 +255,15 @@ impl Store {
     pub async fn remove_before(&self, limit: Timestamp, by: TimeBasis) -> Result<Removed, StoreError> {
         match self {
             Self::Embedded(store) => store.remove_before(limit, by).await,
+            Self::Influx(store) => Err(store.unsupported("remove data by itself: InfluxDB's retention does")),
         }
     }
 
-    /// What the store takes up on disk, in bytes.
+    /// What the store takes up on disk, in bytes. InfluxDB does not say.
     pub async fn size_bytes(&self) -> Result<u64, StoreError> {
         match self {
             Self::Embedded(store) => store.size_bytes().await,
+            Self::Influx(store) => Err(store.unsupported("say how large it is")),
         }
     }
 
@@ -201,6 +272,7 @@ impl Store {
     pub async fn close(&self) -> Result<(), StoreError> {
         match self {
             Self::Embedded(store) => store.close().await,
+            Self::Influx(store) => store.close(),
         }
     }
 }
