@@ -43,8 +43,20 @@ pub(crate) struct Nats {
 #[derive(Clone, Debug)]
 pub(crate) struct StoreChoice {
     pub(crate) kind: Option<StoreKind>,
-    pub(crate) influxdb_host: Option<String>,
+    pub(crate) influxdb: Influxdb,
     pub(crate) retention: Option<Duration>,
+}
+
+/// As the user set it; empty texts are unset.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Influxdb {
+    pub(crate) host: String,
+    pub(crate) bucket: String,
+    pub(crate) token: String,
+    pub(crate) org: String,
+    pub(crate) username: String,
+    pub(crate) password: String,
+    pub(crate) version: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +137,7 @@ impl Config {
                 port: 0,
                 limits: StreamLimits::default(),
             },
-            store: StoreChoice { kind: None, influxdb_host: None, retention: None },
+            store: StoreChoice { kind: None, influxdb: Influxdb::default(), retention: None },
             daemon: Daemon {
                 sources: Vec::new(),
                 interval: Duration::ZERO,
@@ -203,10 +215,10 @@ impl Config {
 
     /// Which store holds the data: as told, else InfluxDB when its host is set, else the embedded one.
     pub(crate) fn store_kind(&self) -> StoreKind {
-        match (self.store.kind, &self.store.influxdb_host) {
+        match (self.store.kind, self.store.influxdb.host.is_empty()) {
             (Some(kind), _) => kind,
-            (None, Some(_)) => StoreKind::Influxdb,
-            (None, None) => StoreKind::Embedded,
+            (None, false) => StoreKind::Influxdb,
+            (None, true) => StoreKind::Embedded,
         }
     }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use spindle_bus::{Bus, BusError, Kind};
-use spindle_store::Store;
+use spindle_store::{InfluxSettings, InfluxVersion, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::Outcome;
 use crate::cli::Command;
@@ -162,10 +162,36 @@ const LEAST_FREE_BYTES: u64 = 64 << 20;
 
 async fn open_store(config: &Config) -> Result<Store> {
     if config.store_kind() == StoreKind::Influxdb {
-        bail!("this version stores embedded only: use --store embedded, or unset INFLUXDB_HOST");
+        return open_influx(config).await;
     }
     prepare_data_dir(config)?;
     Ok(Store::open_embedded(&config.store_path()).await?)
+}
+
+async fn open_influx(config: &Config) -> Result<Store> {
+    let settings = &config.store.influxdb;
+    ensure!(!settings.host.is_empty(), "--store influxdb needs the server's address: set INFLUXDB_HOST");
+    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
+    let store = Store::open_influx(InfluxSettings {
+        host: settings.host.clone(),
+        database: settings.bucket.clone(),
+        token: given(&settings.token),
+        org: given(&settings.org),
+        username: given(&settings.username),
+        password: given(&settings.password),
+        version: match settings.version.as_str() {
+            "1" => Some(InfluxVersion::V1),
+            "2" => Some(InfluxVersion::V2),
+            "3" => Some(InfluxVersion::V3),
+            _ => None,
+        },
+        retention: config.store.retention,
+    })?;
+    // A server that is away, or that an operator must mend, is waited for: JetStream keeps everything.
+    if let Err(fault) = store.check().await {
+        warn!("{fault}; going on, and trying again");
+    }
+    Ok(store)
 }
 
 async fn close_store(store: &Store) {

@@ -14,11 +14,13 @@
 //! # }
 //! ```
 
+mod influx;
 mod nats;
 mod probe;
 mod program;
 mod wait;
 
+pub use influx::{InfluxOptions, InfluxServer};
 pub use nats::{NatsServer, Options};
 pub use program::{Program, Version};
 pub use wait::{free_port, wait_until};

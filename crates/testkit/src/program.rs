@@ -87,7 +87,7 @@ fn find_in(
 }
 
 /// `.tools` at the root of the workspace that this crate was built in.
-fn tools_dir() -> PathBuf {
+pub(crate) fn tools_dir() -> PathBuf {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_dir.ancestors().nth(2).unwrap_or(crate_dir).join(".tools")
 }

@@ -75,6 +75,24 @@ macro_rules! path_setting {
     };
 }
 
+/// A text about the InfluxDB.
+macro_rules! influxdb {
+    ($key:literal, $env:literal, $default:literal, $help:literal, $field:ident) => {
+        setting(
+            $key,
+            &[$env],
+            $default,
+            Kind::Text,
+            $help,
+            |config, text| {
+                config.store.influxdb.$field = text.to_owned();
+                Ok(())
+            },
+            |config| config.store.influxdb.$field.clone(),
+        )
+    };
+}
+
 /// Assigns what a reader gives.
 fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
     value.map(|value| *place = value)
@@ -224,24 +242,45 @@ pub(crate) const SETTINGS: &[Setting] = &[
         },
     )
     .flag("store"),
-    setting(
+    influxdb!(
         "store.influxdb_host",
-        &["INFLUXDB_HOST"],
+        "INFLUXDB_HOST",
         "",
+        "address of an InfluxDB 1, 2 or 3, such as http://localhost:8086",
+        host
+    ),
+    influxdb!(
+        "store.influxdb_bucket",
+        "INFLUXDB_BUCKET",
+        "spindle",
+        "its bucket (2) or database (1, 3), made if absent",
+        bucket
+    ),
+    influxdb!("store.influxdb_org", "INFLUXDB_ORG", "", "its organization (2)", org),
+    influxdb!("store.influxdb_token", "INFLUXDB_TOKEN", "", "token for it (2, 3)", token).secret(),
+    influxdb!("store.influxdb_username", "INFLUXDB_USERNAME", "", "user of it (1)", username),
+    influxdb!("store.influxdb_password", "INFLUXDB_PASSWORD", "", "password of that user (1)", password).secret(),
+    setting(
+        "store.influxdb_version",
+        &["INFLUXDB_VERSION"],
+        "auto",
         Kind::Text,
-        "address of an InfluxDB",
-        |config, text| {
-            config.store.influxdb_host = Some(text.to_owned());
-            Ok(())
+        "1, 2 or 3 if it cannot be found by asking the server",
+        |config, text| match text {
+            "auto" | "1" | "2" | "3" => {
+                config.store.influxdb.version = text.to_owned();
+                Ok(())
+            }
+            _ => Err("auto, 1, 2 or 3".to_owned()),
         },
-        |config| config.store.influxdb_host.clone().unwrap_or_default(),
+        |config| config.store.influxdb.version.clone(),
     ),
     setting(
         "store.retention",
         &["SPINDLE_RETENTION"],
         "off",
         Kind::Duration,
-        "how long what was stored is kept, counted from when it was stored; off keeps everything",
+        "how long what was stored is kept, counted from when it was stored (InfluxDB: from when it was measured); off keeps everything",
         |config, text| put(&mut config.store.retention, retention(text)),
         |config| config.store.retention.map_or_else(|| "off".to_owned(), show_duration),
     ),

@@ -99,3 +99,60 @@ impl Place for EmbeddedPlace {
 }
 
 conformance! { embedded, EmbeddedPlace }
+
+/// A database of its own in a real InfluxDB 1.x. What it cannot do is left out: telling new values from old
+/// ones, removing by arrival, and the outermost nanoseconds.
+struct InfluxPlace(spindle_testkit::InfluxServer);
+
+impl Place for InfluxPlace {
+    async fn new() -> Self {
+        Self(spindle_testkit::InfluxServer::start().unwrap())
+    }
+
+    async fn open(&self) -> Store {
+        let settings = spindle_store::InfluxSettings {
+            host: self.0.url(),
+            database: "spindle".to_owned(),
+            ..spindle_store::InfluxSettings::default()
+        };
+        Store::open_influx(settings).unwrap()
+    }
+}
+
+mod influxdb {
+    use super::*;
+    checks! { InfluxPlace, series:
+        windows_include_their_start_and_exclude_their_end
+        latest_is_the_newest_in_the_window_per_metric
+        latest_many_keeps_the_order_asked
+        range_gives_the_oldest_up_to_its_limit
+        first_and_last_count_what_lies_between
+        buckets_are_aligned_and_clipped_to_the_window
+        every_bit_of_a_float_survives
+        unknown_names_have_no_data
+    }
+    checks! { InfluxPlace, events:
+        windows_go_by_the_time_asked_for
+        filters_narrow_by_device_type_and_criticality
+        every_field_survives
+        a_hundred_thousand_in_one_second_are_all_there
+        counts_per_device_ignore_limit_and_offset
+        different_events_never_overwrite_each_other
+    }
+    checks! { InfluxPlace, devices:
+        are_paged_by_name
+        merge_labels_with_the_newest_value_winning
+        know_their_first_and_last_sign_of_life
+        have_unicode_names
+    }
+    checks! { InfluxPlace, idempotence:
+        an_event_keeps_its_first_arrival
+        an_empty_batch_is_nothing
+        a_closed_store_says_so
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_written_is_there_after_reopening() {
+        fixture::what_was_written_is_there_after_reopening(&InfluxPlace::new().await).await;
+    }
+}

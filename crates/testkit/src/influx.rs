@@ -1,0 +1,194 @@
+//! One real `influxd` 1.x process, on the loopback address, owned by one test.
+
+use std::env;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::wait::{free_port, wait_until};
+
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const STOP_DEADLINE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// The user that [`InfluxOptions::auth`] makes, and its password.
+const ADMIN: (&str, &str) = ("admin", "admin-password");
+
+/// What a test may want to be different.
+#[derive(Clone, Debug, Default)]
+pub struct InfluxOptions {
+    /// Users must say who they are; there is one administrator, `admin` with `admin-password`.
+    pub auth: bool,
+    /// Where it keeps its data. `None`: a temporary folder.
+    pub data_dir: Option<PathBuf>,
+    /// Lines of the section `[http]`.
+    pub http_config: String,
+}
+
+/// A running (or killed) `influxd`. Dropping it kills the process and removes its temporary files.
+#[derive(Debug)]
+pub struct InfluxServer {
+    program: PathBuf,
+    options: InfluxOptions,
+    port: u16,
+    child: Option<Child>,
+    work_dir: TempDir,
+}
+
+impl InfluxServer {
+    /// Starts one with the default options; returns when it answers.
+    pub fn start() -> Result<InfluxServer> {
+        InfluxServer::start_with(InfluxOptions::default())
+    }
+
+    /// Starts one; returns when it answers.
+    pub fn start_with(options: InfluxOptions) -> Result<InfluxServer> {
+        let work_dir = tempfile::Builder::new().prefix("spindle-influx-").tempdir()?;
+        let mut server = InfluxServer { program: find()?, options, port: free_port()?, child: None, work_dir };
+        server.launch()?;
+        if server.options.auth {
+            let (user, password) = ADMIN;
+            let create = format!("CREATE USER {user} WITH PASSWORD '{password}' WITH ALL PRIVILEGES");
+            server.exchange("POST", &format!("/query?q={}", percent(&create)), "")?;
+        }
+        Ok(server)
+    }
+
+    /// Its address, the same after a restart.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Its process id; `None` while it does not run.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// Ends it at once (SIGKILL).
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end and waits for it.
+    pub fn stop(&mut self) -> Result<()> {
+        let Some(child) = self.child.as_mut() else { return Ok(()) };
+        if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let ended = wait_until(STOP_DEADLINE, "influxd to end", || !matches!(child.try_wait(), Ok(None)));
+        self.kill();
+        ended
+    }
+
+    /// Starts it again on the same port and data.
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop()?;
+        self.launch()
+    }
+
+    /// Writes lines (nanoseconds) into a database.
+    pub fn write(&self, database: &str, lines: &str) -> Result<()> {
+        let (status, body) = self.exchange("POST", &format!("/write?db={}", percent(database)), lines)?;
+        ensure!(status == 204, "influxd answered {status} to a write: {body}");
+        Ok(())
+    }
+
+    /// Asks a query; the answer with times in nanoseconds. An `error` in it is an error.
+    pub fn query(&self, database: &str, query: &str) -> Result<Value> {
+        let path = format!("/query?epoch=ns&db={}&q={}", percent(database), percent(query));
+        let (status, body) = self.exchange("POST", &path, "")?;
+        let answer: Value = serde_json::from_str(&body).with_context(|| format!("{status} {body}"))?;
+        let error = answer["error"].as_str().or_else(|| answer["results"][0]["error"].as_str());
+        match error {
+            Some(words) => bail!("influxd refuses {query}: {words}"),
+            None => Ok(answer),
+        }
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let (user, password) = ADMIN;
+        let user = if self.options.auth { format!("{separator}u={user}&p={password}") } else { String::new() };
+        write!(
+            stream,
+            "{method} {path}{user} HTTP/1.0\r\nHost: influx\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").context("influxd broke off")?;
+        let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
+        Ok((status.context("influxd answers no HTTP")?, body.to_owned()))
+    }
+
+    fn launch(&mut self) -> Result<()> {
+        let data = self.options.data_dir.clone().unwrap_or_else(|| self.work_dir.path().join("data"));
+        fs::create_dir_all(&data)?;
+        let data = data.display();
+        let config = format!(
+            "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc}\"\n[meta]\ndir = \"{data}/meta\"\n[data]\ndir = \"{data}/data\"\nwal-dir = \"{data}/wal\"\nquery-log-enabled = false\n[monitor]\nstore-enabled = false\n[http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\nauth-enabled = {auth}\n{http}\n",
+            rpc = free_port()?,
+            port = self.port,
+            auth = self.options.auth,
+            http = self.options.http_config,
+        );
+        let config_path = self.work_dir.path().join("influxd.conf");
+        fs::write(&config_path, config)?;
+        let log = File::options().create(true).append(true).open(self.work_dir.path().join("influxd.log"))?;
+        let child = Command::new(&self.program)
+            .args(["run", "-config"])
+            .arg(&config_path)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))?;
+        self.child = Some(child);
+        let up =
+            wait_until(START_DEADLINE, "influxd answers", || matches!(self.exchange("GET", "/ping", ""), Ok((204, _))));
+        up.with_context(|| format!("influxd did not come up; its log:\n{}", self.log()))
+    }
+
+    /// What it has said.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.work_dir.path().join("influxd.log")).unwrap_or_default()
+    }
+}
+
+impl Drop for InfluxServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// `SPINDLE_INFLUXD`, the `PATH`, then what `./run.sh test` fetched.
+fn find() -> Result<PathBuf> {
+    if let Some(named) = env::var_os("SPINDLE_INFLUXD").filter(|value| !value.is_empty()) {
+        return Ok(named.into());
+    }
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut candidates: Vec<PathBuf> = env::split_paths(&path).map(|folder| folder.join("influxd")).collect();
+    candidates.push(crate::program::tools_dir().join("influxdb/usr/bin/influxd"));
+    candidates
+        .into_iter()
+        .find(|path| path.is_file())
+        .context("no influxd 1.x: `./run.sh test` fetches one, or set SPINDLE_INFLUXD to the program")
+}
+
+fn percent(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
