@@ -28,3 +28,13 @@ pub async fn purge_stored(bus: &Bus, stream_name: &str) -> Result<u64, BusError>
     let purged = stream.purge().sequence(floor + 1).await.map_err(|error| BusError::transient(attempt(), error))?;
     Ok(purged.purged)
 }
+
+/// How many messages a stream holds.
+///
+/// # Errors
+/// Transient, if NATS does not answer.
+pub async fn n_messages(bus: &Bus, stream_name: &str) -> Result<u64, BusError> {
+    let attempt = || format!("look at stream {stream_name}");
+    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| BusError::transient(attempt(), error))?;
+    Ok(stream.cached_info().state.messages)
+}

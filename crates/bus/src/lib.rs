@@ -19,7 +19,7 @@ pub use connect::{Bus, Credentials, NatsSettings};
 pub use consume::{Delivery, Intake, IntakeLimits};
 pub use deadletter::DeadLetter;
 pub use error::{BusError, Kind};
-pub use janitor::purge_stored;
+pub use janitor::{n_messages, purge_stored};
 pub use publish::{HoldLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
 pub use streams::{

@@ -194,6 +194,11 @@ pub fn decode_events(payload: &[u8]) -> Decoded<Event> {
     decode(payload, check::event)
 }
 
+/// The text of one element of a payload, as it was sent; `None` if there is no such element.
+pub fn element(payload: &[u8], index: usize) -> Option<&str> {
+    elements(payload).ok()?.get(index).copied()
+}
+
 /// Writes metrics as one payload: the bare object for one (what the first system's programs read), an
 /// array for more.
 pub fn encode_metrics(metrics: &[DeviceMetric]) -> Vec<u8> {

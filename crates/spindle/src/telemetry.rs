@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, Histogram, HistogramOpts, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
@@ -39,6 +40,12 @@ fn seconds(name: &str, help: &str) -> Histogram {
         Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets)).expect("names in this file are valid");
     REGISTRY.register(Box::new(histogram.clone())).expect("each name in this file stands once");
     histogram
+}
+
+/// A counter over all its labels.
+pub(crate) fn sum(counters: &IntCounterVec) -> f64 {
+    let families = counters.collect();
+    families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value()).sum()
 }
 
 /// Metrics and events that sources gave, by kind.

@@ -2,6 +2,7 @@
 //! store has it on disk, keeps as a dead letter what can never be stored, and fetches nothing while the
 //! store is away: JetStream is the buffer. Events and metrics are two lanes, so neither waits for the other.
 
+mod figures;
 mod lane;
 
 use std::sync::Arc;
@@ -90,7 +91,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     info!("writer stores");
     let metrics = Lane::metrics(bus.clone(), store.clone(), metrics, readiness.clone());
     let events = Lane::events(events_bus, store.clone(), events, readiness.clone());
-    tokio::join!(metrics.run(stop.clone()), events.run(stop.clone()), chores(&bus, &store, retention, stop));
+    let figures = figures::run(&bus, &store, &readiness, stop.clone());
+    tokio::join!(metrics.run(stop.clone()), events.run(stop.clone()), chores(&bus, &store, retention, stop), figures);
     readiness.set(false);
     Ok(())
 }
@@ -138,7 +140,7 @@ async fn chores(bus: &Bus, store: &Store, retention: Option<Duration>, stop: Can
         if let Ok(bytes) = store.size_bytes().await {
             STORE_BYTES.set(bytes as f64);
         }
-        if let Some(kept) = retention {
+        if let Some(kept) = retention.filter(|_| !store.keeps_retention()) {
             apply_retention(store, kept).await;
         }
     }

@@ -60,6 +60,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
 
 /// The cheap checks first, so that a mistake is said at once.
 async fn build(config: &Config) -> Result<Built> {
+    super::prepare_data_dir(config)?;
     let store = open_store(config).await?;
     let lock = lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());

@@ -81,7 +81,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_over_kills() {
     // The message under way when publishing stopped may be stored without its ack having come.
     let n_acked = next.load(Ordering::Relaxed);
     let (n_events, n_metrics) = expected(n_acked);
-    let store = Store::open_embedded(&system.data_dir().join("spindle.db")).await.unwrap();
+    let store = system.store().await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     let counts: Counts = loop {
         let counts = store.counts().await.unwrap();

@@ -6,7 +6,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use spindle_testkit::{Program, wait_until};
+use spindle_store::{InfluxSettings, Store};
+use spindle_testkit::{InfluxServer, Program, wait_until};
 
 /// Long enough for a loaded machine; every wait ends as soon as its state is there.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +39,17 @@ pub(crate) struct System {
     arguments: Vec<String>,
     port: u16,
     child: Option<Child>,
+    /// The store, if it is not the embedded one.
+    pub(crate) influx: Option<InfluxServer>,
+}
+
+/// `SPINDLE_TEST_STORE=influxdb` runs the same tests on a real InfluxDB; `./run.sh test` does both.
+fn influx_under_test() -> Option<InfluxServer> {
+    match std::env::var("SPINDLE_TEST_STORE").as_deref() {
+        Ok("influxdb") => Some(InfluxServer::start().unwrap()),
+        Ok("embedded") | Err(_) => None,
+        Ok(other) => panic!("SPINDLE_TEST_STORE={other}: embedded or influxdb"),
+    }
 }
 
 impl System {
@@ -45,8 +57,9 @@ impl System {
     pub(crate) fn start(config: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let port = spindle_testkit::free_port().unwrap();
-        let mut system =
-            Self { folder: tempfile::tempdir().unwrap(), config: config.to_owned(), arguments, port, child: None };
+        let folder = tempfile::tempdir().unwrap();
+        let influx = influx_under_test();
+        let mut system = Self { folder, config: config.to_owned(), arguments, port, child: None, influx };
         system.start_again();
         system
     }
@@ -57,6 +70,9 @@ impl System {
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         let mut command = spindle(&self.data_dir());
         command.args(["up", "--config", "test.toml"]).args(&self.arguments);
+        if let Some(influx) = &self.influx {
+            command.args(["--store", "influxdb"]).env("INFLUXDB_HOST", influx.url());
+        }
         // The port stays the same over restarts, so that a client of the test finds the server again.
         command.env("SPINDLE_NATS_PORT", self.port.to_string());
         self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
@@ -73,6 +89,15 @@ impl System {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// The store that the system writes to.
+    pub(crate) async fn store(&self) -> Store {
+        let Some(influx) = &self.influx else {
+            return Store::open_embedded(&self.data_dir().join("spindle.db")).await.unwrap();
+        };
+        let (host, database) = (influx.url(), "spindle".to_owned());
+        Store::open_influx(InfluxSettings { host, database, ..InfluxSettings::default() }).unwrap()
     }
 
     fn log_path(&self) -> PathBuf {

@@ -88,7 +88,7 @@ fn the_real_fleet_of_one_day_is_stored_whole() {
 pub(crate) fn counts(system: &System) -> (u64, u64, u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let store = spindle_store::Store::open_embedded(&system.data_dir().join("spindle.db")).await.unwrap();
+        let store = system.store().await;
         let counts = store.counts().await.unwrap();
         (counts.metrics, counts.events, counts.devices)
     })

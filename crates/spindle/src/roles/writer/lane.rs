@@ -8,7 +8,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
 use spindle_core::wire::{self, Batch, Decoded, Rejected};
-use spindle_store::{Store, StoreError, Written};
+use spindle_store::{Refused, RefusedItem, Store, StoreError, Written};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -44,10 +44,18 @@ const MAX_LETTERS: usize = 16;
 /// Dead letters of one message on their way at once: each waits for a sync of the server's disk.
 const LETTERS_IN_FLIGHT: usize = 8;
 
+/// Reason of a dead letter that the store made.
+const REFUSED: &str = "store_refused";
+/// A server that asks for a longer pause than this is asked again all the same.
+const LONGEST_ASKED: Duration = Duration::from_secs(60);
+
 /// A message in hand, and whether nothing in it can be stored.
 struct InHand {
     delivery: Delivery,
     is_dead: bool,
+    /// Which elements of the message stand in the batch, in order, the first at `first_item`.
+    elements: Vec<usize>,
+    first_item: usize,
 }
 
 impl Lane {
@@ -102,7 +110,10 @@ impl Lane {
             let rejected = (self.decode)(delivery.payload(), &mut batch);
             let is_dead = !rejected.is_empty() && (batch.metrics.len(), batch.events.len()) == (n_metrics, n_events);
             if self.keep_dead_letters(&delivery, &rejected).await {
-                in_hand.push(InHand { delivery, is_dead });
+                let n_items = batch.len() - n_metrics - n_events;
+                let is_bad = |index: &usize| rejected.iter().any(|bad| bad.index == *index);
+                let elements = (0..).filter(|index| !is_bad(index)).take(n_items).collect();
+                in_hand.push(InHand { delivery, is_dead, elements, first_item: n_metrics + n_events });
             } else {
                 batch.metrics.truncate(n_metrics);
                 batch.events.truncate(n_events);
@@ -178,9 +189,16 @@ impl Lane {
             let timer = WRITER_STORE_SECONDS.start_timer();
             let outcome = self.write_with_progress(batch.clone(), in_hand).await;
             timer.observe_duration();
-            let Err(fault) = outcome else {
-                self.count_stored(&batch, said_at.is_some());
-                return true;
+            let fault = match outcome {
+                Ok(written) => {
+                    self.count_stored(&batch, said_at.is_some());
+                    return self.keep_refused(&written.refused, in_hand).await;
+                }
+                Err(fault) => fault,
+            };
+            let asked_pause = match &fault {
+                StoreError::Unavailable { retry_after, .. } => retry_after.unwrap_or_default().min(LONGEST_ASKED),
+                _ => Duration::ZERO,
             };
             self.readiness.set(false);
             WRITER_RETRIES.with_label_values(&[if fault.is_transient() { "unavailable" } else { "refused" }]).inc();
@@ -192,10 +210,48 @@ impl Lane {
                 );
                 said_at = Some(Instant::now());
             }
-            tokio::select! { () = stop.cancelled() => return false, () = sleep(pause) => {} }
-            progress(in_hand).await;
+            if !self.wait(pause.max(asked_pause), in_hand, stop).await {
+                return false;
+            }
             pause = (pause * 2).min(LAST_RETRY);
         }
+    }
+
+    /// Waits, and says that the messages are still in hand; false if told to stop.
+    async fn wait(&self, pause: Duration, in_hand: &[InHand], stop: &CancellationToken) -> bool {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            let step = PROGRESS_EVERY.min(until - Instant::now());
+            tokio::select! { () = stop.cancelled() => return false, () = sleep(step) => {} }
+            progress(in_hand).await;
+        }
+        true
+    }
+
+    /// Keeps as dead letters what the store refused by itself. If that fails nothing is acknowledged, and all comes again.
+    async fn keep_refused(&self, refused: &[Refused], in_hand: &[InHand]) -> bool {
+        for Refused { item, words } in refused {
+            let (RefusedItem::Metric(number) | RefusedItem::Event(number)) = *item;
+            let holder =
+                in_hand.iter().find(|held| (held.first_item..held.first_item + held.elements.len()).contains(&number));
+            let Some(InHand { delivery, elements, first_item, .. }) = holder else { continue };
+            let index = elements[number - first_item];
+            let bytes = wire::element(delivery.payload(), index)
+                .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
+            let letter = DeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
+            if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
+                self.readiness.set(false);
+                error!(
+                    stream = self.stream,
+                    error = chain(fault),
+                    "dead letter could not be kept: the messages stay and come again"
+                );
+                return false;
+            }
+            WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
+            warn!(stream = self.stream, words, "the store refuses a point: kept as dead letter");
+        }
+        true
     }
 
     async fn write_with_progress(&self, batch: Arc<Batch>, in_hand: &[InHand]) -> Result<Written, StoreError> {
@@ -220,7 +276,7 @@ impl Lane {
 
     /// An ack that is lost only brings the message back, and storing it again changes nothing.
     async fn acknowledge(&self, in_hand: &[InHand]) {
-        for InHand { delivery, is_dead } in in_hand {
+        for InHand { delivery, is_dead, .. } in in_hand {
             let sent = if *is_dead { delivery.term().await } else { delivery.ack().await };
             if let Err(fault) = sent {
                 warn!(stream = self.stream, error = chain(fault), "ack could not be sent: the messages come again");

@@ -1,0 +1,123 @@
+//! The writer's own figures, put straight into the store every 10 s: dashboards then need no Prometheus.
+
+use std::time::Duration;
+
+use spindle_bus::{Bus, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM, n_messages};
+use spindle_store::Store;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::Readiness;
+use crate::clock;
+use crate::telemetry::{
+    WRITER_DEAD_LETTERS, WRITER_LAG, WRITER_REDELIVERED, WRITER_RETRIES, WRITER_STORE_SECONDS, WRITER_STORED, sum,
+};
+
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Counters at one instant.
+struct Counters {
+    at: Instant,
+    values: f64,
+    events: f64,
+    dead_letters: f64,
+    redelivered: f64,
+    retries: f64,
+    store_seconds: f64,
+    n_writes: f64,
+}
+
+impl Counters {
+    fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            values: WRITER_STORED.with_label_values(&["metric"]).get() as f64,
+            events: WRITER_STORED.with_label_values(&["event"]).get() as f64,
+            dead_letters: sum(&WRITER_DEAD_LETTERS),
+            redelivered: sum(&WRITER_REDELIVERED),
+            retries: sum(&WRITER_RETRIES),
+            store_seconds: WRITER_STORE_SECONDS.get_sample_sum(),
+            n_writes: WRITER_STORE_SECONDS.get_sample_count() as f64,
+        }
+    }
+}
+
+pub(super) async fn run(bus: &Bus, store: &Store, readiness: &Readiness, stop: CancellationToken) {
+    let started = Instant::now();
+    // One per process: two writers on one machine are two series.
+    let instance = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
+    let mut before = Counters::now();
+    let mut ticker = interval(EVERY);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
+        let now = Counters::now();
+        let dead_letters = n_messages(bus, DEAD_LETTER_STREAM).await.ok();
+        let figures = figures(&before, &now, dead_letters, readiness.is_ready(), started);
+        // A store that is away is said by the lanes; these figures are not worth keeping.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            written = store.write_figures(&instance, clock::now(), &figures) => {
+                if let Err(fault) = written {
+                    debug!(%fault, "own figures not stored");
+                }
+            }
+        }
+        before = now;
+    }
+}
+
+fn figures(
+    before: &Counters,
+    now: &Counters,
+    dead_letters: Option<u64>,
+    is_ready: bool,
+    started: Instant,
+) -> Vec<(&'static str, f64)> {
+    let seconds = (now.at - before.at).as_secs_f64();
+    let rate = |now: f64, before: f64| if seconds > 0.0 { (now - before) / seconds } else { 0.0 };
+    let n_writes = now.n_writes - before.n_writes;
+    let lag = |stream| WRITER_LAG.with_label_values(&[stream]).get() as f64;
+    let mut figures = vec![
+        ("values_per_second", rate(now.values, before.values)),
+        ("events_per_second", rate(now.events, before.events)),
+        ("metrics_lag", lag(METRICS_STREAM)),
+        ("events_lag", lag(EVENTS_STREAM)),
+        ("dead_letters_per_second", rate(now.dead_letters, before.dead_letters)),
+        ("redelivered_per_second", rate(now.redelivered, before.redelivered)),
+        ("store_retries_per_second", rate(now.retries, before.retries)),
+        ("ready", f64::from(u8::from(is_ready))),
+        ("uptime_seconds", started.elapsed().as_secs_f64()),
+    ];
+    figures.extend(dead_letters.map(|n_letters| ("dead_letters", n_letters as f64)));
+    if n_writes > 0.0 {
+        figures.push(("store_latency_seconds", (now.store_seconds - before.store_seconds) / n_writes));
+    }
+    figures
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_core::schema::PIPELINE;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_knows_every_figure() {
+        let before = Counters::now();
+        let now = Counters {
+            at: before.at + EVERY,
+            values: before.values + 50.0,
+            n_writes: before.n_writes + 2.0,
+            ..Counters::now()
+        };
+        let figures = figures(&before, &now, Some(3), true, before.at);
+        let mut names: Vec<&str> = figures.iter().map(|(name, _)| *name).collect();
+        let mut known: Vec<&str> = PIPELINE.fields.iter().map(|field| field.name).collect();
+        names.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(names, known);
+        assert!(figures.contains(&("values_per_second", 5.0)));
+    }
+}
