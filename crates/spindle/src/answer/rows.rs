@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 use spindle_core::answer::{Answer, Basis, Body, DeviceCount, DeviceRow, EventRow, Listing, MetricRow};
 use spindle_core::query::EventsQuery;
-use spindle_core::reading::{EventFilter, TimeBasis, Window};
+use spindle_core::reading::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
@@ -17,13 +17,15 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     let EventsQuery { window, basis, source_device, event_type, min_criticality, limit, offset } = query;
     // One more than asked for tells whether there is a next page.
     let filter = EventFilter { window, basis, source_device, event_type, min_criticality, limit: limit + 1, offset };
+    let mut records = store.events(filter.clone()).await?;
     let mut summary = None;
     if with_summary {
-        let counts = store.count_events_by_device(filter.clone()).await?;
+        // From the same reading where it is whole: a second one may see events that came in between.
+        let is_whole = offset == 0 && records.len() <= limit;
+        let counts = if is_whole { count(&records) } else { store.count_events_by_device(filter).await? };
         let row = |(source_device, critical_event_count)| DeviceCount { source_device, critical_event_count };
         summary = Some(counts.into_iter().map(row).collect());
     }
-    let mut records = store.events(filter).await?;
     let next = (records.len() > limit).then(|| BTreeMap::from([("offset", Value::from(offset + limit))]));
     records.truncate(limit);
     let by = match basis {
@@ -33,6 +35,14 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     };
     let basis = Basis { by: Some(by), ..Basis::of(window, records.len() as u64) };
     Ok(Listing { data: records.into_iter().map(EventRow::from).collect(), summary, next, basis, offset: offset as u64 })
+}
+
+fn count(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
+    let mut counts: BTreeMap<DeviceName, u64> = BTreeMap::new();
+    for record in records {
+        *counts.entry(record.event.source_device.clone()).or_default() += 1;
+    }
+    counts.into_iter().collect()
 }
 
 /// Devices by name, with their latest values.
