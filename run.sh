@@ -202,6 +202,38 @@ at_least() {
   done
 }
 
+# ── influxd, for the tests: found, or fetched into .tools/ ───────────────────────────────────────
+
+# Version 1 speaks the query language that 2 and 3 also know, and is what Debian and Ubuntu carry.
+need_influxd() {
+  local found
+  if found="$(find_influxd)"; then
+    say "influxd: $found"
+    return 0
+  fi
+  if ! have apt-get || ! have dpkg-deb; then
+    die "no influxd 1.x: install InfluxDB 1 and put influxd on the PATH, or set SPINDLE_INFLUXD to the program"
+  fi
+  say "influxd: fetching Debian's package into $TOOLS (nothing is installed)"
+  mkdir -p "$TOOLS/influxdb"
+  (cd "$TOOLS/influxdb" && apt-get download influxdb) || {
+    # A fresh container has no package lists; only root may fetch them.
+    [ "$(id -u)" -eq 0 ] && apt-get update -qq && (cd "$TOOLS/influxdb" && apt-get download influxdb)
+  } || die "apt-get could not download the package influxdb: install InfluxDB 1, or set SPINDLE_INFLUXD to its influxd"
+  dpkg-deb -x "$(first_match "$TOOLS"/influxdb/influxdb_*.deb)" "$TOOLS/influxdb" && find_influxd >/dev/null
+}
+
+find_influxd() {
+  local candidate
+  for candidate in "${SPINDLE_INFLUXD:-}" "$(type -P influxd || true)" "$TOOLS/influxdb/usr/bin/influxd"; do
+    if [ -n "$candidate" ] && "$candidate" version >/dev/null 2>&1; then
+      printf '%s\n' "$candidate"
+      return 0
+    fi
+  done
+  return 1
+}
+
 # ── test ─────────────────────────────────────────────────────────────────────────────────────────
 
 # One line per step for the closing summary; n_failed decides the exit code.
@@ -225,10 +257,16 @@ run_tests() {
   # The step ran in a shell of its own. Without a server the tests that need one fail, and say so.
   SPINDLE_NATS_SERVER="$(find_nats_server 2>/dev/null || true)"
   export SPINDLE_NATS_SERVER
+  step influxd need_influxd
+  SPINDLE_INFLUXD="$(find_influxd || true)"
+  export SPINDLE_INFLUXD
   step tools need_test_tools
   step format cargo fmt --all --check
   step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
   step nextest cargo nextest run --workspace --locked --no-fail-fast --config-file scripts/nextest.toml
+  # The same tests of the whole system once more, with InfluxDB as the store.
+  step influxdb env SPINDLE_TEST_STORE=influxdb cargo nextest run -p spindle --locked --no-fail-fast --config-file scripts/nextest.toml \
+    --test system answers:: pipeline:: client:: faults::nothing_acknowledged
   step doctest cargo test --workspace --doc --locked
   if have shellcheck || [ "${CI:-}" = true ]; then
     step shellcheck shellcheck run.sh .ci/run
