@@ -25,7 +25,7 @@ fn wrong_words_and_files() {
     one_line(&run(&data, &["up", "--nonsense"]), &["--nonsense", "--help"]);
     one_line(&run(&data, &["up", "--devices", "many"]), &["daemon.devices = 'many'", "flag --devices", "whole number"]);
     one_line(&run(&data, &["up", "--http", "0.0.0.0:8080"]), &["http.listen", "loopback"]);
-    one_line(&run(&data, &["up", "--store", "influxdb"]), &["embedded"]);
+    one_line(&run(&data, &["up", "--store", "influxdb"]), &["INFLUXDB_HOST"]);
     one_line(&run(&data, &["up", "--source", "replay:missing.csv"]), &["missing.csv", "No such file"]);
     one_line(&run(&data, &["up", "--source", "nonsense"]), &["daemon.sources", "replay:FILE"]);
     one_line(&run(&data, &["up", "--config", "missing.toml"]), &["missing.toml"]);

@@ -1,0 +1,92 @@
+//! A real InfluxDB 1.x that is away, that asks for credentials, and that refuses single points.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+
+use spindle_core::{Batch, DeviceMetric, DeviceName, MetricType, Timestamp};
+use spindle_store::{InfluxSettings, RefusedItem, Store, StoreErrorKind};
+use spindle_testkit::{InfluxOptions, InfluxServer};
+
+fn settings(server: &InfluxServer) -> InfluxSettings {
+    InfluxSettings { host: server.url(), database: "fleet".to_owned(), ..InfluxSettings::default() }
+}
+
+fn batch(devices: &[&str]) -> Arc<Batch> {
+    let metric = |name: &&str| DeviceMetric {
+        timestamp: Timestamp::from_ns(1),
+        source_device: DeviceName::new(name).unwrap(),
+        metric_type: MetricType::new("IOPs").unwrap(),
+        value: 2.5,
+        seq: None,
+        labels: None,
+    };
+    Arc::new(Batch { metrics: devices.iter().map(metric).collect(), events: Vec::new() })
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_waited_for() {
+    let mut server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap();
+    server.kill();
+    let fault = store.write(batch(&["b"]), Timestamp::from_ns(2)).await.unwrap_err();
+    assert!(fault.is_transient() && fault.to_string().contains(&server.url()), "{fault}");
+    server.restart().unwrap();
+    store.write(batch(&["b"]), Timestamp::from_ns(2)).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().metrics, 2);
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_said_and_mended_without_a_restart() {
+    let server = InfluxServer::start_with(InfluxOptions { auth: true, ..InfluxOptions::default() }).unwrap();
+    let user = |name: &str, password: &str| InfluxSettings {
+        username: Some(name.to_owned()),
+        password: Some(password.to_owned()),
+        ..settings(&server)
+    };
+    for wrong in [settings(&server), user("admin", "wrong"), user("late", "secret-words")] {
+        let store = Store::open_influx(wrong).unwrap();
+        let fault = store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap_err();
+        assert_eq!(fault.kind(), StoreErrorKind::Permanent);
+        assert!(
+            fault.to_string().contains("INFLUXDB_PASSWORD") && !fault.to_string().contains("secret-words"),
+            "{fault}"
+        );
+    }
+    let store = Store::open_influx(user("late", "secret-words")).unwrap();
+    server.query("", "CREATE USER late WITH PASSWORD 'secret-words'").unwrap();
+    let fault = store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap_err();
+    assert!(fault.to_string().contains("CREATE DATABASE"), "{fault}");
+    server.query("", "CREATE DATABASE fleet").unwrap();
+    server.query("", "GRANT ALL ON fleet TO late").unwrap();
+    store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_that_goes_away_is_made_again() {
+    let server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap();
+    server.query("", "DROP DATABASE fleet").unwrap();
+    store.write(batch(&["b"]), Timestamp::from_ns(2)).await.unwrap();
+    assert_eq!(store.counts().await.unwrap().metrics, 1);
+}
+
+/// The server takes two values for each tag and refuses further ones of a type that clashes.
+#[tokio::test]
+async fn what_it_refuses_stands_alone() {
+    let server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    store.check().await.unwrap();
+    // In the shard of the first days of 1970 the field is an integer: values of that time clash.
+    server.write("fleet", "device_metrics,source_device=x,metric_type=IOPs value=1i 1").unwrap();
+    let mut mixed = Batch { metrics: batch(&["a", "b", "c"]).metrics.clone(), events: Vec::new() };
+    for index in [0, 2] {
+        mixed.metrics[index].timestamp = Timestamp::from_ns(1_700_000_000_000_000_000);
+    }
+    let written = store.write(Arc::new(mixed), Timestamp::from_ns(2)).await.unwrap();
+    assert_eq!(written.n_metrics, 2);
+    let refused: Vec<_> = written.refused.iter().map(|refused| refused.item).collect();
+    assert_eq!(refused, [RefusedItem::Metric(1)]);
+    assert!(written.refused[0].words.contains("field type conflict"), "{:?}", written.refused);
+}
