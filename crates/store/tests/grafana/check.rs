@@ -1,0 +1,294 @@
+//! The check: from what lies under `grafana/` to a list of what is wrong with it.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use spindle_core::metric::{self, Limits, MetricKind, Unit};
+
+use crate::files;
+use crate::query::{Query, Subject, examine};
+
+pub(crate) const SOURCE_UID: &str = "spindle-influxdb";
+/// Grafana's name for what it calculates itself.
+const EXPRESSION_UID: &str = "__expr__";
+const KINDS: [&str; 5] = ["timeseries", "stat", "table", "bargauge", "row"];
+
+/// Dashboards and rules, to be checked or to be spoilt.
+#[derive(Clone, Debug)]
+pub(crate) struct Boards {
+    pub(crate) dashboards: Vec<(String, Value)>,
+    pub(crate) alerts: Value,
+}
+
+impl Boards {
+    pub(crate) fn read() -> Boards {
+        Boards { dashboards: files::dashboards(), alerts: files::alert_rules() }
+    }
+
+    /// Every query: of panels, of variables, of alert rules.
+    pub(crate) fn queries(&self) -> Vec<Query> {
+        let mut queries = Vec::new();
+        for (file, dashboard) in &self.dashboards {
+            for panel in panels(dashboard) {
+                queries.extend(panel_queries(file, panel));
+            }
+            for variable in list(&dashboard["templating"]["list"]).iter().filter(|one| one["type"] == "query") {
+                queries.push(Query {
+                    name: format!("{file}: variable {}", text(&variable["name"])),
+                    text: text(&variable["query"]).to_owned(),
+                });
+            }
+        }
+        for rule in rules(&self.alerts) {
+            for step in list(&rule["data"]).iter().filter(|step| step["datasourceUid"] != EXPRESSION_UID) {
+                queries.push(Query {
+                    name: format!("rule {}: {}", text(&rule["title"]), text(&step["refId"])),
+                    text: text(&step["model"]["query"]).to_owned(),
+                });
+            }
+        }
+        queries
+    }
+}
+
+pub(crate) fn violations(boards: &Boards) -> Vec<String> {
+    let mut found = Vec::new();
+    for query in boards.queries() {
+        if let Err(fault) = examine(&query.text) {
+            found.push(format!("{}: {fault}", query.name));
+        }
+    }
+    let uids: Vec<&str> = boards.dashboards.iter().map(|(_, dashboard)| text(&dashboard["uid"])).collect();
+    found.extend(twice(&uids).map(|uid| format!("two dashboards are {uid:?}")));
+    for (file, dashboard) in &boards.dashboards {
+        found.extend(dashboard_faults(dashboard, &uids).into_iter().map(|fault| format!("{file}: {fault}")));
+        for panel in panels(dashboard).into_iter().filter(|panel| panel["type"] != "row") {
+            let title = text(&panel["title"]);
+            found.extend(panel_faults(file, panel).into_iter().map(|fault| format!("{file}: {title}: {fault}")));
+        }
+    }
+    for rule in rules(&boards.alerts) {
+        let title = text(&rule["title"]);
+        found.extend(rule_faults(rule, boards).into_iter().map(|fault| format!("rule {title}: {fault}")));
+    }
+    let rule_uids: Vec<&str> = rules(&boards.alerts).iter().map(|rule| text(&rule["uid"])).collect();
+    found.extend(twice(&rule_uids).map(|uid| format!("two rules are {uid:?}")));
+    found
+}
+
+fn dashboard_faults(dashboard: &Value, uids: &[&str]) -> Vec<String> {
+    let mut faults = Vec::new();
+    for key in ["uid", "title", "description", "refresh"] {
+        if text(&dashboard[key]).is_empty() {
+            faults.push(format!("no {key}"));
+        }
+    }
+    if !["now-1h", "now-15m"].contains(&text(&dashboard["time"]["from"])) {
+        faults.push(format!("opens with {}", dashboard["time"]["from"]));
+    }
+    let ids: Vec<String> = panels(dashboard).iter().map(|panel| panel["id"].to_string()).collect();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    faults.extend(twice(&ids).map(|id| format!("two panels have the id {id}")));
+    let written = dashboard.to_string();
+    for at in written.match_indices("\"/d/").map(|(at, found)| at + found.len()) {
+        let named = written[at..].split(['?', '"', '/']).next().unwrap_or_default();
+        if !uids.contains(&named) {
+            faults.push(format!("a link leads to the dashboard {named:?}, which is not there"));
+        }
+    }
+    for variable in list(&dashboard["templating"]["list"]) {
+        let query = text(&variable["query"]);
+        if variable["type"] == "query" && variable["datasource"]["uid"] != SOURCE_UID {
+            faults.push("a variable has another data source".to_owned());
+        }
+        if query.starts_with("SHOW") && !query.contains("time >=") {
+            faults.push(format!("{query}: InfluxDB 3 looks at 24 h only, unless it is told"));
+        }
+    }
+    faults
+}
+
+fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    let defaults = &panel["fieldConfig"]["defaults"];
+    if !KINDS.contains(&text(&panel["type"])) {
+        faults.push(format!("kind {}", panel["type"]));
+    }
+    for (name, value) in [
+        ("title", &panel["title"]),
+        ("description", &panel["description"]),
+        ("unit", &defaults["unit"]),
+        ("noValue", &defaults["noValue"]),
+    ] {
+        if text(value).is_empty() {
+            faults.push(format!("no {name}"));
+        }
+    }
+    if list(&panel["targets"]).is_empty() {
+        faults.push("no query".to_owned());
+    }
+    let sources = list(&panel["targets"]).iter().map(|target| &target["datasource"]).chain([&panel["datasource"]]);
+    for source in sources.filter(|source| source["uid"] != SOURCE_UID) {
+        faults.push(format!("data source {source}"));
+    }
+    for target in list(&panel["targets"]) {
+        if target["rawQuery"] != true || !text(&target["query"]).contains("time") {
+            faults.push(format!("{}: not a raw query with a bound on time", target["refId"]));
+        }
+    }
+    let subjects: Vec<Subject> =
+        panel_queries(file, panel).iter().filter_map(|query| examine(&query.text).ok()).collect();
+    faults.extend(metric_faults(defaults, &subjects));
+    faults
+}
+
+/// Units, thresholds and bounds of a panel of metrics, against the metric table.
+fn metric_faults(defaults: &Value, subjects: &[Subject]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let mut kinds: Vec<&MetricKind> = Vec::new();
+    for name in subjects.iter().flat_map(|subject| &subject.metric_types) {
+        match metric::lookup(name) {
+            Some(kind) => kinds.push(kind),
+            None => faults.push(format!("the metric table has no {name:?}")),
+        }
+    }
+    let bounds: Vec<f64> = subjects.iter().flat_map(|subject| subject.bounds.iter().copied()).collect();
+    if !bounds.is_empty() {
+        // Devices at or above a limit are counted: the unit is that of a count, the bound that of the table.
+        for bound in bounds.iter().filter(|bound| !kinds.iter().any(|kind| has_limit(kind, **bound))) {
+            faults.push(format!("{bound} is no limit of the metric table"));
+        }
+        return faults;
+    }
+    for kind in &kinds {
+        if defaults["unit"] != unit_id(kind.unit) {
+            faults.push(format!("{} is shown in {} instead of {:?}", kind.name, defaults["unit"], unit_id(kind.unit)));
+        }
+        let expected = expected_thresholds(kind.limits);
+        let shown: Vec<&Value> = list(&defaults["thresholds"]["steps"]).iter().map(|step| &step["value"]).collect();
+        let agree =
+            shown.len() == expected.len() && shown.iter().zip(&expected).all(|(one, other)| same_number(one, other));
+        if !agree {
+            faults.push(format!("{} has the thresholds {shown:?} instead of {expected:?}", kind.name));
+        }
+    }
+    faults
+}
+
+fn has_limit(kind: &MetricKind, bound: f64) -> bool {
+    kind.limits.is_some_and(|limits| [limits.warning, limits.critical].contains(&bound))
+}
+
+fn expected_thresholds(limits: Option<Limits>) -> Vec<Value> {
+    match limits {
+        Some(limits) => vec![Value::Null, json!(limits.warning), json!(limits.critical)],
+        None => vec![Value::Null],
+    }
+}
+
+fn same_number(one: &Value, other: &Value) -> bool {
+    one.as_f64() == other.as_f64() && one.is_null() == other.is_null()
+}
+
+/// Grafana's id of a unit.
+pub(crate) fn unit_id(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Celsius => "celsius",
+        Unit::PerSecond => "iops",
+        Unit::Milliseconds => "ms",
+        Unit::Percent => "percent",
+        Unit::BytesPerSecond => "Bps",
+        Unit::Hours => "h",
+        Unit::Count => "short",
+    }
+}
+
+fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
+    let mut faults = Vec::new();
+    for key in ["uid", "title", "condition", "for"] {
+        if text(&rule[key]).is_empty() {
+            faults.push(format!("no {key}"));
+        }
+    }
+    // Without them Grafana chooses; what silence and faults mean is for us to say, rule by rule.
+    if !["OK", "Alerting", "NoData", "KeepLast"].contains(&text(&rule["noDataState"])) {
+        faults.push("does not say what no data means".to_owned());
+    }
+    if !["OK", "Alerting", "Error", "KeepLast"].contains(&text(&rule["execErrState"])) {
+        faults.push("does not say what a failing query means".to_owned());
+    }
+    for key in ["summary", "description"] {
+        if text(&rule["annotations"][key]).is_empty() {
+            faults.push(format!("no {key}"));
+        }
+    }
+    if rule["annotations"].to_string().contains('$') {
+        faults.push("a dollar sign in an annotation: Grafana may replace it while it reads the file".to_owned());
+    }
+    let steps = list(&rule["data"]);
+    let ids: Vec<&str> = steps.iter().map(|step| text(&step["refId"])).collect();
+    faults.extend(twice(&ids).map(|id| format!("two steps are {id}")));
+    if !ids.contains(&text(&rule["condition"])) {
+        faults.push("the condition is none of its steps".to_owned());
+    }
+    for step in steps {
+        let model = &step["model"];
+        let source = text(&step["datasourceUid"]);
+        if ![SOURCE_UID, EXPRESSION_UID].contains(&source) || model["datasource"]["uid"] != source {
+            faults.push(format!("data source {source:?}"));
+        }
+        if source == SOURCE_UID && (text(&model["query"]).contains('$') || !text(&model["query"]).contains("now() -")) {
+            faults.push(format!("{}: a query carries its own bounds on time, and no variable", step["refId"]));
+        }
+        if let Some(of) = model["expression"].as_str() {
+            let named: Vec<&str> = match of.split_once('$') {
+                None => vec![of],
+                Some(_) => of.split('$').skip(1).filter_map(|part| part.get(..1)).collect(),
+            };
+            let lost = named.into_iter().filter(|name| !ids.contains(name));
+            faults.extend(lost.map(|name| format!("{} speaks of {name}", step["refId"])));
+        }
+    }
+    let dashboard = boards.dashboards.iter().find(|(_, dashboard)| dashboard["uid"] == rule["dashboardUid"]);
+    let shown = dashboard.is_some_and(|(_, board)| panels(board).iter().any(|panel| panel["id"] == rule["panelId"]));
+    if !shown {
+        faults.push("its panel is not there".to_owned());
+    }
+    faults
+}
+
+/// Panels of a dashboard, those inside of rows too, rows themselves too.
+pub(crate) fn panels(dashboard: &Value) -> Vec<&Value> {
+    let mut found = Vec::new();
+    for panel in list(&dashboard["panels"]) {
+        found.push(panel);
+        found.extend(list(&panel["panels"]));
+    }
+    found
+}
+
+fn panel_queries(file: &str, panel: &Value) -> Vec<Query> {
+    let title = text(&panel["title"]);
+    let query = |target: &Value| Query {
+        name: format!("{file}: {title}: {}", text(&target["refId"])),
+        text: text(&target["query"]).to_owned(),
+    };
+    list(&panel["targets"]).iter().map(query).collect()
+}
+
+pub(crate) fn rules(alerts: &Value) -> Vec<&Value> {
+    list(&alerts["groups"]).iter().flat_map(|group| list(&group["rules"])).collect()
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+pub(crate) fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn twice<'a>(names: &[&'a str]) -> impl Iterator<Item = &'a str> {
+    let mut seen = BTreeSet::new();
+    names.iter().copied().filter(|name| !seen.insert(*name)).collect::<Vec<_>>().into_iter()
+}

@@ -1,0 +1,32 @@
+//! What lies under `grafana/`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().join("grafana")
+}
+
+pub(crate) fn text(path: &str) -> String {
+    fs::read_to_string(folder().join(path)).unwrap_or_else(|fault| panic!("grafana/{path}: {fault}"))
+}
+
+/// Every dashboard, by the name of its file.
+pub(crate) fn dashboards() -> Vec<(String, Value)> {
+    let mut names: Vec<String> = fs::read_dir(folder().join("dashboards"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort_unstable();
+    let parsed = |name: &String| serde_json::from_str(&text(&format!("dashboards/{name}"))).unwrap();
+    names.iter().map(|name| (name.clone(), parsed(name))).collect()
+}
+
+/// The alert rules' file: lines of comment, then JSON, which is YAML as well.
+pub(crate) fn alert_rules() -> Value {
+    let text = text("provisioning/alerting/spindle.yaml");
+    let json: String = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");
+    serde_json::from_str(&json).unwrap()
+}
