@@ -1,6 +1,5 @@
 //! A real InfluxDB, filled by the real store with a simulated hour, answers every query with data.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,14 +12,23 @@ use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::InfluxServer;
 use uuid::Uuid;
 
-use crate::check::Boards;
+use crate::check::{Boards, rules};
+use crate::firing::firing;
 use crate::query::{Variables, fill_in};
 
 const DATABASE: &str = "fleet";
-/// Has every metric type at its critical limit, labels, and a critical event. Its name is hard on a regex.
+const EMPTY: &str = "empty";
+/// Has every metric type at its critical limit, labels, and events. Its name is hard on a regex.
 const PLANTED: &str = "Disk.Unit (7)/a+b";
 /// Has stopped reporting half an hour ago.
 const SILENT: &str = "DiskUnit-silent";
+/// Writers, and what each has waiting and stores per second: metrics, then events.
+const WRITERS: [(&str, [f64; 2], [f64; 2]); 4] = [
+    ("metrics-stuck", [100.0, 0.0], [0.0, 0.0]),
+    ("events-stuck", [100.0, 1.0], [50.0, 0.0]),
+    ("behind-but-working", [100.0, 1.0], [50.0, 1.0]),
+    ("idle", [0.0, 0.0], [0.0, 0.0]),
+];
 
 #[tokio::test]
 async fn every_query_is_answered_with_data() {
@@ -46,28 +54,36 @@ async fn every_query_is_answered_with_data() {
         }
     }
     assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
-    the_rules_tell_the_silent_from_the_others(&server);
+    rules_fire_for_what_they_are_for(&server);
+    rules_say_what_no_data_means(&server).await;
 }
 
-/// The last value of each device is what the rule's threshold sees: below 0.01 is an alert.
-fn the_rules_tell_the_silent_from_the_others(server: &InfluxServer) {
-    let queries = Boards::read().queries();
-    let rule = queries.iter().find(|query| query.name == "rule Silent device: A").unwrap();
-    let answer = server.query(DATABASE, &rule.text).unwrap();
-    let mut last: BTreeMap<&str, f64> = BTreeMap::new();
-    for series in answer["results"][0]["series"].as_array().unwrap() {
-        let newest = series["values"].as_array().unwrap().iter().rev().find_map(|row| row[1].as_f64());
-        last.insert(series["tags"]["source_device"].as_str().unwrap(), newest.unwrap());
+/// Each rule fires for what it is there for, and for nothing else.
+fn rules_fire_for_what_they_are_for(server: &InfluxServer) {
+    let alerts = Boards::read().alerts;
+    let rule = |uid: &str| rules(&alerts).into_iter().find(|rule| rule["uid"] == uid).unwrap();
+    let fires = |uid: &str| firing(rule(uid), server, DATABASE).unwrap_or_else(|| panic!("{uid}: no data"));
+
+    let critical = fires("spindle-critical-events");
+    assert!(critical.contains(&format!("event_type=DriveFailure source_device={PLANTED}")), "{critical:?}");
+    assert!(!critical.iter().any(|series| series.contains("Notice")), "{critical:?}");
+    // Devices of a simulated shelf that is offline are silent as well.
+    let silent = fires("spindle-silent-devices");
+    assert!(silent.contains(&format!("source_device={SILENT}")), "{silent:?}");
+    assert!(!silent.contains(&format!("source_device={PLANTED}")), "{silent:?}");
+    assert_eq!(fires("spindle-writer-stalled"), ["instance=events-stuck", "instance=metrics-stuck"]);
+    assert_eq!(fires("spindle-writer-away"), Vec::<String>::new());
+}
+
+/// A store that has just been made: nobody is silent, no event has happened, but a writer is missing.
+async fn rules_say_what_no_data_means(server: &InfluxServer) {
+    Store::open_influx(settings(server, EMPTY)).unwrap().check().await.unwrap();
+    let alerts = Boards::read().alerts;
+    for rule in rules(&alerts) {
+        assert_eq!(firing(rule, server, EMPTY), None, "{}", rule["title"]);
+        let expected = if rule["uid"] == "spindle-writer-away" { "Alerting" } else { "OK" };
+        assert_eq!(rule["noDataState"], expected, "{}", rule["title"]);
     }
-    assert!(last[SILENT] < 0.01, "{last:?}");
-    assert!(last[PLANTED] > 0.01, "{last:?}");
-    let writer = |letter: char| {
-        let rule = queries.iter().find(|query| query.name == format!("rule Writer stalled: {letter}")).unwrap();
-        let answer = server.query(DATABASE, &rule.text).unwrap();
-        answer["results"][0]["series"][0]["values"][0][1].as_f64().unwrap()
-    };
-    assert!(writer('A') > 0.0 && writer('B') == 0.0, "the planted writer is stalled in one lane");
-    assert!(writer('C') == 0.0 && writer('D') > 0.0, "and works in the other");
 }
 
 /// At least one value that is neither a time nor null.
@@ -83,9 +99,12 @@ fn now() -> Timestamp {
     Timestamp::from_ns(i64::try_from(since.as_nanos()).unwrap())
 }
 
+fn settings(server: &InfluxServer, database: &str) -> InfluxSettings {
+    InfluxSettings { host: server.url(), database: database.to_owned(), ..InfluxSettings::default() }
+}
+
 async fn fill(server: &InfluxServer, now: Timestamp) {
-    let settings = InfluxSettings { host: server.url(), database: DATABASE.to_owned(), ..InfluxSettings::default() };
-    let store = Store::open_influx(settings).unwrap();
+    let store = Store::open_influx(settings(server, DATABASE)).unwrap();
     let begin = now.minus(Duration::from_secs(3600));
     let mut fleet = Fleet::new(FleetConfig::new(5, 7, begin));
     for seconds in (30..=3600).step_by(30) {
@@ -96,23 +115,17 @@ async fn fill(server: &InfluxServer, now: Timestamp) {
             batch.metrics.extend(planted(SILENT, at));
         }
         if seconds.is_multiple_of(600) {
-            batch.events.push(critical_event(u128::from(seconds), at));
+            let id = u128::from(seconds);
+            batch.events.push(event(id, at, "DriveFailure", 9));
+            batch.events.push(event(id + 1, at, "Notice", 7));
         }
         write(&store, batch, at).await;
     }
-    // Metrics pile up and are not stored; events flow.
-    for (round, seconds) in (0..18_u32).rev().map(|tens| 10 * u64::from(tens)).enumerate() {
-        let figures: Vec<(&'static str, f64)> = PIPELINE
-            .fields
-            .iter()
-            .map(|field| match field.name {
-                "values_per_second" | "events_lag" => (field.name, 0.0),
-                "metrics_lag" => (field.name, 100.0 * round as f64),
-                name => (name, 1.0),
-            })
-            .collect();
-        let at = now.minus(Duration::from_secs(seconds));
-        store.write_figures("writer-1", at, &figures).await.unwrap();
+    for seconds in (0..180).step_by(10) {
+        for (instance, waiting, stored) in WRITERS {
+            let at = now.minus(Duration::from_secs(seconds));
+            store.write_figures(instance, at, &figures(waiting, stored)).await.unwrap();
+        }
     }
     store.close().await.unwrap();
 }
@@ -135,15 +148,27 @@ fn planted(device: &str, at: Timestamp) -> Vec<DeviceMetric> {
     METRICS.iter().map(metric).collect()
 }
 
-fn critical_event(id: u128, at: Timestamp) -> Event {
+fn event(id: u128, at: Timestamp, event_type: &str, criticality: u64) -> Event {
     Event {
         id: Uuid::from_u128(id),
-        criticality: Criticality::new(9).unwrap(),
+        criticality: Criticality::new(criticality).unwrap(),
         timestamp: at,
         source_device: DeviceName::new(PLANTED).unwrap(),
-        event_type: EventType::new("DriveFailure").unwrap(),
+        event_type: EventType::new(event_type).unwrap(),
         event_message: Some("does not answer".to_owned()),
         seq: None,
         labels: None,
     }
+}
+
+/// Every figure there is.
+fn figures(waiting: [f64; 2], stored: [f64; 2]) -> Vec<(&'static str, f64)> {
+    let value = |name: &str| match name {
+        "metrics_lag" => waiting[0],
+        "events_lag" => waiting[1],
+        "values_per_second" => stored[0],
+        "events_per_second" => stored[1],
+        _ => 1.0,
+    };
+    PIPELINE.fields.iter().map(|field| (field.name, value(field.name))).collect()
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use spindle_core::metric::{self, Limits, MetricKind, Unit};
 
 use crate::files;
+use crate::layout;
 use crate::query::{Query, Subject, examine};
 
 pub(crate) const SOURCE_UID: &str = "spindle-influxdb";
@@ -61,7 +62,9 @@ pub(crate) fn violations(boards: &Boards) -> Vec<String> {
     let uids: Vec<&str> = boards.dashboards.iter().map(|(_, dashboard)| text(&dashboard["uid"])).collect();
     found.extend(twice(&uids).map(|uid| format!("two dashboards are {uid:?}")));
     for (file, dashboard) in &boards.dashboards {
-        found.extend(dashboard_faults(dashboard, &uids).into_iter().map(|fault| format!("{file}: {fault}")));
+        found.extend(
+            dashboard_faults(dashboard, &boards.dashboards).into_iter().map(|fault| format!("{file}: {fault}")),
+        );
         for panel in panels(dashboard).into_iter().filter(|panel| panel["type"] != "row") {
             let title = text(&panel["title"]);
             found.extend(panel_faults(file, panel).into_iter().map(|fault| format!("{file}: {title}: {fault}")));
@@ -76,8 +79,8 @@ pub(crate) fn violations(boards: &Boards) -> Vec<String> {
     found
 }
 
-fn dashboard_faults(dashboard: &Value, uids: &[&str]) -> Vec<String> {
-    let mut faults = Vec::new();
+fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
+    let mut faults = layout::dashboard_faults(dashboard, all);
     for key in ["uid", "title", "description", "refresh"] {
         if text(&dashboard[key]).is_empty() {
             faults.push(format!("no {key}"));
@@ -89,13 +92,6 @@ fn dashboard_faults(dashboard: &Value, uids: &[&str]) -> Vec<String> {
     let ids: Vec<String> = panels(dashboard).iter().map(|panel| panel["id"].to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     faults.extend(twice(&ids).map(|id| format!("two panels have the id {id}")));
-    let written = dashboard.to_string();
-    for at in written.match_indices("\"/d/").map(|(at, found)| at + found.len()) {
-        let named = written[at..].split(['?', '"', '/']).next().unwrap_or_default();
-        if !uids.contains(&named) {
-            faults.push(format!("a link leads to the dashboard {named:?}, which is not there"));
-        }
-    }
     for variable in list(&dashboard["templating"]["list"]) {
         let query = text(&variable["query"]);
         if variable["type"] == "query" && variable["datasource"]["uid"] != SOURCE_UID {
@@ -109,7 +105,7 @@ fn dashboard_faults(dashboard: &Value, uids: &[&str]) -> Vec<String> {
 }
 
 fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
-    let mut faults = Vec::new();
+    let mut faults = layout::panel_faults(panel);
     let defaults = &panel["fieldConfig"]["defaults"];
     if !KINDS.contains(&text(&panel["type"])) {
         faults.push(format!("kind {}", panel["type"]));
@@ -132,7 +128,7 @@ fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
         faults.push(format!("data source {source}"));
     }
     for target in list(&panel["targets"]) {
-        if target["rawQuery"] != true || !text(&target["query"]).contains("time") {
+        if target["rawQuery"] != true || !is_bounded(text(&target["query"])) {
             faults.push(format!("{}: not a raw query with a bound on time", target["refId"]));
         }
     }
@@ -140,6 +136,11 @@ fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
         panel_queries(file, panel).iter().filter_map(|query| examine(&query.text).ok()).collect();
     faults.extend(metric_faults(defaults, &subjects));
     faults
+}
+
+/// Whether a query says from when and until when. Without an end, versions differ in where gaps are filled.
+fn is_bounded(query: &str) -> bool {
+    query.contains("$timeFilter") || (query.contains("time >= now() -") && query.contains("time <= now()"))
 }
 
 /// Units, thresholds and bounds of a panel of metrics, against the metric table.
@@ -237,8 +238,8 @@ fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
         if ![SOURCE_UID, EXPRESSION_UID].contains(&source) || model["datasource"]["uid"] != source {
             faults.push(format!("data source {source:?}"));
         }
-        if source == SOURCE_UID && (text(&model["query"]).contains('$') || !text(&model["query"]).contains("now() -")) {
-            faults.push(format!("{}: a query carries its own bounds on time, and no variable", step["refId"]));
+        if source == SOURCE_UID && (text(&model["query"]).contains('$') || !is_bounded(text(&model["query"]))) {
+            faults.push(format!("{}: a query carries its own bounds on time, both, and no variable", step["refId"]));
         }
         if let Some(of) = model["expression"].as_str() {
             let named: Vec<&str> = match of.split_once('$') {
@@ -280,7 +281,7 @@ pub(crate) fn rules(alerts: &Value) -> Vec<&Value> {
     list(&alerts["groups"]).iter().flat_map(|group| list(&group["rules"])).collect()
 }
 
-fn list(value: &Value) -> &[Value] {
+pub(crate) fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
 }
 

@@ -7,6 +7,8 @@
 mod answers;
 mod check;
 mod files;
+mod firing;
+mod layout;
 mod mutations;
 mod query;
 

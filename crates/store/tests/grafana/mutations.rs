@@ -6,7 +6,7 @@ use spindle_core::metric::METRICS;
 use crate::check::{Boards, panels, text, violations};
 use crate::query::examine;
 
-/// Replaces `old` by `new` in everything under `grafana/`, or in the alert rules alone.
+/// Replaces `old` by `new` in every text under `grafana/`.
 fn spoilt(old: &str, new: &str) -> Boards {
     let boards = Boards::read();
     let replaced = |value: &Value| {
@@ -17,11 +17,8 @@ fn spoilt(old: &str, new: &str) -> Boards {
         dashboards: boards.dashboards.iter().map(|(file, board)| (file.clone(), replaced(board))).collect(),
         alerts: replaced(&boards.alerts),
     };
-    assert_ne!(
-        (&spoilt.dashboards, &spoilt.alerts),
-        (&boards.dashboards, &boards.alerts),
-        "{old} stands nowhere: nothing is spoilt"
-    );
+    let is_spoilt = spoilt.dashboards != boards.dashboards || spoilt.alerts != boards.alerts;
+    assert!(is_spoilt, "{old} stands nowhere: nothing is spoilt");
     spoilt
 }
 
@@ -43,6 +40,29 @@ fn a_misspelt_name_is_refused() {
     check("count(\"event_id\")", "count(\"event_type\")", "is a tag");
     check("'DiskTemp'", "'DiskTemperature'", "the metric table has no \"DiskTemperature\"");
     check("'Latency'", "'DiskTemp'", "DiskTemp is shown in");
+    check("\"metrics_lag\"", "\"pipeline_lag\"", "rule Writer stalled: A: spindle_pipeline has no \"pipeline_lag\"");
+    check("\"instance\"", "\"writer\"", "has no \"writer\"");
+    check("${SourceDevice:regex}", "${Device:regex}", "no variable Device");
+    check("var-SourceDevice", "var-Device", "a link sets the variable \"Device\"");
+}
+
+/// What InfluxDB 3 has not, or reads in another way.
+#[test]
+fn what_not_every_version_answers_is_refused() {
+    let check = |old: &str, new: &str, words: &str| {
+        let found = violations(&spoilt(old, new));
+        assert!(found.iter().any(|fault| fault.contains(words)), "{old} -> {new}: {words} is not in {found:?}");
+    };
+    check("LIMIT 200", "SLIMIT 200", "SLIMIT is neither");
+    check("last(\"value\")", "sample(\"value\", 1)", "sample is neither");
+    check("max(\"value\")", "holt_winters(max(\"value\"), 1, 1)", "holt_winters is neither");
+    check(" AND time <= now()", "", "its own bounds");
+    check(
+        " AND time <= now() GROUP BY \"label\"",
+        " GROUP BY \"label\"",
+        "Labels: \"A\": not a raw query with a bound",
+    );
+    check(" AND $timeFilter GROUP BY", " GROUP BY", "not a raw query with a bound");
 }
 
 #[test]
@@ -65,6 +85,18 @@ fn a_spoilt_panel_is_refused() {
     check("/panels/3/fieldConfig/defaults/thresholds/steps", json!([]), "IOPs has the thresholds");
     check("/panels/0/description", json!(""), "no description");
     check("/links/0/url", json!("/d/nowhere"), "\"nowhere\", which is not there");
+    check(
+        "/panels/10/transformations/0/options/renameByName",
+        json!({"severity": "Criticality"}),
+        "column \"severity\"",
+    );
+    check("/panels/10/fieldConfig/overrides/0/matcher/options", json!("criticality"), "no column \"criticality\"");
+    check("/panels/1/gridPos/x", json!(2), "Latency overlaps \"Temperature\"");
+    check("/panels/5/gridPos/w", json!(5), "has no place");
+    check("/panels/6/options/legend/showLegend", json!(false), "no legend");
+    check("/panels/6/targets/0/alias", Value::Null, "no alias");
+    check("/panels/6/fieldConfig/defaults/custom/spanNulls", json!(false), "not bridged");
+    check("/templating/list/0/name", json!("Device"), "no variable SourceDevice");
     check(
         "/templating/list/0/query",
         json!("SHOW TAG VALUES FROM \"events\" WITH KEY = \"source_device\""),

@@ -1,0 +1,126 @@
+//! What a person sees of a panel beside its values: its place, legend, columns, and where its links lead.
+
+use serde_json::Value;
+
+use crate::check::{list, panels, text};
+use crate::query::{Token, tokens};
+
+/// Columns that Grafana divides the page into.
+const PAGE_WIDTH: u64 = 24;
+
+/// Panels that overlap or leave the page, variables that are not there, links that lead nowhere.
+pub(crate) fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
+    let mut faults = Vec::new();
+    let placed = panels(dashboard);
+    for (number, panel) in placed.iter().enumerate() {
+        let title = text(&panel["title"]);
+        match place(panel) {
+            None => faults.push(format!("{title} has no place on the page")),
+            Some(mine) => {
+                let others = placed[..number].iter().filter(|other| place(other).is_some_and(|one| overlap(mine, one)));
+                faults.extend(others.map(|other| format!("{title} overlaps {}", other["title"])));
+            }
+        }
+        for target in list(&panel["targets"]) {
+            let unknown = variables_of(text(&target["query"]));
+            let unknown = unknown.into_iter().filter(|name| !has_variable(dashboard, name));
+            faults.extend(unknown.map(|name| format!("{title}: the dashboard has no variable {name}")));
+        }
+    }
+    let written = dashboard.to_string();
+    for url in written.split('"').filter(|piece| piece.starts_with("/d/")) {
+        faults.extend(link_fault(url, all));
+    }
+    faults
+}
+
+/// Left, top, right, bottom; the last two are outside of the panel.
+type Place = (u64, u64, u64, u64);
+
+fn place(panel: &Value) -> Option<Place> {
+    let side = |name: &str| panel["gridPos"][name].as_u64();
+    let (x, y, w, h) = (side("x")?, side("y")?, side("w")?, side("h")?);
+    (w > 0 && h > 0 && x + w <= PAGE_WIDTH).then_some((x, y, x + w, y + h))
+}
+
+fn overlap(one: Place, other: Place) -> bool {
+    one.0 < other.2 && other.0 < one.2 && one.1 < other.3 && other.1 < one.3
+}
+
+/// Names in `${…}`, without a format.
+fn variables_of(query: &str) -> Vec<&str> {
+    query.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next()).collect()
+}
+
+fn has_variable(dashboard: &Value, name: &str) -> bool {
+    list(&dashboard["templating"]["list"]).iter().any(|variable| variable["name"] == name)
+}
+
+/// A link is `/d/<uid>?var-<variable>=…`: both must be there.
+fn link_fault(url: &str, all: &[(String, Value)]) -> Option<String> {
+    let uid = url["/d/".len()..].split(['?', '/']).next().unwrap_or_default();
+    let Some((_, dashboard)) = all.iter().find(|(_, dashboard)| dashboard["uid"] == uid) else {
+        return Some(format!("a link leads to the dashboard {uid:?}, which is not there"));
+    };
+    let named = url.split("var-").skip(1).filter_map(|rest| rest.split('=').next());
+    let lost = named.into_iter().find(|name| !has_variable(dashboard, name))?;
+    Some(format!("a link sets the variable {lost:?}, which {uid} has not"))
+}
+
+/// A drawing says what its lines are; a table speaks only of columns that it has.
+pub(crate) fn panel_faults(panel: &Value) -> Vec<String> {
+    match text(&panel["type"]) {
+        "timeseries" => drawing_faults(panel),
+        "table" => table_faults(panel),
+        _ => Vec::new(),
+    }
+}
+
+fn drawing_faults(panel: &Value) -> Vec<String> {
+    let mut faults = Vec::new();
+    if panel["options"]["legend"]["showLegend"] != true {
+        faults.push("no legend".to_owned());
+    }
+    for target in list(&panel["targets"]) {
+        if text(&target["alias"]).is_empty() {
+            faults.push(format!("{}: no alias for the legend", target["refId"]));
+        }
+        let query = text(&target["query"]);
+        if !query.contains("time($__interval)") || !query.contains("fill(") {
+            faults.push(format!("{}: not grouped by the interval with a word on gaps", target["refId"]));
+        }
+        // A sender slower than the interval leaves an empty interval after each value: nothing would be drawn.
+        let bridged = &panel["fieldConfig"]["defaults"]["custom"]["spanNulls"];
+        if query.contains("fill(null)") && !bridged.is_number() {
+            faults.push(format!("{}: gaps are not bridged up to a limit", target["refId"]));
+        }
+    }
+    faults
+}
+
+fn table_faults(panel: &Value) -> Vec<String> {
+    let mut columns = vec!["Time".to_owned()];
+    for target in list(&panel["targets"]) {
+        let names = tokens(text(&target["query"])).unwrap_or_default();
+        columns.extend(names.into_iter().filter_map(|token| match token {
+            Token::Name(name) => Some(name),
+            _ => None,
+        }));
+    }
+    let mut faults = Vec::new();
+    for transformation in list(&panel["transformations"]) {
+        let options = &transformation["options"];
+        for key in ["excludeByName", "renameByName"] {
+            let named = options[key].as_object().into_iter().flatten().map(|(name, _)| name);
+            let lost = named.filter(|name| !columns.contains(name));
+            faults.extend(lost.map(|name| format!("{key} speaks of the column {name:?}, which is not there")));
+        }
+    }
+    let renamed = list(&panel["transformations"]).iter().filter_map(|one| one["options"]["renameByName"].as_object());
+    let shown: Vec<&str> = renamed.flatten().map(|(_, name)| text(name)).chain(["Time"]).collect();
+    let overridden = list(&panel["fieldConfig"]["overrides"]).iter().map(|one| text(&one["matcher"]["options"]));
+    let sorted = list(&panel["options"]["sortBy"]).iter().map(|one| text(&one["displayName"]));
+    let lost = overridden.chain(sorted).filter(|name| !shown.contains(name));
+    faults.extend(lost.map(|name| format!("there is no column {name:?} to sort or to dress")));
+    faults
+}
