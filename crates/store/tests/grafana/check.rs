@@ -135,12 +135,26 @@ fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
     let subjects: Vec<Subject> =
         panel_queries(file, panel).iter().filter_map(|query| examine(&query.text).ok()).collect();
     faults.extend(metric_faults(defaults, &subjects));
+    for figure in subjects.iter().flat_map(|subject| &subject.figures) {
+        if !figure_units(figure).contains(&text(&defaults["unit"])) {
+            faults.push(format!("{figure} is shown in {}", defaults["unit"]));
+        }
+    }
     faults
 }
 
 /// Whether a query says from when and until when. Without an end, versions differ in where gaps are filled.
 fn is_bounded(query: &str) -> bool {
     query.contains("$timeFilter") || (query.contains("time >= now() -") && query.contains("time <= now()"))
+}
+
+/// Grafana's ids of the units that a figure of the pipeline may be shown in; its name ends with its unit.
+fn figure_units(figure: &str) -> &'static [&'static str] {
+    match figure {
+        _ if figure.ends_with("_per_second") => &["wps", "mps", "ops"],
+        _ if figure.ends_with("_seconds") => &["s"],
+        _ => &["short"],
+    }
 }
 
 /// Units, thresholds and bounds of a panel of metrics, against the metric table.

@@ -104,6 +104,11 @@ fn a_spoilt_panel_is_refused() {
     );
     check("/uid", json!("spindle-fleet"), "two dashboards are");
     check("/refresh", json!(""), "no refresh");
+    let mut boards = Boards::read();
+    let (_, pipeline) = boards.dashboards.iter_mut().find(|(file, _)| file == "pipeline.json").unwrap();
+    pipeline["panels"][3]["fieldConfig"]["defaults"]["unit"] = json!("ms");
+    let found = violations(&boards);
+    assert_eq!(found, ["pipeline.json: Store latency: store_latency_seconds is shown in \"ms\""]);
     // Inside of a collapsed row, too.
     let rows = Boards::read().dashboards.iter().flat_map(|(_, board)| panels(board).len().checked_sub(1)).count();
     assert!(rows > 0);

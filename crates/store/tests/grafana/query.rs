@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use spindle_core::schema::{FieldType, Measurement, measurement};
+use spindle_core::schema::{FieldType, Measurement, PIPELINE, measurement};
 
 /// A query and where it stands, such as `fleet.json: Hot devices: A`.
 #[derive(Clone, Debug)]
@@ -98,6 +98,8 @@ fn quoted(rest: &str, quote: char) -> Result<usize, String> {
 /// What a query speaks of, once its names are known to be right.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
+    /// Fields of the measurement `spindle_pipeline`.
+    pub(crate) figures: BTreeSet<&'static str>,
     /// Literals that `metric_type` is compared with.
     pub(crate) metric_types: BTreeSet<String>,
     /// Numbers that a comparison `>=` of anything but times and criticality has on its right.
@@ -138,7 +140,12 @@ pub(crate) fn examine(query: &str) -> Result<Subject, String> {
             return Err(format!("{name:?} is a tag: functions take fields"));
         }
     }
-    Ok(subject(&tokens))
+    let mut subject = subject(&tokens);
+    if from.name == PIPELINE.name {
+        let named = |name: &str| tokens.iter().any(|token| matches!(token, Token::Name(one) if one == name));
+        subject.figures.extend(from.fields.iter().map(|field| field.name).filter(|name| named(name)));
+    }
+    Ok(subject)
 }
 
 /// Bare words that are no names. Whatever else stands bare would be a name that is not looked at.
