@@ -66,6 +66,8 @@ enum CommandLine {
     /// Asks one question: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
     Query(QueryArgs),
+    /// Asks the role that runs here whether it is ready (its SPINDLE_HEALTH); exit code 1 if not
+    Health,
     /// Prints the effective configuration, secrets masked
     Config,
     /// Runs a program until standard input ends, then stops it in order
@@ -152,6 +154,7 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
+    Health,
     Config,
     Guard { lock: PathBuf, program: Vec<String> },
 }
@@ -205,6 +208,7 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
             Command::Client { once: client.once }
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
+        CommandLine::Health => Command::Health,
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };

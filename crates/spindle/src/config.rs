@@ -4,7 +4,7 @@
 mod settings;
 mod value;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) reader_subject: String,
     pub(crate) client: Client,
     pub(crate) http_listen: SocketAddr,
+    /// Where a role that runs alone tells its health.
+    pub(crate) health_listen: Option<SocketAddr>,
 }
 
 /// Where NATS is, or how to start it.
@@ -158,6 +160,7 @@ impl Config {
                 log_keep: 0,
             },
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            health_listen: None,
         };
         for setting in SETTINGS {
             if !setting.default.is_empty() {
@@ -225,6 +228,16 @@ impl Config {
     /// The embedded store's file.
     pub(crate) fn store_path(&self) -> PathBuf {
         self.data_dir.join("spindle.db")
+    }
+
+    /// Where this machine's role tells its health: what has none of its own tells it with its HTTP. A role
+    /// that listens on all addresses is asked on the loopback.
+    pub(crate) fn health_address(&self) -> SocketAddr {
+        let mut address = self.health_listen.unwrap_or(self.http_listen);
+        if address.ip().is_unspecified() {
+            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        }
+        address
     }
 
     /// The client's log file.

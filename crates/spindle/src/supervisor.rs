@@ -23,7 +23,7 @@ use crate::Outcome;
 use crate::cli::Command;
 use crate::config::{Config, StoreKind};
 use crate::roles::{client, daemon, reader, writer};
-use crate::web;
+use crate::web::{self, health::Health};
 use signals::Signals;
 
 /// Runs a command that goes on until it is stopped.
@@ -35,7 +35,9 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Reader => run_reader(config).await,
         Command::Web => run_web(config).await,
         Command::Client { once } => run_client(config, once).await,
-        Command::Query(_) | Command::Config | Command::Guard { .. } => bail!("this command runs no role"),
+        Command::Query(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+            bail!("this command runs no role")
+        }
     }
 }
 
@@ -43,9 +45,9 @@ async fn run_daemon(config: Config) -> Result<Outcome> {
     prepare_data_dir(&config)?;
     let sources = daemon::open_sources(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon").await?;
-    let grace = config.grace;
+    let (grace, stop) = (config.grace, CancellationToken::new());
+    tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
     let parts = daemon::Parts { bus, config: config.daemon, sources, grace };
-    let stop = CancellationToken::new();
     one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
 }
 
@@ -60,6 +62,8 @@ async fn run_writer(config: Config) -> Result<Outcome> {
         readiness: writer::Readiness::default(),
     };
     let stop = CancellationToken::new();
+    let health = Health { bus: parts.bus.clone(), store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
+    tell_health(&config, health, &stop).await?;
     let outcome = one_role("writer", tokio::spawn(writer::run(parts, stop.clone())), stop, config.grace).await;
     close_store(&store).await;
     outcome
@@ -68,8 +72,9 @@ async fn run_writer(config: Config) -> Result<Outcome> {
 async fn run_reader(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-reader").await?;
-    let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
     let stop = CancellationToken::new();
+    tell_health(&config, Health { bus: bus.clone(), store: Some(store.clone()), writer: None }, &stop).await?;
+    let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
     one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.grace).await
 }
 
@@ -78,14 +83,16 @@ async fn run_web(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web").await?;
     let stop = CancellationToken::new();
-    let parts = web::Parts { bus, store, writer: None };
+    let health = Health { bus, store: Some(store.clone()), writer: None };
+    let parts = web::Parts { store, health };
     one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
 }
 
 async fn run_client(config: Config, once: bool) -> Result<Outcome> {
     let bus = connect(&config, "spindle-client").await?;
-    let parts = client_parts(&config, bus);
     let stop = CancellationToken::new();
+    tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
+    let parts = client_parts(&config, bus);
     one_role("client", tokio::spawn(client::run(parts, once, stop.clone())), stop, config.grace).await
 }
 
@@ -97,6 +104,16 @@ fn client_parts(config: &Config, bus: Bus) -> client::Parts {
         log: config.client_log(),
         terminal: Box::new(std::io::stdout()),
     }
+}
+
+/// Tells supervisors how a role that runs alone is, if it was given an address for that.
+async fn tell_health(config: &Config, health: Health, stop: &CancellationToken) -> Result<()> {
+    let Some(address) = config.health_listen else { return Ok(()) };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
+    })?;
+    tokio::spawn(web::health::run(health, listener, stop.clone()));
+    Ok(())
 }
 
 /// Waits for a role's end, or for a signal and then its orderly end.

@@ -1,6 +1,8 @@
 //! HTTP: the same answers as the reader, health for supervisors, counters for Prometheus, and room for
 //! the live page. The only place that names axum. It binds nothing: its listener is handed in.
 
+pub(crate) mod health;
+
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +12,6 @@ use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use spindle_bus::Bus;
 use spindle_core::query::{MAX_QUERY_BYTES, Query};
 use spindle_store::Store;
 use tokio::net::TcpListener;
@@ -19,13 +20,10 @@ use tracing::info;
 
 use crate::answer::{Answered, answer};
 use crate::clock;
-use crate::roles::writer::Readiness;
-use crate::telemetry;
+use health::Health;
 
 /// Largest answer over HTTP: far more than a message, still no burden for a browser.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// How long the store may take to say that it is there.
-const READY_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Requests that are not finished this long after the order to stop are left: a slow client must not hold
 /// everything up.
@@ -34,10 +32,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// What the web works with.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    pub(crate) bus: Bus,
     pub(crate) store: Store,
-    /// The writer's, where it runs in this process.
-    pub(crate) writer: Option<Readiness>,
+    pub(crate) health: Health,
 }
 
 /// Serves until told to stop; requests in hand are finished.
@@ -45,13 +41,11 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
     info!(address = %listener.local_addr()?, "HTTP answers");
     let router = Router::new()
         .route("/", get(page))
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
         .route("/api/v1/query", post(query_body).get(query_string))
         .fallback(|| async { (StatusCode::NOT_FOUND, "no such page: see /\n") })
         .layer(DefaultBodyLimit::max(MAX_QUERY_BYTES))
-        .with_state(parts);
+        .with_state(parts.clone())
+        .merge(health::routes(parts.health));
     let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
     tokio::select! {
         ended = served.into_future() => Ok(ended?),
@@ -62,31 +56,6 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
 /// Stands in until the live page of `web/` is embedded here.
 async fn page() -> Html<&'static str> {
     Html(include_str!("web/index.html"))
-}
-
-/// Whether this process can do its work right now, and what is missing if not.
-async fn ready(State(parts): State<Parts>) -> Response {
-    let mut missing = Vec::new();
-    if !parts.bus.is_connected() {
-        missing.push("NATS is not connected");
-    }
-    if parts.writer.as_ref().is_some_and(|writer| !writer.is_ready()) {
-        missing.push("the writer cannot store");
-    }
-    if !matches!(tokio::time::timeout(READY_PATIENCE, parts.store.devices(None, 1)).await, Ok(Ok(_))) {
-        missing.push("the store does not answer");
-    }
-    if missing.is_empty() {
-        return (StatusCode::OK, "ready\n").into_response();
-    }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("; "))).into_response()
-}
-
-async fn metrics() -> Response {
-    match telemetry::exposition() {
-        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
-    }
 }
 
 /// `POST` with the body of a NATS request.

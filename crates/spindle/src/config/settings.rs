@@ -467,6 +467,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.http_listen.to_string(),
     )
     .flag("http"),
+    setting(
+        "health.listen",
+        &["SPINDLE_HEALTH"],
+        "",
+        Kind::Text,
+        "address on which a role that runs alone tells supervisors and Prometheus how it is, such as 127.0.0.1:8081; `up` and `web` tell it with their HTTP",
+        |config, text| put(&mut config.health_listen, health_listen(text)),
+        |config| config.health_listen.map_or_else(String::new, |address| address.to_string()),
+    ),
 ];
 
 fn store_kind(text: &str) -> Result<StoreKind, String> {
@@ -546,6 +555,14 @@ fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
     } else {
         Err("a loopback address such as 127.0.0.1:8080, because HTTP has no credentials yet".to_owned())
     }
+}
+
+/// Any address: health shows no data, and the probes of a cluster come from outside.
+fn health_listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| "an address such as 127.0.0.1:8081".to_owned())
 }
 
 pub(super) fn find(key: &str) -> Option<&'static Setting> {

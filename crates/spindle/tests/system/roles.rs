@@ -72,3 +72,32 @@ fn the_roles_work_apart_and_writers_share_the_load() {
         assert_eq!(status.unwrap().code(), Some(0));
     }
 }
+
+#[test]
+fn a_role_alone_tells_its_health() {
+    let mut nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // The port is free again as soon as this listener is gone.
+    let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    let run = |words: &[&str]| {
+        let mut command = spindle(&data);
+        command.args(words).env("NATS_URL", nats.url()).env("SPINDLE_HEALTH", &address);
+        command
+    };
+    let mut asked = run(&["health"]);
+    let mut ask = || asked.output().unwrap();
+    let nobody = ask();
+    assert_eq!(nobody.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&nobody.stderr).contains(&format!("nothing answers on {address}")));
+
+    let _writer = Role(run(&["writer"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    wait_until(PATIENCE, "the writer is ready", || ask().status.success()).unwrap();
+    assert_eq!(ask().stdout, b"ready\n");
+    nats.kill();
+    wait_until(PATIENCE, "the writer says what is missing", || {
+        let output = ask();
+        output.status.code() == Some(1) && String::from_utf8_lossy(&output.stdout).contains("NATS is not connected")
+    })
+    .unwrap();
+}

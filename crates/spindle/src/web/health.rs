@@ -1,0 +1,99 @@
+//! Health for supervisors and counters for Prometheus: of the whole system beside its answers, or of one
+//! role that runs alone. Nothing here shows data.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use spindle_bus::Bus;
+use spindle_store::Store;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::Outcome;
+use crate::roles::writer::Readiness;
+use crate::telemetry;
+
+/// How long the store may take to say that it is there.
+const STORE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a process may take to say how it is: longer than it waits for its store.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
+
+/// What a process needs to do its work.
+#[derive(Clone)]
+pub(crate) struct Health {
+    pub(crate) bus: Bus,
+    /// Where the process stores or reads.
+    pub(crate) store: Option<Store>,
+    /// The writer's, where it runs in this process.
+    pub(crate) writer: Option<Readiness>,
+}
+
+impl Health {
+    /// What is missing right now; empty when all is there.
+    async fn missing(&self) -> Vec<&'static str> {
+        let mut missing = Vec::new();
+        if !self.bus.is_connected() {
+            missing.push("NATS is not connected");
+        }
+        if self.writer.as_ref().is_some_and(|writer| !writer.is_ready()) {
+            missing.push("the writer cannot store");
+        }
+        if let Some(store) = &self.store
+            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.devices(None, 1)).await, Ok(Ok(_)))
+        {
+            missing.push("the store does not answer");
+        }
+        missing
+    }
+}
+
+/// `/healthz`: alive. `/readyz`: able to work, or what is missing. `/metrics`: counters.
+pub(crate) fn routes(health: Health) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health)
+}
+
+/// Serves nothing but health, for a role that runs alone.
+pub(crate) async fn run(health: Health, listener: TcpListener, stop: CancellationToken) -> Result<()> {
+    Ok(axum::serve(listener, routes(health)).with_graceful_shutdown(stop.cancelled_owned()).await?)
+}
+
+async fn ready(State(health): State<Health>) -> Response {
+    let missing = health.missing().await;
+    if missing.is_empty() {
+        return (StatusCode::OK, "ready\n").into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("; "))).into_response()
+}
+
+async fn metrics() -> Response {
+    match telemetry::exposition() {
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
+    }
+}
+
+/// Asks the process at `address` whether it is ready, and prints its words; for the health checks of
+/// containers, which have no curl.
+pub(crate) fn ask(address: SocketAddr) -> Result<Outcome> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_PATIENCE)
+        .with_context(|| format!("nothing answers on {address}: is the role running, with the same SPINDLE_HEALTH?"))?;
+    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).with_context(|| format!("{address} does not answer in time"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{address} speaks no HTTP"))?;
+    crate::print(&format!("{}\n", body.trim_end()));
+    let is_ready = head.split_whitespace().nth(1) == Some("200");
+    Ok(if is_ready { Outcome::Good } else { Outcome::NotGood })
+}
