@@ -76,7 +76,7 @@ struct Inner {
     is_closed: AtomicBool,
     /// How many requests of a write may be on their way.
     in_flight: AtomicUsize,
-    /// 5xx answers since the last good one.
+    /// Answers 5xx and broken connections since the last good one.
     n_faults: AtomicU32,
     /// Labels written, by device and key, with the time of the write.
     labels: Mutex<HashMap<(String, String), (String, i64)>>,

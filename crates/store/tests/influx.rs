@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spindle_core::{Batch, DeviceMetric, DeviceName, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreErrorKind};
@@ -70,6 +71,19 @@ async fn a_database_that_goes_away_is_made_again() {
     server.query("", "DROP DATABASE fleet").unwrap();
     store.write(batch(&["b"]), Timestamp::from_ns(2)).await.unwrap();
     assert_eq!(store.counts().await.unwrap().metrics, 1);
+}
+
+/// Shorter ones than a shard of the server, too, which is seven days long unless told otherwise.
+#[tokio::test]
+async fn the_retention_asked_for_is_set() {
+    let server = InfluxServer::start().unwrap();
+    for (hours, shown, shard) in [(720, "720h0m0s", "168h0m0s"), (72, "72h0m0s", "24h0m0s"), (1, "1h0m0s", "1h0m0s")] {
+        let retention = Some(Duration::from_secs(hours * 3600));
+        Store::open_influx(InfluxSettings { retention, ..settings(&server) }).unwrap().check().await.unwrap();
+        let policies = server.query("fleet", "SHOW RETENTION POLICIES").unwrap();
+        let policy = &policies["results"][0]["series"][0]["values"][0];
+        assert_eq!((&policy[1], &policy[2], &policy[4]), (&shown.into(), &shard.into(), &true.into()), "{policies}");
+    }
 }
 
 /// The server takes two values for each tag and refuses further ones of a type that clashes.

@@ -116,22 +116,29 @@ impl InfluxServer {
     }
 
     fn exchange(&self, method: &str, path: &str, body: &str) -> Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
         let separator = if path.contains('?') { '&' } else { '?' };
         let (user, password) = ADMIN;
         let user = if self.options.auth { format!("{separator}u={user}&p={password}") } else { String::new() };
+        let (status, body) = self.forward(method, &format!("{path}{user}"), "text/plain", body.as_bytes())?;
+        Ok((status, String::from_utf8_lossy(&body).into_owned()))
+    }
+
+    /// One request, one connection: status and body, which HTTP/1.0 ends with the connection.
+    pub(crate) fn forward(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
+        let length = body.len();
         write!(
             stream,
-            "{method} {path}{user} HTTP/1.0\r\nHost: influx\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
+            "{method} {path} HTTP/1.0\r\nHost: influx\r\nAccept: application/json\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
         )?;
+        stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        let answer = String::from_utf8_lossy(&answer).into_owned();
-        let (head, body) = answer.split_once("\r\n\r\n").context("influxd broke off")?;
+        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("influxd broke off")?;
+        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
-        Ok((status.context("influxd answers no HTTP")?, body.to_owned()))
+        Ok((status.context("influxd answers no HTTP")?, answer.split_off(end + 4)))
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -188,7 +195,8 @@ fn find() -> Result<PathBuf> {
         .context("no influxd 1.x: `./run.sh test` fetches one, or set SPINDLE_INFLUXD to the program")
 }
 
-fn percent(text: &str) -> String {
+/// For a query string or a form.
+pub(crate) fn percent(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

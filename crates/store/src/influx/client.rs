@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::InfluxSettings;
-use super::verdict::Answer;
+use super::verdict::{Answer, BROKEN_OFF};
 use crate::StoreError;
 
 /// Longest error text read.
@@ -59,6 +59,14 @@ impl Client {
         }
         if settings.database.is_empty() || settings.database.contains(['"', '\n', '\\']) {
             return Err(problem("INFLUXDB_BUCKET must name a database or bucket".to_owned()));
+        }
+        // InfluxDB 3 would call the header malformed; one with a line feed could not even be sent.
+        if settings
+            .token
+            .as_deref()
+            .is_some_and(|token| token.contains(|letter: char| letter.is_whitespace() || letter.is_control()))
+        {
+            return Err(problem("INFLUXDB_TOKEN holds a blank or a line feed: a token has none".to_owned()));
         }
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
@@ -174,14 +182,15 @@ impl Client {
         } else {
             request.body(lines.to_owned())
         };
-        let answer = request.send().await.map_err(|error| self.unavailable("write", &error))?;
-        let status = answer.status().as_u16();
-        let retry_after = answer
-            .headers()
-            .get(RETRY_AFTER)
-            .and_then(|text| text.to_str().ok())
-            .and_then(|text| text.parse().ok())
-            .map(Duration::from_secs);
+        let answer = match request.send().await {
+            Ok(answer) => answer,
+            // It took the request and answered nothing: some releases of InfluxDB 3 break off at a certain line.
+            Err(error) if !error.is_connect() && !error.is_timeout() => {
+                return Ok(Answer { status: BROKEN_OFF, retry_after: None, body: innermost(&error) });
+            }
+            Err(error) => return Err(self.unavailable("write", &error)),
+        };
+        let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
         Ok(Answer { status, retry_after, body: self.text(answer).await? })
     }
 
@@ -221,10 +230,10 @@ impl Client {
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.query().unwrap_or_default().to_owned());
         let answer = request.send().await.map_err(|error| self.unavailable("query", &error))?;
-        let status = answer.status().as_u16();
+        let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
         if status != 200 {
             let words = self.text(answer).await?;
-            return Err(self.refused(status, &words));
+            return Err(self.refused(status, retry_after, &words));
         }
         let (send, receive) = mpsc::channel(1);
         let pieces = answer.bytes_stream().map_err(io::Error::other);
@@ -241,12 +250,14 @@ impl Client {
         Ok(Rows { receive, client: self.clone(), had_any: false })
     }
 
-    fn refused(&self, status: u16, words: &str) -> StoreError {
+    fn refused(&self, status: u16, retry_after: Option<Duration>, words: &str) -> StoreError {
         let words: String = words.trim().chars().take(400).collect();
         match status {
-            401 | 403 => self.operator(&format!("{status} {words}: the credentials do not let us read")),
+            401 | 403 => {
+                self.operator(&format!("{status} {words}: the credentials ({CREDENTIALS}) do not let us read"))
+            }
             404 => self.operator(&format!("{status} {words}")),
-            429 | 500..=599 if !words.contains(FILE_LIMIT) => self.away(format!("{status} {words}"), None),
+            429 | 500..=599 if !words.contains(FILE_LIMIT) => self.away(format!("{status} {words}"), retry_after),
             _ => self.failed(words),
         }
     }
@@ -264,16 +275,29 @@ impl Client {
     }
 
     fn unavailable(&self, action: &str, error: &reqwest::Error) -> StoreError {
-        let mut causes = String::new();
-        let mut cause = std::error::Error::source(error);
-        while let Some(inner) = cause {
-            causes = inner.to_string();
-            cause = inner.source();
-        }
-        let what = if error.is_timeout() { "no answer in time" } else { causes.as_str() };
+        let what = if error.is_timeout() { "no answer in time".to_owned() } else { innermost(error) };
         self.away(format!("could not {action}: {what}"), None)
     }
 }
+
+fn innermost(error: &reqwest::Error) -> String {
+    let mut words = String::new();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        words = inner.to_string();
+        cause = inner.source();
+    }
+    words
+}
+
+/// When it wants to be asked again.
+fn retry_after(answer: &Response) -> Option<Duration> {
+    let text = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    text.parse().ok().map(Duration::from_secs)
+}
+
+/// Which settings hold the credentials.
+pub(crate) const CREDENTIALS: &str = "INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD for InfluxDB 1";
 
 /// Part of InfluxDB 3's words when a query would read too many files.
 pub(crate) const FILE_LIMIT: &str = "exceeding the file limit";
@@ -335,7 +359,9 @@ impl Rows {
                 if error.is_io() || error.is_eof() {
                     self.client.away(format!("the answer broke off: {error}"), None)
                 } else {
-                    self.client.failed(format!("the answer is no JSON: {error}"))
+                    self.client.failed(format!(
+                        "the answer is no JSON ({error}): is this an InfluxDB, and no proxy in between?"
+                    ))
                 }
             })?;
             self.had_any = true;

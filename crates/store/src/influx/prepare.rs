@@ -11,6 +11,7 @@ use crate::StoreError;
 
 /// InfluxDB keeps no retention shorter than this.
 const LEAST_RETENTION: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
 
 pub(crate) async fn prepare(client: &Client, version: InfluxVersion) -> Result<(), StoreError> {
     if client.settings.retention.is_some_and(|kept| kept < LEAST_RETENTION) {
@@ -73,9 +74,14 @@ async fn prepare_v1(client: &Client) -> Result<(), StoreError> {
     let Some(policy) = policies.iter().find(|row| row[4] == true).and_then(|row| row[0].as_str()) else {
         return Err(client.operator(&format!("database '{database}' has no default retention policy")));
     };
-    match statement(client, &format!("ALTER RETENTION POLICY \"{policy}\" ON \"{database}\" DURATION {seconds}s"))
-        .await?
-    {
+    let alter = format!("ALTER RETENTION POLICY \"{policy}\" ON \"{database}\" DURATION {seconds}s");
+    let mut altered = statement(client, &alter).await?;
+    // It keeps whole shards, of seven days unless told otherwise, and none longer than the retention.
+    if altered.as_ref().is_err_and(|(_, words)| words.contains("shard duration")) {
+        let shard = if kept < DAY * 2 { "1h" } else { "1d" };
+        altered = statement(client, &format!("{alter} SHARD DURATION {shard}")).await?;
+    }
+    match altered {
         Ok(_) => {
             info!(database, policy, seconds, "retention set in InfluxDB");
             Ok(())
@@ -101,7 +107,10 @@ async fn api(
     let (status, text) = client.ask(request).await?;
     match status {
         429 | 500..=599 => Err(client.away(format!("{status} {}", text.trim()), None)),
-        401 => Err(client.operator("401 unauthorized: set INFLUXDB_TOKEN to a token that it knows")),
+        // Version 2 says 401 to a right that is missing as well, in other words: the caller knows which.
+        401 if !text.contains(" is unauthorized") => {
+            Err(client.operator("401 unauthorized: set INFLUXDB_TOKEN to a token that it knows"))
+        }
         _ => Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text)))),
     }
 }
@@ -160,7 +169,7 @@ async fn create_bucket(client: &Client, org: &str, bucket: &str, rules: &Value) 
     match status {
         201 => Ok((answer["id"].clone(), Value::String(org_id.to_owned()))),
         422 => Err(client.operator(&format!("bucket '{bucket}' exists but the token may not read it: give it the right to read and write that bucket"))),
-        _ => Err(client.operator(&format!("bucket '{bucket}' does not exist and the token may not create it ({status} {}): create it, or give the token the right to write buckets", words(&answer)))),
+        _ => Err(client.operator(&format!("bucket '{bucket}' does not exist or the token may not read it, and the token may not create it ({status} {}): create it and give the token the right to read and write it, or give the token the right to write buckets", words(&answer)))),
     }
 }
 
@@ -181,6 +190,9 @@ async fn prepare_v3(client: &Client) -> Result<(), StoreError> {
                 words(&answer)
             ))),
         },
+        404 | 405 => Err(client.operator(&format!(
+            "it does not know the paths of InfluxDB 3 ({status}): is INFLUXDB_VERSION right, and no proxy in between?"
+        ))),
         _ => Err(client.operator(&format!("database '{database}' cannot be made: {status} {}", words(&answer)))),
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::client::CREDENTIALS;
+
 /// What to do after an answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
@@ -15,8 +17,9 @@ pub(crate) enum Verdict {
     /// All is in but these lines (counted from 0), each with the server's words. An empty list: some lines
     /// that the answer does not name.
     StoredExcept { lines: Vec<(usize, String)>, words: String },
-    /// Nothing (certain) is in, and the same bytes may go in later.
-    Later { after: Option<Duration>, words: String },
+    /// Nothing (certain) is in, and the same bytes may go in later. `may_be_a_line`: again and again, it may be
+    /// one line that the server chokes on.
+    Later { after: Option<Duration>, words: String, may_be_a_line: bool },
     /// The body is too large: send it in halves.
     Split { words: String },
     /// Something in it is refused, nothing says what: send it in halves until it stands alone.
@@ -28,6 +31,9 @@ pub(crate) enum Verdict {
     /// An operator must mend something; everything is kept until then.
     Operator { words: String },
 }
+
+/// No HTTP status: the connection broke off before an answer.
+pub(crate) const BROKEN_OFF: u16 = 0;
 
 /// The answer to a write.
 #[derive(Clone, Debug)]
@@ -65,8 +71,13 @@ impl Answer {
         if status == 204 {
             return Verdict::Stored;
         }
+        if status == BROKEN_OFF {
+            let words = format!("could not write: the connection broke off: {words}");
+            return Verdict::Later { after: None, words, may_be_a_line: true };
+        }
+        let later = |words| Verdict::Later { after: self.retry_after, words, may_be_a_line: status == 500 };
         if matches!(status, 408 | 499) {
-            return Verdict::Later { after: None, words: shown };
+            return later(shown);
         }
         if status == 413 || starts(&["max request size (", "request entity too large"]) {
             return Verdict::Split { words: shown };
@@ -99,13 +110,15 @@ impl Answer {
             return Verdict::OnceMore { words: shown };
         }
         if reason.contains("error from wal: ") {
-            return Verdict::Later { after: self.retry_after, words: shown };
+            return later(shown);
         }
         if matches!(status, 400 | 500) && starts(ENCODING) {
             return Verdict::OnceMore { words: shown };
         }
         if matches!(status, 401 | 403) || (status == 400 && reason.starts_with("authorization header was malformed")) {
-            return Verdict::Operator { words: format!("{shown}: the credentials do not let us write") };
+            return Verdict::Operator {
+                words: format!("{shown}: the credentials ({CREDENTIALS}) do not let us write"),
+            };
         }
         if matches!(status, 404 | 500)
             && starts(&["database not found", "bucket ", "no dbrp mapping found", "organization name"])
@@ -116,7 +129,7 @@ impl Answer {
             return Verdict::Operator { words: shown };
         }
         match status {
-            429 | 500..=599 => Verdict::Later { after: self.retry_after, words: shown },
+            429 | 500..=599 => later(shown),
             400 | 422 => Verdict::Bisect { words: shown },
             _ => Verdict::Operator { words: format!("{shown}: is this an InfluxDB, and no proxy in between?") },
         }
@@ -221,6 +234,7 @@ mod tests {
         for (status, body, expect) in [
             (204, "", "stored"),
             (408, "", "later"),
+            (BROKEN_OFF, "connection reset", "later"),
             (413, "Request Entity Too Large", "split"),
             (500, "max request size (10485760 bytes) exceeded", "split"),
             (

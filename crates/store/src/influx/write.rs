@@ -18,8 +18,10 @@ use crate::{Refused, RefusedItem, StoreError, Written};
 /// Well below InfluxDB 3's limit of 10 MiB, and small enough that a batch fills several requests.
 const MAX_CHUNK_BYTES: usize = 4 << 20;
 const MAX_CHUNK_LINES: usize = 5_000;
-/// So many 5xx answers in a row make us look for one point that the server chokes on.
+/// So many answers 500 and broken connections in a row make us look for one point that the server chokes on.
 const POISON_AFTER: u32 = 5;
+/// How often a suspected point is tried again by itself.
+const POISON_PROBES: usize = 2;
 /// Events further apart than this are looked up apart.
 const CLUSTER_NS: i64 = 60_000_000_000;
 /// How long a label is taken for written: retention must not take it away from a device that lives.
@@ -141,9 +143,9 @@ impl Inner {
                         halve(&numbers, &mut work);
                     }
                 }
-                Verdict::Later { words, after } => {
+                Verdict::Later { words, after, may_be_a_line } => {
                     let n_faults = self.n_faults.fetch_add(1, Ordering::Relaxed) + 1;
-                    if n_faults < POISON_AFTER || !words.starts_with("500") {
+                    if n_faults < POISON_AFTER || !may_be_a_line {
                         return Err(self.client.away(words, after));
                     }
                     // One point may be what it chokes on: it is, if others go in.
@@ -170,9 +172,25 @@ impl Inner {
         if let Some((_, words)) = suspects.first().filter(|_| n_stored == 0) {
             return Err(self.client.away(words.clone(), None));
         }
-        sent.refused.extend(suspects.into_iter().map(|(number, words)| (chunk.items[number], words)));
+        for (number, words) in suspects {
+            if self.is_poison(lines[number]).await? {
+                sent.refused.push((chunk.items[number], words));
+            }
+        }
         self.n_faults.store(0, Ordering::Relaxed);
         Ok(sent)
+    }
+
+    /// Others went in: whether this line still does not. Nothing is condemned for a fault that passes.
+    async fn is_poison(&self, line: &str) -> Result<bool, StoreError> {
+        for _ in 0..POISON_PROBES {
+            match self.send_lines(&[line], true).await? {
+                Verdict::Stored | Verdict::StoredWithinRetention { .. } => return Ok(false),
+                Verdict::Later { may_be_a_line: true, .. } => {}
+                other => return Err(self.client.away(format!("another answer to the same line: {other:?}"), None)),
+            }
+        }
+        Ok(true)
     }
 
     async fn send_lines(&self, lines: &[&str], is_compressed: bool) -> Result<Verdict, StoreError> {

@@ -119,40 +119,71 @@ impl Place for InfluxPlace {
     }
 }
 
-mod influxdb {
-    use super::*;
-    checks! { InfluxPlace, series:
-        windows_include_their_start_and_exclude_their_end
-        latest_is_the_newest_in_the_window_per_metric
-        latest_many_keeps_the_order_asked
-        range_gives_the_oldest_up_to_its_limit
-        first_and_last_count_what_lies_between
-        buckets_are_aligned_and_clipped_to_the_window
-        every_bit_of_a_float_survives
-        unknown_names_have_no_data
-    }
-    checks! { InfluxPlace, events:
-        windows_go_by_the_time_asked_for
-        filters_narrow_by_device_type_and_criticality
-        every_field_survives
-        a_hundred_thousand_in_one_second_are_all_there
-        counts_per_device_ignore_limit_and_offset
-        different_events_never_overwrite_each_other
-    }
-    checks! { InfluxPlace, devices:
-        are_paged_by_name
-        merge_labels_with_the_newest_value_winning
-        know_their_first_and_last_sign_of_life
-        have_unicode_names
-    }
-    checks! { InfluxPlace, idempotence:
-        an_event_keeps_its_first_arrival
-        an_empty_batch_is_nothing
-        a_closed_store_says_so
+/// A bucket or database of its own behind a facade of version 2 or 3.
+struct FacadePlace<const VERSION: u8>(spindle_testkit::InfluxFacade);
+
+impl<const VERSION: u8> Place for FacadePlace<VERSION> {
+    async fn new() -> Self {
+        use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
+        let generation = if VERSION == 2 { Generation::V2 } else { Generation::V3 };
+        Self(InfluxFacade::start(generation, FacadeOptions::default()).unwrap())
     }
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn what_was_written_is_there_after_reopening() {
-        fixture::what_was_written_is_there_after_reopening(&InfluxPlace::new().await).await;
+    async fn open(&self) -> Store {
+        let settings = spindle_store::InfluxSettings {
+            host: self.0.url(),
+            database: "spindle".to_owned(),
+            token: Some(spindle_testkit::InfluxFacade::TOKEN.to_owned()),
+            org: Some(spindle_testkit::InfluxFacade::ORG.to_owned()),
+            ..spindle_store::InfluxSettings::default()
+        };
+        Store::open_influx(settings).unwrap()
     }
 }
+
+/// What holds of every version of InfluxDB.
+macro_rules! influxdb_conformance {
+    ($store:ident, $place:ty) => {
+        mod $store {
+            use super::*;
+            checks! { $place, series:
+                windows_include_their_start_and_exclude_their_end
+                latest_is_the_newest_in_the_window_per_metric
+                latest_many_keeps_the_order_asked
+                range_gives_the_oldest_up_to_its_limit
+                first_and_last_count_what_lies_between
+                buckets_are_aligned_and_clipped_to_the_window
+                every_bit_of_a_float_survives
+                unknown_names_have_no_data
+            }
+            checks! { $place, events:
+                windows_go_by_the_time_asked_for
+                filters_narrow_by_device_type_and_criticality
+                every_field_survives
+                a_hundred_thousand_in_one_second_are_all_there
+                counts_per_device_ignore_limit_and_offset
+                different_events_never_overwrite_each_other
+            }
+            checks! { $place, devices:
+                are_paged_by_name
+                merge_labels_with_the_newest_value_winning
+                know_their_first_and_last_sign_of_life
+                have_unicode_names
+            }
+            checks! { $place, idempotence:
+                an_event_keeps_its_first_arrival
+                an_empty_batch_is_nothing
+                a_closed_store_says_so
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn what_was_written_is_there_after_reopening() {
+                fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+        }
+    };
+}
+
+influxdb_conformance! { influxdb, InfluxPlace }
+influxdb_conformance! { influxdb_2, FacadePlace<2> }
+influxdb_conformance! { influxdb_3, FacadePlace<3> }

@@ -1,0 +1,131 @@
+//! Faults that pass: the same batch again, and everything is stored once.
+
+use std::time::Duration;
+
+use spindle_testkit::{Fault, Generation};
+
+use crate::*;
+
+fn passing(path: &str) -> Vec<Fault> {
+    let timeout = r#"{"code":"internal error","message":"unexpected error writing points to database: timeout"}"#;
+    let wal = r#"{"code":"invalid","message":"write buffer error: error from wal: wal buffer full with 100000 ops"}"#;
+    let mut faults = Vec::new();
+    for fault in [
+        Fault::answer(path, 500, timeout),
+        Fault::answer(path, 400, wal),
+        Fault::answer(path, 502, "<html>bad gateway</html>"),
+        Fault::answer(path, 504, ""),
+        Fault::answer(path, 408, ""),
+        Fault::reset(path),
+    ] {
+        faults.extend([fault.clone(), fault.after()]);
+    }
+    faults
+}
+
+#[tokio::test]
+async fn what_was_in_doubt_is_stored_once() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let store = open(&facade);
+        store.check().await.unwrap();
+        for (round, fault) in passing(write_path(generation)).into_iter().enumerate() {
+            let time = NOON + round as i64;
+            let batch = || {
+                (
+                    vec![metric("a", time), metric("b", time)],
+                    vec![event(2 * round as u128), event(2 * round as u128 + 1)],
+                )
+            };
+            // First for the values, then for the events, which are sent after them.
+            facade.fault(fault.clone());
+            let (values, events) = batch();
+            let error = write(&store, values, events).await.unwrap_err();
+            assert!(error.is_transient(), "{fault:?}: {error}");
+            facade.fault(fault.clone().if_body_holds("events,"));
+            let (values, events) = batch();
+            let error = write(&store, values, events).await.unwrap_err();
+            assert!(error.is_transient(), "{fault:?}: {error}");
+            let (values, events) = batch();
+            let written = write(&store, values, events).await.unwrap();
+            assert_eq!(written.refused, [], "{fault:?}");
+            let n_stored = 2 * (round as u64 + 1);
+            assert_eq!(counts(&store).await, (n_stored, n_stored), "{generation:?} {fault:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_when_is_asked_then() {
+    for generation in BOTH {
+        let path = write_path(generation);
+        let facade = start(generation);
+        let store = open(&facade);
+        store.check().await.unwrap();
+        for (status, header, expected) in
+            [(429, Some("7"), Some(7)), (503, Some("120"), Some(120)), (503, None, None), (429, Some("soon"), None)]
+        {
+            let mut fault = Fault::answer(path, status, "busy");
+            if let Some(value) = header {
+                fault = fault.header("Retry-After", value);
+            }
+            facade.fault(fault);
+            let error = write(&store, metrics(&["a"]), vec![]).await.unwrap_err();
+            let StoreError::Unavailable { retry_after, .. } = &error else { panic!("{error}") };
+            assert_eq!(*retry_after, expected.map(Duration::from_secs), "{status} {header:?}");
+            expect_words(&error, &[&status.to_string(), "busy"]);
+        }
+        facade.fault(Fault::answer("/query", 503, "busy").header("Retry-After", "9"));
+        let error = store.counts().await.unwrap_err();
+        assert!(matches!(error, StoreError::Unavailable { retry_after: Some(Duration { .. }), .. }), "{error:?}");
+        write(&store, metrics(&["a"]), vec![]).await.unwrap();
+        assert_eq!(counts(&store).await, (1, 0));
+    }
+}
+
+/// An answer that breaks off is no short answer, also when whole documents of it (10,000 rows each) have come.
+#[tokio::test]
+async fn half_an_answer_is_none() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let store = open(&facade);
+        let many = (0..25_000).map(|number| metric("disk", NOON + number)).collect();
+        write(&store, many, vec![]).await.unwrap();
+        let (device, kind) = (DeviceName::new("disk").unwrap(), MetricType::new("IOPs").unwrap());
+        let all = window(NOON, NOON + 25_000);
+        for fault in [Fault::cut("/query"), Fault::reset("/query"), Fault::reset("/query").after()] {
+            facade.fault(fault.clone());
+            let error = store.range(&device, &kind, all, usize::MAX).await.unwrap_err();
+            assert!(error.is_transient(), "{fault:?} {error:?}");
+        }
+        assert_eq!(store.range(&device, &kind, all, usize::MAX).await.unwrap().len(), 25_000);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_is_waited_for() {
+    let facade = start(Generation::V3);
+    let store = open(&facade);
+    store.check().await.unwrap();
+    facade.fault(Fault::delay("/api/v3/write_lp", Duration::from_millis(1_500)));
+    write(&store, metrics(&["a"]), vec![]).await.unwrap();
+    assert_eq!(counts(&store).await, (1, 0));
+    assert_eq!(facade.record_of("/api/v3/write_lp").len(), 1);
+}
+
+/// What every request of a write says of itself.
+#[tokio::test]
+async fn writes_say_unit_place_and_packing() {
+    for generation in BOTH {
+        let facade = start(generation);
+        write(&open(&facade), metrics(&["a"]), vec![]).await.unwrap();
+        let request = facade.record_of(write_path(generation)).pop().unwrap();
+        let (unit, place) = match generation {
+            Generation::V2 => ("ns", "bucket"),
+            Generation::V3 => ("nanosecond", "db"),
+        };
+        assert_eq!((request.parameter("precision"), request.parameter(place)), (Some(unit), Some(DATABASE)));
+        assert_eq!(request.header("content-encoding"), Some("gzip"));
+        assert_eq!(request.text(), format!("device_metrics,source_device=a,metric_type=IOPs value=2.5 {NOON}"));
+    }
+}

@@ -1,0 +1,166 @@
+//! Single points that the server refuses: exactly these are named, everything else is stored.
+
+use spindle_testkit::{Fault, Generation};
+
+use crate::*;
+
+/// Of four values and two events, those with a sequence number clash with what the column holds.
+#[tokio::test]
+async fn points_of_a_wrong_type_stand_alone() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let store = open(&facade);
+        store.check().await.unwrap();
+        facade.write(DATABASE, &format!("device_metrics,source_device=x,metric_type=x seq=0.5 {NOON}")).unwrap();
+        let mut four = metrics(&["a", "b", "c", "d"]);
+        (four[1].seq, four[3].seq) = (Some(1), Some(2));
+        let mut two = vec![event(1), event(2)];
+        two[1].seq = Some(3);
+        let written = write(&store, four, two).await.unwrap();
+        assert_eq!(refused(&written), [RefusedItem::Metric(1), RefusedItem::Metric(3)], "{generation:?}");
+        let said = match generation {
+            Generation::V2 => "field type conflict",
+            Generation::V3 => "invalid column type for column 'seq'",
+        };
+        assert!(written.refused.iter().all(|refused| refused.words.contains(said)), "{:?}", written.refused);
+        assert_eq!((written.n_metrics, written.n_events), (2, 2));
+        // Version 2 stores the point without the field that clashes as little as version 3 does.
+        assert_eq!(counts(&store).await, (2, 2), "{generation:?}");
+    }
+}
+
+#[tokio::test]
+async fn events_of_a_wrong_type_stand_alone() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let store = open(&facade);
+        store.check().await.unwrap();
+        facade.write(DATABASE, &format!("events,source_device=x,event_type=x seq=0.5 {NOON}")).unwrap();
+        let mut three = vec![event(1), event(2), event(3)];
+        three[1].seq = Some(3);
+        let written = write(&store, metrics(&["a"]), three).await.unwrap();
+        assert_eq!(refused(&written), [RefusedItem::Event(1)], "{generation:?}");
+        assert_eq!((written.n_metrics, written.n_events), (1, 2));
+        assert_eq!(counts(&store).await, (1, 2), "{generation:?}");
+    }
+}
+
+/// Version 3 names every line it refuses: one request is answered, and one more for the rest.
+#[tokio::test]
+async fn lines_that_are_named_are_not_looked_for() {
+    let facade = start(Generation::V3);
+    let store = open(&facade);
+    store.check().await.unwrap();
+    facade.write(DATABASE, &format!("device_metrics,source_device=x,metric_type=x seq=0.5 {NOON}")).unwrap();
+    let mut many: Vec<_> = (0..200).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
+    for number in [0, 57, 199] {
+        many[number].seq = Some(1);
+    }
+    let written = write(&store, many, vec![]).await.unwrap();
+    let expected = [0, 57, 199].map(RefusedItem::Metric);
+    assert_eq!((refused(&written).as_slice(), written.n_metrics), (&expected[..], 197));
+    assert_eq!(facade.record_of("/api/v3/write_lp").len(), 2);
+}
+
+/// Version 2 keeps all lines out for one that it cannot read.
+#[tokio::test]
+async fn a_line_that_keeps_all_others_out_is_found() {
+    let facade = start(Generation::V2);
+    let store = open(&facade);
+    let body = r#"{"code":"invalid","message":"unable to parse 'something': bad timestamp"}"#;
+    facade.fault(Fault::answer("/api/v2/write", 400, body).if_body_holds("disk-61,").times(usize::MAX));
+    let many = (0..100).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
+    let written = write(&store, many, vec![event(1)]).await.unwrap();
+    assert_eq!((refused(&written), written.n_metrics), (vec![RefusedItem::Metric(61)], 99));
+    assert_eq!(counts(&store).await, (99, 1));
+}
+
+#[tokio::test]
+async fn what_is_older_than_the_retention_is_no_fault() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let retention = Some(std::time::Duration::from_secs(3600));
+        let store = Store::open_influx(spindle_store::InfluxSettings { retention, ..settings(&facade) }).unwrap();
+        let written = write(&store, vec![metric("a", 1), metric("b", 2)], vec![event(1)]).await.unwrap();
+        assert_eq!(written.refused, [], "{generation:?}");
+        assert_eq!(counts(&store).await, (0, 0), "{generation:?}");
+    }
+}
+
+/// 413 of version 3.10 and of proxies, and 500 with the same words of older releases.
+#[tokio::test]
+async fn a_body_that_is_too_large_goes_in_parts() {
+    for (generation, release) in [(Generation::V2, ""), (Generation::V3, ""), (Generation::V3, "3.8.0")] {
+        let options = FacadeOptions { release: release.to_owned(), max_body_bytes: 2_000, ..FacadeOptions::default() };
+        let facade = start_with(generation, options);
+        let store = open(&facade);
+        let mut many: Vec<_> = (0..200).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
+        many.push(metric(&"long".repeat(60), NOON));
+        let written = write(&store, many, vec![]).await.unwrap();
+        assert_eq!((written.n_metrics, written.refused.len()), (201, 0), "{generation:?} {release}");
+        assert_eq!(counts(&store).await, (201, 0), "{generation:?} {release}");
+        let sizes = facade.record_of(write_path(generation)).into_iter().map(|request| request.body.len());
+        assert!(sizes.clone().filter(|size| *size <= 2_000).count() >= 6, "{:?}", sizes.collect::<Vec<_>>());
+    }
+}
+
+#[tokio::test]
+async fn a_single_point_that_is_too_large_is_refused() {
+    for generation in BOTH {
+        let facade = start_with(generation, FacadeOptions { max_body_bytes: 300, ..FacadeOptions::default() });
+        let store = open(&facade);
+        let mut long = event(1);
+        long.event_message = Some("x".repeat(400));
+        let written = write(&store, metrics(&["a", "b", "c", "d", "e", "f"]), vec![long, event(2)]).await.unwrap();
+        assert_eq!(refused(&written), [RefusedItem::Event(0)], "{generation:?}");
+        assert_eq!(counts(&store).await, (6, 1), "{generation:?}");
+    }
+}
+
+/// A line that makes the server answer 500, or (InfluxDB 3.6 to 3.9.3) break off: everything waits for a while,
+/// then it is found.
+#[tokio::test]
+async fn a_line_that_the_server_chokes_on_is_found() {
+    for generation in BOTH {
+        let path = write_path(generation);
+        for choke in [Fault::answer(path, 500, "Internal Server Error"), Fault::reset(path), Fault::reset(path).after()]
+        {
+            let facade = start(generation);
+            let store = open(&facade);
+            facade.fault(choke.clone().if_body_holds("disk-13,").times(usize::MAX));
+            let mut n_waits = 0;
+            let written = loop {
+                let many = (0..40).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
+                match write(&store, many, vec![]).await {
+                    Ok(written) => break written,
+                    Err(fault) => assert!(fault.is_transient(), "{fault}"),
+                }
+                n_waits += 1;
+                assert!(n_waits < 10, "it is never found: {choke:?}");
+            };
+            assert!(n_waits >= 3, "looked for too early");
+            assert_eq!((refused(&written), written.n_metrics), (vec![RefusedItem::Metric(13)], 39), "{choke:?}");
+        }
+    }
+}
+
+/// A server that answers 500 to everything for a while has not choked on anything.
+#[tokio::test]
+async fn a_passing_fault_condemns_nothing() {
+    for generation in BOTH {
+        let path = write_path(generation);
+        for n_faults in 1..24 {
+            let facade = start(generation);
+            let store = open(&facade);
+            store.check().await.unwrap();
+            facade.fault(Fault::reset(path).times(n_faults));
+            let written = loop {
+                match write(&store, metrics(&["a", "b", "c", "d"]), vec![]).await {
+                    Ok(written) => break written,
+                    Err(fault) => assert!(fault.is_transient(), "{fault}"),
+                }
+            };
+            assert_eq!((written.n_metrics, written.refused.len()), (4, 0), "after {n_faults} faults");
+        }
+    }
+}
