@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::error::{BusError, Kind};
+use crate::rights::Denied;
 
 /// How a client proves who it is.
 #[derive(Clone, Debug, Default)]
@@ -45,8 +46,11 @@ pub struct NatsSettings {
 pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: async_nats::jetstream::Context,
+    /// What the server denied on this connection.
+    pub(crate) denied: Denied,
     settings: NatsSettings,
     name: String,
+    inbox: String,
 }
 
 /// Longest wait for an answer of JetStream before a call counts as lost and is repeated.
@@ -60,16 +64,29 @@ impl Bus {
     /// Connects; `name` is what the server lists this connection as. Retries until `patience` is over,
     /// because programs that start together start in any order.
     ///
+    /// Replies come to `_INBOX.<name>.>`, so that an operator can let each role hear its own replies alone.
+    ///
     /// # Errors
     /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
     /// patience is over.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
+        Self::connect_with(settings, name, &format!("_INBOX.{name}")).await
+    }
+
+    async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str) -> Result<Self, BusError> {
         let addresses = addresses(&settings.url)?;
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
         loop {
-            let error = match options(settings, &addresses, name).await?.connect(&addresses[..]).await {
-                Ok(client) => return Ok(Self::over(client, settings.clone(), name)),
+            let denied = Denied::default();
+            let options = options(settings, &addresses, name, denied.clone()).await?.custom_inbox_prefix(inbox);
+            let error = match options.connect(&addresses[..]).await {
+                Ok(client) => {
+                    let jetstream =
+                        async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
+                    let (settings, name, inbox) = (settings.clone(), name.to_owned(), inbox.to_owned());
+                    return Ok(Self { client, jetstream, denied, settings, name, inbox });
+                }
                 Err(error) => error,
             };
             let attempt = format!("connect to NATS at {}", shown(&addresses));
@@ -94,18 +111,14 @@ impl Bus {
         }
     }
 
-    fn over(client: Client, settings: NatsSettings, name: &str) -> Self {
-        let jetstream = async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
-        Self { client, jetstream, settings, name: name.to_owned() }
-    }
-
     /// A new connection with the same settings: for traffic that must not queue behind this one's, or
-    /// to get rid of what a long outage left behind in a client (nats.rs #1617).
+    /// to get rid of what a long outage left behind in a client (nats.rs #1617). Its replies come to the same
+    /// place.
     ///
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect(&self.settings, name).await
+        Self::connect_with(&self.settings, name, &self.inbox).await
     }
 
     pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
@@ -183,18 +196,16 @@ fn shown(addresses: &[ServerAddr]) -> String {
     addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
 }
 
-async fn options(settings: &NatsSettings, addresses: &[ServerAddr], name: &str) -> Result<ConnectOptions, BusError> {
-    let mut options =
-        ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(|event| async move {
-            match event {
-                async_nats::Event::Connected => info!("connected to NATS"),
-                async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
-                // One for every attempt to reconnect; that the connection is lost was said already.
-                async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
-                async_nats::Event::Draining | async_nats::Event::Closed => {}
-                other => warn!(event = %other, "NATS"),
-            }
-        });
+async fn options(
+    settings: &NatsSettings,
+    addresses: &[ServerAddr],
+    name: &str,
+    denied: Denied,
+) -> Result<ConnectOptions, BusError> {
+    let mut options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
+        notice(event, &denied);
+        std::future::ready(())
+    });
     let given = &settings.credentials;
     let in_url = addresses
         .iter()
@@ -221,6 +232,23 @@ async fn options(settings: &NatsSettings, addresses: &[ServerAddr], name: &str) 
         options = options.add_client_certificate(cert.clone(), key.clone());
     }
     Ok(options)
+}
+
+fn notice(event: async_nats::Event, denied: &Denied) {
+    match event {
+        async_nats::Event::Connected => {
+            denied.forget();
+            info!("connected to NATS");
+        }
+        async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
+        // One for every attempt to reconnect; that the connection is lost was said already.
+        async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
+        async_nats::Event::Draining | async_nats::Event::Closed => {}
+        other => {
+            denied.note(&other.to_string());
+            warn!(event = %other, "NATS");
+        }
+    }
 }
 
 fn file_error(attempt: &str, path: &std::path::Path, error: std::io::Error) -> BusError {

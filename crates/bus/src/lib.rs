@@ -12,6 +12,7 @@ mod error;
 mod janitor;
 mod publish;
 mod request;
+mod rights;
 mod service;
 mod streams;
 

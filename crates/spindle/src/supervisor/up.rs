@@ -17,7 +17,7 @@ use tracing::{error, info, warn};
 use super::nats::NatsChild;
 use super::runfile::{self, RunFile};
 use super::signals::Signals;
-use super::{bind, client_parts, close_store, connect_to, open_store};
+use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
 use crate::config::{Config, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
@@ -72,7 +72,7 @@ async fn build(config: &Config) -> Result<Built> {
         None => Some(NatsChild::start(config).await?),
     };
     let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up").await?;
+    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
     Ok(Built { store, listener, sources, nats, bus, url, _lock: lock })
 }
 

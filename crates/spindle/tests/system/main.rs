@@ -8,5 +8,6 @@ mod faults;
 mod harness;
 mod mistakes;
 mod pipeline;
+mod rights;
 mod roles;
 mod stopping;
