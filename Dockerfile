@@ -1,0 +1,23 @@
+# The program with all its roles: `docker run spindle:local writer`. Built from this checkout, no BuildKit needed.
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release --locked -p spindle \
+    && strip -o /spindle target/release/spindle \
+    && mkdir /data
+
+FROM debian:bookworm-slim
+# For an InfluxDB behind https and a NATS with TLS.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /spindle /usr/local/bin/spindle
+# A user without a name or a home; a named volume at /data takes its owner from here.
+COPY --from=build --chown=10001:10001 /data /data
+USER 10001:10001
+# Nothing is asked from outside the container, unless SPINDLE_HEALTH names another address.
+ENV SPINDLE_DATA_DIR=/data SPINDLE_HEALTH=127.0.0.1:8081
+WORKDIR /data
+STOPSIGNAL SIGTERM
+# Ready means: NATS is connected, and the store answers where the role has one.
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["spindle", "health"]
+ENTRYPOINT ["spindle"]
+CMD ["--help"]
