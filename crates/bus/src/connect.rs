@@ -1,5 +1,6 @@
 //! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use tracing::{debug, info, warn};
 use crate::error::{BusError, Kind};
 use crate::rights::Denied;
 
-/// How a client proves who it is.
-#[derive(Clone, Debug, Default)]
+/// How a client proves who it is. The password is not shown by `Debug`.
+#[derive(Clone, Default)]
 pub struct Credentials {
     /// User name, with `password`.
     pub user: Option<String>,
@@ -30,8 +31,8 @@ pub struct Credentials {
     pub key: Option<PathBuf>,
 }
 
-/// Where NATS is and how to get in.
-#[derive(Clone, Debug)]
+/// Where NATS is and how to get in. User and password in the addresses are not shown by `Debug`.
+#[derive(Clone)]
 pub struct NatsSettings {
     /// Addresses, comma separated, as in `NATS_URL`.
     pub url: String,
@@ -194,6 +195,25 @@ fn without_userinfo(address: &str) -> String {
 
 fn shown(addresses: &[ServerAddr]) -> String {
     addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, password, nkey, creds, ca, cert, key } = self;
+        let password = password.as_ref().map(|_| "***");
+        let mut shown = f.debug_struct("Credentials");
+        shown.field("user", user).field("password", &password).field("nkey", nkey).field("creds", creds);
+        shown.field("ca", ca).field("cert", cert).field("key", key).finish()
+    }
+}
+
+impl fmt::Debug for NatsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.split(',').map(|part| without_userinfo(part.trim())).collect::<Vec<_>>().join(",");
+        let Self { credentials, patience, .. } = self;
+        let mut shown = f.debug_struct("NatsSettings");
+        shown.field("url", &url).field("credentials", credentials).field("patience", patience).finish()
+    }
 }
 
 async fn options(

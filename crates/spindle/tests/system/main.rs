@@ -6,6 +6,7 @@ mod answers;
 mod client;
 mod faults;
 mod harness;
+mod http;
 mod mistakes;
 mod pipeline;
 mod rights;
