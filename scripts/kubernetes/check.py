@@ -34,14 +34,23 @@ class Checker:
         """All findings about `deploy`/kubernetes, each beginning with its file; and what was read."""
         folder, shown = deploy / FOLDER, f"deploy/{FOLDER}"
         world = manifests.read(folder, shown)
-        keys, faults = world_rules.template_keys(folder)
-        findings = world.findings + [f"{shown}/{fault}" for fault in faults]
+        keys, findings = secret_keys(folder, shown)
+        findings += world.findings
         findings += self.validator.check(world.documents, versions)
-        findings += world_rules.check(world, keys, folder / "README.md")
+        findings += world_rules.check(world)
+        findings += world_rules.documented(folder, shown, keys, self.versions)
         for workload in workloads(world):
             findings += pod_rules.check(workload, self.facts, keys)
         findings += nats_rules.check(deploy, folder, shown, keys)
         return findings, world
+
+
+def secret_keys(folder: Path, shown: str):
+    """The documented keys of the secret; or none, and why."""
+    try:
+        return program.secret_keys(folder / "secret.env.example"), []
+    except (OSError, program.Unreadable) as fault:
+        return frozenset(), [f"{shown}/secret.env.example: {fault}"]
 
 
 def main(arguments):

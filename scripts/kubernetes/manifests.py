@@ -1,4 +1,4 @@
-"""The manifests as they stand in their files: documents, folders with a kustomization, and what is odd already there."""
+"""The manifests as they stand in their files: documents, kustomizations, and what is odd already there."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

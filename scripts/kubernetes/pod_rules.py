@@ -14,8 +14,11 @@ PROBES = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessPro
 
 def check(workload, facts, secret_keys):
     for rule in RULES:
-        for words in rule(workload, facts, secret_keys):
-            yield f"{workload}: {words}"
+        try:
+            yield from [f"{workload}: {words}" for words in rule(workload, facts, secret_keys)]
+        except (AttributeError, IndexError, TypeError, ValueError) as fault:
+            # Of a shape that no manifest has; the schemas have said more.
+            yield f"{workload}: rule '{rule.__name__}' cannot read it: {fault}"
 
 
 def shape(workload, facts, _keys):
@@ -54,11 +57,16 @@ def secrets(workload, _facts, keys):
             yield f"does not set {name}"
         elif (found[name].secret, found[name].key) != (SECRET, key):
             yield f"{name} must come from key {key} of the secret {SECRET}"
-    for variable in workload.variables():
+    for variable in found.values():
         if variable.secret and variable.key not in keys:
             yield f"asks for key {variable.key} of the secret, which secret.env.example does not document"
         if variable.secret and variable.name not in wanted:
             yield f"gets {variable.key} from the secret, which the role {workload.role} has no use for"
+
+
+def leaks(workload, _facts, _keys):
+    """No secret stands in a file, and none is handed out whole."""
+    for variable in workload.variables():
         if variable.value and variable.name.endswith(("_PASSWORD", "_TOKEN")):
             yield f"has {variable.name} as plain text"
     sources = workload.container.get("envFrom") or []
@@ -193,6 +201,7 @@ RULES = [
     shape,
     environment,
     secrets,
+    leaks,
     references,
     probes,
     stopping,

@@ -39,7 +39,9 @@ def variables(settings: str, example: str) -> frozenset:
     """Every name in quotes in the table. The example file, which the program's tests hold to the table, is the
     witness that this way of reading still finds all of them and nothing else."""
     found = set(re.findall(rf'"({NAME})"', settings))
-    in_example = {name for line in re.findall(r"^# .*\(([^()]*)\)$", example, re.MULTILINE) for name in line.split(", ")}
+    in_example = {
+        name for line in re.findall(r"^# .*\(([^()]*)\)$", example, re.MULTILINE) for name in line.split(", ")
+    }
     if found != in_example or "NATS_URL" not in found:
         odd = ", ".join(sorted(found ^ in_example)) or "NATS_URL"
         raise Unreadable(f"{SETTINGS} and {EXAMPLE} do not name the same variables: {odd}")
@@ -67,7 +69,7 @@ def secret_keys(template: Path) -> frozenset:
     keys = [line.partition("=") for line in lines]
     filled = [key for key, _, value in keys if value]
     if filled or any(not re.fullmatch(NAME, key) for key, _, _ in keys):
-        raise Unreadable(f"{template.name} must hold lines `KEY=` without values: {', '.join(filled) or lines}")
+        raise Unreadable(f"expected lines `KEY=` without values: {', '.join(filled) or lines}")
     return frozenset(key for key, _, _ in keys)
 
 

@@ -24,7 +24,9 @@ class Schemas:
         self.n_validated = 0
 
     def check(self, documents, wanted):
-        return [finding for document in documents for version in wanted for finding in self.check_one(document, version)]
+        return [
+            finding for document in documents for version in wanted for finding in self.check_one(document, version)
+        ]
 
     def check_one(self, document, version):
         key = (version, json.dumps(document.data, sort_keys=True, default=str))
