@@ -121,6 +121,10 @@ impl InfluxStore {
         self.0.ready().await.map(drop)
     }
 
+    pub(crate) async fn answers(&self) -> Result<(), StoreError> {
+        self.0.answers().await
+    }
+
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
         self.0.ready().await?;
         self.0.write(batch, received).await
