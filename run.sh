@@ -164,7 +164,6 @@ start_command() {
   choose_mode
   need_env
   [ "$MODE" = compose ] || native_takes_no_service start "$@"
-  say "mode: $MODE ($WHY)"
   "${MODE}_start" "$@"
 }
 
@@ -189,7 +188,6 @@ all_command() {
   else
     build
   fi
-  say "mode: $MODE ($WHY)"
   "${MODE}_start"
 }
 

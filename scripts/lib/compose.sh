@@ -27,6 +27,7 @@ compose() {
 compose_start() {
   local code=0
   check_services "$@"
+  say "mode: compose ($WHY)"
   say "starting with ${COMPOSE[*]}"
   compose up -d "$@" >&2 || code=$?
   if [ "$code" -ne 0 ]; then
@@ -143,7 +144,7 @@ wait_until_healthy() {
       *'|Exited'* | *'|Dead'*) n_ended=$((n_ended + 1)) ;;
       *) n_ended=0 ;;
     esac
-    [ "$n_ended" -lt 10 ] || break
+    [ "$n_ended" -lt 5 ] || break
     # Whom we wait for, once for each change of it.
     if [ "$(names_of "$sick")" != "$told" ]; then
       told="$(names_of "$sick")"
@@ -178,18 +179,16 @@ report_sick() {
 # ── addresses ────────────────────────────────────────────────────────────────────────────────────
 
 compose_addresses() {
-  local version
+  local version login
   version="$(influxdb_version)"
+  case "$version" in
+    3) login="token $(setting INFLUXDB_TOKEN)" ;;
+    *) login="$(setting INFLUXDB_ADMIN_USER) / $(setting INFLUXDB_ADMIN_PASSWORD)" ;;
+  esac
   cat <<TEXT
 Spindle runs in containers (project $(setting COMPOSE_PROJECT_NAME), InfluxDB $version).
   Grafana     $(published GRAFANA_PORT grafana 3000 http)   $(setting GRAFANA_ADMIN_USER) / $(setting GRAFANA_ADMIN_PASSWORD)
-TEXT
-  case "$version" in
-    1) printf '  InfluxDB    %s   %s / %s\n' "$(published INFLUXDB_PORT influxdb 8086 http)" "$(setting INFLUXDB_ADMIN_USER)" "$(setting INFLUXDB_ADMIN_PASSWORD)" ;;
-    2) printf '  InfluxDB    %s   %s / %s\n' "$(published INFLUXDB_PORT influxdb 8086 http)" "$(setting INFLUXDB_ADMIN_USER)" "$(setting INFLUXDB_ADMIN_PASSWORD)" ;;
-    3) printf '  InfluxDB    %s   token %s\n' "$(published INFLUXDB_PORT influxdb 8181 http)" "$(setting INFLUXDB_TOKEN)" ;;
-  esac
-  cat <<TEXT
+  InfluxDB    $(published INFLUXDB_PORT influxdb 8086 http)   $login
   NATS        $(published SPINDLE_NATS_PORT nats 4222 nats)   admin / $(setting NATS_ADMIN_PASSWORD)
   logs        ./run.sh logs [SERVICE] [-f]
   stop        ./run.sh stop

@@ -161,7 +161,11 @@ put_env() {
   # `ls` is the one way of seeing a mode that is the same everywhere.
   case "$(ls -lL "$ENV_FILE")" in
     -??-------*) ;;
-    *) chmod 600 "$ENV_FILE" && say ".env: was open to other users, is mode 600 now" ;;
+    *)
+      ENV_CHANGE="${ENV_CHANGE:-mode}"
+      chmod 600 "$ENV_FILE"
+      say ".env: was open to other users, is mode 600 now"
+      ;;
   esac
 }
 

@@ -37,6 +37,7 @@ native_takes_no_service() {
 native_start() {
   local pid
   native_paths
+  say "mode: native ($WHY)"
   pid="$(running_pid "$SPINDLE_PID_FILE")"
   if [ -n "$pid" ]; then
     say "Spindle runs already (process $pid)"
@@ -271,7 +272,7 @@ remove_native_data() {
     rm -rf "$DATA"
   elif [ -d "$DATA" ]; then
     rm -rf "$DATA/nats" "$DATA/influxdb" "$DATA/logs"
-    rm -f "$DATA"/spindle.db* "$DATA"/spindle.lock "$DATA"/run.json* "$DATA"/start.pid
+    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/start.pid "$DATA"/simulation.json "$DATA"/truth.ndjson
     rmdir "$DATA" 2>/dev/null || say "$DATA holds more than Spindle's data: the rest of it is left"
   fi
   say "removed the data in $DATA"

@@ -137,7 +137,7 @@ awk_replace() {
         rest = substr(rest, at + width)
         n++
       }
-      if (ENVIRON["WANTED"] == "text") printf "%s%s%s", NR > 1 ? "\n" : "", line, rest
+      if (ENVIRON["WANTED"] == "text") printf "%s%s%s", (NR > 1 ? "\n" : ""), line, rest
     }
     END {
       if (ENVIRON["WANTED"] == "count") print n
