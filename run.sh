@@ -50,7 +50,7 @@ Usage: ./run.sh [COMMAND]
 
   init [--influxdb 1|2|3] [--force]
               make .env with secrets of its own, or add what it lacks; --force makes new secrets
-  build       build the program; where Compose is used, the images too
+  build       build the program; where Compose is used, its image instead
   start [SERVICE…]
               start, wait until all is healthy, and print addresses and logins
   stop [SERVICE…] [--volumes [--yes]]
@@ -153,8 +153,8 @@ build_command() {
   if [ "$MODE" = compose ]; then
     need_env
     compose_build
-    find_rust
-    have cargo || { say "cargo is not installed: only the images were built" && return 0; }
+    say "built the image spindle:local; the program itself: SPINDLE_MODE=native ./run.sh build"
+    return
   fi
   build
   say "built $(target_dir)/release/spindle"
