@@ -123,7 +123,7 @@ choose_mode() {
     native) WHY="as SPINDLE_MODE says" ;;
     compose)
       have docker || die "SPINDLE_MODE is compose, but docker is not installed"
-      engine_answers || die "SPINDLE_MODE is compose, but no Docker engine answers: start it, or look at \`docker info\`"
+      engine_answers || die "SPINDLE_MODE is compose, but no Docker engine answers: start it, or look at \`docker info\`${ENGINE_SAYS:+ (it says: $ENGINE_SAYS)}"
       find_compose || die "SPINDLE_MODE is compose, but there is neither \`docker compose\` nor docker-compose: install one"
       MODE=compose WHY="as SPINDLE_MODE says"
       ;;
@@ -131,7 +131,7 @@ choose_mode() {
       if native_runs; then
         WHY="it runs so already"
       elif ! engine_answers; then
-        WHY="no Docker engine answers"
+        WHY="no Docker engine answers${ENGINE_SAYS:+: $ENGINE_SAYS}"
       elif ! find_compose; then
         WHY="a Docker engine answers, but there is neither \`docker compose\` nor docker-compose"
       else
@@ -142,10 +142,14 @@ choose_mode() {
   esac
 }
 
-# Before each command that may call Compose, whose files want every variable.
-choose_mode_and_need_env() {
+# choose_mode_of_running CODE: for commands about what has been started before. Compose's files want every variable;
+# without .env nothing was started, and the exit code is CODE.
+choose_mode_of_running() {
   choose_mode
-  [ "$MODE" = native ] || need_env
+  if [ "$MODE" = compose ]; then
+    [ -f "$ENV_FILE" ] || { say "nothing was started here: there is no .env" && exit "$1"; }
+    need_env
+  fi
 }
 
 build_command() {
@@ -161,6 +165,7 @@ build_command() {
 }
 
 start_command() {
+  START_PATIENCE="$(start_patience)"
   choose_mode
   need_env
   [ "$MODE" = compose ] || native_takes_no_service start "$@"
@@ -168,6 +173,7 @@ start_command() {
 }
 
 restart_command() {
+  START_PATIENCE="$(start_patience)"
   choose_mode
   need_env
   if [ "$MODE" = compose ]; then
@@ -181,6 +187,7 @@ restart_command() {
 
 # As the first system's: everything in one go.
 all_command() {
+  START_PATIENCE="$(start_patience)"
   choose_mode
   need_env
   if [ "$MODE" = compose ]; then
@@ -203,7 +210,7 @@ stop_command() {
     esac
   done
   [ "$remove" = no ] || [ "${#services[@]}" -eq 0 ] || fail_usage "stop --volumes removes all data: it takes no service"
-  choose_mode_and_need_env
+  choose_mode_of_running 0
   if [ "$MODE" = native ]; then
     native_takes_no_service stop ${services[@]+"${services[@]}"}
     native_paths
@@ -240,12 +247,12 @@ logs_command() {
         ;;
     esac
   done
-  choose_mode_and_need_env
+  choose_mode_of_running 1
   "${MODE}_logs" "$follow" ${service:+"$service"}
 }
 
 status_command() {
-  choose_mode_and_need_env
+  choose_mode_of_running 1
   "${MODE}_status"
 }
 

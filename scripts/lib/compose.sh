@@ -4,9 +4,14 @@
 
 COMPOSE=()
 
-# Whether there is a Docker engine; one that is far away and silent must not hold us.
+# Whether there is a Docker engine; one that is far away and silent must not hold us. Sets ENGINE_SAYS when
+# there is a Docker, but it gives a reason against it, such as a missing right.
 engine_answers() {
-  have docker && within 15 docker info >/dev/null 2>&1
+  ENGINE_SAYS=""
+  have docker || return 1
+  ENGINE_SAYS="$(within 15 docker info 2>&1 >/dev/null)" && return 0
+  ENGINE_SAYS="$(printf '%s\n' "$ENGINE_SAYS" | tail -n 1)"
+  return 1
 }
 
 find_compose() {

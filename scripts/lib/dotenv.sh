@@ -34,6 +34,14 @@ value_of() {
   printf '%s\n' "$value"
 }
 
+# Most lines are one, and asking name_in about each takes time.
+is_comment() {
+  case "$1" in
+    '#'* | '') return 0 ;;
+  esac
+  return 1
+}
+
 # The variable that a line of .env sets; nothing for comments and what is no assignment.
 name_in() {
   local name="${1%%=*}"
@@ -199,7 +207,8 @@ filled() {
   local source="$1" version="$2" force="$3" fresh=no line name
   [ "$source" != "$ENV_EXAMPLE" ] || fresh=yes
   while IFS= read -r line || [ -n "$line" ]; do
-    name="$(name_in "$line")"
+    name=""
+    is_comment "$line" || name="$(name_in "$line")"
     if [ -n "$name" ]; then
       line="$(filled_line "$line" "$name" "$version" "$fresh" "$force")" || return 1
     fi
@@ -228,13 +237,10 @@ missing_in() {
   local source="$1" version="$2" line name comments=""
   [ "$source" != "$ENV_EXAMPLE" ] || return 0
   while IFS= read -r line; do
-    name="$(name_in "$line")"
-    if [ -z "$name" ]; then
-      case "$line" in
-        '#'*) comments="$comments$line"$'\n' ;;
-        *) comments="" ;;
-      esac
+    if is_comment "$line"; then
+      comments="${line:+$comments$line$'\n'}"
     else
+      name="$(name_in "$line")"
       if ! grep -q "^[[:space:]]*\(export \)\{0,1\}$name=" "$source"; then
         printf '%s' "$comments"
         filled_line "$line" "$name" "$version" yes no || return 1

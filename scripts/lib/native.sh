@@ -2,9 +2,6 @@
 # InfluxDB of its own where `influxd` is installed. Everything it keeps lies in the data directory.
 # shellcheck shell=bash
 
-# How long a start may take, in seconds: a large store is read in before NATS answers.
-START_PATIENCE="${SPINDLE_START_PATIENCE:-180}"
-
 # Where everything lies; a relative folder of the environment is meant from here, one of .env from the checkout.
 native_paths() {
   if [ -n "${SPINDLE_DATA_DIR:-}" ]; then
@@ -112,7 +109,7 @@ foreign_pid() {
   [ -f "$DATA/run.json" ] || return 0
   pid="$(run_value pid)"
   case "$(LC_ALL=C ps -o comm= -p "${pid:-0}" 2>/dev/null || true)" in
-    *spindle*) [ -z "$(process_mark "$pid")" ] || printf '%s\n' "$pid" ;;
+    spindle | */spindle) [ -z "$(process_mark "$pid")" ] || printf '%s\n' "$pid" ;;
   esac
 }
 
@@ -126,6 +123,7 @@ export_settings() {
   local line name
   [ -f "$ENV_FILE" ] || return 0
   while IFS= read -r line || [ -n "$line" ]; do
+    is_comment "$line" && continue
     name="$(name_in "$line")"
     case "$name" in
       NATS_DAEMON_PASSWORD | NATS_WRITER_PASSWORD | NATS_READER_PASSWORD | NATS_CLIENT_PASSWORD | NATS_ADMIN_PASSWORD) ;;

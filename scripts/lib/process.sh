@@ -3,12 +3,13 @@
 # shellcheck shell=bash
 
 # in_background LOG COMMAND…: sets BACKGROUND_PID. A process group of its own keeps Ctrl-C at this terminal away
-# from it. Only its log is open in it: whoever waits for the end of our output must not wait for it.
+# from it, and the terminal's end does not reach it. Only its log is open in it: whoever waits for the end of our
+# output must not wait for it.
 in_background() {
   local log="$1"
   shift
   set -m
-  nohup "$@" </dev/null >>"$log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  (trap '' HUP && exec "$@") </dev/null >>"$log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   BACKGROUND_PID=$!
   set +m
   # The shell has no word to say about how it ends.

@@ -56,8 +56,8 @@ can_run() {
 check_scripts() {
   local file scripts=()
   while IFS= read -r file; do
-    case "$(head -n 1 "$file")" in
-      '#!'*bash* | '#!'*/sh | '#!'*'env sh' | '#!'*bats*) scripts[${#scripts[@]}]="$file" ;;
+    case "$file:$(head -n 1 "$file")" in
+      *.bash:* | *':#!'*bash* | *':#!'*/sh | *':#!'*'env sh' | *':#!'*bats*) scripts[${#scripts[@]}]="$file" ;;
     esac
   done < <(find run.sh .ci scripts deploy -type f | LC_ALL=C sort)
   printf '%s\n' "${scripts[@]}"

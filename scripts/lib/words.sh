@@ -19,6 +19,15 @@ no_arguments() {
   [ $# -eq 1 ] || fail_usage "$1 takes no argument, '$2' is too much: ./run.sh help lists the commands"
 }
 
+# start_patience: how long a start may take, in seconds. A large store is read in before NATS answers.
+start_patience() {
+  local patience="${SPINDLE_START_PATIENCE:-180}"
+  case "${patience%s}" in
+    '' | *[!0-9]*) fail_usage "SPINDLE_START_PATIENCE is '$patience': expected a number of seconds" ;;
+  esac
+  printf '%s\n' "${patience%s}"
+}
+
 have() { type -P "$1" >/dev/null; }
 
 last_line() { tail -n 1 "$1"; }

@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # The platform in containers, with a Docker and a Compose that are played: what they are asked, in which order, and what
 # becomes of their answers.
+# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
 
@@ -70,7 +72,7 @@ asked() {
   rm "$FAKE/engine"
   try start
   failed_with 1
-  says "$err" "mode: native (no Docker engine answers)" "SPINDLE_NATS_SERVER"
+  says "$err" "mode: native (no Docker engine answers: Cannot connect" "SPINDLE_NATS_SERVER"
   : >"$FAKE/engine"
   rm "$FAKE/plugin" "$FAKE/path/docker-compose"
   hide_compose
@@ -92,7 +94,7 @@ hide_compose() {
   rm "$FAKE/engine"
   try start
   failed_with 1
-  says "$err" "no Docker engine answers"
+  says "$err" "no Docker engine answers" "Cannot connect to the Docker daemon"
   : >"$FAKE/engine"
   rm "$FAKE/plugin" "$FAKE/path/docker-compose"
   hide_compose
@@ -177,7 +179,19 @@ hide_compose() {
   says "$out" Grafana
 }
 
+@test "nothing was started: stop is good, the others say so" {
+  try stop --volumes --yes
+  good
+  says "$err" "nothing was started here"
+  try status
+  failed_with 1
+  try logs
+  failed_with 1
+  not test -e "$CHECKOUT/.env"
+}
+
 @test "stop keeps the data" {
+  try init
   try stop
   good
   asked compose down --remove-orphans
@@ -195,6 +209,7 @@ hide_compose() {
 }
 
 @test "logs: of all or of one, followed or not" {
+  try init
   try logs
   good
   asked compose logs --tail 200
@@ -231,6 +246,7 @@ hide_compose() {
 }
 
 @test "status: good, sick, and nothing there" {
+  try init
   try status
   good
   says "$out" "writer     Up 3 seconds (healthy)" Grafana

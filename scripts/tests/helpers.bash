@@ -1,6 +1,7 @@
 # What the tests of run.sh share. Each file works in a copy of the checkout whose path holds a space, with the
 # program that was built before (SPINDLE_TEST_PROGRAM, else what is in target/). Nothing here uses a fixed port.
 # SPINDLE_TEST_BASH names another bash to run run.sh with.
+# shellcheck shell=bash disable=SC2009,SC2016,SC2030,SC2031,SC2034,SC2154
 
 REPOSITORY="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
 FAKES="$BATS_TEST_DIRNAME/fakes"
@@ -27,14 +28,15 @@ clean_environment() {
   export SPINDLE_NATS_PORT=0 SPINDLE_HTTP=127.0.0.1:0 INFLUXDB_PORT=0
 }
 
-# Where cargo would have put the program: a link to the one that is there.
+# Where cargo would have put the program: the one that is there.
 use_built_program() {
   local candidate
   for candidate in "${SPINDLE_TEST_PROGRAM:-}" "$REPOSITORY/target/debug/spindle" "$REPOSITORY/target/release/spindle"; do
     if [ -x "$candidate" ]; then
       export CARGO_TARGET_DIR="$BATS_FILE_TMPDIR/built things"
       mkdir -p "$CARGO_TARGET_DIR/release"
-      ln -sf "$candidate" "$CARGO_TARGET_DIR/release/spindle"
+      # Not a symbolic link: a build meanwhile must not change it.
+      ln -f "$candidate" "$CARGO_TARGET_DIR/release/spindle" 2>/dev/null || cp "$candidate" "$CARGO_TARGET_DIR/release/spindle"
       PROGRAM="$CARGO_TARGET_DIR/release/spindle"
       export PROGRAM
       return 0
@@ -42,6 +44,13 @@ use_built_program() {
   done
   echo "no program was built: cargo build -p spindle, or set SPINDLE_TEST_PROGRAM" >&2
   return 1
+}
+
+# The server that `./run.sh test` has found or fetched; else as run.sh itself would come by it.
+use_nats_server() {
+  SPINDLE_NATS_SERVER="$("${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"
+    for file in words nats_server; do . "$ROOT/scripts/lib/$file.sh"; done; need_nats_server && find_nats_server' find "$REPOSITORY")"
+  export SPINDLE_NATS_SERVER
 }
 
 # Leaves nothing running, whatever a test did.
@@ -57,6 +66,23 @@ stop_natively() {
 
 run_sh() {
   "${SPINDLE_TEST_BASH:-bash}" "$CHECKOUT/run.sh" "$@"
+}
+
+# begin OUTPUT ARG…: run.sh in the background, as the leader of a process group, as at a terminal. Sets begun.
+begin() {
+  local output="$1"
+  shift
+  set -m
+  (exec "${SPINDLE_TEST_BASH:-bash}" "$CHECKOUT/run.sh" "$@" >"$output" 2>&1 </dev/null 3>&-) &
+  begun=$!
+  set +m
+}
+
+# end_begun SIGNAL: to the whole group, as Ctrl-C does it. Sets code.
+end_begun() {
+  kill -"$1" -- "-$begun"
+  code=0
+  wait "$begun" || code=$?
 }
 
 # Runs run.sh with the given arguments; shows what it said if the test fails afterwards. Sets code, out and err.

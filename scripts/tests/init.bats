@@ -1,5 +1,7 @@
 #!/usr/bin/env bats
 # `./run.sh init`, how .env is read, and what is said to wrong commands.
+# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
 
@@ -235,6 +237,8 @@ TEXT
   is_usage_error "'--tail'"
   SPINDLE_MODE=kubernetes try start
   is_usage_error "expected compose, native or auto"
+  SPINDLE_START_PATIENCE=long try start
+  is_usage_error "expected a number of seconds"
   try help
   good
   for word in up init build start stop restart logs status all replace test help; do

@@ -1,11 +1,14 @@
 #!/usr/bin/env bats
 # The platform without containers, on a real nats-server, a real influxd 1 and the real program.
+# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
 
 setup_file() {
   copy_checkout
   use_built_program
+  use_nats_server
 }
 
 setup() {
@@ -106,13 +109,12 @@ devices_are_listed() {
 
 @test "logs -f goes on until it is ended, and shows what comes" {
   try start
-  (run_sh logs -f spindle >"$BATS_TEST_TMPDIR/followed" 2>&1 3>&-) &
-  follower=$!
+  begin "$BATS_TEST_TMPDIR/followed" logs -f spindle
   wait_for grep -q "spindle is up" "$BATS_TEST_TMPDIR/followed"
   echo "a new line" >>"$DATA/logs/spindle.log"
   wait_for grep -q "a new line" "$BATS_TEST_TMPDIR/followed"
-  kill "$(pgrep -P "$follower" || echo "$follower")"
-  wait "$follower" || true
+  end_begun INT
+  [ "$code" -gt 128 ]
 }
 
 @test "the client's log is that of critical events" {
@@ -188,15 +190,10 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
   with_influxd
   for signal in INT TERM HUP; do
     # It waits for this server for as long as it may.
-    set -m
-    NATS_URL=nats://127.0.0.1:1 SPINDLE_NATS_PATIENCE=60s run_sh start >"$BATS_TEST_TMPDIR/err" 2>&1 </dev/null 3>&- &
-    starter=$!
-    set +m
+    NATS_URL=nats://127.0.0.1:1 SPINDLE_NATS_PATIENCE=60s begin "$BATS_TEST_TMPDIR/err" start
     wait_for grep -q 'starting spindle' "$BATS_TEST_TMPDIR/err"
     wait_for test -s "$DATA/spindle.pid"
-    kill -"$signal" "$starter"
-    code=0
-    wait "$starter" || code=$?
+    end_begun "$signal"
     cat "$BATS_TEST_TMPDIR/err"
     [ "$code" -gt 128 ]
     grep -q 'given up' "$BATS_TEST_TMPDIR/err"
@@ -209,10 +206,10 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
 @test "two starts at once: one system" {
   with_influxd
   run_sh init 2>/dev/null
-  (run_sh start >"$BATS_TEST_TMPDIR/first" 2>&1 </dev/null 3>&-) &
-  first=$!
-  (run_sh start >"$BATS_TEST_TMPDIR/second" 2>&1 </dev/null 3>&-) &
-  second=$!
+  begin "$BATS_TEST_TMPDIR/first" start
+  first=$begun
+  begin "$BATS_TEST_TMPDIR/second" start
+  second=$begun
   code_1=0
   wait "$first" || code_1=$?
   code_2=0
@@ -227,7 +224,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
 @test "what was started by hand is seen, and left alone" {
   "$PROGRAM" up --data-dir "$DATA" >"$BATS_TEST_TMPDIR/hand" 2>&1 3>&- &
   hand=$!
-  wait_for test -f "$DATA/run.json"
+  wait_for test -f "$DATA/run.json" || { cat "$BATS_TEST_TMPDIR/hand" && false; }
   try start
   good
   says "$err" "started by hand" "$(run_json http)"
@@ -251,7 +248,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
   # Nobody is answered without it, and it is in no list of processes.
   [ "$(ask_influxd "$(influxd_address)/query?q=SHOW+DATABASES")" = 401 ]
   [ "$(ask_influxd -u "admin:$password" "$(influxd_address)/query?q=SHOW+DATABASES")" = 200 ]
-  not grep -q -F "$password" <(ps -A -o args= -ww)
+  says_not "$(ps -A -o args= -ww)" "$password"
   wait_for devices_are_listed
   has_values() { curl -s -u "admin:$password" --data-urlencode "q=SELECT count(value) FROM spindle..device_metrics" "$(influxd_address)/query" | grep -q '"count"'; }
   wait_for has_values
@@ -324,7 +321,8 @@ setup = json.load(open(sys.argv[1]))
 assert setup == {"username": "admin", "password": sys.argv[2], "org": "my \"org\"", "bucket": "spindle", "token": sys.argv[3]}, setup' \
     "$DATA/influxdb/2/influxd.bolt" "$(value INFLUXDB_ADMIN_PASSWORD)" "$(value INFLUXDB_TOKEN)"
   [ "$(curl -s "$(run_json http)/readyz")" = ready ]
-  not grep -q -F "$(value INFLUXDB_TOKEN)" <(ps -A -o args= -ww)
+  token="$(value INFLUXDB_TOKEN)"
+  says_not "$(ps -A -o args= -ww)" "$token"
   try restart
   good
   says_not "$err" "influxd: set up"
@@ -407,15 +405,10 @@ sys.exit(os.waitstatus_to_exitcode(code))' 3>&-; }
   # In the foreground, in the folder of the caller, with no .env.
   mkdir "$BATS_TEST_TMPDIR/elsewhere"
   cd "$BATS_TEST_TMPDIR/elsewhere"
-  set -m
-  run_sh up --devices 3 --source simulate >"$BATS_TEST_TMPDIR/err" 2>&1 </dev/null 3>&- &
-  upper=$!
-  set +m
+  begin "$BATS_TEST_TMPDIR/err" up --devices 3 --source simulate
   wait_for test -f spindle-data/run.json
   not test -e "$CHECKOUT/.env"
-  kill -INT "$upper"
-  code=0
-  wait "$upper" || code=$?
+  end_begun INT
   good
   says "$(cat "$BATS_TEST_TMPDIR/err")" "starting: spindle up --devices 3 --source simulate" "stopped"
 
