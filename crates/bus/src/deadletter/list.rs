@@ -132,9 +132,7 @@ impl Letters {
     }
 
     fn config(&self) -> Config {
-        // A word that is no token of a subject would be refused; the filter then finds nothing by itself.
-        let is_token = |reason: &&String| reason.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
-        let reason = self.filter.reason.as_ref().filter(is_token).filter(|reason| !reason.is_empty());
+        let reason = self.filter.reason.as_deref();
         Config {
             name: Some(format!("dlq-{}", uuid::Uuid::new_v4().simple())),
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next_sequence },
@@ -143,7 +141,7 @@ impl Letters {
             memory_storage: true,
             num_replicas: 1,
             inactive_threshold: FORGOTTEN_AFTER,
-            filter_subjects: reason.map_or_else(Vec::new, |reason| subjects_of(reason)),
+            filter_subjects: reason.map_or_else(Vec::new, subjects_of),
             ..Config::default()
         }
     }
@@ -164,8 +162,12 @@ impl Letters {
     }
 }
 
-/// The subjects under which letters with a reason lie.
+/// The subjects under which letters with a reason lie. None for a word that is no token of a subject: no
+/// letter has it as its reason, and the server would take `*` for all of them.
 pub(super) fn subjects_of(reason: &str) -> Vec<String> {
+    if reason.is_empty() || reason.contains(['.', '*', '>']) || reason.contains(char::is_whitespace) {
+        return Vec::new();
+    }
     vec![format!("deadletter.{reason}"), format!("deadletter.{reason}.>")]
 }
 

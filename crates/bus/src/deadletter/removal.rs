@@ -40,9 +40,9 @@ impl Bus {
         match asked.map_err(|error| no_answer("remove from", &subject, error))? {
             Response::Ok(Deleted { success }) => Ok(success),
             // Somebody was faster? The code for that is also the code for a fault of the disk.
-            Response::Err { error } => match self.dead_letter_is_there(seq).await? {
-                true => Err(BusError::transient(format!("remove dead letter {seq}"), error)),
-                false => Ok(false),
+            Response::Err { error } => match self.dead_letter_head(seq).await? {
+                Some(_) => Err(BusError::transient(format!("remove dead letter {seq}"), error)),
+                None => Ok(false),
             },
         }
     }

@@ -116,8 +116,12 @@ impl Bus {
         Ok(parts)
     }
 
-    pub(super) async fn dead_letter_is_there(&self, sequence: u64) -> Result<bool, BusError> {
-        Ok(self.letter_message(sequence).await?.is_some())
+    /// The message with this sequence, without its bytes; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if NATS does not answer.
+    pub async fn dead_letter_head(&self, sequence: u64) -> Result<Option<Letter>, BusError> {
+        Ok(self.letter_message(sequence).await?.map(|(letter, _)| letter))
     }
 
     async fn letter_message(&self, sequence: u64) -> Result<Option<(Letter, Bytes)>, BusError> {
