@@ -35,7 +35,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Reader => run_reader(config).await,
         Command::Web => run_web(config).await,
         Command::Client { once } => run_client(config, once).await,
-        Command::Query(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+        Command::Query(_) | Command::Dlq(_) | Command::Health | Command::Config | Command::Guard { .. } => {
             bail!("this command runs no role")
         }
     }

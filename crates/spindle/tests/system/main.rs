@@ -4,6 +4,7 @@
 
 mod answers;
 mod client;
+mod dlq;
 mod faults;
 mod harness;
 mod mistakes;
