@@ -79,12 +79,13 @@ async fn run_reader(config: Config) -> Result<Outcome> {
 }
 
 async fn run_web(config: Config) -> Result<Outcome> {
+    let token = config.http_token_of_data()?;
     let listener = bind(&config).await?;
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", Streams::Unused).await?;
     let stop = CancellationToken::new();
     let health = Health { bus, store: Some(store.clone()), writer: None };
-    let parts = web::Parts { store, health };
+    let parts = web::Parts { store, health, token };
     one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
 }
 
@@ -109,10 +110,11 @@ fn client_parts(config: &Config, bus: Bus) -> client::Parts {
 /// Tells supervisors how a role that runs alone is, if it was given an address for that.
 async fn tell_health(config: &Config, health: Health, stop: &CancellationToken) -> Result<()> {
     let Some(address) = config.health_listen else { return Ok(()) };
+    let token = config.http_token()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
     })?;
-    tokio::spawn(web::health::run(health, listener, stop.clone()));
+    tokio::spawn(web::health::run(health, token, listener, stop.clone()));
     Ok(())
 }
 

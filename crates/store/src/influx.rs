@@ -62,7 +62,8 @@ pub struct InfluxSettings {
 
 impl fmt::Debug for InfluxSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, database, org, version, .. } = self;
+        let Self { database, org, version, .. } = self;
+        let host = client::without_userinfo(&self.host);
         write!(formatter, "InfluxSettings {{ {host} {database} {org:?} {version:?} }}")
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod dlq;
 mod faults;
 mod harness;
+mod http;
 mod mistakes;
 mod pipeline;
 mod rights;
