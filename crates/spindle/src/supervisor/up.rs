@@ -32,7 +32,7 @@ struct Built {
     store: Store,
     listener: TcpListener,
     http_token: Option<Secret>,
-    sources: Vec<daemon::Source>,
+    inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
     url: String,
@@ -67,7 +67,7 @@ async fn build(config: &Config) -> Result<Built> {
     let lock = lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
-    let sources = tokio::task::spawn_blocking(move || daemon::open_sources(&daemon_config, &data_dir)).await??;
+    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
     let nats = match &config.nats.url {
         Some(_) => None,
@@ -75,7 +75,7 @@ async fn build(config: &Config) -> Result<Built> {
     };
     let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
     let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
-    Ok(Built { store, listener, http_token, sources, nats, bus, url, _lock: lock })
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -134,7 +134,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, http_token, sources, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -148,7 +148,7 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, http_token, sources).await?;
+        system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
     }
 
@@ -158,7 +158,7 @@ impl System {
         config: &Config,
         listener: TcpListener,
         http_token: Option<Secret>,
-        sources: Vec<daemon::Source>,
+        inputs: daemon::Inputs,
     ) -> Result<()> {
         let readiness = writer::Readiness::default();
         let parts = writer::Parts {
@@ -183,7 +183,7 @@ impl System {
         let parts = daemon::Parts {
             bus: self.bus.another("spindle-daemon").await?,
             config: config.daemon.clone(),
-            sources,
+            inputs,
             grace: config.grace.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));

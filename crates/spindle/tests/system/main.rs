@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
 mod answers;
+mod audit;
 mod client;
 mod dlq;
 mod faults;
