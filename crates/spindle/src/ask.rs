@@ -18,7 +18,7 @@ use crate::supervisor::runfile;
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
 pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> {
     let body = Query::body_from_words(&question.query_type, &question.params, clock::now())?;
-    let mut settings = config.nats_settings(&runfile::nats_url(config)?);
+    let mut settings = runfile::nats_settings(config)?;
     settings.patience = question.timeout;
     let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;
     let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;

@@ -35,6 +35,7 @@ struct Built {
     inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
+    /// Where NATS is, as the other commands may know it.
     url: String,
     /// Held while we live: one system in one data directory.
     _lock: File,
@@ -47,7 +48,12 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     let http = built.listener.local_addr()?;
-    let run = RunFile { pid: std::process::id(), nats: without_userinfo(&built.url), http: format!("http://{http}") };
+    let run = RunFile {
+        pid: std::process::id(),
+        nats: built.url.clone(),
+        nats_is_ours: built.nats.is_some(),
+        http: format!("http://{http}"),
+    };
     let system = tokio::select! {
         system = System::start(&config, built) => system?,
         () = signals.next() => return Ok(Outcome::Forced),
@@ -69,12 +75,15 @@ async fn build(config: &Config) -> Result<Built> {
     // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
     let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
-    let nats = match &config.nats.url {
-        Some(_) => None,
-        None => Some(NatsChild::start(config).await?),
+    let (nats, settings, url) = match &config.nats.url {
+        Some(url) => (None, config.nats_settings(url), without_userinfo(url)),
+        None => {
+            let nats = NatsChild::start(config).await?;
+            let url = nats.url();
+            (Some(nats), runfile::ours(config, &url), url)
+        }
     };
-    let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
+    let bus = connect_to(config, &settings, "spindle-up", Streams::Own).await?;
     Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
@@ -108,7 +117,7 @@ fn announce(config: &Config, run: &RunFile) {
     };
     info!("spindle is up");
     info!("  page and HTTP    {}", run.http);
-    info!("  NATS             {}", run.nats);
+    info!("  NATS             {}", without_userinfo(&run.nats));
     info!("  data             {}", config.data_dir.display());
     info!("  critical events  {}", config.client_log().display());
     info!("  try              {name} query devices{data_dir}");
