@@ -60,7 +60,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
             print(&config.to_toml());
             Ok(Outcome::Good)
         }
-        Command::Health => web::health::ask(config.health_address()),
+        Command::Health => web::health::ask(config.health_address(), config.http_token()?.as_ref()),
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
         role => {

@@ -17,9 +17,9 @@ use tracing::{error, info, warn};
 use super::nats::NatsChild;
 use super::runfile::{self, RunFile};
 use super::signals::Signals;
-use super::{bind, client_parts, close_store, connect_to, open_store};
+use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
-use crate::config::{Config, without_userinfo};
+use crate::config::{Config, Secret, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
 use crate::web::{self, health::Health};
 
@@ -31,6 +31,7 @@ const DAEMON_SHARE: f32 = 0.6;
 struct Built {
     store: Store,
     listener: TcpListener,
+    http_token: Option<Secret>,
     sources: Vec<daemon::Source>,
     nats: Option<NatsChild>,
     bus: Bus,
@@ -60,6 +61,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
 
 /// The cheap checks first, so that a mistake is said at once.
 async fn build(config: &Config) -> Result<Built> {
+    let http_token = config.http_token_of_data()?;
     super::prepare_data_dir(config)?;
     let store = open_store(config).await?;
     let lock = lock(&config.data_dir)?;
@@ -72,8 +74,8 @@ async fn build(config: &Config) -> Result<Built> {
         None => Some(NatsChild::start(config).await?),
     };
     let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up").await?;
-    Ok(Built { store, listener, sources, nats, bus, url, _lock: lock })
+    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
+    Ok(Built { store, listener, http_token, sources, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -132,7 +134,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, sources, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, sources, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -146,7 +148,7 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, sources).await?;
+        system.spawn_roles(config, listener, http_token, sources).await?;
         Ok(system)
     }
 
@@ -155,6 +157,7 @@ impl System {
         &mut self,
         config: &Config,
         listener: TcpListener,
+        http_token: Option<Secret>,
         sources: Vec<daemon::Source>,
     ) -> Result<()> {
         let readiness = writer::Readiness::default();
@@ -173,7 +176,7 @@ impl System {
         };
         self.spawn("reader", reader::run(parts, self.answering.clone()));
         let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health };
+        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = client_parts(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));

@@ -371,7 +371,7 @@ fn halve(numbers: &[usize], work: &mut Vec<Vec<usize>>) {
     work.push(left.to_vec());
 }
 
-fn hash(of: &impl Hash) -> u64 {
+pub(super) fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -385,7 +385,7 @@ fn identity(event: &Event) -> u128 {
     identity_of(event.id, event.timestamp.as_ns())
 }
 
-fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
+pub(super) fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
     id.as_u128() ^ (u128::from(happened.cast_unsigned()) << 1)
 }
 
