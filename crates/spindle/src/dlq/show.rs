@@ -42,8 +42,10 @@ fn head(sequence: u64, whole: &WholeLetter) -> String {
         ("published", or_unknown(&letter.published)),
     ];
     rows.extend(letter.message_id.clone().map(|id| ("message id", id)));
-    if letter.n_replays > 0 {
-        rows.push(("replayed", format!("{} times before", letter.n_replays)));
+    match letter.n_replays {
+        0 => {}
+        1 => rows.push(("replayed", "once before".to_owned())),
+        n_replays => rows.push(("replayed", format!("{n_replays} times before"))),
     }
     rows.push(("size", format!("{} bytes{in_parts}", whole.bytes.len())));
     rows.into_iter().map(|(name, value)| format!("{name:<12} {}\n", text::safe(&value))).collect()
