@@ -20,7 +20,10 @@ mod streams;
 pub use connect::{Bus, NatsSettings};
 pub use consume::{Delivery, Intake, IntakeLimits};
 pub use credentials::Credentials;
-pub use deadletter::DeadLetter;
+pub use deadletter::{
+    DeadLetter, Letter, LetterFilter, Letters, MAX_ATTEMPTS, Part, Replayed, Replayer, Suspicion, UNDELIVERABLE,
+    WholeLetter,
+};
 pub use error::{BusError, Kind};
 pub use janitor::{n_messages, purge_stored};
 pub use publish::{HoldLimits, Outgoing, PublishStats, Publisher};

@@ -36,7 +36,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Reader => run_reader(config).await,
         Command::Web => run_web(config).await,
         Command::Client { once } => run_client(config, once).await,
-        Command::Query(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+        Command::Query(_) | Command::Dlq(_) | Command::Health | Command::Config | Command::Guard { .. } => {
             bail!("this command runs no role")
         }
     }
@@ -44,11 +44,11 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
 
 async fn run_daemon(config: Config) -> Result<Outcome> {
     prepare_data_dir(&config)?;
-    let sources = daemon::open_sources(&config.daemon, &config.data_dir)?;
+    let inputs = daemon::open_inputs(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon", Streams::Publish).await?;
     let (grace, stop) = (config.grace, CancellationToken::new());
     tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
-    let parts = daemon::Parts { bus, config: config.daemon, sources, grace };
+    let parts = daemon::Parts { bus, config: config.daemon, inputs, grace };
     one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
 }
 

@@ -3,13 +3,14 @@
 //! - `client`: HTTP, credentials, answers row by row.
 //! - `line`: what the lines look like, and texts that survive them.
 //! - `prepare`: the database or bucket, its retention, its mapping.
-//! - `read`, `write`: the store's methods.
+//! - `read`, `numbers`, `write`: the store's methods.
 //! - `verdict`: what an answer to a write means.
 //!
 //! Nothing is asked before the first call, so a server that is away at the start is no error but a reason to wait.
 
 mod client;
 mod line;
+mod numbers;
 mod prepare;
 mod read;
 mod verdict;
@@ -17,10 +18,12 @@ mod write;
 
 use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use spindle_core::audit::{Listener, Tally};
 use spindle_core::reading::{Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -122,6 +125,10 @@ impl InfluxStore {
         self.0.ready().await.map(drop)
     }
 
+    pub(crate) async fn answers(&self) -> Result<(), StoreError> {
+        self.0.answers().await
+    }
+
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
         self.0.ready().await?;
         self.0.write(batch, received).await
@@ -199,6 +206,20 @@ impl InfluxStore {
         filter: &EventFilter,
     ) -> Result<Vec<(DeviceName, u64)>, StoreError> {
         self.0.count_events_by_device(filter).await
+    }
+
+    pub(crate) async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
+        self.0.tally(devices, window).await
+    }
+
+    pub(crate) async fn numbers<L: Listener>(
+        &self,
+        device: &DeviceName,
+        window: Window,
+        seqs: RangeInclusive<u64>,
+        listener: L,
+    ) -> Result<L, StoreError> {
+        self.0.numbers(device, window, seqs, listener).await
     }
 
     pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {

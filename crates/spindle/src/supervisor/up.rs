@@ -32,7 +32,7 @@ struct Built {
     store: Store,
     listener: TcpListener,
     http_token: Option<Secret>,
-    sources: Vec<daemon::Source>,
+    inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
     /// Where NATS is, as the other commands may know it.
@@ -73,7 +73,7 @@ async fn build(config: &Config) -> Result<Built> {
     let lock = lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
-    let sources = tokio::task::spawn_blocking(move || daemon::open_sources(&daemon_config, &data_dir)).await??;
+    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
     let (nats, settings, url) = match &config.nats.url {
         Some(url) => (None, config.nats_settings(url), without_userinfo(url)),
@@ -84,7 +84,7 @@ async fn build(config: &Config) -> Result<Built> {
         }
     };
     let bus = connect_to(config, &settings, "spindle-up", Streams::Own).await?;
-    Ok(Built { store, listener, http_token, sources, nats, bus, url, _lock: lock })
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -143,7 +143,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, http_token, sources, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -157,7 +157,7 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, http_token, sources).await?;
+        system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
     }
 
@@ -167,7 +167,7 @@ impl System {
         config: &Config,
         listener: TcpListener,
         http_token: Option<Secret>,
-        sources: Vec<daemon::Source>,
+        inputs: daemon::Inputs,
     ) -> Result<()> {
         let readiness = writer::Readiness::default();
         let parts = writer::Parts {
@@ -192,7 +192,7 @@ impl System {
         let parts = daemon::Parts {
             bus: self.bus.another("spindle-daemon").await?,
             config: config.daemon.clone(),
-            sources,
+            inputs,
             grace: config.grace.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));

@@ -49,7 +49,7 @@ impl Health {
             missing.push("the writer cannot store");
         }
         if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.devices(None, 1)).await, Ok(Ok(_)))
+            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.answers()).await, Ok(Ok(_)))
         {
             missing.push("the store does not answer");
         }

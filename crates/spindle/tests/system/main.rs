@@ -4,7 +4,9 @@
 
 mod access;
 mod answers;
+mod audit;
 mod client;
+mod dlq;
 mod faults;
 mod harness;
 mod http;

@@ -12,7 +12,8 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("spindle-bus", &["spindle-core"]),
     ("spindle-store", &["spindle-core"]),
     ("spindle", &["spindle-core", "spindle-bus", "spindle-store"]),
-    ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store"]),
+    // The fault harness starts real servers, as tests do.
+    ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store", "spindle-testkit"]),
     ("spindle-testkit", &[]),
 ];
 
