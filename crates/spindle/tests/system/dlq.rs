@@ -21,7 +21,10 @@ struct Desk {
 
 impl Desk {
     async fn at(url: String) -> Self {
-        let client = async_nats::connect(&url).await.unwrap();
+        Self::over(async_nats::connect(&url).await.unwrap(), url)
+    }
+
+    fn over(client: async_nats::Client, url: String) -> Self {
         Self { url, folder: tempfile::tempdir().unwrap(), jetstream: jetstream::new(client) }
     }
 
@@ -157,7 +160,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
     let field = find("bad_field", "events.metrics")[0];
     assert_eq!((&field["stream"], &field["index"], &field["part"]), (&"METRICS".into(), &1.into(), &Value::Null));
     assert_eq!(field["size_bytes"], hot.len());
-    assert_eq!(desk.list(&["--reason", "bad_field"]), std::slice::from_ref(field));
+    assert_eq!(&desk.list(&["--reason", "bad_field"])[0], field);
     assert_eq!(desk.sequences(&["--reason", "bad_json", "--subject", "events.event"]).len(), 2);
     assert_eq!(desk.sequences(&["--subject", "events.event"]).len(), 3);
     assert_eq!(desk.sequences(&["--since", "1h"]).len(), 6);
@@ -300,7 +303,8 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
 async fn a_missing_right_is_named() {
     let rights = r#"authorization { users: [
         { user: all, password: x }
-        { user: reader, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER", "$JS.API.CONSUMER.CREATE.DEADLETTER.>", "$JS.API.CONSUMER.MSG.NEXT.DEADLETTER.>"], subscribe: ["_INBOX.>"] } }
+        { user: reader, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER", "$JS.API.CONSUMER.CREATE.DEADLETTER.>", "$JS.API.CONSUMER.MSG.NEXT.DEADLETTER.>", "$JS.API.CONSUMER.DELETE.DEADLETTER.>"], subscribe: ["_INBOX.>"] } }
+        { user: shy, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER"], subscribe: ["_INBOX.>"] } }
         { user: nobody, password: x, permissions: { publish: ["other"], subscribe: ["_INBOX.>"] } }
     ] }"#;
     let options = spindle_testkit::Options { extra_config: rights.to_owned(), ..Default::default() };
@@ -312,14 +316,18 @@ async fn a_missing_right_is_named() {
     bus.ensure_streams(StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20 })
         .await
         .unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
+    let client = options.connect(server.url()).await.unwrap();
+    Desk::over(client, server.url()).leave("events.metrics", "{}").await;
     let folder = tempfile::tempdir().unwrap();
     let run = |user: &str, words: &[&str]| {
         let mut command = spindle(&folder.path().join("data"));
         command.arg("dlq").args(words).env("NATS_URL", address(user)).env("SPINDLE_NATS_PATIENCE", "1s");
         command.output().unwrap()
     };
-    mistake(&run("nobody", &["ls"]), &["$JS.API.STREAM.INFO.DEADLETTER"]);
+    mistake(&run("nobody", &["ls"]), &["may not publish to '$JS.API.STREAM.INFO.DEADLETTER'"]);
+    mistake(&run("shy", &["ls"]), &["may not publish to '$JS.API.CONSUMER.CREATE.DEADLETTER."]);
     assert_eq!(run("reader", &["ls"]).status.code(), Some(0), "{}", talk(&run("reader", &["ls"])));
-    mistake(&run("reader", &["show", "1"]), &["$JS.API.STREAM.MSG.GET.DEADLETTER"]);
+    mistake(&run("reader", &["show", "1"]), &["may not publish to '$JS.API.STREAM.MSG.GET.DEADLETTER'"]);
     mistake(&run("wrong", &["ls"]), &["authorization"]);
 }
