@@ -299,6 +299,16 @@ pub(crate) async fn publish(
     payload: Bytes,
 ) -> Result<bool, BusError> {
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id);
+    publish_message(bus, subject, headers, payload).await
+}
+
+/// Without an id of its own: the stream cannot recognise it when it comes twice.
+pub(crate) async fn publish_message(
+    bus: &Bus,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<bool, BusError> {
     let sent = bus.jetstream.publish_with_headers(subject.to_owned(), headers, payload).await;
     let acked = match sent {
         Ok(ack) => ack.await,

@@ -115,6 +115,13 @@ pub(crate) static ANSWERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Time of an answer.
 pub(crate) static ANSWER_SECONDS: LazyLock<Histogram> =
     LazyLock::new(|| seconds("spindle_reader_answer_seconds", "Time from question to answer"));
+/// HTTP requests that were not let in, by reason.
+pub(crate) static WEB_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_web_refused_requests_total", "HTTP requests that were not let in, by reason", &["reason"])
+});
+/// Open HTTP connections.
+pub(crate) static WEB_CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_web_open_connections", "Open HTTP connections"));
 /// Restarts of the nats-server that we started.
 pub(crate) static NATS_RESTARTS: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_up_nats_restarts", "Restarts of the nats-server that this process started"));

@@ -62,7 +62,8 @@ pub struct InfluxSettings {
 
 impl fmt::Debug for InfluxSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, database, org, version, .. } = self;
+        let Self { database, org, version, .. } = self;
+        let host = client::without_userinfo(&self.host);
         write!(formatter, "InfluxSettings {{ {host} {database} {org:?} {version:?} }}")
     }
 }
@@ -122,6 +123,10 @@ impl InfluxStore {
 
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.0.ready().await.map(drop)
+    }
+
+    pub(crate) async fn answers(&self) -> Result<(), StoreError> {
+        self.0.answers().await
     }
 
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {

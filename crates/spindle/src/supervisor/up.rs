@@ -17,9 +17,9 @@ use tracing::{error, info, warn};
 use super::nats::NatsChild;
 use super::runfile::{self, RunFile};
 use super::signals::Signals;
-use super::{bind, client_parts, close_store, connect_to, open_store};
+use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
-use crate::config::{Config, without_userinfo};
+use crate::config::{Config, Secret, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
 use crate::web::{self, health::Health};
 
@@ -31,6 +31,7 @@ const DAEMON_SHARE: f32 = 0.6;
 struct Built {
     store: Store,
     listener: TcpListener,
+    http_token: Option<Secret>,
     inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
@@ -60,6 +61,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
 
 /// The cheap checks first, so that a mistake is said at once.
 async fn build(config: &Config) -> Result<Built> {
+    let http_token = config.http_token_of_data()?;
     super::prepare_data_dir(config)?;
     let store = open_store(config).await?;
     let lock = lock(&config.data_dir)?;
@@ -72,8 +74,8 @@ async fn build(config: &Config) -> Result<Built> {
         None => Some(NatsChild::start(config).await?),
     };
     let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up").await?;
-    Ok(Built { store, listener, inputs, nats, bus, url, _lock: lock })
+    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -132,7 +134,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, inputs, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -146,12 +148,18 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, inputs).await?;
+        system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
     }
 
     /// Each role has a connection of its own, so that no traffic waits behind another's.
-    async fn spawn_roles(&mut self, config: &Config, listener: TcpListener, inputs: daemon::Inputs) -> Result<()> {
+    async fn spawn_roles(
+        &mut self,
+        config: &Config,
+        listener: TcpListener,
+        http_token: Option<Secret>,
+        inputs: daemon::Inputs,
+    ) -> Result<()> {
         let readiness = writer::Readiness::default();
         let parts = writer::Parts {
             bus: self.bus.another("spindle-writer").await?,
@@ -168,7 +176,7 @@ impl System {
         };
         self.spawn("reader", reader::run(parts, self.answering.clone()));
         let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health };
+        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = client_parts(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));

@@ -5,9 +5,12 @@
 mod answers;
 mod audit;
 mod client;
+mod dlq;
 mod faults;
 mod harness;
+mod http;
 mod mistakes;
 mod pipeline;
+mod rights;
 mod roles;
 mod stopping;
