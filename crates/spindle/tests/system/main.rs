@@ -3,9 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
 mod answers;
+mod apart;
 mod client;
 mod faults;
 mod harness;
+mod in_flight;
 mod mistakes;
 mod pipeline;
 mod roles;
