@@ -29,6 +29,8 @@ part() {
   try init
   good
   says "$err" "made from .env.example for InfluxDB 2"
+  # From its first byte on, not mended afterwards.
+  says_not "$err" "was open"
   [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
   has_no_placeholder
   diff <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env.example") <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env")

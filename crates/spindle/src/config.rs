@@ -44,6 +44,8 @@ pub(crate) struct Nats {
     pub(crate) patience: Duration,
     pub(crate) server: PathBuf,
     pub(crate) port: u16,
+    /// The started nats-server asks for no password.
+    pub(crate) open: bool,
     pub(crate) limits: StreamLimits,
 }
 
@@ -142,6 +144,7 @@ impl Config {
                 patience: Duration::ZERO,
                 server: PathBuf::new(),
                 port: 0,
+                open: false,
                 limits: StreamLimits::default(),
             },
             store: StoreChoice { kind: None, influxdb: Influxdb::default(), retention: None },

@@ -24,7 +24,7 @@ use crate::supervisor::runfile;
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
-    let settings = config.nats_settings(&runfile::nats_url(config)?);
+    let settings = runfile::nats_settings(config)?;
     let bus = Bus::connect(&settings, "spindle-dlq").await.context("is the system running?")?;
     let desk = Desk { bus, patience: config.nats.patience };
     match task {

@@ -63,6 +63,14 @@ pub(crate) static DAEMON_GIVEN_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 /// Metrics and events waiting for an ack.
 pub(crate) static DAEMON_HELD: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_daemon_held_items", "Metrics and events that wait for JetStream's ack"));
+/// Readings of live sources that went out without a number, by reason.
+pub(crate) static DAEMON_UNNUMBERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_unnumbered_items_total",
+        "Metrics and events of live sources that carry no number, so that the audit cannot miss them, by reason",
+        &["reason"],
+    )
+});
 /// Input that a source could not read, by source.
 pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(

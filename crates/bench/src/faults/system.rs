@@ -19,8 +19,9 @@ use super::process::{Recipe, Role};
 use super::proxy::Proxy;
 use super::{NatsKind, Options, StoreKind};
 
-/// Room for everything that is sent, several times over; only what is written is taken.
-const DISK_BYTES: u64 = 12 << 30;
+/// Room on a disk: for a start, and for each value or event. Several times what is needed; only what is written
+/// is taken.
+const DISK_BYTES: (u64, u64) = (1 << 30, 500);
 const START_PATIENCE: Duration = Duration::from_secs(90);
 /// The roles, in this order. Two writers share the work.
 pub(super) const ROLES: [&str; 5] = ["writer-1", "writer-2", "reader", "daemon", "client"];
@@ -67,8 +68,9 @@ impl System {
     pub(super) async fn start(options: &Options, folder: &Path, with_disks: bool) -> Result<Self> {
         let mut disks = Vec::new();
         if with_disks {
-            disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", DISK_BYTES)?));
-            disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", DISK_BYTES)?));
+            let size_bytes = DISK_BYTES.0 + DISK_BYTES.1 * options.messages * options.values;
+            disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", size_bytes)?));
+            disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", size_bytes)?));
         }
         let place = |of: DiskOf, otherwise: &str| {
             let disk = disks.iter().find(|(whose, _)| *whose == of);

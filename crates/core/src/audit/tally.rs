@@ -161,6 +161,11 @@ impl Tally {
         self.runs.len() as u64
     }
 
+    /// Of these, runs of such points.
+    pub fn n_runs_of(&self, points: Points) -> u64 {
+        self.runs.values().filter(|run| run.points == points).count() as u64
+    }
+
     /// Whether the numbers were too many, or too far apart, to be counted. Then nothing else of them counts.
     pub fn is_overfull(&self) -> bool {
         self.is_overfull

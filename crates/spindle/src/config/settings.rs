@@ -200,6 +200,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.nats.port.to_string(),
     ),
     setting(
+        "nats.open",
+        &["SPINDLE_NATS_OPEN"],
+        "false",
+        Kind::Boolean,
+        "whether the started nats-server lets in everybody on this machine; otherwise they need the address in run.json, which has user and password in it",
+        |config, text| put(&mut config.nats.open, text.parse().map_err(|_| "true or false".to_owned())),
+        |config| config.nats.open.to_string(),
+    ),
+    setting(
         "nats.metrics_bytes",
         &["SPINDLE_METRICS_BYTES"],
         "4GiB",

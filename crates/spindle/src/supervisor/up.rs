@@ -32,9 +32,10 @@ struct Built {
     store: Store,
     listener: TcpListener,
     http_token: Option<Secret>,
-    sources: Vec<daemon::Source>,
+    inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
+    /// Where NATS is, as the other commands may know it.
     url: String,
     /// Held while we live: one system in one data directory.
     _lock: File,
@@ -47,7 +48,12 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     let http = built.listener.local_addr()?;
-    let run = RunFile { pid: std::process::id(), nats: without_userinfo(&built.url), http: format!("http://{http}") };
+    let run = RunFile {
+        pid: std::process::id(),
+        nats: built.url.clone(),
+        nats_is_ours: built.nats.is_some(),
+        http: format!("http://{http}"),
+    };
     let system = tokio::select! {
         system = System::start(&config, built) => system?,
         () = signals.next() => return Ok(Outcome::Forced),
@@ -67,15 +73,18 @@ async fn build(config: &Config) -> Result<Built> {
     let lock = lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
-    let sources = tokio::task::spawn_blocking(move || daemon::open_sources(&daemon_config, &data_dir)).await??;
+    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
-    let nats = match &config.nats.url {
-        Some(_) => None,
-        None => Some(NatsChild::start(config).await?),
+    let (nats, settings, url) = match &config.nats.url {
+        Some(url) => (None, config.nats_settings(url), without_userinfo(url)),
+        None => {
+            let nats = NatsChild::start(config).await?;
+            let url = nats.url();
+            (Some(nats), runfile::ours(config, &url), url)
+        }
     };
-    let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
-    Ok(Built { store, listener, http_token, sources, nats, bus, url, _lock: lock })
+    let bus = connect_to(config, &settings, "spindle-up", Streams::Own).await?;
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -108,7 +117,7 @@ fn announce(config: &Config, run: &RunFile) {
     };
     info!("spindle is up");
     info!("  page and HTTP    {}", run.http);
-    info!("  NATS             {}", run.nats);
+    info!("  NATS             {}", without_userinfo(&run.nats));
     info!("  data             {}", config.data_dir.display());
     info!("  critical events  {}", config.client_log().display());
     info!("  try              {name} query devices{data_dir}");
@@ -134,7 +143,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, http_token, sources, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -148,7 +157,7 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, http_token, sources).await?;
+        system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
     }
 
@@ -158,7 +167,7 @@ impl System {
         config: &Config,
         listener: TcpListener,
         http_token: Option<Secret>,
-        sources: Vec<daemon::Source>,
+        inputs: daemon::Inputs,
     ) -> Result<()> {
         let readiness = writer::Readiness::default();
         let parts = writer::Parts {
@@ -183,7 +192,7 @@ impl System {
         let parts = daemon::Parts {
             bus: self.bus.another("spindle-daemon").await?,
             config: config.daemon.clone(),
-            sources,
+            inputs,
             grace: config.grace.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));

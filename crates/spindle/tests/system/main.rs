@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
+mod access;
 mod answers;
+mod audit;
 mod client;
 mod dlq;
 mod faults;

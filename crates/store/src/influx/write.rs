@@ -36,6 +36,12 @@ struct Chunk {
     items: Vec<RefusedItem>,
 }
 
+/// An event that lies at some place.
+struct There {
+    identity: u128,
+    received: Timestamp,
+}
+
 /// What became of a chunk.
 #[derive(Default)]
 struct Sent {
@@ -251,8 +257,11 @@ impl Inner {
     /// InfluxDB overwrites a point of equal tags and time. An event lies at its time, the digits that its
     /// sender's clock left zero filled in from its id (so the place is the same whoever writes it, and
     /// events of one second spread over a billion places); the field `timestamp_ns` keeps the exact time. What
-    /// lies there already is read first: the same event is done, another one moves this one to the next
-    /// `slot`. Afterwards it is read again, until each event is seen.
+    /// lies there already is read first: the same event is written once more as it is, another one moves this one
+    /// to the next `slot`. Afterwards it is read again, until each event is seen.
+    ///
+    /// That it can be read does not mean that it is on disk: a write that InfluxDB 1 answers with 500, because its
+    /// disk is full, can be read until it is restarted. Only a yes to a write of this event counts.
     async fn write_events(
         &self,
         events: &[Event],
@@ -279,23 +288,29 @@ impl Inner {
                 let event = &events[number];
                 let mut place = natural_place(event);
                 let identity = identity(event);
-                let is_there = loop {
+                // When it came first, if it is there.
+                let came = loop {
                     match taken.get(&key(event, place)) {
-                        None => break false,
-                        Some(there) if *there == identity => break true,
+                        None => break None,
+                        Some(there) if there.identity == identity => break Some(there.received),
                         Some(_) => place.slot += 1,
                     }
                 };
-                if !is_there {
-                    taken.insert(key(event, place), identity);
-                    let chunk = room(&mut chunks);
-                    line::event(event, received, place, &mut chunk.lines);
-                    chunk.items.push(RefusedItem::Event(number));
+                let chunk = room(&mut chunks);
+                line::event(event, came.unwrap_or(received), place, &mut chunk.lines);
+                chunk.items.push(RefusedItem::Event(number));
+                if came.is_none() {
+                    taken.insert(key(event, place), There { identity, received });
                     placed.push(number);
                 }
             }
             let sent = self.send_all(chunks).await?;
-            n_stored += placed.len() - sent.refused.len();
+            let n_refused_new = sent
+                .refused
+                .iter()
+                .filter(|(item, _)| placed.iter().any(|number| *item == RefusedItem::Event(*number)))
+                .count();
+            n_stored += placed.len() - n_refused_new;
             let is_refused = |number: &usize| sent.refused.iter().any(|(item, _)| *item == RefusedItem::Event(*number));
             placed.retain(|number| !is_refused(number));
             refused.extend(sent.refused);
@@ -308,7 +323,7 @@ impl Inner {
                 let (event, mut place) = (&events[*number], natural_place(&events[*number]));
                 loop {
                     match seen.get(&key(event, place)) {
-                        Some(there) if *there == identity(event) => return true,
+                        Some(there) if there.identity == identity(event) => return true,
                         Some(_) => place.slot += 1,
                         // Nothing there: hidden by the server's retention.
                         None => return true,
@@ -325,7 +340,7 @@ impl Inner {
     }
 
     /// What lies where these events could lie.
-    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, u128>, StoreError> {
+    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, There>, StoreError> {
         let mut times: Vec<i64> = numbers.iter().map(|number| natural_place(&events[*number]).time).collect();
         times.sort_unstable();
         let mut taken = HashMap::new();
@@ -339,7 +354,7 @@ impl Inner {
             rest = &rest[length..];
             let query = |from: i64, until: i64| {
                 format!(
-                    "SELECT event_id, timestamp_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
+                    "SELECT event_id, timestamp_ns, received_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
                     EVENTS.name
                 )
             };
@@ -354,7 +369,11 @@ impl Inner {
                         continue;
                     };
                     let happened = row[2].as_i64().unwrap_or(time);
-                    taken.insert(hash(&(&*device, &*event_type, time, slot)), identity_of(id, happened));
+                    let there = There {
+                        identity: identity_of(id, happened),
+                        received: Timestamp::from_ns(row[3].as_i64().unwrap_or(time)),
+                    };
+                    taken.insert(hash(&(&*device, &*event_type, time, slot)), there);
                 }
             })
             .await?;
