@@ -14,18 +14,23 @@ use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
 use crate::pipeline::counts;
 
 struct Desk {
-    url: String,
-    folder: tempfile::TempDir,
+    /// Where NATS is, if that is not to be found in the data directory.
+    url: Option<String>,
+    data: std::path::PathBuf,
+    _folder: tempfile::TempDir,
     jetstream: jetstream::Context,
 }
 
 impl Desk {
-    async fn at(url: String) -> Self {
-        Self::over(async_nats::connect(&url).await.unwrap(), url)
+    /// At a running system, found through its data directory.
+    async fn of(system: &System) -> Self {
+        let jetstream = jetstream::new(system.nats().await);
+        Self { url: None, data: system.data_dir(), _folder: tempfile::tempdir().unwrap(), jetstream }
     }
 
-    fn over(client: async_nats::Client, url: String) -> Self {
-        Self { url, folder: tempfile::tempdir().unwrap(), jetstream: jetstream::new(client) }
+    fn at(url: String, client: async_nats::Client) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: Some(url), data: folder.path().join("data"), _folder: folder, jetstream: jetstream::new(client) }
     }
 
     /// With a nats-server and its streams, and nobody who reads them.
@@ -35,13 +40,16 @@ impl Desk {
             NatsSettings { url: server.url(), credentials: Credentials::default(), patience: Duration::from_secs(10) };
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 64 << 20 };
         Bus::connect(&settings, "test").await.unwrap().ensure_streams(limits).await.unwrap();
-        let desk = Self::at(server.url()).await;
+        let desk = Self::at(server.url(), async_nats::connect(server.url()).await.unwrap());
         (server, desk)
     }
 
     fn command(&self, words: &[&str]) -> std::process::Command {
-        let mut command = spindle(&self.folder.path().join("data"));
-        command.arg("dlq").args(words).env("NATS_URL", &self.url).env("SPINDLE_NATS_PATIENCE", "10s");
+        let mut command = spindle(&self.data);
+        command.arg("dlq").args(words).env("SPINDLE_NATS_PATIENCE", "10s");
+        if let Some(url) = &self.url {
+            command.env("NATS_URL", url);
+        }
         command
     }
 
@@ -118,7 +126,7 @@ fn noise(n_bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_among_good_is_listed_shown_and_dropped() {
     let system = System::start(NO_SOURCES, &[]);
-    let desk = Desk::at(system.nats_url()).await;
+    let desk = Desk::of(&system).await;
     let output = desk.run(&["ls"]);
     assert_eq!((output.status.code(), talk(&output).as_str()), (Some(0), "no dead letters\n"));
     assert!(output.stdout.is_empty());
@@ -160,7 +168,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
     let field = find("bad_field", "events.metrics")[0];
     assert_eq!((&field["stream"], &field["index"], &field["part"]), (&"METRICS".into(), &1.into(), &Value::Null));
     assert_eq!(field["size_bytes"], hot.len());
-    assert_eq!(&desk.list(&["--reason", "bad_field"])[0], field);
+    assert_eq!(desk.list(&["--reason", "bad_field"]), std::slice::from_ref(field));
     assert_eq!(desk.sequences(&["--reason", "bad_json", "--subject", "events.event"]).len(), 2);
     assert_eq!(desk.sequences(&["--subject", "events.event"]).len(), 3);
     assert_eq!(desk.sequences(&["--since", "1h"]).len(), 6);
@@ -213,7 +221,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_checked_like_any_message() {
     let system = System::start(NO_SOURCES, &[]);
-    let desk = Desk::at(system.nats_url()).await;
+    let desk = Desk::of(&system).await;
     desk.publish("events.metrics", metric("hot", 1, "4575")).await;
     wait_until(PATIENCE, "the letter", || desk.list(&[]).len() == 1).unwrap();
     // As bad as before: a dead letter again, however often, and it says how often.
@@ -288,12 +296,12 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
         command.env("SPINDLE_NATS_PATIENCE", "1s").env("NATS_URL", url).output().unwrap()
     };
     mistake(&impatient(&["ls"], "nats://127.0.0.1:1"), &["127.0.0.1:1", "within 1 s"]);
-    let empty = NatsServer::start().unwrap();
+    let (empty, folder) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     mistake(&impatient(&["ls"], &empty.url()), &["no stream DEADLETTER"]);
-    let without_system = spindle(&desk.folder.path().join("none")).args(["dlq", "ls"]).output().unwrap();
+    let without_system = spindle(&folder.path().join("none")).args(["dlq", "ls"]).output().unwrap();
     mistake(&without_system, &["no running system", "NATS_URL"]);
     server.kill();
-    mistake(&impatient(&["drop", "--all", "--yes"], &desk.url), &["connect to NATS"]);
+    mistake(&impatient(&["drop", "--all", "--yes"], &server.url()), &["connect to NATS"]);
     server.restart().unwrap();
     assert_eq!(desk.good(&["drop", "--all", "--yes"]), "dropped 1, skipped 0\n");
 }
@@ -318,7 +326,7 @@ async fn a_missing_right_is_named() {
         .unwrap();
     let options = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
     let client = options.connect(server.url()).await.unwrap();
-    Desk::over(client, server.url()).leave("events.metrics", "{}").await;
+    Desk::at(server.url(), client).leave("events.metrics", "{}").await;
     let folder = tempfile::tempdir().unwrap();
     let run = |user: &str, words: &[&str]| {
         let mut command = spindle(&folder.path().join("data"));
