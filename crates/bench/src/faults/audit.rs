@@ -46,8 +46,8 @@ pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
         for row in answer["summary"].as_array().context("audit_gaps has no summary")? {
             audit.add(row);
         }
-        match answer["next"].as_str() {
-            Some(after) => params["after"] = after.into(),
+        match answer["next"].as_object() {
+            Some(next) => next.iter().for_each(|(name, value)| params[name] = value.clone()),
             None => return Ok(Some(audit)),
         }
     }
