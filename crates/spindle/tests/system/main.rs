@@ -4,6 +4,7 @@
 
 mod answers;
 mod apart;
+mod backlog;
 mod client;
 mod faults;
 mod harness;
