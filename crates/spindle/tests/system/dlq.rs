@@ -10,7 +10,7 @@ use serde_json::Value;
 use spindle_bus::{Bus, Credentials, NatsSettings, StreamLimits};
 use spindle_testkit::{NatsServer, wait_until};
 
-use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
+use crate::harness::{NO_SOURCES, PATIENCE, System, nats_options, spindle};
 use crate::pipeline::counts;
 
 struct Desk {
@@ -21,7 +21,7 @@ struct Desk {
 
 impl Desk {
     async fn at(url: String) -> Self {
-        let client = async_nats::connect(&url).await.unwrap();
+        let client = nats_options(&url).connect(&url).await.unwrap();
         Self { url, folder: tempfile::tempdir().unwrap(), jetstream: jetstream::new(client) }
     }
 
