@@ -71,6 +71,13 @@ impl InfluxServer {
         self.child.as_ref().map(Child::id)
     }
 
+    /// Ends it at once (SIGKILL), seen from where it cannot be changed; it is waited for when this is dropped.
+    pub(crate) fn end(&self) {
+        if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+    }
+
     /// Ends it at once (SIGKILL).
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
