@@ -9,6 +9,7 @@ use spindle_core::schema::EVENTS;
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
 use tracing::warn;
 
+use super::answer;
 use super::line::{self, Place};
 use super::read::{MAX_TIME, MIN_TIME};
 use super::verdict::Verdict;
@@ -348,12 +349,7 @@ impl Inner {
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let (Some(time), Some(id)) =
-                        (row[0].as_i64(), row[1].as_str().and_then(|id| id.parse::<uuid::Uuid>().ok()))
-                    else {
-                        continue;
-                    };
-                    let happened = row[2].as_i64().unwrap_or(time);
+                    let Some((time, id, happened)) = answer::occupant(row) else { continue };
                     taken.insert(hash(&(&*device, &*event_type, time, slot)), identity_of(id, happened));
                 }
             })
