@@ -15,8 +15,9 @@ use bytes::Bytes;
 
 use crate::connect::Bus;
 use crate::consume::Delivery;
-use crate::error::BusError;
+use crate::error::{BusError, Kind};
 use crate::publish::publish;
+use crate::streams::DEAD_LETTER_STREAM;
 
 pub use attempt::{MAX_ATTEMPTS, Suspicion, UNDELIVERABLE};
 pub use letter::{Letter, LetterFilter, Part};
@@ -80,9 +81,25 @@ impl Bus {
             if n_parts > 1 {
                 headers.insert(header::PART, format!("{part}/{n_parts}").as_str());
             }
-            publish(self, subject, &format!("{id}-{part}"), headers, bytes.slice((part - 1) * room..end)).await?;
+            let id = format!("{id}-{part}");
+            let kept = publish(self, subject, &id, headers, bytes.slice((part - 1) * room..end)).await;
+            kept.map_err(with_remedy)?;
         }
         Ok(())
+    }
+}
+
+/// What an operator can do about a full stream, once and for the log, `/readyz` and whoever reads them.
+fn with_remedy(error: BusError) -> BusError {
+    match error.kind() {
+        Kind::StreamFull => BusError::caused(
+            Kind::StreamFull,
+            format!(
+                "keep a dead letter: the stream {DEAD_LETTER_STREAM} is full; `spindle dlq replay` or `spindle dlq drop` makes room, or raise nats.deadletter_bytes and restart"
+            ),
+            error,
+        ),
+        Kind::Transient | Kind::Configuration | Kind::Permanent => error,
     }
 }
 

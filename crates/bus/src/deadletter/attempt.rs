@@ -12,15 +12,15 @@
 //! [`MAX_ATTEMPTS`] such deaths the copy is the dead letter, and the original is terminated. Delivery counts restart
 //! when the server crashes: then all this begins later. No attempt begins while the copy cannot be kept.
 
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
 
-use super::list::no_answer;
 use super::{DeadLetter, header, headers, origin_id};
 use crate::connect::Bus;
 use crate::consume::Delivery;
 use crate::error::BusError;
 use crate::streams::DEAD_LETTER_STREAM;
-use async_nats::jetstream::stream::RawMessageErrorKind;
 
 /// The reason of a letter whose original ended the writer.
 pub const UNDELIVERABLE: &str = "undeliverable";
@@ -71,16 +71,8 @@ impl Bus {
 impl Attempt {
     /// How many attempts ended with the writer's death.
     async fn n_begun(&self) -> Result<u32, BusError> {
-        let subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
-        let stream = self.bus.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
-        let stream = stream.map_err(|error| no_answer("read", &subject, error))?;
-        match stream.get_last_raw_message_by_subject(&self.subject).await {
-            Ok(copy) => {
-                Ok(copy.headers.get(header::ATTEMPT).and_then(|number| number.as_str().parse().ok()).unwrap_or(1))
-            }
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(0),
-            Err(error) => Err(no_answer("read", &subject, error)),
-        }
+        let Some(copy) = self.bus.last_letter(&self.subject).await? else { return Ok(0) };
+        Ok(copy.headers.get(header::ATTEMPT).and_then(|number| number.as_str().parse().ok()).unwrap_or(1))
     }
 
     async fn begin(&self, stream: &str, origin: &Delivery, number: u32) -> Result<(), BusError> {
@@ -96,12 +88,25 @@ impl Attempt {
         self.bus.keep_in_parts(&self.subject, &id, headers, origin.payload().clone()).await
     }
 
-    /// Removes the copy.
+    /// Removes the copy: one message after the other, which needs no right to purge the stream.
     pub(crate) async fn end(&self) -> Result<(), BusError> {
-        let subject = format!("STREAM.PURGE.{DEAD_LETTER_STREAM}");
-        let stream = self.bus.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
-        let stream = stream.map_err(|error| no_answer("remove from", &subject, error))?;
-        let purged = stream.purge().filter(&self.subject).await;
-        purged.map(|_| ()).map_err(|error| no_answer("remove from", &subject, error))
+        while let Some(copy) = self.bus.last_letter(&self.subject).await? {
+            self.bus.remove_dead_letters(&[copy.sequence]).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Bus {
+    /// The newest message of the stream with this subject.
+    async fn last_letter(&self, subject: &str) -> Result<Option<StreamMessage>, BusError> {
+        let api_subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
+        let stream = self.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
+        let stream = stream.map_err(|error| self.no_answer("read", &api_subject, error))?;
+        match stream.get_last_raw_message_by_subject(subject).await {
+            Ok(message) => Ok(Some(message)),
+            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => Ok(None),
+            Err(error) => Err(self.no_answer("read", &api_subject, error)),
+        }
     }
 }

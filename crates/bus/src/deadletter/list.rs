@@ -67,7 +67,7 @@ impl Bus {
                 Kind::Configuration,
                 format!("there is no stream {DEAD_LETTER_STREAM} on this NATS server: has Spindle run with it?"),
             ),
-            _ => no_answer("look at", &format!("STREAM.INFO.{DEAD_LETTER_STREAM}"), error),
+            _ => self.no_answer("look at", &format!("STREAM.INFO.{DEAD_LETTER_STREAM}"), error),
         })
     }
 }
@@ -97,7 +97,9 @@ impl Letters {
 
     async fn page(&mut self) -> Result<Vec<Letter>, BusError> {
         let consumer = self.consumer().await?;
-        let deliveries = ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await?;
+        let subject = self.api_subject("MSG.NEXT", &consumer.cached_info().name);
+        let pulled = ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
+        let deliveries = pulled.map_err(|error| self.bus.no_answer("read", &subject, error))?;
         if deliveries.is_empty() && self.n_left(consumer).await? == 0 {
             self.is_finished = true;
         }
@@ -123,10 +125,11 @@ impl Letters {
         if let Some(consumer) = &self.consumer {
             return Ok(consumer.clone());
         }
-        let subject = format!("CONSUMER.CREATE.{DEAD_LETTER_STREAM}.>");
-        let failed = |error| no_answer("read", &subject, error);
+        let config = self.config();
+        let subject = self.api_subject("CREATE", config.name.as_deref().unwrap_or_default());
         let stream = self.bus.dead_letter_stream().await?;
-        let consumer = stream.create_consumer(self.config()).await.map_err(failed)?;
+        let created = stream.create_consumer(config).await;
+        let consumer = created.map_err(|error| self.bus.no_answer("read", &subject, error))?;
         (self.consumer, self.n_received) = (Some(consumer.clone()), 0);
         Ok(consumer)
     }
@@ -147,9 +150,13 @@ impl Letters {
     }
 
     async fn n_left(&self, mut consumer: PullConsumer) -> Result<u64, BusError> {
-        let subject = format!("CONSUMER.INFO.{DEAD_LETTER_STREAM}.>");
-        let info = consumer.info().await.map_err(|error| no_answer("read", &subject, error))?;
+        let subject = self.api_subject("INFO", &consumer.cached_info().name);
+        let info = consumer.info().await.map_err(|error| self.bus.no_answer("read", &subject, error))?;
         Ok(info.num_pending)
+    }
+
+    fn api_subject(&self, verb: &str, consumer: &str) -> String {
+        format!("CONSUMER.{verb}.{DEAD_LETTER_STREAM}.{consumer}")
     }
 
     /// A courtesy: the server forgets it in any case.
@@ -177,14 +184,16 @@ fn read(delivery: &Delivery) -> Letter {
     Letter::read(sequence, kept_at, delivery.subject(), delivery.headers(), size_bytes)
 }
 
-/// A server that refuses a right does not say so to the one who asks: the request stays without answer.
-pub(super) fn no_answer(
-    what: &str,
-    api_subject: &str,
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> BusError {
-    BusError::transient(
-        format!("{what} the dead letters: may this user publish to $JS.API.{api_subject}, and is JetStream up?"),
-        error,
-    )
+impl Bus {
+    /// What to report when a call to JetStream's `api_subject` failed: the missing right, if that is why, for
+    /// then the server does not answer at all.
+    pub(super) fn no_answer(
+        &self,
+        what: &str,
+        api_subject: &str,
+        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> BusError {
+        let subject = format!("$JS.API.{api_subject}");
+        self.denied.or("publish", &[&subject], BusError::transient(format!("{what} the dead letters"), error))
+    }
 }

@@ -3,7 +3,7 @@
 use async_nats::jetstream::response::Response;
 use serde::{Deserialize, Serialize};
 
-use super::list::{no_answer, subjects_of};
+use super::list::subjects_of;
 use crate::connect::Bus;
 use crate::error::BusError;
 use crate::streams::DEAD_LETTER_STREAM;
@@ -37,7 +37,7 @@ impl Bus {
     async fn remove_message(&self, seq: u64) -> Result<bool, BusError> {
         let subject = format!("STREAM.MSG.DELETE.{DEAD_LETTER_STREAM}");
         let asked = self.jetstream.request(subject.clone(), &Delete { seq, no_erase: true }).await;
-        match asked.map_err(|error| no_answer("remove from", &subject, error))? {
+        match asked.map_err(|error| self.no_answer("remove from", &subject, error))? {
             Response::Ok(Deleted { success }) => Ok(success),
             // Somebody was faster? The code for that is also the code for a fault of the disk.
             Response::Err { error } => match self.dead_letter_head(seq).await? {
@@ -53,7 +53,7 @@ impl Bus {
     /// [`crate::Kind::Transient`] if NATS does not answer.
     pub async fn purge_dead_letters(&self, reason: Option<&str>, last: u64) -> Result<u64, BusError> {
         let subject = format!("STREAM.PURGE.{DEAD_LETTER_STREAM}");
-        let failed = |error| no_answer("remove", &subject, error);
+        let failed = |error| self.no_answer("remove", &subject, error);
         let stream = self.dead_letter_stream().await?;
         let mut n_removed = 0;
         for filter in reason.map_or_else(|| vec![">".to_owned()], subjects_of) {

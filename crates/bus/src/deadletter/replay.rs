@@ -12,7 +12,6 @@ use bytes::{Bytes, BytesMut};
 
 use super::header;
 use super::letter::{Letter, LetterFilter, Part};
-use super::list::no_answer;
 use crate::connect::Bus;
 use crate::error::{BusError, Kind};
 use crate::publish::{publish, publish_message};
@@ -130,11 +129,11 @@ impl Bus {
             .jetstream
             .get_stream_no_info(DEAD_LETTER_STREAM)
             .await
-            .map_err(|error| no_answer("read", &subject, error))?;
+            .map_err(|error| self.no_answer("read", &subject, error))?;
         let message = match stream.get_raw_message(sequence).await {
             Ok(message) => message,
             Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-            Err(error) => return Err(no_answer("read", &subject, error)),
+            Err(error) => return Err(self.no_answer("read", &subject, error)),
         };
         let ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or(0);
         let (kept_at, size) = (spindle_core::Timestamp::from_ns(ns), message.payload.len() as u64);

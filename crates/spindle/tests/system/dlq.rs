@@ -10,19 +10,27 @@ use serde_json::Value;
 use spindle_bus::{Bus, Credentials, NatsSettings, StreamLimits};
 use spindle_testkit::{NatsServer, wait_until};
 
-use crate::harness::{NO_SOURCES, PATIENCE, System, nats_options, spindle};
+use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
 use crate::pipeline::counts;
 
 struct Desk {
-    url: String,
-    folder: tempfile::TempDir,
+    /// Where NATS is, if that is not to be found in the data directory.
+    url: Option<String>,
+    data: std::path::PathBuf,
+    _folder: tempfile::TempDir,
     jetstream: jetstream::Context,
 }
 
 impl Desk {
-    async fn at(url: String) -> Self {
-        let client = nats_options(&url).connect(&url).await.unwrap();
-        Self { url, folder: tempfile::tempdir().unwrap(), jetstream: jetstream::new(client) }
+    /// At a running system, found through its data directory.
+    async fn of(system: &System) -> Self {
+        let jetstream = jetstream::new(system.nats().await);
+        Self { url: None, data: system.data_dir(), _folder: tempfile::tempdir().unwrap(), jetstream }
+    }
+
+    fn at(url: String, client: async_nats::Client) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { url: Some(url), data: folder.path().join("data"), _folder: folder, jetstream: jetstream::new(client) }
     }
 
     /// With a nats-server and its streams, and nobody who reads them.
@@ -32,13 +40,16 @@ impl Desk {
             NatsSettings { url: server.url(), credentials: Credentials::default(), patience: Duration::from_secs(10) };
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 64 << 20 };
         Bus::connect(&settings, "test").await.unwrap().ensure_streams(limits).await.unwrap();
-        let desk = Self::at(server.url()).await;
+        let desk = Self::at(server.url(), async_nats::connect(server.url()).await.unwrap());
         (server, desk)
     }
 
     fn command(&self, words: &[&str]) -> std::process::Command {
-        let mut command = spindle(&self.folder.path().join("data"));
-        command.arg("dlq").args(words).env("NATS_URL", &self.url).env("SPINDLE_NATS_PATIENCE", "10s");
+        let mut command = spindle(&self.data);
+        command.arg("dlq").args(words).env("SPINDLE_NATS_PATIENCE", "10s");
+        if let Some(url) = &self.url {
+            command.env("NATS_URL", url);
+        }
         command
     }
 
@@ -115,7 +126,7 @@ fn noise(n_bytes: usize) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_among_good_is_listed_shown_and_dropped() {
     let system = System::start(NO_SOURCES, &[]);
-    let desk = Desk::at(system.nats_url()).await;
+    let desk = Desk::of(&system).await;
     let output = desk.run(&["ls"]);
     assert_eq!((output.status.code(), talk(&output).as_str()), (Some(0), "no dead letters\n"));
     assert!(output.stdout.is_empty());
@@ -210,7 +221,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_is_checked_like_any_message() {
     let system = System::start(NO_SOURCES, &[]);
-    let desk = Desk::at(system.nats_url()).await;
+    let desk = Desk::of(&system).await;
     desk.publish("events.metrics", metric("hot", 1, "4575")).await;
     wait_until(PATIENCE, "the letter", || desk.list(&[]).len() == 1).unwrap();
     // As bad as before: a dead letter again, however often, and it says how often.
@@ -285,12 +296,12 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
         command.env("SPINDLE_NATS_PATIENCE", "1s").env("NATS_URL", url).output().unwrap()
     };
     mistake(&impatient(&["ls"], "nats://127.0.0.1:1"), &["127.0.0.1:1", "within 1 s"]);
-    let empty = NatsServer::start().unwrap();
+    let (empty, folder) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
     mistake(&impatient(&["ls"], &empty.url()), &["no stream DEADLETTER"]);
-    let without_system = spindle(&desk.folder.path().join("none")).args(["dlq", "ls"]).output().unwrap();
+    let without_system = spindle(&folder.path().join("none")).args(["dlq", "ls"]).output().unwrap();
     mistake(&without_system, &["no running system", "NATS_URL"]);
     server.kill();
-    mistake(&impatient(&["drop", "--all", "--yes"], &desk.url), &["connect to NATS"]);
+    mistake(&impatient(&["drop", "--all", "--yes"], &server.url()), &["connect to NATS"]);
     server.restart().unwrap();
     assert_eq!(desk.good(&["drop", "--all", "--yes"]), "dropped 1, skipped 0\n");
 }
@@ -300,7 +311,8 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
 async fn a_missing_right_is_named() {
     let rights = r#"authorization { users: [
         { user: all, password: x }
-        { user: reader, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER", "$JS.API.CONSUMER.CREATE.DEADLETTER.>", "$JS.API.CONSUMER.MSG.NEXT.DEADLETTER.>"], subscribe: ["_INBOX.>"] } }
+        { user: reader, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER", "$JS.API.CONSUMER.CREATE.DEADLETTER.>", "$JS.API.CONSUMER.MSG.NEXT.DEADLETTER.>", "$JS.API.CONSUMER.DELETE.DEADLETTER.>"], subscribe: ["_INBOX.>"] } }
+        { user: shy, password: x, permissions: { publish: ["$JS.API.STREAM.INFO.DEADLETTER"], subscribe: ["_INBOX.>"] } }
         { user: nobody, password: x, permissions: { publish: ["other"], subscribe: ["_INBOX.>"] } }
     ] }"#;
     let options = spindle_testkit::Options { extra_config: rights.to_owned(), ..Default::default() };
@@ -312,14 +324,18 @@ async fn a_missing_right_is_named() {
     bus.ensure_streams(StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20 })
         .await
         .unwrap();
+    let options = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
+    let client = options.connect(server.url()).await.unwrap();
+    Desk::at(server.url(), client).leave("events.metrics", "{}").await;
     let folder = tempfile::tempdir().unwrap();
     let run = |user: &str, words: &[&str]| {
         let mut command = spindle(&folder.path().join("data"));
         command.arg("dlq").args(words).env("NATS_URL", address(user)).env("SPINDLE_NATS_PATIENCE", "1s");
         command.output().unwrap()
     };
-    mistake(&run("nobody", &["ls"]), &["$JS.API.STREAM.INFO.DEADLETTER"]);
+    mistake(&run("nobody", &["ls"]), &["may not publish to '$JS.API.STREAM.INFO.DEADLETTER'"]);
+    mistake(&run("shy", &["ls"]), &["may not publish to '$JS.API.CONSUMER.CREATE.DEADLETTER."]);
     assert_eq!(run("reader", &["ls"]).status.code(), Some(0), "{}", talk(&run("reader", &["ls"])));
-    mistake(&run("reader", &["show", "1"]), &["$JS.API.STREAM.MSG.GET.DEADLETTER"]);
+    mistake(&run("reader", &["show", "1"]), &["may not publish to '$JS.API.STREAM.MSG.GET.DEADLETTER'"]);
     mistake(&run("wrong", &["ls"]), &["authorization"]);
 }

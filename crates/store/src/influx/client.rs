@@ -27,6 +27,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two pieces of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this long without a sign of the machine at the other end (its program may well be slow) a request
+/// has failed: it must not wait for [`WRITE_TIMEOUT`] on a connection that nobody remembers.
+#[cfg(target_os = "linux")]
+const DEAD_AFTER: Duration = Duration::from_secs(15);
 const ROWS_PER_CHUNK: usize = 10_000;
 
 /// Which generation of InfluxDB: they differ in paths, credentials and words.
@@ -93,9 +97,10 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .tcp_nodelay(true)
-            .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| problem(format!("no HTTP client: {error}")))?;
+            .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")));
+        #[cfg(target_os = "linux")]
+        let http = http.tcp_user_timeout(DEAD_AFTER);
+        let http = http.build().map_err(|error| problem(format!("no HTTP client: {error}")))?;
         Ok(Self { http, base, settings })
     }
 
