@@ -1,36 +1,22 @@
 //! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
 
-use std::path::PathBuf;
+mod mistake;
+
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use async_nats::{Client, ConnectOptions, ServerAddr};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::credentials::Credentials;
 use crate::error::{BusError, Kind};
+use crate::rights::Denied;
+use mistake::mistake;
 
-/// How a client proves who it is.
-#[derive(Clone, Debug, Default)]
-pub struct Credentials {
-    /// User name, with `password`.
-    pub user: Option<String>,
-    /// Password of `user`.
-    pub password: Option<String>,
-    /// File with an nkey seed.
-    pub nkey: Option<PathBuf>,
-    /// Credentials file (JWT and seed).
-    pub creds: Option<PathBuf>,
-    /// File with the certificate authorities to trust.
-    pub ca: Option<PathBuf>,
-    /// Client certificate, with `key`.
-    pub cert: Option<PathBuf>,
-    /// Key of `cert`.
-    pub key: Option<PathBuf>,
-}
-
-/// Where NATS is and how to get in.
-#[derive(Clone, Debug)]
+/// Where NATS is and how to get in. User and password in the addresses are not shown by `Debug`.
+#[derive(Clone)]
 pub struct NatsSettings {
     /// Addresses, comma separated, as in `NATS_URL`.
     pub url: String,
@@ -45,8 +31,11 @@ pub struct NatsSettings {
 pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: async_nats::jetstream::Context,
+    /// What the server denied on this connection.
+    pub(crate) denied: Denied,
     settings: NatsSettings,
     name: String,
+    inbox: String,
 }
 
 /// Longest wait for an answer of JetStream before a call counts as lost and is repeated.
@@ -60,30 +49,35 @@ impl Bus {
     /// Connects; `name` is what the server lists this connection as. Retries until `patience` is over,
     /// because programs that start together start in any order.
     ///
+    /// Replies come to `_INBOX.<name>.>`, so that an operator can let each role hear its own replies alone.
+    ///
     /// # Errors
     /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
     /// patience is over.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
-        let addresses = addresses(&settings.url)?;
+        Self::connect_with(settings, name, &format!("_INBOX.{name}")).await
+    }
+
+    async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str) -> Result<Self, BusError> {
+        let named = addresses(&settings.url)?;
+        let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
         loop {
-            let error = match options(settings, &addresses, name).await?.connect(&addresses[..]).await {
-                Ok(client) => return Ok(Self::over(client, settings.clone(), name)),
+            let denied = Denied::default();
+            let options = options(settings, &named, name, denied.clone()).await?.custom_inbox_prefix(inbox);
+            let error = match options.connect(&addresses[..]).await {
+                Ok(client) => {
+                    let jetstream =
+                        async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
+                    let (settings, name, inbox) = (settings.clone(), name.to_owned(), inbox.to_owned());
+                    return Ok(Self { client, jetstream, denied, settings, name, inbox });
+                }
                 Err(error) => error,
             };
             let attempt = format!("connect to NATS at {}", shown(&addresses));
-            match error.kind() {
-                ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls => {
-                    return Err(BusError::caused(Kind::Configuration, attempt, error));
-                }
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => {}
+            if let Some(mistake) = mistake(&error) {
+                return Err(BusError::caused(Kind::Configuration, format!("{attempt}: {mistake}"), error));
             }
             if Instant::now() + pause > deadline {
                 let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
@@ -94,18 +88,14 @@ impl Bus {
         }
     }
 
-    fn over(client: Client, settings: NatsSettings, name: &str) -> Self {
-        let jetstream = async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
-        Self { client, jetstream, settings, name: name.to_owned() }
-    }
-
     /// A new connection with the same settings: for traffic that must not queue behind this one's, or
-    /// to get rid of what a long outage left behind in a client (nats.rs #1617).
+    /// to get rid of what a long outage left behind in a client (nats.rs #1617). Its replies come to the same
+    /// place.
     ///
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect(&self.settings, name).await
+        Self::connect_with(&self.settings, name, &self.inbox).await
     }
 
     pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
@@ -179,50 +169,54 @@ fn without_userinfo(address: &str) -> String {
     }
 }
 
+/// An address without user and password: async-nats does not use them there, but writes them into its log.
+fn bare(address: ServerAddr) -> ServerAddr {
+    let mut url = address.clone().into_inner();
+    // Fails only for an address without a host, which has no user either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    ServerAddr::from_url(url).unwrap_or(address)
+}
+
 fn shown(addresses: &[ServerAddr]) -> String {
     addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
 }
 
-async fn options(settings: &NatsSettings, addresses: &[ServerAddr], name: &str) -> Result<ConnectOptions, BusError> {
-    let mut options =
-        ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(|event| async move {
-            match event {
-                async_nats::Event::Connected => info!("connected to NATS"),
-                async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
-                // One for every attempt to reconnect; that the connection is lost was said already.
-                async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
-                async_nats::Event::Draining | async_nats::Event::Closed => {}
-                other => warn!(event = %other, "NATS"),
-            }
-        });
-    let given = &settings.credentials;
-    let in_url = addresses
-        .iter()
-        .find_map(|address| Some((address.username()?.to_owned(), address.password().unwrap_or_default().to_owned())));
-    if let Some(path) = &given.creds {
-        options = options
-            .credentials_file(path)
-            .await
-            .map_err(|error| file_error("read the NATS credentials file", path, error))?;
-    } else if let Some(path) = &given.nkey {
-        let seed = tokio::fs::read_to_string(path)
-            .await
-            .map_err(|error| file_error("read the NATS nkey file", path, error))?;
-        options = options.nkey(seed.trim().to_owned());
-    } else if let Some(user) = &given.user {
-        options = options.user_and_password(user.clone(), given.password.clone().unwrap_or_default());
-    } else if let Some((user, password)) = in_url {
-        options = options.user_and_password(user, password);
+impl fmt::Debug for NatsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.split(',').map(|part| without_userinfo(part.trim())).collect::<Vec<_>>().join(",");
+        let Self { credentials, patience, .. } = self;
+        let mut shown = f.debug_struct("NatsSettings");
+        shown.field("url", &url).field("credentials", credentials).field("patience", patience).finish()
     }
-    if let Some(ca) = &given.ca {
-        options = options.add_root_certificates(ca.clone()).require_tls(true);
-    }
-    if let (Some(cert), Some(key)) = (&given.cert, &given.key) {
-        options = options.add_client_certificate(cert.clone(), key.clone());
-    }
-    Ok(options)
 }
 
-fn file_error(attempt: &str, path: &std::path::Path, error: std::io::Error) -> BusError {
-    BusError::caused(Kind::Configuration, format!("{attempt} {}", path.display()), error)
+async fn options(
+    settings: &NatsSettings,
+    addresses: &[ServerAddr],
+    name: &str,
+    denied: Denied,
+) -> Result<ConnectOptions, BusError> {
+    let options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
+        notice(event, &denied);
+        std::future::ready(())
+    });
+    settings.credentials.apply(options, addresses).await
+}
+
+fn notice(event: async_nats::Event, denied: &Denied) {
+    match event {
+        async_nats::Event::Connected => {
+            denied.forget();
+            info!("connected to NATS");
+        }
+        async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
+        // One for every attempt to reconnect; that the connection is lost was said already.
+        async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
+        async_nats::Event::Draining | async_nats::Event::Closed => {}
+        other => {
+            denied.note(&other.to_string());
+            warn!(event = %other, "NATS");
+        }
+    }
 }

@@ -13,8 +13,8 @@ impl Bus {
     /// Sends a request and waits for the reply.
     ///
     /// # Errors
-    /// [`Kind::Transient`] when nobody serves the subject or the time-out is over, [`Kind::Permanent`]
-    /// when the request itself cannot be sent.
+    /// [`Kind::Transient`] when nobody serves the subject or the time-out is over, [`Kind::Configuration`]
+    /// when this user may not ask, [`Kind::Permanent`] when the request itself cannot be sent.
     pub async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
         let request = Request::new().payload(payload).timeout(Some(timeout));
         let reply = self.client.send_request(subject.to_owned(), request).await;
@@ -23,7 +23,8 @@ impl Bus {
                 BusError::new(Kind::Transient, format!("nobody answers on '{subject}': is the reader running?"))
             }
             RequestErrorKind::TimedOut => {
-                BusError::new(Kind::Transient, format!("no answer on '{subject}' within {} s", timeout.as_secs_f32()))
+                let words = format!("no answer on '{subject}' within {} s", timeout.as_secs_f32());
+                self.denied.or("publish", &[subject], BusError::new(Kind::Transient, words))
             }
             _ => BusError::caused(Kind::Permanent, format!("request on '{subject}'"), error),
         })

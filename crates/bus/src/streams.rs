@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use tracing::{info, warn};
 
 use crate::connect::Bus;
 use crate::error::{BusError, Kind};
@@ -69,26 +70,31 @@ impl Bus {
     ///
     /// # Errors
     /// [`Kind::Transient`] while JetStream is not ready, [`Kind::Configuration`] when the server has no
-    /// room for them or an existing stream differs in a way that would lose messages.
+    /// room for them, this user may not make them, or an existing stream differs in a way that would lose messages.
     pub async fn ensure_streams(&self, limits: StreamLimits) -> Result<(), BusError> {
-        let rows = [
-            (METRICS_STREAM, METRICS_SUBJECT, limits.metrics_bytes, METRICS_DUPLICATE_WINDOW),
-            (EVENTS_STREAM, EVENTS_SUBJECT, limits.events_bytes, EVENTS_DUPLICATE_WINDOW),
-            (DEAD_LETTER_STREAM, DEAD_LETTER_SUBJECTS, limits.dead_letter_bytes, EVENTS_DUPLICATE_WINDOW),
-        ];
-        for (name, subject, max_bytes, duplicate_window) in rows {
-            self.ensure_stream(Config {
-                name: name.to_owned(),
-                subjects: vec![subject.to_owned()],
-                max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
-                discard: DiscardPolicy::New,
-                retention: RetentionPolicy::Limits,
-                storage: StorageType::File,
-                num_replicas: 1,
-                duplicate_window,
-                ..Config::default()
-            })
-            .await?;
+        for wanted in wanted(limits) {
+            self.ensure_stream(wanted).await?;
+        }
+        Ok(())
+    }
+
+    /// [`Bus::ensure_streams`] for who only publishes metrics and events: a user without the right to make
+    /// streams waits for those who have it.
+    ///
+    /// # Errors
+    /// As [`Bus::ensure_streams`], but [`Kind::Transient`] for a missing stream that this user may not make.
+    pub async fn ensure_publishing(&self, limits: StreamLimits) -> Result<(), BusError> {
+        for wanted in wanted(limits) {
+            let name = wanted.name.clone();
+            if name == DEAD_LETTER_STREAM {
+                continue;
+            }
+            let Err(fault) = self.ensure_stream(wanted).await else { continue };
+            if self.denied.has("publish", &create_subject(&name)) {
+                let words = format!("stream {name} is not there, and this NATS user may not make it: start a writer");
+                return Err(BusError::new(Kind::Transient, words));
+            }
+            return Err(fault);
         }
         Ok(())
     }
@@ -97,18 +103,51 @@ impl Bus {
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
         let name = wanted.name.clone();
         match self.jetstream.get_stream(&name).await {
-            Ok(stream) => verify(&stream.cached_info().config, &wanted),
+            Ok(stream) => {
+                let found = &stream.cached_info().config;
+                verify(found, &wanted)?;
+                if name == DEAD_LETTER_STREAM {
+                    self.grow(found, wanted.max_bytes).await;
+                }
+                Ok(())
+            }
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                     self.create_stream(wanted).await
                 }
-                _ => Err(BusError::transient(format!("look up stream {name}"), error)),
+                _ => {
+                    let fault = BusError::transient(format!("look up stream {name}"), error);
+                    Err(self.denied.or("publish", &[&format!("$JS.API.STREAM.INFO.{name}")], fault))
+                }
             },
+        }
+    }
+
+    /// A stream of dead letters that is full is made larger in the configuration, and that must help. It is
+    /// never made smaller, and nothing depends on its success.
+    async fn grow(&self, found: &Config, max_bytes: i64) {
+        if found.max_bytes <= 0 || found.max_bytes >= max_bytes {
+            return;
+        }
+        let name = &found.name;
+        match self.jetstream.update_stream(Config { max_bytes, ..found.clone() }).await {
+            Ok(_) => info!(stream = name, from = found.max_bytes, to = max_bytes, "stream made larger, as configured"),
+            Err(error) => {
+                let update = format!("$JS.API.STREAM.UPDATE.{name}");
+                let fault = BusError::transient(format!("make stream {name} larger"), error);
+                warn!(fault = %self.denied.or("publish", &[&update], fault), "it stays as large as it is");
+            }
         }
     }
 
     async fn create_stream(&self, wanted: Config) -> Result<(), BusError> {
         let (name, max_bytes, subjects) = (wanted.name.clone(), wanted.max_bytes, wanted.subjects.join(", "));
+        let subject = create_subject(&name);
+        if self.denied.has("publish", &subject) {
+            // Asking again would only time out again.
+            let fault = BusError::new(Kind::Transient, format!("create stream {name}"));
+            return Err(self.denied.or("publish", &[&subject], fault));
+        }
         let Err(error) = self.jetstream.create_stream(wanted).await else { return Ok(()) };
         let code = match error.kind() {
             CreateStreamErrorKind::JetStream(reply) => Some(reply.error_code()),
@@ -129,7 +168,8 @@ impl Bus {
             }
             _ => (Kind::Transient, String::new()),
         };
-        Err(BusError::caused(kind, format!("create stream {name}{why}"), error))
+        let fault = BusError::caused(kind, format!("create stream {name}{why}"), error);
+        Err(self.denied.or("publish", &[&subject], fault))
     }
 
     /// How full a stream is.
@@ -145,6 +185,30 @@ impl Bus {
         let state = &stream.cached_info().state;
         Ok(StreamState { messages: state.messages, bytes: state.bytes, last_sequence: state.last_sequence })
     }
+}
+
+/// The streams as we make them.
+fn wanted(limits: StreamLimits) -> impl Iterator<Item = Config> {
+    let rows = [
+        (METRICS_STREAM, METRICS_SUBJECT, limits.metrics_bytes, METRICS_DUPLICATE_WINDOW),
+        (EVENTS_STREAM, EVENTS_SUBJECT, limits.events_bytes, EVENTS_DUPLICATE_WINDOW),
+        (DEAD_LETTER_STREAM, DEAD_LETTER_SUBJECTS, limits.dead_letter_bytes, EVENTS_DUPLICATE_WINDOW),
+    ];
+    rows.into_iter().map(|(name, subject, max_bytes, duplicate_window)| Config {
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
+        max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
+        discard: DiscardPolicy::New,
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        num_replicas: 1,
+        duplicate_window,
+        ..Config::default()
+    })
+}
+
+fn create_subject(stream: &str) -> String {
+    format!("$JS.API.STREAM.CREATE.{stream}")
 }
 
 /// An operator may have made a stream larger, replicated it or given it an age; that is theirs to decide.

@@ -5,12 +5,14 @@
 //! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
 
 pub mod answer;
+pub mod audit;
 pub mod backblaze;
 pub mod health;
 pub mod metric;
 pub mod name;
 pub mod query;
 pub mod reading;
+pub mod recording;
 pub mod schema;
 pub mod simulate;
 pub mod timestamp;

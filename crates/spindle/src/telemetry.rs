@@ -63,6 +63,14 @@ pub(crate) static DAEMON_GIVEN_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 /// Metrics and events waiting for an ack.
 pub(crate) static DAEMON_HELD: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_daemon_held_items", "Metrics and events that wait for JetStream's ack"));
+/// Readings of live sources that went out without a number, by reason.
+pub(crate) static DAEMON_UNNUMBERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_unnumbered_items_total",
+        "Metrics and events of live sources that carry no number, so that the audit cannot miss them, by reason",
+        &["reason"],
+    )
+});
 /// Input that a source could not read, by source.
 pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
@@ -111,6 +119,13 @@ pub(crate) static ANSWERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Time of an answer.
 pub(crate) static ANSWER_SECONDS: LazyLock<Histogram> =
     LazyLock::new(|| seconds("spindle_reader_answer_seconds", "Time from question to answer"));
+/// HTTP requests that were not let in, by reason.
+pub(crate) static WEB_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_web_refused_requests_total", "HTTP requests that were not let in, by reason", &["reason"])
+});
+/// Open HTTP connections.
+pub(crate) static WEB_CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_web_open_connections", "Open HTTP connections"));
 /// Restarts of the nats-server that we started.
 pub(crate) static NATS_RESTARTS: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_up_nats_restarts", "Restarts of the nats-server that this process started"));

@@ -1,16 +1,19 @@
 //! InfluxDB 1, 2 or 3 as the store: line protocol in, InfluxQL out, the version found by asking.
 //!
-//! - `client`: HTTP, credentials, answers row by row.
+//! - `answer`: what an answer to a query means.
+//! - `client`: HTTP, credentials, answers as they arrive.
 //! - `line`: what the lines look like, and texts that survive them.
 //! - `prepare`: the database or bucket, its retention, its mapping.
-//! - `read`, `write`: the store's methods.
+//! - `read`, `numbers`, `write`: the store's methods.
 //! - `send`, `slots`: lines in chunks, several requests on their way, and what the server refuses.
 //! - `verdict`: what an answer to a write means.
 //!
 //! Nothing is asked before the first call, so a server that is away at the start is no error but a reason to wait.
 
+mod answer;
 mod client;
 mod line;
+mod numbers;
 mod prepare;
 mod read;
 mod send;
@@ -19,10 +22,12 @@ mod verdict;
 mod write;
 
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use spindle_core::audit::{Listener, Tally};
 use spindle_core::reading::{Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -65,7 +70,8 @@ pub struct InfluxSettings {
 
 impl fmt::Debug for InfluxSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, database, org, version, .. } = self;
+        let Self { database, org, version, .. } = self;
+        let host = client::without_userinfo(&self.host);
         write!(formatter, "InfluxSettings {{ {host} {database} {org:?} {version:?} }}")
     }
 }
@@ -124,6 +130,10 @@ impl InfluxStore {
 
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.0.ready().await.map(drop)
+    }
+
+    pub(crate) async fn answers(&self) -> Result<(), StoreError> {
+        self.0.answers().await
     }
 
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
@@ -206,6 +216,20 @@ impl InfluxStore {
         filter: &EventFilter,
     ) -> Result<Vec<(DeviceName, u64)>, StoreError> {
         self.0.count_events_by_device(filter).await
+    }
+
+    pub(crate) async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
+        self.0.tally(devices, window).await
+    }
+
+    pub(crate) async fn numbers<L: Listener>(
+        &self,
+        device: &DeviceName,
+        window: Window,
+        seqs: RangeInclusive<u64>,
+        listener: L,
+    ) -> Result<L, StoreError> {
+        self.0.numbers(device, window, seqs, listener).await
     }
 
     pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {

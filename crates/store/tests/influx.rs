@@ -29,7 +29,9 @@ async fn a_server_that_is_away_is_waited_for() {
     let mut server = InfluxServer::start().unwrap();
     let store = Store::open_influx(settings(&server)).unwrap();
     store.write(batch(&["a"]), Timestamp::from_ns(2)).await.unwrap();
+    store.answers().await.unwrap();
     server.kill();
+    assert!(store.answers().await.is_err());
     let fault = store.write(batch(&["b"]), Timestamp::from_ns(2)).await.unwrap_err();
     assert!(fault.is_transient() && fault.to_string().contains(&server.url()), "{fault}");
     server.restart().unwrap();

@@ -8,6 +8,7 @@ use spindle_core::schema::EVENTS;
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
 
 use super::Inner;
+use super::answer;
 use super::line::{self, Place};
 use super::read::{MAX_TIME, MIN_TIME};
 use super::send::{Chunk, room};
@@ -24,6 +25,12 @@ const MAX_ROUNDS: usize = 6;
 /// Labels written, by device and key, with the time of the write in nanoseconds.
 #[derive(Debug, Default)]
 pub(super) struct LabelsWritten(HashMap<(String, String), (String, i64)>);
+
+/// An event that lies at some place.
+struct There {
+    identity: u128,
+    received: Timestamp,
+}
 
 impl LabelsWritten {
     fn retain_unknown(&mut self, labels: &mut HashMap<(&str, &str), &str>, now: Timestamp) {
@@ -105,8 +112,11 @@ impl Inner {
     /// InfluxDB overwrites a point of equal tags and time. An event lies at its time, the digits that its
     /// sender's clock left zero filled in from its id (so the place is the same whoever writes it, and
     /// events of one second spread over a billion places); the field `timestamp_ns` keeps the exact time. What
-    /// lies there already is read first: the same event is done, another one moves this one to the next
-    /// `slot`. Afterwards it is read again, until each event is seen.
+    /// lies there already is read first: the same event is written once more as it is, another one moves this one
+    /// to the next `slot`. Afterwards it is read again, until each event is seen.
+    ///
+    /// That it can be read does not mean that it is on disk: a write that InfluxDB 1 answers with 500, because its
+    /// disk is full, can be read until it is restarted. Only a yes to a write of this event counts.
     async fn write_events(
         &self,
         events: &[Event],
@@ -133,23 +143,29 @@ impl Inner {
                 let event = &events[number];
                 let mut place = natural_place(event);
                 let identity = identity(event);
-                let is_there = loop {
+                // When it came first, if it is there.
+                let came = loop {
                     match taken.get(&key(event, place)) {
-                        None => break false,
-                        Some(there) if *there == identity => break true,
+                        None => break None,
+                        Some(there) if there.identity == identity => break Some(there.received),
                         Some(_) => place.slot += 1,
                     }
                 };
-                if !is_there {
-                    taken.insert(key(event, place), identity);
-                    let chunk = room(&mut chunks);
-                    line::event(event, received, place, &mut chunk.lines);
-                    chunk.belongs_to(RefusedItem::Event(number), identity);
+                let chunk = room(&mut chunks);
+                line::event(event, came.unwrap_or(received), place, &mut chunk.lines);
+                chunk.belongs_to(RefusedItem::Event(number), identity);
+                if came.is_none() {
+                    taken.insert(key(event, place), There { identity, received });
                     placed.push(number);
                 }
             }
             let sent = self.send_all(chunks, &self.event_slots).await?;
-            n_stored += placed.len() - sent.refused.len();
+            let n_refused_new = sent
+                .refused
+                .iter()
+                .filter(|(item, _)| placed.iter().any(|number| *item == RefusedItem::Event(*number)))
+                .count();
+            n_stored += placed.len() - n_refused_new;
             let is_refused = |number: &usize| sent.refused.iter().any(|(item, _)| *item == RefusedItem::Event(*number));
             placed.retain(|number| !is_refused(number));
             refused.extend(sent.refused);
@@ -162,7 +178,7 @@ impl Inner {
                 let (event, mut place) = (&events[*number], natural_place(&events[*number]));
                 loop {
                     match seen.get(&key(event, place)) {
-                        Some(there) if *there == identity(event) => return true,
+                        Some(there) if there.identity == identity(event) => return true,
                         Some(_) => place.slot += 1,
                         // Nothing there: hidden by the server's retention.
                         None => return true,
@@ -179,7 +195,7 @@ impl Inner {
     }
 
     /// What lies where these events could lie.
-    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, u128>, StoreError> {
+    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, There>, StoreError> {
         let mut times: Vec<i64> = numbers.iter().map(|number| natural_place(&events[*number]).time).collect();
         times.sort_unstable();
         let mut taken = HashMap::new();
@@ -193,7 +209,7 @@ impl Inner {
             rest = &rest[length..];
             let query = |from: i64, until: i64| {
                 format!(
-                    "SELECT event_id, timestamp_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
+                    "SELECT event_id, timestamp_ns, received_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
                     EVENTS.name
                 )
             };
@@ -202,13 +218,10 @@ impl Inner {
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let (Some(time), Some(id)) =
-                        (row[0].as_i64(), row[1].as_str().and_then(|id| id.parse::<uuid::Uuid>().ok()))
-                    else {
-                        continue;
-                    };
-                    let happened = row[2].as_i64().unwrap_or(time);
-                    taken.insert(hash(&(&*device, &*event_type, time, slot)), identity_of(id, happened));
+                    let Some(there) = answer::occupant(row) else { continue };
+                    let place = hash(&(&*device, &*event_type, there.time, slot));
+                    let identity = identity_of(there.id, there.happened);
+                    taken.insert(place, There { identity, received: there.received });
                 }
             })
             .await?;
@@ -219,7 +232,7 @@ impl Inner {
 
 const OUT_OF_TIME: &str = "time outside the range that InfluxDB stores";
 
-fn hash(of: &impl Hash) -> u64 {
+pub(super) fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -233,7 +246,7 @@ fn identity(event: &Event) -> u128 {
     identity_of(event.id, event.timestamp.as_ns())
 }
 
-fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
+pub(super) fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
     id.as_u128() ^ (u128::from(happened.cast_unsigned()) << 1)
 }
 

@@ -2,6 +2,7 @@
 //! at the end of this file, and a `Place` that makes it.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod devices;
 mod events;
 mod fixture;
@@ -55,6 +56,15 @@ macro_rules! conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+            }
+            checks! { $place, audit:
+                counts_metrics_and_events_of_each_device
+                windows_include_their_start_and_exclude_their_end
+                numbers_of_every_size_are_heard_with_their_times
+                what_lies_outside_the_window_is_no_gap
+                the_same_delivered_again_doubles_nothing
+                names_of_every_kind_are_told_apart
+                many_points_of_many_devices_are_all_counted
             }
             checks! { $place, idempotence:
                 a_batch_twice_is_stored_once
@@ -169,6 +179,15 @@ macro_rules! influxdb_conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+            }
+            checks! { $place, audit:
+                counts_metrics_and_events_of_each_device
+                windows_include_their_start_and_exclude_their_end
+                numbers_of_every_size_are_heard_with_their_times
+                what_lies_outside_the_window_is_no_gap
+                the_same_delivered_again_doubles_nothing
+                names_of_every_kind_are_told_apart
+                many_points_of_many_devices_are_all_counted
             }
             checks! { $place, idempotence:
                 an_event_keeps_its_first_arrival

@@ -55,6 +55,26 @@ async fn what_was_in_doubt_is_stored_once() {
     }
 }
 
+/// InfluxDB 1 with a full disk answers 500 and yet shows what it did not keep, until it is restarted.
+#[tokio::test]
+async fn what_can_be_read_but_was_never_confirmed_is_written_again() {
+    for generation in BOTH {
+        let (facade, path) = (start(generation), write_path(generation));
+        let store = open(&facade);
+        store.check().await.unwrap();
+        facade.fault(Fault::answer(path, 500, "no space left on device").after().if_body_holds("events,"));
+        write(&store, vec![], vec![event(1)]).await.unwrap_err();
+        assert_eq!(counts(&store).await, (0, 1), "it can be read");
+        let lines_of = |requests: Vec<spindle_testkit::Request>| requests.last().unwrap().text();
+        let first = lines_of(facade.record_of(path));
+        let n_requests = facade.record_of(path).len();
+        write(&store, vec![], vec![event(1)]).await.unwrap();
+        assert_eq!(facade.record_of(path).len(), n_requests + 1, "{generation:?}: nothing confirmed it");
+        assert_eq!(lines_of(facade.record_of(path)), first, "and it is written as it was");
+        assert_eq!(counts(&store).await, (0, 1));
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_says_when_is_asked_then() {
     for generation in BOTH {

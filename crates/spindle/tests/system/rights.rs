@@ -1,0 +1,255 @@
+//! Least rights: every role works as its user of `deploy/nats/nats-server.conf`, and can do nothing else. On a
+//! real server that enforces it.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use async_nats::jetstream;
+use bytes::Bytes;
+use serde_json::Value;
+use spindle_bus::{Bus, Credentials, Intake, IntakeLimits, MAX_ATTEMPTS, NatsSettings, StreamLimits, Suspicion};
+use spindle_testkit::{NatsServer, Options, wait_until};
+
+use crate::harness::{PATIENCE, spindle};
+
+const USERS: [&str; 5] = ["admin", "daemon", "writer", "reader", "client"];
+
+/// The part of the shipped configuration that says who may do what, with passwords.
+fn server() -> NatsServer {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
+    let shipped = std::fs::read_to_string(path).unwrap();
+    let mut rights = shipped[shipped.find("authorization {").unwrap()..].to_owned();
+    for user in USERS {
+        let variable = format!("$NATS_{}_PASSWORD", user.to_uppercase());
+        assert!(rights.contains(&variable), "{variable} is not in the shipped configuration");
+        rights = rights.replace(&variable, &format!("pw-{user}"));
+    }
+    NatsServer::start_with(Options { extra_config: rights, ..Options::default() }).unwrap()
+}
+
+struct Role {
+    child: Child,
+    log: std::path::PathBuf,
+}
+
+impl Role {
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(data: &Path, nats: &NatsServer, user: &str, words: &[&str]) -> Command {
+    let mut command = spindle(data);
+    command.args(words).env("NATS_URL", nats.url()).env("NATS_USER", user).env("NATS_PASSWORD", format!("pw-{user}"));
+    command
+}
+
+fn start(data: &Path, nats: &NatsServer, user: &str, words: &[&str]) -> Role {
+    let log = data.parent().unwrap().join(format!("{user}.log"));
+    let file = File::create(&log).unwrap();
+    let mut command = command(data, nats, user, words);
+    Role { child: command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap(), log }
+}
+
+#[test]
+fn every_role_works_with_the_rights_that_are_shipped() {
+    let nats = server();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // The daemon first: the streams are not there yet, and it may not make them.
+    let daemon =
+        start(&data, &nats, "daemon", &["daemon", "--source", "simulate", "--devices", "3", "--interval", "200ms"]);
+    wait_until(PATIENCE, "the daemon is told that it may not make streams", || {
+        daemon.log().contains("$JS.API.STREAM.CREATE.METRICS")
+    })
+    .unwrap();
+    let roles = [
+        daemon,
+        start(&data, &nats, "writer", &["writer"]),
+        start(&data, &nats, "reader", &["reader"]),
+        start(&data, &nats, "client", &["client", "--interval", "200ms"]),
+    ];
+    let logs = || roles.iter().map(Role::log).collect::<Vec<_>>().join("\n");
+    let ask = |user: &str| {
+        let output = command(&data, &nats, user, &["query", "devices", "--format", "json"]).output().unwrap();
+        serde_json::from_slice::<Value>(&output.stdout).unwrap_or_default()
+    };
+    for user in ["client", "admin"] {
+        let three = || ask(user)["data"].as_array().is_some_and(|rows| rows.len() == 3);
+        let came = wait_until(PATIENCE, "three devices are known", three);
+        assert!(came.is_ok(), "{user} got no answer:\n{}", logs());
+    }
+    // A bad message needs the right to publish dead letters; a critical one reaches the client's log.
+    publish(&nats, "daemon", "events.metrics", "no JSON");
+    let event = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":9,"timestamp":"2026-01-01T00:00:00Z","sourceDevice":"DiskUnit","eventType":"DriveFailure"}"#;
+    publish(&nats, "daemon", "events.event", event);
+    let letters = || {
+        run(async {
+            let client = connect(&nats, "admin").await;
+            jetstream::new(client)
+                .get_stream("DEADLETTER")
+                .await
+                .map_or(0, |stream| stream.cached_info().state.messages)
+        })
+    };
+    wait_until(PATIENCE, "the dead letter is kept", || letters() == 1).unwrap();
+    let log = data.join("logs/critical-events.ndjson");
+    let logged = || std::fs::read_to_string(&log).unwrap_or_default().contains("e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90");
+    assert!(wait_until(PATIENCE, "the client logs the event", logged).is_ok(), "{}", logs());
+    // Once the streams were there, nothing that a role does was refused.
+    let refused: Vec<_> = roles
+        .iter()
+        .flat_map(|role| role.log().lines().map(str::to_owned).collect::<Vec<_>>())
+        .filter(|line| line.to_lowercase().contains("permissions violation") && !line.contains("STREAM.CREATE"))
+        .collect();
+    assert!(refused.is_empty(), "{refused:#?}");
+}
+
+/// What ends the writer is rare, and so is what the writer needs against it: tried by hand, with its user.
+#[test]
+fn the_writer_may_try_a_suspect_and_make_it_a_dead_letter() {
+    let nats = server();
+    let settings = |user: &str| {
+        let credentials =
+            Credentials { user: Some(user.to_owned()), password: Some(format!("pw-{user}")), ..Credentials::default() };
+        NatsSettings { url: nats.url(), credentials, patience: PATIENCE }
+    };
+    run(async {
+        let writer = Bus::connect(&settings("writer"), "spindle-writer").await.unwrap();
+        let bytes = 1 << 20;
+        let limits = StreamLimits { metrics_bytes: bytes, events_bytes: bytes, dead_letter_bytes: bytes };
+        writer.ensure_streams(limits).await.unwrap();
+        let daemon = connect(&nats, "daemon").await;
+        daemon.publish("events.metrics", "poison".into()).await.unwrap();
+        daemon.flush().await.unwrap();
+        let limits = IntakeLimits {
+            max_messages: 1,
+            max_bytes: 1 << 20,
+            linger: Duration::ZERO,
+            max_ack_pending: 10,
+            ack_wait: Duration::from_secs(30),
+        };
+        let mut intake = Intake::open(writer.clone(), "METRICS", "writer-metrics", limits).await.unwrap();
+        let suspect = loop {
+            if let Some(suspect) = intake.next().await.unwrap().pop() {
+                break suspect;
+            }
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            assert_eq!(writer.suspect("METRICS", &suspect).await.unwrap(), Suspicion::Try);
+        }
+        assert_eq!(writer.suspect("METRICS", &suspect).await.unwrap(), Suspicion::Guilty);
+        suspect.survived().await.unwrap();
+        assert_eq!(writer.stream_state("DEADLETTER").await.unwrap().messages, 0);
+    });
+}
+
+/// What a role must not do, tried by hand with its user.
+#[test]
+fn no_role_can_do_more_than_its_work() {
+    let nats = server();
+    let publishes = [
+        ("daemon", "reader.query"),
+        ("daemon", "deadletter.x"),
+        ("daemon", "$JS.API.STREAM.DELETE.METRICS"),
+        ("daemon", "$JS.API.STREAM.PURGE.METRICS"),
+        ("daemon", "$JS.API.CONSUMER.CREATE.METRICS.mine"),
+        ("daemon", "$JS.ACK.METRICS.writer-metrics.1.1.1.1.0"),
+        ("writer", "events.metrics"),
+        ("writer", "events.event"),
+        ("writer", "$JS.API.STREAM.DELETE.METRICS"),
+        ("writer", "$JS.API.STREAM.PURGE.DEADLETTER"),
+        ("writer", "$JS.API.STREAM.UPDATE.METRICS"),
+        ("writer", "$JS.API.CONSUMER.DELETE.METRICS.detector"),
+        ("reader", "events.event"),
+        ("reader", "reader.query"),
+        ("reader", "$JS.API.STREAM.INFO.METRICS"),
+        ("client", "events.event"),
+        ("client", "$JS.API.STREAM.INFO.METRICS"),
+        ("client", "$SRV.PING"),
+    ];
+    let subscriptions = [
+        ("daemon", "events.>"),
+        ("daemon", "_INBOX.>"),
+        ("daemon", "_INBOX.spindle-client.>"),
+        ("writer", "reader.query"),
+        ("writer", "events.>"),
+        ("reader", "events.>"),
+        ("reader", "deadletter.>"),
+        ("client", "reader.query"),
+        ("client", "_INBOX.spindle-writer.>"),
+        ("client", "deadletter.>"),
+    ];
+    for (user, subject) in publishes {
+        assert!(is_denied(&nats, user, subject, true), "{user} may publish to {subject}");
+    }
+    for (user, subject) in subscriptions {
+        assert!(is_denied(&nats, user, subject, false), "{user} may subscribe to {subject}");
+    }
+    // The check itself can tell: what is allowed is not denied.
+    assert!(!is_denied(&nats, "daemon", "events.metrics", true));
+    assert!(!is_denied(&nats, "reader", "reader.query", false));
+}
+
+#[test]
+fn a_missing_right_is_named_with_its_remedy() {
+    let nats = server();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let check = |user: &str, words: &[&str], right: &str| {
+        let output = command(&data, &nats, user, words).env("SPINDLE_NATS_PATIENCE", "1s").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(right) && said.contains("nats-server.conf"), "{said}");
+        assert!(!said.contains(&format!("pw-{user}")), "{said}");
+    };
+    check("client", &["writer"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
+    check("client", &["daemon", "--source", "simulate"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
+    check("daemon", &["query", "devices", "--timeout", "1s"], "may not");
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap().block_on(future)
+}
+
+async fn connect(nats: &NatsServer, user: &str) -> async_nats::Client {
+    let options = async_nats::ConnectOptions::new().user_and_password(user.to_owned(), format!("pw-{user}"));
+    options.connect(nats.url()).await.unwrap()
+}
+
+fn publish(nats: &NatsServer, user: &str, subject: &'static str, payload: &'static str) {
+    run(async {
+        let client = connect(nats, user).await;
+        client.publish(subject, Bytes::from_static(payload.as_bytes())).await.unwrap();
+        client.flush().await.unwrap();
+    });
+}
+
+/// Whether the server refuses it: it says so in words beside the connection, before it answers our ping.
+fn is_denied(nats: &NatsServer, user: &str, subject: &str, publish: bool) -> bool {
+    use std::io::{BufRead, BufReader, Write};
+    let stream = std::net::TcpStream::connect(("127.0.0.1", nats.port())).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    let asked = if publish { format!("PUB {subject} 0\r\n\r\n") } else { format!("SUB {subject} q 1\r\n") };
+    let hello = format!(r#"CONNECT {{"verbose":false,"pedantic":false,"user":"{user}","pass":"pw-{user}"}}"#);
+    (&stream).write_all(format!("{hello}\r\n{asked}PING\r\n").as_bytes()).unwrap();
+    let mut is_denied = false;
+    loop {
+        let line = lines.next().unwrap().unwrap().to_lowercase();
+        assert!(!line.contains("authorization violation"), "{user}: {line}");
+        is_denied |= line.contains("permissions violation");
+        if line.starts_with("pong") {
+            return is_denied;
+        }
+    }
+}
