@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod http;
 mod in_flight;
+mod influxdb;
 mod mistakes;
 mod pipeline;
 mod rights;
