@@ -20,8 +20,8 @@ ACK_TIMEOUT_S = 2.0
 
 
 def moment(number):
-    """Nanoseconds apart, in one day of the past."""
-    return f"2026-01-01T{number // 3600 % 24:02}:{number // 60 % 60:02}:{number % 60:02}"
+    """A second of its own for each message: two values of one moment would be one point."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(1_700_000_000 + number))
 
 
 def message(number):
@@ -30,7 +30,7 @@ def message(number):
         return "events.event", json.dumps({**event, "timestamp": "2026-01-01T00:00:00Z", "sourceDevice": "known"})
     metric = {"sourceDevice": "known", "metricType": "Number", "value": number}
     times = [f"{moment(number)}.{index:09}Z" for index in range(PER_MESSAGE)]
-    return "events.metrics", json.dumps([{**metric, "timestamp": time} for time in times])
+    return "events.metrics", json.dumps([{**metric, "timestamp": instant} for instant in times])
 
 
 class Connection:

@@ -59,12 +59,13 @@ impl Bus {
     }
 
     async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str) -> Result<Self, BusError> {
-        let addresses = addresses(&settings.url)?;
+        let named = addresses(&settings.url)?;
+        let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
         loop {
             let denied = Denied::default();
-            let options = options(settings, &addresses, name, denied.clone()).await?.custom_inbox_prefix(inbox);
+            let options = options(settings, &named, name, denied.clone()).await?.custom_inbox_prefix(inbox);
             let error = match options.connect(&addresses[..]).await {
                 Ok(client) => {
                     let jetstream =
@@ -166,6 +167,15 @@ fn without_userinfo(address: &str) -> String {
         (None, Some(at)) => address[at + 1..].to_owned(),
         _ => address.to_owned(),
     }
+}
+
+/// An address without user and password: async-nats does not use them there, but writes them into its log.
+fn bare(address: ServerAddr) -> ServerAddr {
+    let mut url = address.clone().into_inner();
+    // Fails only for an address without a host, which has no user either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    ServerAddr::from_url(url).unwrap_or(address)
 }
 
 fn shown(addresses: &[ServerAddr]) -> String {

@@ -99,6 +99,7 @@ pub(crate) struct Writer {
     pub(crate) batch_messages: usize,
     pub(crate) batch_bytes: usize,
     pub(crate) batch_age: Duration,
+    pub(crate) batches_in_flight: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -158,7 +159,7 @@ impl Config {
                 replay_speed: Pace::AsFast,
                 replay_shift_to_now: false,
             },
-            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO },
+            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO, batches_in_flight: 0 },
             reader_subject: String::new(),
             client: Client {
                 log: None,

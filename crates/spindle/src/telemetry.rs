@@ -91,6 +91,10 @@ pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub(crate) static WRITER_REDELIVERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_writer_redelivered_messages_total", "Messages that came more than once", &["stream"])
 });
+/// Batches fetched and not yet acknowledged, by stream.
+pub(crate) static WRITER_BATCHES_IN_HAND: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("spindle_writer_batches_in_hand", "Batches that are fetched and not yet acknowledged", &["stream"])
+});
 /// Dead letters written, by reason.
 pub(crate) static WRITER_DEAD_LETTERS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counters("spindle_writer_dead_letters_total", "Dead letters written, by reason", &["reason"]));

@@ -128,6 +128,15 @@ impl Store {
         matches!(self, Self::Influx(_))
     }
 
+    /// How many writes at once pay. The embedded store has one thread that writes: one more lies ready for it.
+    /// An InfluxDB answers several requests at once, as many as its own answers allow.
+    pub fn writes_at_once(&self) -> usize {
+        match self {
+            Self::Embedded(_) => 2,
+            Self::Influx(_) => usize::MAX,
+        }
+    }
+
     /// Stores the writer's own figures ([`spindle_core::schema::PIPELINE`]) for dashboards. The embedded
     /// store keeps none: its page reads them where they are made.
     pub async fn write_figures(

@@ -140,9 +140,9 @@ pub(super) fn start_nats(system: &System, node: usize) -> Result<()> {
     insist(|| system.nats()[node].restart())
 }
 
-/// The same for the store's server, if there is one.
+/// The same for the store's server, if there is one: twice, or InfluxDB itself loses what it has acknowledged.
 pub(super) fn start_store(system: &System) -> Result<()> {
-    insist(|| system.influx().map_or(Ok(()), |mut influx| influx.restart()))
+    insist(|| system.influx().map_or(Ok(()), |mut influx| influx.restart_after_a_crash()))
 }
 
 fn insist(mut start: impl FnMut() -> Result<()>) -> Result<()> {

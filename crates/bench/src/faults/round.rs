@@ -68,6 +68,7 @@ pub(super) async fn run(options: &Options) -> Result<Report> {
     round.system.roles.iter().for_each(|role| role.kill());
     // What went wrong is looked at in what was left.
     if options.keep_dir || !outcome.as_ref().is_ok_and(Report::is_good) {
+        round.system.keep_servers_logs(folder.path());
         folder.disable_cleanup(true);
         talk(&format!("kept: {}", folder.path().display()));
     }

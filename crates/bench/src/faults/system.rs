@@ -211,6 +211,15 @@ impl System {
         self.influx.as_ref().map(|influx| influx.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Beside the logs of the roles.
+    pub(super) fn keep_servers_logs(&self, folder: &Path) {
+        let nats = self.nats().iter().map(NatsServer::log_tail).collect::<Vec<_>>().join("\n");
+        let influx = self.influx().map(|influx| influx.log()).unwrap_or_default();
+        // Logs that cannot be kept change nothing about what was found.
+        let _ = fs::write(folder.join("nats.log"), nats);
+        let _ = fs::write(folder.join("influx.log"), influx);
+    }
+
     fn influx_port(&self) -> Option<u16> {
         self.influx()?.url().rsplit(':').next()?.parse().ok()
     }

@@ -413,6 +413,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| show_duration(config.writer.batch_age),
     ),
     setting(
+        "writer.batches_in_flight",
+        &["SPINDLE_BATCHES_IN_FLIGHT"],
+        "4",
+        Kind::Integer,
+        "batches of each stream on their way to the store at once; the embedded store takes 2 at most",
+        |config, text| put(&mut config.writer.batches_in_flight, integer(text, 1..=16)),
+        |config| config.writer.batches_in_flight.to_string(),
+    ),
+    setting(
         "reader.subject",
         &["NATS_SUBJECT_REQUEST", "SPINDLE_READER_SUBJECT"],
         "reader.query",

@@ -1,5 +1,5 @@
 //! Health for supervisors and counters for Prometheus: of the whole system beside its answers, or of one
-//! role that runs alone. Nothing here shows data, so a role that runs alone tells it on any address without a
+//! role that runs alone. Nothing here shows data (of a fault the words, which name a server or a file), so a role that runs alone tells it on any address without a
 //! token; where there is one, it is demanded for everything but "alive" and "ready".
 
 use std::io::{Read, Write};
@@ -40,18 +40,16 @@ pub(crate) struct Health {
 
 impl Health {
     /// What is missing right now; empty when all is there.
-    async fn missing(&self) -> Vec<&'static str> {
+    async fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         if !self.bus.is_connected() {
-            missing.push("NATS is not connected");
+            missing.push("NATS is not connected".to_owned());
         }
-        if self.writer.as_ref().is_some_and(|writer| !writer.is_ready()) {
-            missing.push("the writer cannot store");
-        }
+        missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         if let Some(store) = &self.store
             && !matches!(tokio::time::timeout(STORE_PATIENCE, store.answers()).await, Ok(Ok(_)))
         {
-            missing.push("the store does not answer");
+            missing.push("the store does not answer".to_owned());
         }
         missing
     }

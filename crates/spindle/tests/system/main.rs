@@ -4,12 +4,15 @@
 
 mod access;
 mod answers;
+mod apart;
 mod audit;
+mod backlog;
 mod client;
 mod dlq;
 mod faults;
 mod harness;
 mod http;
+mod in_flight;
 mod mistakes;
 mod pipeline;
 mod rights;

@@ -43,7 +43,7 @@ impl Counters {
     }
 }
 
-pub(super) async fn run(bus: &Bus, store: &Store, readiness: &Readiness, stop: CancellationToken) {
+pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: CancellationToken) {
     let started = Instant::now();
     // One per process: two writers on one machine are two series.
     let instance = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
@@ -53,7 +53,7 @@ pub(super) async fn run(bus: &Bus, store: &Store, readiness: &Readiness, stop: C
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
         let now = Counters::now();
-        let dead_letters = n_messages(bus, DEAD_LETTER_STREAM).await.ok();
+        let dead_letters = n_messages(&bus, DEAD_LETTER_STREAM).await.ok();
         let figures = figures(&before, &now, dead_letters, readiness.is_ready(), started);
         // A store that is away is said by the lanes; these figures are not worth keeping.
         tokio::select! {
