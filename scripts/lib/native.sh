@@ -49,7 +49,8 @@ native_start() {
   need_program
   export_settings
   [ -n "${NATS_URL:-}" ] || { need_nats_server && SPINDLE_NATS_SERVER="$(find_nats_server 2>/dev/null)" && export SPINDLE_NATS_SERVER; }
-  mkdir -p "$DATA/logs" || die "cannot create $DATA: choose another folder with SPINDLE_DATA_DIR"
+  # As the program makes it: what lies there is its user's alone.
+  (umask 077 && mkdir -p "$DATA/logs") || die "cannot create $DATA: choose another folder with SPINDLE_DATA_DIR"
   begin_start
   native_store
   start_spindle
@@ -195,7 +196,7 @@ native_addresses() {
   cat <<TEXT
 Spindle runs natively.
   page and HTTP    $(run_value http)
-  NATS             $(run_value nats)
+  NATS             $(run_value nats | sed 's,//[^@]*@,//,') (user and password are in $DATA/run.json)
   store            $STORE_WORDS
 TEXT
   case "$STORE_KIND" in

@@ -45,7 +45,8 @@ devices_are_listed() {
   try
   good
   says "$err" ".env: made" "mode: native (as SPINDLE_MODE says)" "store: embedded"
-  says "$out" "$(run_json http)" "$(run_json nats)" "$DATA" "./run.sh stop"
+  says "$out" "$(run_json http)" "nats://127.0.0.1:" "$DATA/run.json" "./run.sh stop"
+  [ "${out#*"$(cat "$DATA/nats/password")"}" = "$out" ]
   [ "$(curl -s "$(run_json http)/readyz")" = ready ]
   wait_for devices_are_listed
   pid="$(run_json pid)"

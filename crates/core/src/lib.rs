@@ -12,6 +12,7 @@ pub mod metric;
 pub mod name;
 pub mod query;
 pub mod reading;
+pub mod recording;
 pub mod schema;
 pub mod simulate;
 pub mod timestamp;

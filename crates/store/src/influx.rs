@@ -1,6 +1,7 @@
 //! InfluxDB 1, 2 or 3 as the store: line protocol in, InfluxQL out, the version found by asking.
 //!
-//! - `client`: HTTP, credentials, answers row by row.
+//! - `answer`: what an answer to a query means.
+//! - `client`: HTTP, credentials, answers as they arrive.
 //! - `line`: what the lines look like, and texts that survive them.
 //! - `prepare`: the database or bucket, its retention, its mapping.
 //! - `read`, `numbers`, `write`: the store's methods.
@@ -9,6 +10,7 @@
 //!
 //! Nothing is asked before the first call, so a server that is away at the start is no error but a reason to wait.
 
+mod answer;
 mod client;
 mod line;
 mod numbers;

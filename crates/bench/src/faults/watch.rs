@@ -13,8 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Role;
 
-/// Between two looks at one role: recovery times are no finer than this.
+/// Between two looks at the counters of a writer: recovery times are no finer than this.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Between two questions whether a role is ready, each of which costs its store a query: no finer than this.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 /// A recovery that takes longer counts as this long, and is shown.
 pub(super) const LONGEST_RECOVERY: Duration = Duration::from_secs(180);
@@ -70,20 +72,29 @@ impl Watch {
         let mut ticker = interval(LOOK_EVERY);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Counters::default();
-        loop {
-            ticker.tick().await;
-            let asked_at = Instant::now();
-            let is_ready = is_ready(role.recipe.health_port).await;
-            self.ready.lock().unwrap_or_else(PoisonError::into_inner)[index] = (asked_at, is_ready);
-            if !is_writer {
-                continue;
+        let asking = async {
+            loop {
+                let asked_at = Instant::now();
+                let is_ready = is_ready(role.recipe.health_port).await;
+                self.ready.lock().unwrap_or_else(PoisonError::into_inner)[index] = (asked_at, is_ready);
+                sleep(ASK_EVERY).await;
             }
-            self.look_at_memory(role);
-            if let Ok(text) = get(role.recipe.health_port, "/metrics").await {
-                let now = Counters { pid: role.pid(), ..Counters::read(&text) };
-                self.count(&before, &now);
-                before = now;
+        };
+        let counting = async {
+            loop {
+                ticker.tick().await;
+                self.look_at_memory(role);
+                if let Ok(text) = get(role.recipe.health_port, "/metrics").await {
+                    let now = Counters { pid: role.pid(), ..Counters::read(&text) };
+                    self.count(&before, &now);
+                    before = now;
+                }
             }
+        };
+        if is_writer {
+            tokio::join!(asking, counting);
+        } else {
+            asking.await;
         }
     }
 
@@ -182,7 +193,7 @@ pub(super) async fn is_ready(port: u16) -> bool {
 async fn get(port: u16, path: &str) -> Result<String> {
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: role\r\n\r\n").as_bytes()).await?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await?;
         let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;

@@ -5,8 +5,6 @@
 //! reason and its bytes, and never stops the records after it. Memory stays bounded whatever the file
 //! holds: by one line of [`wire::MAX_PAYLOAD_BYTES`] and one batch.
 
-mod format;
-mod lines;
 mod pace;
 
 use std::collections::VecDeque;
@@ -19,15 +17,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use spindle_core::backblaze::derived_id;
+use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
 #[cfg(doc)]
 use spindle_core::wire;
-use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
+use spindle_core::{Batch, Timestamp};
 use tracing::info;
 
 pub(crate) use pace::Pace;
-
-use format::{Format, Refused, detect};
-use lines::{Line, Lines};
 
 /// Most metrics and events in one batch, so that a whole fleet's day is published in steps. At about 130
 /// bytes each this is less than NATS's default 1 MiB; whoever publishes splits by bytes all the same.
@@ -53,7 +49,7 @@ pub(crate) struct Replay {
     /// What the recorded times are moved by, in nanoseconds; known once the first record is.
     offset_ns: Option<i64>,
     /// What was read and not yet handed out: at most the records of one line and one batch.
-    pending: VecDeque<Result<Item, BadRecord>>,
+    pending: VecDeque<Result<Record, BadRecord>>,
     finished: bool,
 }
 
@@ -71,13 +67,6 @@ pub(crate) struct BadRecord {
     pub(crate) reason: String,
     /// The record itself, at most its first 1,024 bytes.
     pub(crate) bytes: Vec<u8>,
-}
-
-/// One record.
-#[derive(Debug)]
-enum Item {
-    Metric(DeviceMetric),
-    Event(Event),
 }
 
 impl Replay {
@@ -133,7 +122,7 @@ impl Replay {
     }
 
     /// The next record, read from the file if none is pending.
-    fn peek(&mut self) -> Option<&Result<Item, BadRecord>> {
+    fn peek(&mut self) -> Option<&Result<Record, BadRecord>> {
         while self.pending.is_empty() && !self.finished {
             self.read_line();
         }
@@ -145,21 +134,21 @@ impl Replay {
         let (file, pending) = (&self.file, &mut self.pending);
         match self.lines.next_line() {
             Ok(Some((number, Line::Whole(bytes)))) => self.format.read(bytes, &mut |record| {
-                pending.push_back(record.map_err(|refused| refused.at(file, number)));
+                pending.push_back(record.map_err(|refused| BadRecord::new(file, number, refused)));
             }),
             Ok(Some((number, Line::TooLong { n_bytes, head }))) => {
-                pending.push_back(Err(Refused::too_long(n_bytes, head).at(file, number)));
+                pending.push_back(Err(BadRecord::new(file, number, Refused::too_long(n_bytes, head))));
             }
             Ok(None) => self.finished = true,
             Err(error) => {
                 self.finished = true;
-                pending.push_back(Err(Refused::unreadable(&error).at(file, self.lines.number() + 1)));
+                pending.push_back(Err(BadRecord::new(file, self.lines.number() + 1, Refused::unreadable(&error))));
             }
         }
     }
 
     /// Moves a record in time, and gives a moved event an id of its own.
-    fn shift(&mut self, mut item: Item) -> Item {
+    fn shift(&mut self, mut item: Record) -> Record {
         let recorded = item.timestamp();
         let shift = self.options.shift;
         let offset_ns = *self
@@ -170,11 +159,11 @@ impl Replay {
         }
         let moved = Timestamp::from_ns(recorded.as_ns().saturating_add(offset_ns));
         match &mut item {
-            Item::Metric(metric) => {
+            Record::Metric(metric) => {
                 metric.timestamp = moved;
                 metric.seq = None;
             }
-            Item::Event(event) => {
+            Record::Event(event) => {
                 event.timestamp = moved;
                 event.seq = None;
                 event.id = derived_id(&[b"replay shift", event.id.as_bytes(), &offset_ns.to_be_bytes()]);
@@ -192,25 +181,10 @@ impl fmt::Display for BadRecord {
 
 impl std::error::Error for BadRecord {}
 
-impl Refused {
-    fn at(self, file: &Arc<Path>, line: u64) -> BadRecord {
-        BadRecord { file: Arc::clone(file), line, kind: self.kind, reason: self.reason, bytes: self.bytes }
-    }
-}
-
-impl Item {
-    fn timestamp(&self) -> Timestamp {
-        match self {
-            Self::Metric(metric) => metric.timestamp,
-            Self::Event(event) => event.timestamp,
-        }
-    }
-
-    fn put_into(self, batch: &mut Batch) {
-        match self {
-            Self::Metric(metric) => batch.metrics.push(metric),
-            Self::Event(event) => batch.events.push(event),
-        }
+impl BadRecord {
+    fn new(file: &Arc<Path>, line: u64, refused: Refused) -> Self {
+        let Refused { kind, reason, bytes } = refused;
+        Self { file: Arc::clone(file), line, kind, reason, bytes }
     }
 }
 

@@ -148,6 +148,7 @@ fn no_command_shows_a_secret() {
     for name in &names {
         let words = match name.as_str() {
             "query" => vec!["query", "devices", "--timeout", "1s"],
+            "dlq" => vec!["dlq", "ls"],
             "client" => vec!["client", "--interval", "50ms"],
             "daemon" | "up" => vec![name, "--source", "simulate", "--devices", "2", "--interval", "50ms"],
             _ => vec![name.as_str()],

@@ -32,7 +32,7 @@ fn flow(system: &System) {
 
 /// Everything in the streams is stored.
 async fn drained(system: &System) {
-    let jetstream = jetstream::new(async_nats::connect(system.nats_url()).await.unwrap());
+    let jetstream = jetstream::new(system.nats().await);
     for name in ["METRICS", "EVENTS"] {
         let stream = jetstream.get_stream(name).await.unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;
@@ -103,7 +103,7 @@ async fn nothing_is_missing_or_doubled_over_kills_and_restarts() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
     let system = System::start(NO_SOURCES, &[]);
-    let jetstream = jetstream::new(async_nats::connect(system.nats_url()).await.unwrap());
+    let jetstream = jetstream::new(system.nats().await);
     let publish = async |subject: &'static str, payload: Value| {
         jetstream.publish(subject, payload.to_string().into()).await.unwrap().await.unwrap();
     };

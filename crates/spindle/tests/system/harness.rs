@@ -16,7 +16,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
 
 /// `spindle`, with nothing of the outer environment that could change what it does.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"]
@@ -202,12 +202,11 @@ impl Drop for System {
     }
 }
 
-/// User and password of an address, which async-nats does not take from there.
+/// With user and password of an address, if it has them; async-nats does not take them from there.
 pub(crate) fn nats_options(url: &str) -> async_nats::ConnectOptions {
-    let userinfo =
-        url.trim_start_matches("nats://").rsplit_once('@').and_then(|(userinfo, _)| userinfo.split_once(':'));
-    let (user, password) = userinfo.unwrap_or_else(|| panic!("{url} has no user and password"));
-    async_nats::ConnectOptions::new().user_and_password(user.to_owned(), password.to_owned())
+    let (options, userinfo) = (async_nats::ConnectOptions::new(), url.trim_start_matches("nats://").rsplit_once('@'));
+    let Some((user, password)) = userinfo.and_then(|(userinfo, _)| userinfo.split_once(':')) else { return options };
+    options.user_and_password(user.to_owned(), password.to_owned())
 }
 
 pub(crate) fn send_signal(pid: u32, signal: &str) {

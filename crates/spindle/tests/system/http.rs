@@ -305,9 +305,23 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
 
     // Connections that nobody uses do not hold up the stop.
     let _idle = [connect(&http), connect(&http)];
+    // A question that has begun is still answered; "continue" says that its rest is waited for.
+    let mut in_hand = connect(&http);
+    let body = r#"{"query_type":"devices"}"#;
+    let head = format!(
+        "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    in_hand.write_all(head.as_bytes()).unwrap();
+    let mut told = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    in_hand.read_exact(&mut told).unwrap();
+    assert!(told.starts_with(b"HTTP/1.1 100"));
     let nats = system.nats_pid();
     let stopping = Instant::now();
     system.signal("TERM");
+    wait_until(PATIENCE, "it is stopping", || system.log().contains("stopping in order")).unwrap();
+    in_hand.write_all(body.as_bytes()).unwrap();
+    assert_eq!(parse(&read_to_end(&mut in_hand)).status, 200);
     assert_eq!(system.wait_for_end().code(), Some(0));
     assert!(stopping.elapsed() < Duration::from_secs(20), "stopped after {:?}", stopping.elapsed());
     assert!(!is_running(nats));

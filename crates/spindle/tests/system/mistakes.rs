@@ -83,6 +83,12 @@ fn what_is_taken_or_missing() {
         .env("SPINDLE_NATS_PATIENCE", "200ms")
         .env("SPINDLE_LOG", "off");
     one_line(&away.output().unwrap(), &["NATS_URL", "127.0.0.1:1"]);
+    // A wrong file is said before anybody waits for a server.
+    for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
+        let mut wrong = spindle(&data);
+        wrong.args(["reader", "--nats", "nats://127.0.0.1:1"]).env("SPINDLE_LOG", "off").env(name, "no/such/file");
+        one_line(&wrong.output().unwrap(), &["no/such/file", "No such file"]);
+    }
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! HTTP to one InfluxDB: who it is, with which credentials, and its InfluxQL answers row by row.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,13 +9,13 @@ use flate2::write::GzEncoder;
 use futures::TryStreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
-use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::InfluxSettings;
-use super::verdict::{Answer, BROKEN_OFF};
+use super::answer::{self, Document, Fault, Series};
+use super::verdict::{Answer, BROKEN_OFF, CREDENTIALS};
 use crate::StoreError;
 
 /// Longest error text read.
@@ -264,7 +263,7 @@ impl Client {
         let pieces = answer.bytes_stream().map_err(io::Error::other);
         let reader = SyncIoBridge::new(StreamReader::new(Box::pin(pieces)));
         tokio::task::spawn_blocking(move || {
-            for document in serde_json::Deserializer::from_reader(io::BufReader::new(reader)).into_iter::<Document>() {
+            for document in answer::documents(reader) {
                 let failed = document.is_err();
                 // Nobody listens any more: the connection closes and the server stops.
                 if send.blocking_send(document).is_err() || failed {
@@ -321,9 +320,6 @@ fn retry_after(answer: &Response) -> Option<Duration> {
     text.parse().ok().map(Duration::from_secs)
 }
 
-/// Which settings hold the credentials.
-pub(crate) const CREDENTIALS: &str = "INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD for InfluxDB 1";
-
 /// Part of InfluxDB 3's words when a query would read too many files.
 pub(crate) const FILE_LIMIT: &str = "exceeding the file limit";
 
@@ -333,45 +329,9 @@ fn compressed(lines: &str) -> io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-#[derive(Debug, Deserialize)]
-struct Document {
-    #[serde(default)]
-    results: Vec<QueryResult>,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-struct QueryResult {
-    #[serde(default)]
-    series: Vec<Series>,
-    error: Option<String>,
-}
-
-/// Part of one series of an answer.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Series {
-    #[serde(default)]
-    pub(crate) tags: BTreeMap<String, Option<String>>,
-    pub(crate) columns: Vec<String>,
-    #[serde(default)]
-    pub(crate) values: Vec<Vec<Value>>,
-}
-
-impl Series {
-    /// Where a column stands.
-    pub(crate) fn column(&self, name: &str) -> Option<usize> {
-        self.columns.iter().position(|column| column == name)
-    }
-
-    /// A tag that it is grouped by.
-    pub(crate) fn tag(&self, key: &str) -> &str {
-        self.tags.get(key).and_then(Option::as_deref).unwrap_or_default()
-    }
-}
-
 /// An answer that arrives.
 pub(crate) struct Rows {
-    receive: mpsc::Receiver<Result<Document, serde_json::Error>>,
+    receive: mpsc::Receiver<serde_json::Result<Document>>,
     client: Client,
     had_any: bool,
 }
@@ -380,36 +340,15 @@ impl Rows {
     /// The next series, or parts of series; empty at the end.
     pub(crate) async fn next(&mut self) -> Result<Vec<Series>, StoreError> {
         while let Some(document) = self.receive.recv().await {
-            let document = document.map_err(|error| {
-                if error.is_io() || error.is_eof() {
-                    self.client.away(format!("the answer broke off: {error}"), None)
-                } else {
-                    self.client.failed(format!(
-                        "the answer is no JSON ({error}): is this an InfluxDB, and no proxy in between?"
-                    ))
-                }
-            })?;
-            self.had_any = true;
-            let mut found = Vec::new();
-            let mut error = document.error;
-            for result in document.results {
-                error = error.or(result.error);
-                found.extend(result.series);
-            }
-            match error {
-                Some(words) if words.contains("database not found") => return Err(self.client.operator(&words)),
-                Some(words) if is_passing(&words) => return Err(self.client.away(words, None)),
-                Some(words) => return Err(self.client.failed(words)),
-                None if found.is_empty() => {}
-                None => return Ok(found),
+            self.had_any |= document.is_ok();
+            match Document::series(document) {
+                Ok(found) if found.is_empty() => {}
+                Ok(found) => return Ok(found),
+                Err(Fault::Passing(words)) => return Err(self.client.away(words, None)),
+                Err(Fault::Operator(words)) => return Err(self.client.operator(&words)),
+                Err(Fault::Refused(words)) => return Err(self.client.failed(words)),
             }
         }
         if self.had_any { Ok(Vec::new()) } else { Err(self.client.away("an empty answer to a query".to_owned(), None)) }
     }
-}
-
-fn is_passing(words: &str) -> bool {
-    ["timeout", "max-concurrent-queries", "engine is closed", "shard is disabled", "too many open files"]
-        .iter()
-        .any(|text| words.contains(text))
 }

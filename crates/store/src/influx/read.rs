@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use serde_json::Value;
 use spindle_core::reading::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
 use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};
-use spindle_core::{Criticality, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
+use spindle_core::{DeviceName, Event, Labels, MetricType, Timestamp};
 
 use super::Inner;
-use super::client::{FILE_LIMIT, Series};
+use super::answer::{self, Series, add, event, samples};
+use super::client::FILE_LIMIT;
 use super::line;
 use crate::{FirstAndLast, StoreError};
 
@@ -226,7 +226,7 @@ impl Inner {
             until,
             |from, until| of_series("count(value)", device, metric, from, until),
             |series| {
-                count += series.values.iter().filter_map(|row| row.get(1)?.as_u64()).sum::<u64>();
+                count += answer::count(series);
             },
         )
         .await?;
@@ -253,18 +253,8 @@ impl Inner {
             };
             let outcome = self
                 .select(from, until, query, |series| {
-                    for row in &series.values {
-                        let number = |at: usize| row.get(at).and_then(Value::as_f64);
-                        let (Some(time), Some(min), Some(mean), Some(max), Some(count)) =
-                            (row[0].as_i64(), number(1), number(2), number(3), row.get(4).and_then(Value::as_u64))
-                        else {
-                            continue;
-                        };
-                        add(
-                            &mut found,
-                            start(time),
-                            Bucket { time: Timestamp::from_ns(time), min, mean: mean.clamp(min, max), max, count },
-                        );
+                    for part in answer::buckets(series) {
+                        add(&mut found, start(part.time.as_ns()), part);
                     }
                 })
                 .await;
@@ -365,7 +355,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, metrics, |series| {
-            counts.metrics += series.values.iter().filter_map(|row| row.get(1)?.as_u64()).sum::<u64>();
+            counts.metrics += answer::count(series);
             devices.insert(series.tag("source_device").to_owned());
             series_seen.insert((series.tag("source_device").to_owned(), series.tag("metric_type").to_owned()));
         })
@@ -377,7 +367,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, events, |series| {
-            counts.events += series.values.iter().filter_map(|row| row.get(1)?.as_u64()).sum::<u64>();
+            counts.events += answer::count(series);
             devices.insert(series.tag("source_device").to_owned());
         })
         .await?;
@@ -406,46 +396,6 @@ fn of_series(what: &str, device: &DeviceName, metric: &MetricType, from: i64, un
         quoted(device),
         quoted(metric)
     )
-}
-
-/// Rows of time and value.
-fn samples(series: &Series) -> impl Iterator<Item = Sample> {
-    series.values.iter().filter_map(|row| {
-        let (time, value) = (row.first()?.as_i64()?, row.get(1)?.as_f64()?);
-        Some(Sample { time: Timestamp::from_ns(time), value })
-    })
-}
-
-fn add(found: &mut BTreeMap<i128, Bucket>, start: i128, part: Bucket) {
-    let time = Timestamp::from_ns(i64::try_from(start).unwrap_or(i64::MIN));
-    let Some(whole) = found.get_mut(&start) else {
-        found.insert(start, Bucket { time, ..part });
-        return;
-    };
-    let count = whole.count + part.count;
-    // Stepwise, so that no sum of large values overflows.
-    let share = part.count as f64 / count as f64;
-    let mean = whole.mean * (1.0 - share) + part.mean * share;
-    let (min, max) = (whole.min.min(part.min), whole.max.max(part.max));
-    *whole = Bucket { time, min, mean: mean.clamp(min, max), max, count };
-}
-
-fn event(series: &Series, row: &[Value]) -> Option<EventRecord> {
-    let cell = |name: &str| series.column(name).and_then(|at| row.get(at));
-    let text = |name: &str| cell(name).and_then(Value::as_str).map(|text| line::decode(text).into_owned());
-    let time = cell("timestamp_ns").and_then(Value::as_i64)?;
-    let event = Event {
-        id: text("event_id")?.parse().ok()?,
-        criticality: Criticality::new(cell("criticality")?.as_u64()?)?,
-        timestamp: Timestamp::from_ns(time),
-        source_device: DeviceName::new(&text("source_device")?).ok()?,
-        event_type: EventType::new(&text("event_type")?).ok()?,
-        event_message: text("event_message"),
-        seq: cell("seq").and_then(Value::as_i64).map(i64::cast_unsigned),
-        labels: text("labels").and_then(|labels| serde_json::from_str(&labels).ok()).map(Box::new),
-    };
-    let received = Timestamp::from_ns(cell("received_ns").and_then(Value::as_i64).unwrap_or(time));
-    Some(EventRecord { event, received })
 }
 
 fn fits(filter: &EventFilter, record: &EventRecord) -> bool {

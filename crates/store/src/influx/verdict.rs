@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::client::CREDENTIALS;
+/// Which settings hold the credentials.
+pub(crate) const CREDENTIALS: &str = "INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD for InfluxDB 1";
 
 /// What to do after an answer.
 #[derive(Clone, Debug, PartialEq)]

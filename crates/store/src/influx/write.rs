@@ -8,6 +8,7 @@ use spindle_core::schema::EVENTS;
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
 
 use super::Inner;
+use super::answer;
 use super::line::{self, Place};
 use super::read::{MAX_TIME, MIN_TIME};
 use super::send::{Chunk, room};
@@ -222,17 +223,10 @@ impl Inner {
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let (Some(time), Some(id)) =
-                        (row[0].as_i64(), row[1].as_str().and_then(|id| id.parse::<uuid::Uuid>().ok()))
-                    else {
-                        continue;
-                    };
-                    let happened = row[2].as_i64().unwrap_or(time);
-                    let there = There {
-                        identity: identity_of(id, happened),
-                        received: Timestamp::from_ns(row[3].as_i64().unwrap_or(time)),
-                    };
-                    taken.insert(hash(&(&*device, &*event_type, time, slot)), there);
+                    let Some(there) = answer::occupant(row) else { continue };
+                    let place = hash(&(&*device, &*event_type, there.time, slot));
+                    let identity = identity_of(there.id, there.happened);
+                    taken.insert(place, There { identity, received: there.received });
                 }
             })
             .await?;

@@ -5,19 +5,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead};
 
-use anyhow::{Context, bail};
 use serde::de::IgnoredAny;
-use spindle_core::backblaze::{BackblazeError, Columns};
-use spindle_core::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
 
-use super::Item;
+use super::Record;
 use super::lines::{Line, Lines};
+use crate::backblaze::{BackblazeError, Columns};
+use crate::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
 
 const EXPECTED: &str = "expected NDJSON of Spindle's wire format (one metric, event or array of them per line) or Backblaze Drive Stats CSV (with its header)";
 
 /// What a recording is written in.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Format {
+pub enum Format {
     /// Each line a metric, an event, or an array of either, as on the wire.
     Ndjson,
     /// Backblaze Drive Stats, with the columns that its header names.
@@ -33,24 +32,73 @@ impl fmt::Display for Format {
     }
 }
 
+/// Why a file is no recording.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordingError {
+    /// The reader failed.
+    #[error("cannot read its first line")]
+    Unreadable(#[source] io::Error),
+    /// Nothing but blank lines.
+    #[error("the file is empty: {EXPECTED}")]
+    Empty,
+    /// A first line of so many bytes.
+    #[error("its first line is {0} bytes long, more than {MAX_PAYLOAD_BYTES}: {EXPECTED}")]
+    FirstLineTooLong(u64),
+    /// Of neither format.
+    #[error("line {line}")]
+    Foreign {
+        /// The first line that is not blank, counted from 1.
+        line: u64,
+        /// What it is instead.
+        source: Foreign,
+    },
+}
+
+/// What a file is that is no recording, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum Foreign {
+    /// Pretty-printed JSON.
+    #[error(
+        "looks like JSON over several lines: {EXPECTED}; `jq -c '.[]? // .'` puts each record on a line of its own"
+    )]
+    SpreadJson,
+    /// A gzip file.
+    #[error("looks gzip-compressed: unpack it first (gunzip)")]
+    Gzip,
+    /// A ZIP archive.
+    #[error("looks like a ZIP archive, as Backblaze publishes them: unpack it first (unzip)")]
+    Zip,
+    /// Backblaze's header with a column missing or doubled.
+    #[error("looks like the header of Backblaze Drive Stats, but is not whole")]
+    Header(#[source] BackblazeError),
+    /// Anything else.
+    #[error("of unknown format: {EXPECTED}")]
+    Unknown,
+}
+
 /// Most bytes of a bad record that are kept to show it.
 const MAX_SHOWN_BYTES: usize = 1_024;
 
 /// A piece of a line that is no record.
-#[derive(Debug)]
-pub(super) struct Refused {
-    pub(super) kind: &'static str,
-    pub(super) reason: String,
-    pub(super) bytes: Vec<u8>,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// A short, stable word for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the reader failed.
+    pub kind: &'static str,
+    /// What is wrong, with the offending value.
+    pub reason: String,
+    /// The record itself, at most its first 1,024 bytes.
+    pub bytes: Vec<u8>,
 }
 
 impl Refused {
-    pub(super) fn too_long(n_bytes: u64, head: &[u8]) -> Self {
+    /// A line that is [`Line::TooLong`].
+    pub fn too_long(n_bytes: u64, head: &[u8]) -> Self {
         let reason = format!("line of {n_bytes} bytes is longer than {MAX_PAYLOAD_BYTES}: split it");
         Self::new("too_large", reason, head)
     }
 
-    pub(super) fn unreadable(error: &io::Error) -> Self {
+    /// The end of a recording whose reader failed.
+    pub fn unreadable(error: &io::Error) -> Self {
         Self::new("unreadable", format!("cannot read on, the replay ends here: {error}"), &[])
     }
 
@@ -62,44 +110,35 @@ impl Refused {
 
 /// Finds out what the lines hold, from the first that is not blank. A CSV header is taken off; a line of
 /// NDJSON is given out again.
-pub(super) fn detect<R: BufRead>(lines: &mut Lines<R>) -> anyhow::Result<Format> {
-    let Some((number, line)) = lines.next_line().context("cannot read its first line")? else {
-        bail!("the file is empty: {EXPECTED}");
+///
+/// # Errors
+/// [`RecordingError`] if they are of neither format; it says what to do.
+pub fn detect<R: BufRead>(lines: &mut Lines<R>) -> Result<Format, RecordingError> {
+    let (line, first) = match lines.next_line().map_err(RecordingError::Unreadable)? {
+        None => return Err(RecordingError::Empty),
+        Some((_, Line::TooLong { n_bytes, .. })) => return Err(RecordingError::FirstLineTooLong(n_bytes)),
+        Some((line, Line::Whole(bytes))) => (line, bytes),
     };
-    let first = match line {
-        Line::Whole(bytes) => bytes,
-        Line::TooLong { n_bytes, .. } => {
-            bail!("its first line is {n_bytes} bytes long, more than {MAX_PAYLOAD_BYTES}: {EXPECTED}")
-        }
-    };
-    let format = recognise(first).with_context(|| format!("line {number}"))?;
+    let format = recognise(first).map_err(|source| RecordingError::Foreign { line, source })?;
     if format == Format::Ndjson {
         lines.hold();
     }
     Ok(format)
 }
 
-fn recognise(first: &[u8]) -> anyhow::Result<Format> {
+fn recognise(first: &[u8]) -> Result<Format, Foreign> {
     match first.trim_ascii() {
-        b"{" | b"[" => bail!(
-            "looks like JSON over several lines: {EXPECTED}; `jq -c '.[]? // .'` puts each record on a line of its own"
-        ),
+        b"{" | b"[" => return Err(Foreign::SpreadJson),
         [b'{' | b'[', ..] => return Ok(Format::Ndjson),
-        [0x1f, 0x8b, ..] => bail!("looks gzip-compressed: unpack it first (gunzip)"),
-        [b'P', b'K', 3, 4, ..] => {
-            bail!("looks like a ZIP archive, as Backblaze publishes them: unpack it first (unzip)")
-        }
+        [0x1f, 0x8b, ..] => return Err(Foreign::Gzip),
+        [b'P', b'K', 3, 4, ..] => return Err(Foreign::Zip),
         _ => {}
     }
-    let Some(header) = std::str::from_utf8(first).ok().and_then(split) else {
-        bail!("of unknown format: {EXPECTED}");
-    };
+    let header = std::str::from_utf8(first).ok().and_then(split).ok_or(Foreign::Unknown)?;
     match Columns::from_header(&header.iter().collect::<Vec<_>>()) {
         Ok(columns) => Ok(Format::Backblaze(columns)),
-        Err(error) if looks_like_backblaze(&header) => {
-            Err(anyhow::Error::new(error).context("looks like the header of Backblaze Drive Stats, but is not whole"))
-        }
-        Err(_) => bail!("of unknown format: {EXPECTED}"),
+        Err(error) if looks_like_backblaze(&header) => Err(Foreign::Header(error)),
+        Err(_) => Err(Foreign::Unknown),
     }
 }
 
@@ -119,7 +158,7 @@ fn split(line: &str) -> Option<csv::StringRecord> {
 
 impl Format {
     /// Reads one line, and hands each record in it, good or bad, to `take`, in order.
-    pub(super) fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
+    pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
         match self {
             Self::Ndjson => read_json(line, take),
             Self::Backblaze(columns) => read_row(columns, line, take),
@@ -127,7 +166,7 @@ impl Format {
     }
 }
 
-fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
+fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
     let record = match std::str::from_utf8(line) {
         Ok(text) => split(text),
         Err(error) => return take(Err(Refused::new("bad_row", format!("no valid UTF-8: {error}"), line))),
@@ -140,8 +179,8 @@ fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Item, Re
         Ok(batch) => batch,
         Err(error) => return take(Err(Refused::new(kind(&error), error, line))),
     };
-    batch.metrics.into_iter().for_each(|metric| take(Ok(Item::Metric(metric))));
-    batch.events.into_iter().for_each(|event| take(Ok(Item::Event(event))));
+    batch.metrics.into_iter().for_each(|metric| take(Ok(Record::Metric(metric))));
+    batch.events.into_iter().for_each(|event| take(Ok(Record::Event(event))));
     refused.into_iter().for_each(|error| take(Err(Refused::new(kind(&error), &error, line))));
 }
 
@@ -155,7 +194,7 @@ fn kind(error: &BackblazeError) -> &'static str {
 }
 
 /// Most lines hold metrics only, so all is read as metrics first, and what is refused is looked at again.
-fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
+fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
     let decoded = wire::decode_metrics(line);
     let mut rejected = decoded.rejected.into_iter().peekable();
     let mut metrics = decoded.items.into_iter();
@@ -163,7 +202,7 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
         match rejected.next_if(|rejected| rejected.index == index) {
             Some(rejected) => take(second_look(rejected)),
             None => match metrics.next() {
-                Some(metric) => take(Ok(Item::Metric(metric))),
+                Some(metric) => take(Ok(Record::Metric(metric))),
                 None => break,
             },
         }
@@ -174,14 +213,14 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Item, Refused>)) {
 /// an array for an object, and would refuse a key that is there twice, which the wire does not.
 type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
 
-fn second_look(rejected: Rejected) -> Result<Item, Refused> {
+fn second_look(rejected: Rejected) -> Result<Record, Refused> {
     let Rejected { bytes, error, .. } = rejected;
     let error = match serde_json::from_slice::<Outline<'_>>(&bytes) {
         Ok(fields) if fields.contains_key("metricType") => error,
         Ok(fields) if fields.contains_key("eventType") => {
             let mut decoded = wire::decode_events(&bytes);
             match decoded.items.pop() {
-                Some(event) => return Ok(Item::Event(event)),
+                Some(event) => return Ok(Record::Event(event)),
                 None => decoded.rejected.pop().map_or(error, |rejected| rejected.error),
             }
         }

@@ -3,7 +3,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use spindle_core::wire::MAX_PAYLOAD_BYTES;
+use crate::wire::MAX_PAYLOAD_BYTES;
 
 /// How much of an over-long line is kept to show it.
 const HEAD_BYTES: usize = 1_024;
@@ -13,7 +13,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 /// Reads lines that are not blank. The line break (`\n` or `\r\n`) and a byte order mark at the start
 /// of the file are no part of a line; the last line needs no line break.
 #[derive(Debug)]
-pub(super) struct Lines<R> {
+pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
     number: u64,
@@ -23,30 +23,39 @@ pub(super) struct Lines<R> {
 
 /// One line.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
+pub enum Line<'a> {
     /// All of it.
     Whole(&'a [u8]),
-    /// Longer than [`MAX_PAYLOAD_BYTES`]: its length, and how it begins. The rest was skipped.
-    TooLong { n_bytes: u64, head: &'a [u8] },
+    /// Longer than [`MAX_PAYLOAD_BYTES`]. The rest was skipped.
+    TooLong {
+        /// Its length, line break included.
+        n_bytes: u64,
+        /// Its first bytes.
+        head: &'a [u8],
+    },
 }
 
 impl<R: BufRead> Lines<R> {
-    pub(super) fn new(reader: R) -> Self {
+    /// The lines of a file from its start.
+    pub fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new(), number: 0, held: false }
     }
 
     /// The number of the line last read, counted from 1 with blank lines included.
-    pub(super) fn number(&self) -> u64 {
+    pub fn number(&self) -> u64 {
         self.number
     }
 
     /// Gives the line last given out once more; only for a whole one.
-    pub(super) fn hold(&mut self) {
+    pub fn hold(&mut self) {
         self.held = true;
     }
 
     /// The next line that is not blank, with its number; `None` at the end of the file.
-    pub(super) fn next_line(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
+    ///
+    /// # Errors
+    /// Those of the reader.
+    pub fn next_line(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         if std::mem::take(&mut self.held) {
             return Ok(Some((self.number, Line::Whole(trim_break(&self.buffer)))));
         }
