@@ -177,13 +177,15 @@ impl Tally {
         totals.fold((0, 0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2))
     }
 
-    /// The `seq`s between which numbers are missing. One that is found outside the window is to be
+    /// From the first missing `seq` to the last. One that is found outside the window is to be
     /// [heard](Listener::hear) here.
     pub fn gaps(&self) -> Option<RangeInclusive<u64>> {
         let mut with_gaps = self.runs.iter().filter(|(_, run)| run.totals().1 > 0);
         let first = with_gaps.next()?;
         let last = with_gaps.next_back().unwrap_or(first);
-        Some(seq_of(*first.0, first.1.first)..=seq_of(*last.0, last.1.last))
+        let from = first.1.missing().next()?.from;
+        let to = last.1.missing().last()?.to;
+        Some(seq_of(*first.0, from)..=seq_of(*last.0, to))
     }
 
     /// The runs with missing or doubled numbers, the first [`MAX_LISTED`].
@@ -235,7 +237,7 @@ impl Run {
 
     fn findings(&self, run: u64) -> RunFindings {
         let (n_seen, n_missing, n_doubled) = self.totals();
-        let missing = if n_missing > 0 { self.missing() } else { Vec::new() };
+        let missing = if n_missing > 0 { self.missing().take(MAX_LISTED).collect() } else { Vec::new() };
         let doubled = self.numbers(|page| page.doubled.as_deref()).take(MAX_LISTED);
         RunFindings {
             run,
@@ -250,19 +252,13 @@ impl Run {
         }
     }
 
-    fn missing(&self) -> Vec<Missing> {
-        let mut missing = Vec::new();
+    /// What is missing between first and last, ascending.
+    fn missing(&self) -> impl Iterator<Item = Missing> {
         let mut next = self.first;
-        for number in self.numbers(|page| Some(&page.seen)) {
-            if number > next {
-                missing.push(Missing { from: next, to: number - 1, after: None, before: None });
-                if missing.len() == MAX_LISTED {
-                    break;
-                }
-            }
-            next = number + 1;
-        }
-        missing
+        self.numbers(|page| Some(&page.seen)).filter_map(move |number| {
+            let from = std::mem::replace(&mut next, number + 1);
+            (number > from).then(|| Missing { from, to: number - 1, after: None, before: None })
+        })
     }
 
     /// The numbers whose bits are set, ascending.

@@ -37,13 +37,14 @@ impl Inner {
         Ok(tallies)
     }
 
-    /// The numbers row by row; the values without one are what is left of their count.
+    /// The numbers row by row; the values without one are what is left of their count. Series by series: whatever
+    /// order is not asked for is not made.
     async fn tally_metrics(&self, found: &mut BTreeMap<&str, Tally>, window: Window) -> Result<(), StoreError> {
         let Some((from, until)) = bounds(window) else { return Ok(()) };
         let only = one_of(found.keys());
         let query = |what: &str, from, until| {
             format!(
-                "SELECT {what} FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device",
+                "SELECT {what} FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, metric_type",
                 DEVICE_METRICS.name
             )
         };
@@ -105,7 +106,10 @@ impl Inner {
             let _ = write!(only, " AND seq >= {least} AND seq <= {most}");
         }
         let query = |from, until| {
-            format!("SELECT seq FROM {} WHERE time >= {from} AND time <= {until}{only}", DEVICE_METRICS.name)
+            format!(
+                "SELECT seq FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY metric_type",
+                DEVICE_METRICS.name
+            )
         };
         self.select(from, until, query, |series| {
             for row in &series.values {
