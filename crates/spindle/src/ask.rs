@@ -17,14 +17,14 @@ use crate::supervisor::runfile;
 
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
 pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> {
-    let body = Query::body_from_words(&question.query_type, &question.params, clock::now())?;
+    // Wrong words are said before anything is connected.
+    Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = runfile::nats_settings(config)?;
     settings.patience = question.timeout;
     let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;
-    let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;
-    let answer: Value = serde_json::from_slice(&reply).context("the reader's answer is no JSON")?;
-    if answer["status"] == "error" {
-        bail!("{}", answer["message"].as_str().unwrap_or("the reader gives no reason"));
+    let mut answer = page(&bus, config, &question, &question.params).await?;
+    while let Some(params) = next_page(&question, &answer) {
+        join(&mut answer, page(&bus, config, &question, &params).await?);
     }
     let text = if question.as_json {
         serde_json::to_string_pretty(&answer)? + "\n"
@@ -37,13 +37,50 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     Ok(outcome(&question.query_type, &answer))
 }
 
+async fn page(bus: &Bus, config: &Config, question: &Question, params: &[(String, String)]) -> Result<Value> {
+    let body = Query::body_from_words(&question.query_type, params, clock::now())?;
+    let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;
+    let answer: Value = serde_json::from_slice(&reply).context("the reader's answer is no JSON")?;
+    if answer["status"] == "error" {
+        bail!("{}", answer["message"].as_str().unwrap_or("the reader gives no reason"));
+    }
+    Ok(answer)
+}
+
+/// An audit is for its verdict, which only all pages give; they are asked for unless a page was. Lists are for
+/// looking at, a page at a time.
+fn next_page(question: &Question, answer: &Value) -> Option<Vec<(String, String)>> {
+    let is_one_page = question.params.iter().any(|(name, _)| name == "limit" || name == "after");
+    if question.query_type != "audit_gaps" || is_one_page {
+        return None;
+    }
+    let next = answer["next"].as_object()?;
+    let mut params = question.params.clone();
+    params.retain(|(name, _)| !next.contains_key(name) && name != "since_minutes");
+    params.extend(next.iter().map(|(name, value)| (name.clone(), word(value))));
+    Some(params)
+}
+
+/// Puts a page behind those before it.
+fn join(answer: &mut Value, page: Value) {
+    for name in ["data", "summary"] {
+        if let (Some(rows), Value::Array(more)) = (answer[name].as_array_mut(), page[name].clone()) {
+            rows.extend(more);
+        }
+    }
+    let n_points = |of: &Value| of["basis"]["n_points"].as_u64().unwrap_or(0);
+    answer["basis"]["n_points"] = (n_points(answer) + n_points(&page)).into();
+    answer["next"] = page["next"].clone();
+}
+
+fn word(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
 /// What does not fit is said, on stderr, with how to see it.
 fn say_the_rest(answer: &Value) {
     let Some(next) = answer["next"].as_object() else { return };
-    let words: Vec<_> = next
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
+    let words: Vec<_> = next.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
     let _ = writeln!(std::io::stderr(), "there is more: ask again with {}", words.join(" "));
 }
 
@@ -72,6 +109,29 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_audit_is_asked_to_its_end_unless_a_page_is_wanted() {
+        let question = |query_type: &str, params: &[(&str, &str)]| Question {
+            query_type: query_type.to_owned(),
+            params: params.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect(),
+            as_json: true,
+            timeout: std::time::Duration::from_secs(1),
+        };
+        let next = json!({ "after": "b", "from": "2025-06-06T12:00:00Z", "until": "2025-06-06T13:00:00Z" });
+        let mut answer = json!({ "data": [1], "summary": [{}], "basis": { "n_points": 3 }, "next": next });
+        // The window stays the one of the first page, though the clock goes on.
+        let params = next_page(&question("audit_gaps", &[("since_minutes", "5")]), &answer).unwrap();
+        let names: Vec<_> = params.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(names[0], ("after", "b"));
+        assert_eq!(names.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["after", "from", "until"]);
+        assert_eq!(next_page(&question("audit_gaps", &[("limit", "5")]), &answer), None);
+        assert_eq!(next_page(&question("devices", &[]), &answer), None);
+        join(&mut answer, json!({ "data": [2], "summary": [{}, {}], "basis": { "n_points": 4 }, "next": null }));
+        let whole = json!({ "data": [1, 2], "summary": [{}, {}, {}], "basis": { "n_points": 7 }, "next": null });
+        assert_eq!(answer, whole);
+        assert_eq!(next_page(&question("audit_gaps", &[]), &answer), None);
+    }
 
     #[test]
     fn an_audit_is_good_only_if_numbers_were_there_and_all_was_looked_at() {

@@ -163,6 +163,14 @@ async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
     assert_eq!((&rest["data"], rest["summary"].as_array().unwrap().len()), (&expect, 2));
     assert_eq!(system.query(&[&words[..], &["limit=1", "after=planted"]].concat()).status.code(), Some(0));
 
+    // More devices than one page has: the command asks on to the end.
+    let many: Vec<_> = (0..450).map(|number| metric(&format!("many-{number:03}"), 1, Some(number))).collect();
+    publish("events.metrics", json!(many)).await;
+    drained(&system).await;
+    let answer = system.ask(&words);
+    assert_eq!((answer["summary"].as_array().unwrap().len(), &answer["data"]), (453, &expect));
+    assert_eq!((&answer["basis"]["n_points"], &answer["next"]), (&json!(457), &json!(null)));
+
     // What was missing arrives: the gap is closed.
     publish("events.metrics", json!(metric("planted", 3, Some(3)))).await;
     drained(&system).await;
