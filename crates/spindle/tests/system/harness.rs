@@ -16,7 +16,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
 
 /// `spindle`, with nothing of the outer environment that could change what it does.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"]
