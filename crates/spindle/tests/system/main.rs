@@ -13,6 +13,7 @@ mod faults;
 mod harness;
 mod http;
 mod in_flight;
+mod last_guard;
 mod mistakes;
 mod pipeline;
 mod rights;
