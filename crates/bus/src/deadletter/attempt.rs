@@ -101,6 +101,10 @@ impl Bus {
     /// The newest message of the stream with this subject.
     async fn last_letter(&self, subject: &str) -> Result<Option<StreamMessage>, BusError> {
         let api_subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
+        if self.denied.has("publish", &format!("$JS.API.{api_subject}")) {
+            // Asking again would only time out again.
+            return Err(self.no_answer("read", &api_subject, "not asked again"));
+        }
         let stream = self.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
         let stream = stream.map_err(|error| self.no_answer("read", &api_subject, error))?;
         match stream.get_last_raw_message_by_subject(subject).await {
