@@ -177,7 +177,8 @@ impl Tally {
         totals.fold((0, 0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2))
     }
 
-    /// The `seq`s between which numbers are missing: whoever finds one of them outside the window [hears](Listener::hear) it here.
+    /// The `seq`s between which numbers are missing. One that is found outside the window is to be
+    /// [heard](Listener::hear) here.
     pub fn gaps(&self) -> Option<RangeInclusive<u64>> {
         let mut with_gaps = self.runs.iter().filter(|(_, run)| run.totals().1 > 0);
         let first = with_gaps.next()?;
