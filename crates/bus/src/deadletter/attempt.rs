@@ -76,8 +76,9 @@ impl Attempt {
     }
 
     async fn begin(&self, stream: &str, origin: &Delivery, number: u32) -> Result<(), BusError> {
+        let then = if number < MAX_ATTEMPTS { "it is tried again" } else { "it is not tried again" };
         let detail = format!(
-            "delivered {} times without an answer; the writer ended while it handled this message by itself, {number} of {MAX_ATTEMPTS} times",
+            "delivered {} times without an answer; the writer ended while it handled this message by itself, {number} of {MAX_ATTEMPTS} times: {then}",
             origin.n_delivered()
         );
         let letter = DeadLetter { bytes: Bytes::new(), reason: UNDELIVERABLE, detail, index: 0 };
