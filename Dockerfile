@@ -1,8 +1,20 @@
 # The program with all its roles: `docker run spindle:local writer`. Built from this checkout, no BuildKit needed.
-FROM rust:1.95.0-slim-bookworm AS build
+FROM rust:1.95.0-slim-bookworm AS manifests
 WORKDIR /src
 COPY . .
-RUN cargo build --release --locked -p spindle \
+# Only what says which libraries are needed stays: they are built once, and again when that changes.
+RUN find crates -type f ! -name Cargo.toml ! -path 'crates/*/src/lib.rs' ! -path 'crates/*/src/main.rs' -delete \
+    && for lib in crates/*/src/lib.rs; do : > "$lib"; done \
+    && for main in crates/*/src/main.rs; do echo 'fn main() {}' > "$main"; done
+
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+COPY --from=manifests /src .
+RUN cargo build --release --locked -p spindle
+COPY . .
+# Newer than what was built from the empty files.
+RUN find crates -name '*.rs' -exec touch {} + \
+    && cargo build --release --locked -p spindle \
     && strip -o /spindle target/release/spindle \
     && mkdir /data
 

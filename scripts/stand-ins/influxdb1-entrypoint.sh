@@ -1,15 +1,19 @@
 #!/bin/sh
 # Does what the image influxdb:1.8 does with these variables: an admin user and a database at the first start.
+#
+# Every later start is made twice, the first where nobody can write: after a crash 1.6.7 cuts a torn entry off its log,
+# but goes on writing behind the entry's old end, and the next start throws away all that came in between.
 set -eu
-if [ ! -d /var/lib/influxdb/meta ]; then
-  INFLUXDB_HTTP_BIND_ADDRESS=127.0.0.1:8086 influxd &
-  pid=$!
-  until curl -fsS http://127.0.0.1:8086/ping; do sleep 0.2; done
+INFLUXDB_HTTP_BIND_ADDRESS=127.0.0.1:8086 influxd &
+pid=$!
+until curl -fsS http://127.0.0.1:8086/ping; do sleep 0.2; done
+if [ ! -e /var/lib/influxdb/prepared ]; then
   curl -fsS http://127.0.0.1:8086/query --data-urlencode \
     "q=CREATE USER \"$INFLUXDB_ADMIN_USER\" WITH PASSWORD '$INFLUXDB_ADMIN_PASSWORD' WITH ALL PRIVILEGES"
   curl -fsS -u "$INFLUXDB_ADMIN_USER:$INFLUXDB_ADMIN_PASSWORD" http://127.0.0.1:8086/query --data-urlencode \
     "q=CREATE DATABASE \"$INFLUXDB_DB\""
-  kill -TERM "$pid"
-  wait "$pid" || true
+  touch /var/lib/influxdb/prepared
 fi
+kill -TERM "$pid"
+wait "$pid" || true
 exec influxd

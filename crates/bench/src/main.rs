@@ -1,9 +1,13 @@
 //! Load and benchmarks. Figures are rates of this machine at this moment; what can be compared between
-//! machines are the ratios within one run, so each benchmark also runs something to compare with.
+//! machines are the ratios within one run, so each benchmark also runs something to compare with. And the fault
+//! harness, which proves that nothing is lost.
 
+mod faults;
 mod pipeline;
 mod store;
 mod wire;
+
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -40,15 +44,20 @@ enum Benchmark {
         #[arg(long, default_value_t = 500)]
         per_message: usize,
     },
+    /// Known messages through real processes that are killed, paused, cut off and starved; then whether each
+    /// acknowledged one is stored once
+    Faults(faults::Options),
 }
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> Result<ExitCode> {
     match Cli::parse().benchmark {
+        Benchmark::Faults(options) => return faults::run(options).await,
         Benchmark::Wire => wire::run(),
         Benchmark::Store { values, series } => store::run(values, series).await,
         Benchmark::Pipeline { nats, values, per_message } => pipeline::run(&nats, values, per_message).await,
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `n` values of one device and metric, a millisecond apart, ending before `until`.

@@ -1,37 +1,22 @@
 //! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
 
-use std::path::PathBuf;
+mod mistake;
+
+use std::fmt;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, ServerAddr};
+use async_nats::{Client, ConnectOptions, ServerAddr};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
+use crate::credentials::Credentials;
 use crate::error::{BusError, Kind};
 use crate::rights::Denied;
+use mistake::mistake;
 
-/// How a client proves who it is.
-#[derive(Clone, Debug, Default)]
-pub struct Credentials {
-    /// User name, with `password`.
-    pub user: Option<String>,
-    /// Password of `user`.
-    pub password: Option<String>,
-    /// File with an nkey seed.
-    pub nkey: Option<PathBuf>,
-    /// Credentials file (JWT and seed).
-    pub creds: Option<PathBuf>,
-    /// File with the certificate authorities to trust.
-    pub ca: Option<PathBuf>,
-    /// Client certificate, with `key`.
-    pub cert: Option<PathBuf>,
-    /// Key of `cert`.
-    pub key: Option<PathBuf>,
-}
-
-/// Where NATS is and how to get in.
-#[derive(Clone, Debug)]
+/// Where NATS is and how to get in. User and password in the addresses are not shown by `Debug`.
+#[derive(Clone)]
 pub struct NatsSettings {
     /// Addresses, comma separated, as in `NATS_URL`.
     pub url: String,
@@ -74,12 +59,13 @@ impl Bus {
     }
 
     async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str) -> Result<Self, BusError> {
-        let addresses = addresses(&settings.url)?;
+        let named = addresses(&settings.url)?;
+        let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
         loop {
             let denied = Denied::default();
-            let options = options(settings, &addresses, name, denied.clone()).await?.custom_inbox_prefix(inbox);
+            let options = options(settings, &named, name, denied.clone()).await?.custom_inbox_prefix(inbox);
             let error = match options.connect(&addresses[..]).await {
                 Ok(client) => {
                     let jetstream =
@@ -90,17 +76,8 @@ impl Bus {
                 Err(error) => error,
             };
             let attempt = format!("connect to NATS at {}", shown(&addresses));
-            match error.kind() {
-                ConnectErrorKind::ServerParse
-                | ConnectErrorKind::Authentication
-                | ConnectErrorKind::AuthorizationViolation
-                | ConnectErrorKind::Tls => {
-                    return Err(BusError::caused(Kind::Configuration, attempt, error));
-                }
-                ConnectErrorKind::Dns
-                | ConnectErrorKind::TimedOut
-                | ConnectErrorKind::Io
-                | ConnectErrorKind::MaxReconnects => {}
+            if let Some(mistake) = mistake(&error) {
+                return Err(BusError::caused(Kind::Configuration, format!("{attempt}: {mistake}"), error));
             }
             if Instant::now() + pause > deadline {
                 let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
@@ -192,8 +169,26 @@ fn without_userinfo(address: &str) -> String {
     }
 }
 
+/// An address without user and password: async-nats does not use them there, but writes them into its log.
+fn bare(address: ServerAddr) -> ServerAddr {
+    let mut url = address.clone().into_inner();
+    // Fails only for an address without a host, which has no user either.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    ServerAddr::from_url(url).unwrap_or(address)
+}
+
 fn shown(addresses: &[ServerAddr]) -> String {
     addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
+}
+
+impl fmt::Debug for NatsSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let url = self.url.split(',').map(|part| without_userinfo(part.trim())).collect::<Vec<_>>().join(",");
+        let Self { credentials, patience, .. } = self;
+        let mut shown = f.debug_struct("NatsSettings");
+        shown.field("url", &url).field("credentials", credentials).field("patience", patience).finish()
+    }
 }
 
 async fn options(
@@ -202,36 +197,11 @@ async fn options(
     name: &str,
     denied: Denied,
 ) -> Result<ConnectOptions, BusError> {
-    let mut options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
+    let options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
         notice(event, &denied);
         std::future::ready(())
     });
-    let given = &settings.credentials;
-    let in_url = addresses
-        .iter()
-        .find_map(|address| Some((address.username()?.to_owned(), address.password().unwrap_or_default().to_owned())));
-    if let Some(path) = &given.creds {
-        options = options
-            .credentials_file(path)
-            .await
-            .map_err(|error| file_error("read the NATS credentials file", path, error))?;
-    } else if let Some(path) = &given.nkey {
-        let seed = tokio::fs::read_to_string(path)
-            .await
-            .map_err(|error| file_error("read the NATS nkey file", path, error))?;
-        options = options.nkey(seed.trim().to_owned());
-    } else if let Some(user) = &given.user {
-        options = options.user_and_password(user.clone(), given.password.clone().unwrap_or_default());
-    } else if let Some((user, password)) = in_url {
-        options = options.user_and_password(user, password);
-    }
-    if let Some(ca) = &given.ca {
-        options = options.add_root_certificates(ca.clone()).require_tls(true);
-    }
-    if let (Some(cert), Some(key)) = (&given.cert, &given.key) {
-        options = options.add_client_certificate(cert.clone(), key.clone());
-    }
-    Ok(options)
+    settings.credentials.apply(options, addresses).await
 }
 
 fn notice(event: async_nats::Event, denied: &Denied) {
@@ -249,8 +219,4 @@ fn notice(event: async_nats::Event, denied: &Denied) {
             warn!(event = %other, "NATS");
         }
     }
-}
-
-fn file_error(attempt: &str, path: &std::path::Path, error: std::io::Error) -> BusError {
-    BusError::caused(Kind::Configuration, format!("{attempt} {}", path.display()), error)
 }

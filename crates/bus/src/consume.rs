@@ -4,17 +4,21 @@
 //! Each pull is one bounded request with a client-side deadline, so a lost reply can never hang the
 //! intake: after a missed deadline or any error the consumer is looked up anew.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use futures::StreamExt;
+use spindle_core::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
 use crate::connect::{ACK_TIMEOUT, Bus};
+use crate::deadletter::Attempt;
 use crate::error::{BusError, Kind};
 
 /// How much is pulled at once.
@@ -46,6 +50,8 @@ pub struct Intake {
 #[derive(Debug)]
 pub struct Delivery {
     message: Message,
+    /// Set while it is tried by itself.
+    attempt: Mutex<Option<Attempt>>,
 }
 
 /// One pull waits this long at the server for a first message.
@@ -161,7 +167,7 @@ impl Intake {
 }
 
 /// What is there right now.
-async fn ready(
+pub(crate) async fn ready(
     bus: &Bus,
     consumer: &PullConsumer,
     max_messages: usize,
@@ -190,7 +196,7 @@ async fn collect(
     loop {
         match timeout(LOOK_EVERY, messages.next()).await {
             Ok(Some(Ok(message))) => {
-                batch.push(Delivery { message });
+                batch.push(Delivery { message, attempt: Mutex::new(None) });
                 deadline = Instant::now() + patience;
             }
             Err(_) if bus.n_connects() == n_connects && Instant::now() < deadline => {}
@@ -220,9 +226,33 @@ impl Delivery {
         self.message.info().map_or(0, |info| info.stream_sequence)
     }
 
-    /// When the server took it, in nanoseconds since the Unix epoch; 0 if it does not say.
-    pub(crate) fn published_ns(&self) -> i128 {
-        self.message.info().map_or(0, |info| info.published.unix_timestamp_nanos())
+    /// When the server took it; 1970 if it does not say.
+    pub(crate) fn published(&self) -> Timestamp {
+        let ns = self.message.info().map_or(0, |info| info.published.unix_timestamp_nanos());
+        Timestamp::from_ns(i64::try_from(ns).unwrap_or(0))
+    }
+
+    /// Its sequence and time: what tells it from every other of its stream, also if that was made anew.
+    pub fn identity(&self) -> (u64, i64) {
+        (self.stream_sequence(), self.published().as_ns())
+    }
+
+    /// How many messages its consumer had sent with this one.
+    pub(crate) fn consumer_sequence(&self) -> u64 {
+        self.message.info().map_or(0, |info| info.consumer_sequence)
+    }
+
+    /// How many messages still wait behind it for its consumer.
+    pub(crate) fn n_behind(&self) -> u64 {
+        self.message.info().map_or(0, |info| info.pending)
+    }
+
+    pub(crate) fn headers(&self) -> Option<&HeaderMap> {
+        self.message.headers.as_ref()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers()?.get(name)?.as_str())
     }
 
     /// How often it was delivered, this time included.
@@ -232,7 +262,7 @@ impl Delivery {
 
     /// The publisher's message id, if it gave one.
     pub fn message_id(&self) -> Option<&str> {
-        Some(self.message.headers.as_ref()?.get(async_nats::header::NATS_MESSAGE_ID)?.as_str())
+        self.header("Nats-Msg-Id")
     }
 
     /// It is safe: never send it again. A lost ack only brings it back, and storing is idempotent.
@@ -240,6 +270,7 @@ impl Delivery {
     /// # Errors
     /// [`Kind::Transient`] if the connection is closed.
     pub async fn ack(&self) -> Result<(), BusError> {
+        self.survived().await?;
         self.answer(AckKind::Ack).await
     }
 
@@ -256,6 +287,7 @@ impl Delivery {
     /// # Errors
     /// [`Kind::Transient`] if the connection is closed.
     pub async fn nak(&self, delay: Duration) -> Result<(), BusError> {
+        self.survived().await?;
         self.answer(AckKind::Nak(Some(delay))).await
     }
 
@@ -264,7 +296,31 @@ impl Delivery {
     /// # Errors
     /// [`Kind::Transient`] if the connection is closed.
     pub async fn term(&self) -> Result<(), BusError> {
+        self.survived().await?;
         self.answer(AckKind::Term).await
+    }
+
+    /// Marks that it is being tried by itself, until it is answered or was [survived](Self::survived).
+    pub(crate) fn begin(&self, attempt: Attempt) {
+        *self.attempt() = Some(attempt);
+    }
+
+    /// Whoever handled it is still there: it is no message that ends those who touch it. Every answer says
+    /// the same; this is for who keeps it in hand. Does nothing for a message that is not under suspicion.
+    ///
+    /// # Errors
+    /// [`Kind::Transient`] if NATS does not answer; the message is then not answered either, and comes again.
+    pub async fn survived(&self) -> Result<(), BusError> {
+        let Some(attempt) = self.attempt().take() else { return Ok(()) };
+        let ended = attempt.end().await;
+        if ended.is_err() {
+            *self.attempt() = Some(attempt);
+        }
+        ended
+    }
+
+    fn attempt(&self) -> std::sync::MutexGuard<'_, Option<Attempt>> {
+        self.attempt.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn answer(&self, kind: AckKind) -> Result<(), BusError> {

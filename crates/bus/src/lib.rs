@@ -7,6 +7,7 @@
 
 mod connect;
 mod consume;
+mod credentials;
 mod deadletter;
 mod error;
 mod janitor;
@@ -16,9 +17,13 @@ mod rights;
 mod service;
 mod streams;
 
-pub use connect::{Bus, Credentials, NatsSettings};
+pub use connect::{Bus, NatsSettings};
 pub use consume::{Delivery, Intake, IntakeLimits};
-pub use deadletter::DeadLetter;
+pub use credentials::Credentials;
+pub use deadletter::{
+    DeadLetter, Letter, LetterFilter, Letters, MAX_ATTEMPTS, Part, Replayed, Replayer, Suspicion, UNDELIVERABLE,
+    WholeLetter,
+};
 pub use error::{BusError, Kind};
 pub use janitor::{n_messages, purge_stored};
 pub use publish::{HoldLimits, Outgoing, PublishStats, Publisher};

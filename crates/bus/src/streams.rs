@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use tracing::{info, warn};
 
 use crate::connect::Bus;
 use crate::error::{BusError, Kind};
@@ -102,7 +103,14 @@ impl Bus {
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
         let name = wanted.name.clone();
         match self.jetstream.get_stream(&name).await {
-            Ok(stream) => verify(&stream.cached_info().config, &wanted),
+            Ok(stream) => {
+                let found = &stream.cached_info().config;
+                verify(found, &wanted)?;
+                if name == DEAD_LETTER_STREAM {
+                    self.grow(found, wanted.max_bytes).await;
+                }
+                Ok(())
+            }
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                     self.create_stream(wanted).await
@@ -112,6 +120,23 @@ impl Bus {
                     Err(self.denied.or("publish", &[&format!("$JS.API.STREAM.INFO.{name}")], fault))
                 }
             },
+        }
+    }
+
+    /// A stream of dead letters that is full is made larger in the configuration, and that must help. It is
+    /// never made smaller, and nothing depends on its success.
+    async fn grow(&self, found: &Config, max_bytes: i64) {
+        if found.max_bytes <= 0 || found.max_bytes >= max_bytes {
+            return;
+        }
+        let name = &found.name;
+        match self.jetstream.update_stream(Config { max_bytes, ..found.clone() }).await {
+            Ok(_) => info!(stream = name, from = found.max_bytes, to = max_bytes, "stream made larger, as configured"),
+            Err(error) => {
+                let update = format!("$JS.API.STREAM.UPDATE.{name}");
+                let fault = BusError::transient(format!("make stream {name} larger"), error);
+                warn!(fault = %self.denied.or("publish", &[&update], fault), "it stays as large as it is");
+            }
         }
     }
 

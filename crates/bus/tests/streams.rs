@@ -56,6 +56,32 @@ async fn three_streams_that_refuse_rather_than_forget_and_a_second_call_changes_
 }
 
 #[tokio::test]
+async fn the_stream_of_dead_letters_grows_as_configured_and_never_shrinks() {
+    let server = NatsServer::start().unwrap();
+    let (bus, witness) = (connect(&server).await, witness(&server).await);
+    for (configured, expected) in [(64 << 10, 64 << 10), (1 << 20, 1 << 20), (64 << 10, 1 << 20)] {
+        bus.ensure_streams(StreamLimits { dead_letter_bytes: configured, ..LIMITS }).await.unwrap();
+        assert_eq!(config_of(&witness, DEAD_LETTER_STREAM).await.max_bytes, expected);
+    }
+    // It may already be without any bound.
+    let boundless = Config { max_bytes: -1, ..config_of(&witness, DEAD_LETTER_STREAM).await };
+    witness.update_stream(boundless).await.unwrap();
+    bus.ensure_streams(StreamLimits { dead_letter_bytes: 2 << 20, ..LIMITS }).await.unwrap();
+    assert_eq!(config_of(&witness, DEAD_LETTER_STREAM).await.max_bytes, -1);
+}
+
+#[tokio::test]
+async fn no_room_to_grow_stops_nobody() {
+    let options = Options { max_file_store: Some(LIMITS.total() + 1), ..Options::default() };
+    let server = NatsServer::start_with(options).unwrap();
+    let (bus, witness) = (connect(&server).await, witness(&server).await);
+    bus.ensure_streams(LIMITS).await.unwrap();
+    bus.ensure_streams(StreamLimits { dead_letter_bytes: 1 << 40, ..LIMITS }).await.unwrap();
+    let max_bytes = config_of(&witness, DEAD_LETTER_STREAM).await.max_bytes;
+    assert_eq!(u64::try_from(max_bytes).unwrap(), LIMITS.dead_letter_bytes);
+}
+
+#[tokio::test]
 async fn a_server_with_no_byte_to_spare_starts_again_and_again() {
     let options = Options { max_file_store: Some(LIMITS.total() + 1), ..Options::default() };
     let mut server = NatsServer::start_with(options).unwrap();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::audit::{RunFindings, Tally};
 use crate::health::Verdict;
 use crate::reading::{Bucket, EventRecord, Window};
 use crate::wire::{Criticality, Labels};
@@ -59,6 +60,8 @@ pub enum Body {
         /// What it is based on.
         basis: Basis,
     },
+    /// To `audit_gaps`.
+    AuditGaps(GapAudit),
 }
 
 /// A list that may be longer than one answer.
@@ -206,4 +209,88 @@ pub struct TemperatureAnomaly {
     /// Why nothing can be said, where nothing can be said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+}
+
+/// Which numbers are missing or doubled, and what was looked at to say so.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapAudit {
+    /// Runs with missing or doubled numbers, by device; empty if there are none.
+    pub data: Vec<GapRow>,
+    /// Every device that was looked at, by name. Without it "no gaps" could mean "no data".
+    pub summary: Vec<AuditedDevice>,
+    /// The parameters that ask for the devices behind these, if there are any.
+    pub next: Option<BTreeMap<&'static str, serde_json::Value>>,
+    /// What it is based on.
+    pub basis: Basis,
+}
+
+/// A run of one device in which numbers are missing or doubled.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct GapRow {
+    /// Which device.
+    pub source_device: DeviceName,
+    /// What is missing and doubled.
+    #[serde(flatten)]
+    pub findings: RunFindings,
+}
+
+/// What the numbers of one device say, in all its runs.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AuditedDevice {
+    /// Which device.
+    pub source_device: DeviceName,
+    /// In one word.
+    pub state: AuditState,
+    /// Its points in the window.
+    pub n_points: u64,
+    /// Of these, points without a number: nothing can be said of them.
+    pub n_without_number: u64,
+    /// Runs in the window.
+    pub n_runs: u64,
+    /// Different numbers that are stored, from the first to the last of each run.
+    pub n_numbers: u64,
+    /// Numbers that are missing between them.
+    pub n_missing: u64,
+    /// Numbers that more than one point has.
+    pub n_doubled: u64,
+}
+
+/// What the audit of one device comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditState {
+    /// There are numbers, none is missing and none is doubled.
+    Complete,
+    /// Some are missing or doubled.
+    Gaps,
+    /// There are points, but none has a number.
+    NoNumbers,
+    /// There is no point in the window.
+    NoData,
+    /// Too many numbers, or numbers that are no counter: nothing was judged.
+    NotCounted,
+}
+
+impl AuditedDevice {
+    /// What a tally comes to.
+    pub fn new(source_device: DeviceName, tally: &Tally) -> Self {
+        let (n_numbers, n_missing, n_doubled) = if tally.is_overfull() { (0, 0, 0) } else { tally.totals() };
+        let state = match tally.n_points() {
+            0 => AuditState::NoData,
+            _ if tally.is_overfull() => AuditState::NotCounted,
+            _ if n_numbers == 0 => AuditState::NoNumbers,
+            _ if n_missing + n_doubled > 0 => AuditState::Gaps,
+            _ => AuditState::Complete,
+        };
+        Self {
+            source_device,
+            state,
+            n_points: tally.n_points(),
+            n_without_number: tally.n_without_number(),
+            n_runs: tally.n_runs(),
+            n_numbers,
+            n_missing,
+            n_doubled,
+        }
+    }
 }

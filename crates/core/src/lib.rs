@@ -5,6 +5,7 @@
 //! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
 
 pub mod answer;
+pub mod audit;
 pub mod backblaze;
 pub mod health;
 pub mod metric;

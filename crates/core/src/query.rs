@@ -59,6 +59,21 @@ pub enum Query {
         /// Length of a bucket.
         bucket: Duration,
     },
+    /// Which numbers of which device are missing or doubled.
+    AuditGaps(AuditQuery),
+}
+
+/// The parameters of `audit_gaps`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AuditQuery {
+    /// Numbers of points in this window.
+    pub window: Window,
+    /// Only this device.
+    pub source_device: Option<DeviceName>,
+    /// Devices after this one.
+    pub after: Option<DeviceName>,
+    /// At most this many devices.
+    pub limit: usize,
 }
 
 /// The parameters of `events` and `alerts_critical`.
@@ -160,6 +175,7 @@ impl Query {
             Self::Devices { .. } => "devices",
             Self::Events(_) => "events",
             Self::Series { .. } => "series",
+            Self::AuditGaps(_) => "audit_gaps",
         }
     }
 }

@@ -68,7 +68,7 @@ pub struct DeviceMetric {
     pub metric_type: MetricType,
     /// The value; finite, and within its range if the metric table knows the type.
     pub value: f64,
-    /// Counter per device, for the gap audit.
+    /// Counter per device, for the gap audit; see [`crate::audit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// Describes the device; need not be on every metric.
@@ -94,7 +94,7 @@ pub struct Event {
     /// Words for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_message: Option<String>,
-    /// Counter per device, for the gap audit.
+    /// Counter per device, for the gap audit; see [`crate::audit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
     /// Describes the device.

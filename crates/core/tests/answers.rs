@@ -7,8 +7,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use spindle_core::answer::{
-    Answer, Basis, Body, DeviceCount, DeviceHealth, DeviceRow, EventRow, Listing, MetricRow, TemperatureAnomaly,
+    Answer, AuditedDevice, Basis, Body, DeviceCount, DeviceHealth, DeviceRow, EventRow, GapAudit, GapRow, Listing,
+    MetricRow, TemperatureAnomaly,
 };
+use spindle_core::audit::{Doubled, Missing, PointKind, Points, RunFindings, Tally};
 use spindle_core::health::{Health, Reason, Verdict};
 use spindle_core::reading::{Bucket, Window};
 use spindle_core::{Criticality, DeviceName, EventType, Labels, MetricType, Timestamp};
@@ -154,6 +156,49 @@ fn series() {
         &answer,
         r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","min":40.0,"mean":41.25,"max":42.5,"count":6}],"unit":"°C","bucket_seconds":60.0,"basis":BASIS}"#,
     );
+}
+
+#[test]
+fn audit_gaps() {
+    let findings = RunFindings {
+        run: 0,
+        points: Points::Both,
+        first: 1,
+        last: 4,
+        n_seen: 3,
+        n_missing: 1,
+        n_doubled: 1,
+        missing: vec![Missing { from: 3, to: 3, after: Some(T0), before: None }],
+        doubled: vec![Doubled { number: 4, times: vec![T0, T1] }],
+    };
+    let mut tally = Tally::default();
+    for seq in [Some(1), Some(2), Some(4), Some(4), None] {
+        tally.see(PointKind::Metric, seq);
+    }
+    let answer =
+        |data, summary, next| Answer::Success(Body::AuditGaps(GapAudit { data, summary, next, basis: basis() }));
+    check(
+        &answer(
+            vec![GapRow { source_device: device(), findings }],
+            vec![AuditedDevice::new(device(), &tally)],
+            Some(BTreeMap::from([("after", json!("DiskUnit"))])),
+        ),
+        r#"{"status":"success","data":[{"source_device":"DiskUnit","run":0,"points":"both","first":1,"last":4,"n_seen":3,"n_missing":1,"n_doubled":1,"missing":[{"from":3,"to":3,"after":"2025-06-06T12:00:00Z","before":null}],"doubled":[{"number":4,"times":["2025-06-06T12:00:00Z","2025-06-06T12:15:00Z"]}]}],"summary":[{"source_device":"DiskUnit","state":"gaps","n_points":5,"n_without_number":1,"n_runs":1,"n_numbers":3,"n_missing":1,"n_doubled":1}],"next":{"after":"DiskUnit"},"basis":BASIS}"#,
+    );
+    check(
+        &answer(vec![], vec![AuditedDevice::new(device(), &Tally::default())], None),
+        r#"{"status":"success","data":[],"summary":[{"source_device":"DiskUnit","state":"no_data","n_points":0,"n_without_number":0,"n_runs":0,"n_numbers":0,"n_missing":0,"n_doubled":0}],"next":null,"basis":BASIS}"#,
+    );
+    let state = |seqs: &[Option<u64>]| {
+        let mut tally = Tally::default();
+        seqs.iter().for_each(|seq| tally.see(PointKind::Event, *seq));
+        json!(AuditedDevice::new(device(), &tally).state)
+    };
+    assert_eq!(state(&[None, None]), "no_numbers");
+    assert_eq!(state(&[Some(7), Some(8), None]), "complete");
+    assert_eq!(state(&[Some(7), Some(7)]), "gaps");
+    let hashes: Vec<_> = (0..10_000_u64).map(|number| Some(number << 40)).collect();
+    assert_eq!(state(&hashes), "not_counted");
 }
 
 #[test]

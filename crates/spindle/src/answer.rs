@@ -1,6 +1,7 @@
 //! A question in, an answer out, from the store and core's judgement. The reader (NATS) and the web
 //! (HTTP) are two doors to this one room.
 
+mod audit;
 mod rows;
 
 use std::time::Duration;
@@ -92,6 +93,7 @@ async fn body(store: &Store, query: Query) -> Result<Body> {
                 basis: Basis::of(window, n_points),
             })
         }
+        Query::AuditGaps(query) => audit::gaps(store, query).await.map(Body::AuditGaps),
     }
 }
 

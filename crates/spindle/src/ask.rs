@@ -18,7 +18,7 @@ use crate::supervisor::runfile;
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
 pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> {
     let body = Query::body_from_words(&question.query_type, &question.params, clock::now())?;
-    let mut settings = config.nats_settings(&runfile::nats_url(config)?);
+    let mut settings = runfile::nats_settings(config)?;
     settings.patience = question.timeout;
     let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;
     let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;
@@ -54,7 +54,37 @@ fn outcome(query_type: &str, answer: &Value) -> Outcome {
         "anomaly_temperature" => data["anomaly"] == false && !data["ratio"].is_null(),
         // No alert is good news.
         "alerts_critical" => true,
+        // No gap is good news only if something was there to be missed, and all of it was looked at.
+        "audit_gaps" => {
+            let is_whole = answer["next"].is_null() && data.as_array().is_some_and(Vec::is_empty);
+            let states: Vec<_> = answer["summary"].as_array().into_iter().flatten().map(|row| &row["state"]).collect();
+            is_whole
+                && states.iter().any(|state| *state == "complete")
+                && states.iter().all(|state| *state != "not_counted")
+        }
         _ => data.as_array().is_none_or(|rows| !rows.is_empty()),
     };
     if good { Outcome::Good } else { Outcome::NotGood }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_audit_is_good_only_if_numbers_were_there_and_all_was_looked_at() {
+        let check = |answer: Value, expect: Outcome| assert_eq!(outcome("audit_gaps", &answer), expect, "{answer}");
+        let states = |words: &[&str]| words.iter().map(|word| json!({ "state": word })).collect::<Vec<_>>();
+        let good = states(&["complete", "no_data", "no_numbers"]);
+        check(json!({ "data": [], "summary": good, "next": null }), Outcome::Good);
+        check(json!({ "data": [], "summary": good, "next": { "after": "a" } }), Outcome::NotGood);
+        check(json!({ "data": [{}], "summary": states(&["gaps", "complete"]), "next": null }), Outcome::NotGood);
+        for nothing in
+            [states(&[]), states(&["no_data"]), states(&["no_numbers"]), states(&["complete", "not_counted"])]
+        {
+            check(json!({ "data": [], "summary": nothing, "next": null }), Outcome::NotGood);
+        }
+    }
 }

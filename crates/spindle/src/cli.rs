@@ -1,10 +1,13 @@
 //! The command line: from words to a command and the settings it overrides. Nothing is decided here.
 
+mod dlq;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Overrides;
+pub(crate) use dlq::{Action, DlqTask, Moment, Wanted, Which};
 
 /// Event handling for storage fleets: device metrics and critical events, from source to answer.
 #[derive(Debug, Parser)]
@@ -66,6 +69,11 @@ enum CommandLine {
     /// Asks one question: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
     Query(QueryArgs),
+    /// The dead letters: what could not be stored, with every byte and the reason
+    Dlq {
+        #[command(subcommand)]
+        command: dlq::DlqCommand,
+    },
     /// Asks the role that runs here whether it is ready (its SPINDLE_HEALTH); exit code 1 if not
     Health,
     /// Prints the effective configuration, secrets masked
@@ -154,6 +162,7 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
+    Dlq(DlqTask),
     Health,
     Config,
     Guard { lock: PathBuf, program: Vec<String> },
@@ -208,6 +217,7 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
             Command::Client { once: client.once }
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
+        CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
         CommandLine::Health => Command::Health,
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },

@@ -1,10 +1,12 @@
 //! The configuration: flag over environment over file over default, every value checked, every error
 //! naming the key, the value and where it came from. The only place that reads the environment.
 
+mod secret;
 mod settings;
 mod value;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,10 +15,11 @@ use spindle_bus::{Credentials, NatsSettings, StreamLimits};
 use spindle_core::Criticality;
 
 use crate::sources::replay::Pace;
+pub(crate) use secret::Secret;
 pub(crate) use settings::{SETTINGS, Setting};
 
 /// Everything that can be set.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) grace: Duration,
@@ -27,22 +30,26 @@ pub(crate) struct Config {
     pub(crate) reader_subject: String,
     pub(crate) client: Client,
     pub(crate) http_listen: SocketAddr,
+    http_token: Option<Secret>,
+    http_token_file: Option<PathBuf>,
     /// Where a role that runs alone tells its health.
     pub(crate) health_listen: Option<SocketAddr>,
 }
 
 /// Where NATS is, or how to start it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Nats {
     pub(crate) url: Option<String>,
     pub(crate) credentials: Credentials,
     pub(crate) patience: Duration,
     pub(crate) server: PathBuf,
     pub(crate) port: u16,
+    /// The started nats-server asks for no password.
+    pub(crate) open: bool,
     pub(crate) limits: StreamLimits,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct StoreChoice {
     pub(crate) kind: Option<StoreKind>,
     pub(crate) influxdb: Influxdb,
@@ -50,7 +57,7 @@ pub(crate) struct StoreChoice {
 }
 
 /// As the user set it; empty texts are unset.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Influxdb {
     pub(crate) host: String,
     pub(crate) bucket: String,
@@ -92,6 +99,7 @@ pub(crate) struct Writer {
     pub(crate) batch_messages: usize,
     pub(crate) batch_bytes: usize,
     pub(crate) batch_age: Duration,
+    pub(crate) batches_in_flight: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -137,6 +145,7 @@ impl Config {
                 patience: Duration::ZERO,
                 server: PathBuf::new(),
                 port: 0,
+                open: false,
                 limits: StreamLimits::default(),
             },
             store: StoreChoice { kind: None, influxdb: Influxdb::default(), retention: None },
@@ -150,7 +159,7 @@ impl Config {
                 replay_speed: Pace::AsFast,
                 replay_shift_to_now: false,
             },
-            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO },
+            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO, batches_in_flight: 0 },
             reader_subject: String::new(),
             client: Client {
                 log: None,
@@ -160,6 +169,8 @@ impl Config {
                 log_keep: 0,
             },
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            http_token: None,
+            http_token_file: None,
             health_listen: None,
         };
         for setting in SETTINGS {
@@ -234,10 +245,45 @@ impl Config {
     /// that listens on all addresses is asked on the loopback.
     pub(crate) fn health_address(&self) -> SocketAddr {
         let mut address = self.health_listen.unwrap_or(self.http_listen);
-        if address.ip().is_unspecified() {
-            address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        match address.ip() {
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            IpAddr::V4(_) | IpAddr::V6(_) => {}
         }
         address
+    }
+
+    /// The token that HTTP asks for, if there is one: itself, or what its file holds.
+    pub(crate) fn http_token(&self) -> Result<Option<Secret>> {
+        match (&self.http_token, &self.http_token_file) {
+            (Some(_), Some(_)) => bail!(
+                "http.token and http.token_file are both set (SPINDLE_HTTP_TOKEN, SPINDLE_HTTP_TOKEN_FILE): remove one"
+            ),
+            (Some(token), None) => Ok(Some(token.clone())),
+            (None, Some(path)) => {
+                let shown = path.display();
+                let text = std::fs::read_to_string(path).with_context(|| {
+                    format!("cannot read the file of the HTTP token {shown} (http.token_file, SPINDLE_HTTP_TOKEN_FILE)")
+                })?;
+                let token = Secret::token(text.trim_end())
+                    .map_err(|expected| anyhow::anyhow!("the HTTP token in {shown}: expected {expected}"))?;
+                Ok(Some(token))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The token of a door through which data are seen: beyond the loopback address it must have one.
+    pub(crate) fn http_token_of_data(&self) -> Result<Option<Secret>> {
+        let token = self.http_token()?;
+        if token.is_none() && !self.http_listen.ip().is_loopback() {
+            bail!(
+                "http.listen = {} is open to other machines, and no token is set: set SPINDLE_HTTP_TOKEN (or SPINDLE_HTTP_TOKEN_FILE) to {}, or listen on a loopback address such as 127.0.0.1:8080",
+                self.http_listen,
+                secret::GOOD_TOKEN
+            );
+        }
+        Ok(token)
     }
 
     /// The client's log file.
@@ -256,6 +302,13 @@ impl Config {
     }
 }
 
+/// As `spindle config` shows it, so that no secret gets into a log or a panic by this way.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_toml())
+    }
+}
+
 /// NATS addresses as they may be shown: user and password in them are secrets.
 pub(crate) fn without_userinfo(urls: &str) -> String {
     let shown = |url: &str| match (url.find("://").map(|at| at + 3), url.rfind('@')) {
@@ -263,6 +316,12 @@ pub(crate) fn without_userinfo(urls: &str) -> String {
         (_, None) => url.to_owned(),
     };
     urls.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(",")
+}
+
+/// A fault that a test plants; there is nothing of it in a release build.
+#[cfg(debug_assertions)]
+pub(crate) fn planted(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
 }
 
 /// The log filter, from `SPINDLE_LOG`.
@@ -297,6 +356,53 @@ mod tests {
     }
 
     #[test]
+    fn the_token_comes_from_a_setting_or_a_file_and_is_needed_beyond_the_loopback() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let (path, good) = (path.to_str().unwrap(), "0123456789abcdef");
+        std::fs::write(path, format!("{good}\n")).unwrap();
+        let with = |flags: &[(&'static str, &str)]| load("", flags).unwrap();
+        let token = |config: &Config| config.http_token_of_data().map(|token| token.map(|it| it.expose().to_owned()));
+        assert_eq!(token(&with(&[])).unwrap(), None);
+        assert_eq!(token(&with(&[("http.token", good)])).unwrap().as_deref(), Some(good));
+        assert_eq!(token(&with(&[("http.token_file", path)])).unwrap().as_deref(), Some(good));
+        let refused = |flags: &[(&'static str, &str)], word: &str| {
+            let error = format!("{:#}", token(&with(flags)).unwrap_err());
+            assert!(error.contains(word) && !error.contains('\n') && !error.contains(good), "{error}");
+        };
+        refused(&[("http.token", good), ("http.token_file", path)], "both set");
+        refused(&[("http.token_file", "no/such/file")], "no/such/file");
+        for open in ["0.0.0.0:8080", "[::]:8080", "192.0.2.7:8080", "[::ffff:127.0.0.1]:80"] {
+            refused(&[("http.listen", open)], "SPINDLE_HTTP_TOKEN");
+            assert!(token(&with(&[("http.listen", open), ("http.token", good)])).is_ok());
+        }
+        for closed in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:8080", "localhost:8080"] {
+            assert_eq!(token(&with(&[("http.listen", closed)])).unwrap(), None);
+        }
+        for (wrong, word) in
+            [("short\n", "16 characters"), ("", "16 characters"), ("sixteen, but with blanks", "blank")]
+        {
+            std::fs::write(path, wrong).unwrap();
+            refused(&[("http.token_file", path)], word);
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_secret_is_shown() {
+        let secrets = [
+            ("nats.url", "nats://me:sesame-1@h:4222"),
+            ("nats.password", "sesame-2"),
+            ("store.influxdb_host", "http://me:sesame-3@h:8086"),
+            ("store.influxdb_token", "sesame-4"),
+            ("store.influxdb_password", "sesame-5"),
+            ("http.token", "sesame-6-and-more"),
+        ];
+        let config = load("", &secrets).unwrap();
+        let shown = format!("{config:?} {} {:?}", config.to_toml(), config.nats_settings("nats://me:sesame-1@h:4222"));
+        assert!(shown.contains("http://h:8086") && shown.contains("***") && !shown.contains("sesame"), "{shown}");
+    }
+
+    #[test]
     fn every_mistake_names_key_value_and_origin() {
         let check = |file: &str, parts: &[&str]| {
             let error = load(file, &[]).unwrap_err().to_string();
@@ -311,6 +417,7 @@ mod tests {
         check("a = = 1", &["line 1"]);
         check("\n[nats]\nport = 1\nport = 2", &["line 4", "duplicate"]);
         check("[nats]\npassword = 7", &["nats.password = ***"]);
+        check("[http]\ntoken = \"short\"", &["http.token = '***'", "16 characters"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod ask;
 mod cli;
 mod clock;
 mod config;
+mod dlq;
 mod roles;
 mod sources;
 mod supervisor;
@@ -59,8 +60,9 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
             print(&config.to_toml());
             Ok(Outcome::Good)
         }
-        Command::Health => web::health::ask(config.health_address()),
+        Command::Health => web::health::ask(config.health_address(), config.http_token()?.as_ref()),
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
+        Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
         role => {
             telemetry::init_logs(&config::log_filter())?;
             runtime.block_on(supervisor::run(role, config))

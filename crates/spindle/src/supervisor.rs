@@ -3,6 +3,7 @@
 
 pub(crate) mod guard;
 mod nats;
+mod private;
 pub(crate) mod runfile;
 mod signals;
 mod up;
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use spindle_bus::{Bus, BusError, Kind};
+use spindle_bus::{Bus, BusError, Kind, NatsSettings};
 use spindle_store::{InfluxSettings, InfluxVersion, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -35,7 +36,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Reader => run_reader(config).await,
         Command::Web => run_web(config).await,
         Command::Client { once } => run_client(config, once).await,
-        Command::Query(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+        Command::Query(_) | Command::Dlq(_) | Command::Health | Command::Config | Command::Guard { .. } => {
             bail!("this command runs no role")
         }
     }
@@ -43,11 +44,11 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
 
 async fn run_daemon(config: Config) -> Result<Outcome> {
     prepare_data_dir(&config)?;
-    let sources = daemon::open_sources(&config.daemon, &config.data_dir)?;
+    let inputs = daemon::open_inputs(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon", Streams::Publish).await?;
     let (grace, stop) = (config.grace, CancellationToken::new());
     tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
-    let parts = daemon::Parts { bus, config: config.daemon, sources, grace };
+    let parts = daemon::Parts { bus, config: config.daemon, inputs, grace };
     one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
 }
 
@@ -79,12 +80,13 @@ async fn run_reader(config: Config) -> Result<Outcome> {
 }
 
 async fn run_web(config: Config) -> Result<Outcome> {
+    let token = config.http_token_of_data()?;
     let listener = bind(&config).await?;
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", Streams::Unused).await?;
     let stop = CancellationToken::new();
     let health = Health { bus, store: Some(store.clone()), writer: None };
-    let parts = web::Parts { store, health };
+    let parts = web::Parts { store, health, token };
     one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
 }
 
@@ -109,10 +111,11 @@ fn client_parts(config: &Config, bus: Bus) -> client::Parts {
 /// Tells supervisors how a role that runs alone is, if it was given an address for that.
 async fn tell_health(config: &Config, health: Health, stop: &CancellationToken) -> Result<()> {
     let Some(address) = config.health_listen else { return Ok(()) };
+    let token = config.http_token()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
     })?;
-    tokio::spawn(web::health::run(health, listener, stop.clone()));
+    tokio::spawn(web::health::run(health, token, listener, stop.clone()));
     Ok(())
 }
 
@@ -151,7 +154,7 @@ fn finished(name: &str, ended: Result<Result<()>, tokio::task::JoinError>) -> Re
 /// Creates the data directory and makes sure that it can be written, with room to work.
 fn prepare_data_dir(config: &Config) -> Result<()> {
     let shown = config.data_dir.display();
-    std::fs::create_dir_all(&config.data_dir)
+    private::create_dir(&config.data_dir)
         .with_context(|| format!("cannot create the data directory {shown}: choose another with --data-dir"))?;
     let probe = config.data_dir.join(".write-test");
     std::fs::write(&probe, [0; 4096])
@@ -237,12 +240,14 @@ enum Streams {
 
 /// Connects to the NATS that was named, or to that of the running system, and makes sure of the streams.
 async fn connect(config: &Config, name: &str, streams: Streams) -> Result<Bus> {
-    let url = runfile::nats_url(config)?;
-    connect_to(config, &url, name, streams).await
+    connect_to(config, &runfile::nats_settings(config)?, name, streams).await
 }
 
-async fn connect_to(config: &Config, url: &str, name: &str, streams: Streams) -> Result<Bus> {
-    let bus = Bus::connect(&config.nats_settings(url), name).await.context("start nats-server, or correct NATS_URL")?;
+async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, streams: Streams) -> Result<Bus> {
+    let bus = match Bus::connect(settings, name).await {
+        Err(fault) if is_passing(&fault) => return Err(fault).context("start nats-server, or correct NATS_URL"),
+        outcome => outcome?,
+    };
     let deadline = Instant::now() + config.nats.patience;
     let limits = config.nats.limits;
     loop {

@@ -63,6 +63,14 @@ pub(crate) static DAEMON_GIVEN_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
 /// Metrics and events waiting for an ack.
 pub(crate) static DAEMON_HELD: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_daemon_held_items", "Metrics and events that wait for JetStream's ack"));
+/// Readings of live sources that went out without a number, by reason.
+pub(crate) static DAEMON_UNNUMBERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_unnumbered_items_total",
+        "Metrics and events of live sources that carry no number, so that the audit cannot miss them, by reason",
+        &["reason"],
+    )
+});
 /// Input that a source could not read, by source.
 pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
@@ -83,9 +91,35 @@ pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub(crate) static WRITER_REDELIVERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_writer_redelivered_messages_total", "Messages that came more than once", &["stream"])
 });
+/// Batches fetched and not yet acknowledged, by stream.
+pub(crate) static WRITER_BATCHES_IN_HAND: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("spindle_writer_batches_in_hand", "Batches that are fetched and not yet acknowledged", &["stream"])
+});
 /// Dead letters written, by reason.
 pub(crate) static WRITER_DEAD_LETTERS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counters("spindle_writer_dead_letters_total", "Dead letters written, by reason", &["reason"]));
+/// Messages whose dead letter could not be kept, by stream.
+pub(crate) static WRITER_PUT_OFF: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_put_off_messages_total",
+        "Times that a message was put off because its dead letter could not be kept",
+        &["stream"],
+    )
+});
+/// Messages tried by themselves, by stream.
+pub(crate) static WRITER_SUSPECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_suspect_messages_total",
+        "Times that a message was tried by itself because it had come often",
+        &["stream"],
+    )
+});
+/// Messages in the stream of dead letters.
+pub(crate) static DEAD_LETTERS_IN_STREAM: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream", "Messages in the stream of dead letters"));
+/// Bytes in the stream of dead letters.
+pub(crate) static DEAD_LETTER_BYTES: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream_bytes", "Bytes in the stream of dead letters"));
 /// Store writes that failed and were retried.
 pub(crate) static WRITER_RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
@@ -107,6 +141,13 @@ pub(crate) static ANSWERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Time of an answer.
 pub(crate) static ANSWER_SECONDS: LazyLock<Histogram> =
     LazyLock::new(|| seconds("spindle_reader_answer_seconds", "Time from question to answer"));
+/// HTTP requests that were not let in, by reason.
+pub(crate) static WEB_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_web_refused_requests_total", "HTTP requests that were not let in, by reason", &["reason"])
+});
+/// Open HTTP connections.
+pub(crate) static WEB_CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_web_open_connections", "Open HTTP connections"));
 /// Restarts of the nats-server that we started.
 pub(crate) static NATS_RESTARTS: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_up_nats_restarts", "Restarts of the nats-server that this process started"));

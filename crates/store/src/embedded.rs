@@ -5,7 +5,7 @@
 //! - `insert`, `device`: a batch into the tables, and what is remembered between batches.
 //! - `removal`: retention, in small steps.
 //! - `readers`: the pool of read-only connections.
-//! - `series`, `events`: the queries.
+//! - `series`, `events`, `numbers`: the queries.
 //! - `fault`: SQLite's errors in our words.
 //!
 //! A read never blocks a write and never waits for one. Answers are whole `Vec`s: no lock or snapshot
@@ -18,6 +18,7 @@ mod device;
 mod events;
 mod fault;
 mod insert;
+mod numbers;
 mod readers;
 mod removal;
 mod schema;
@@ -29,10 +30,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use spindle_core::audit::{Listener, Tally};
 use spindle_core::reading::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
+use tokio_util::sync::CancellationToken;
 
 use crate::{FirstAndLast, Removed, StoreError, Written};
 use fault::Fault;
@@ -143,6 +146,29 @@ impl EmbeddedStore {
         filter: EventFilter,
     ) -> Result<Vec<(DeviceName, u64)>, StoreError> {
         self.read("count events", move |connection| events::count_by_device(connection, &filter)).await
+    }
+
+    pub(crate) async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
+        let devices = devices.to_vec();
+        let unwanted = CancellationToken::new();
+        let _while_waited_for = unwanted.clone().drop_guard();
+        self.read("audit devices", move |connection| {
+            devices.iter().map(|device| numbers::tally(connection, device, window, &unwanted)).collect()
+        })
+        .await
+    }
+
+    pub(crate) async fn numbers<L: Listener>(
+        &self,
+        device: &DeviceName,
+        window: Window,
+        listener: L,
+    ) -> Result<L, StoreError> {
+        let device = device.clone();
+        let unwanted = CancellationToken::new();
+        let _while_waited_for = unwanted.clone().drop_guard();
+        self.read("audit a device", move |connection| numbers::listen(connection, &device, window, &unwanted, listener))
+            .await
     }
 
     pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {

@@ -4,7 +4,8 @@
 //! - `client`: HTTP, credentials, answers as they arrive.
 //! - `line`: what the lines look like, and texts that survive them.
 //! - `prepare`: the database or bucket, its retention, its mapping.
-//! - `read`, `write`: the store's methods.
+//! - `read`, `numbers`, `write`: the store's methods.
+//! - `send`, `slots`: lines in chunks, several requests on their way, and what the server refuses.
 //! - `verdict`: what an answer to a write means.
 //!
 //! Nothing is asked before the first call, so a server that is away at the start is no error but a reason to wait.
@@ -12,17 +13,21 @@
 mod answer;
 mod client;
 mod line;
+mod numbers;
 mod prepare;
 mod read;
+mod send;
+mod slots;
 mod verdict;
 mod write;
 
-use std::collections::HashMap;
 use std::fmt::{self, Write as _};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use spindle_core::audit::{Listener, Tally};
 use spindle_core::reading::{Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -31,12 +36,16 @@ use tracing::info;
 
 use client::Client;
 pub use client::InfluxVersion;
+use send::{Chunk, Faults};
+use slots::Slots;
+use write::LabelsWritten;
 
-use crate::{FirstAndLast, StoreError, Written};
+use crate::{FirstAndLast, RefusedItem, StoreError, Written};
 
-/// Most requests of one write on their way.
-const MAX_IN_FLIGHT: usize = 8;
-const FIRST_IN_FLIGHT: usize = 4;
+/// Requests with values on their way, of all writes together: at first, and at most.
+const VALUE_SLOTS: (usize, usize) = (4, 8);
+/// The same for requests with events. They are small, and must not wait for values.
+const EVENT_SLOTS: (usize, usize) = (2, 4);
 
 /// Where an InfluxDB is, and as whom to speak to it.
 #[derive(Clone, Default)]
@@ -61,7 +70,8 @@ pub struct InfluxSettings {
 
 impl fmt::Debug for InfluxSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, database, org, version, .. } = self;
+        let Self { database, org, version, .. } = self;
+        let host = client::without_userinfo(&self.host);
         write!(formatter, "InfluxSettings {{ {host} {database} {org:?} {version:?} }}")
     }
 }
@@ -76,12 +86,10 @@ struct Inner {
     /// The version, once the database is known to be there.
     prepared: Mutex<Option<InfluxVersion>>,
     is_closed: AtomicBool,
-    /// How many requests of a write may be on their way.
-    in_flight: AtomicUsize,
-    /// Answers 5xx and broken connections since the last good one.
-    n_faults: AtomicU32,
-    /// Labels written, by device and key, with the time of the write.
-    labels: Mutex<HashMap<(String, String), (String, i64)>>,
+    value_slots: Slots,
+    event_slots: Slots,
+    faults: Faults,
+    labels: std::sync::Mutex<LabelsWritten>,
 }
 
 impl Inner {
@@ -113,14 +121,19 @@ impl InfluxStore {
             client: Client::new(settings)?,
             prepared: Mutex::new(None),
             is_closed: AtomicBool::new(false),
-            in_flight: AtomicUsize::new(FIRST_IN_FLIGHT),
-            n_faults: AtomicU32::new(0),
-            labels: Mutex::new(HashMap::new()),
+            value_slots: Slots::new(VALUE_SLOTS.0, VALUE_SLOTS.1),
+            event_slots: Slots::new(EVENT_SLOTS.0, EVENT_SLOTS.1),
+            faults: Faults::default(),
+            labels: std::sync::Mutex::default(),
         })))
     }
 
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.0.ready().await.map(drop)
+    }
+
+    pub(crate) async fn answers(&self) -> Result<(), StoreError> {
+        self.0.answers().await
     }
 
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
@@ -134,12 +147,15 @@ impl InfluxStore {
         at: Timestamp,
         figures: &[(&'static str, f64)],
     ) -> Result<(), StoreError> {
-        let mut lines = format!("{},role=writer,instance={} ", PIPELINE.name, line::tag(instance));
+        let mut chunk = Chunk::default();
+        let lines = &mut chunk.lines;
+        let _ = write!(lines, "{},role=writer,instance={} ", PIPELINE.name, line::tag(instance));
         for (number, (name, value)) in figures.iter().filter(|(_, value)| value.is_finite()).enumerate() {
             let _ = write!(lines, "{}{name}={value:?}", if number == 0 { "" } else { "," });
         }
         let _ = write!(lines, " {}", at.as_ns());
-        self.0.send_own(lines).await
+        chunk.belongs_to(RefusedItem::Metric(usize::MAX), (instance, at.as_ns()));
+        self.0.send_own(vec![chunk], &self.0.event_slots).await
     }
 
     pub(crate) async fn devices(
@@ -200,6 +216,20 @@ impl InfluxStore {
         filter: &EventFilter,
     ) -> Result<Vec<(DeviceName, u64)>, StoreError> {
         self.0.count_events_by_device(filter).await
+    }
+
+    pub(crate) async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
+        self.0.tally(devices, window).await
+    }
+
+    pub(crate) async fn numbers<L: Listener>(
+        &self,
+        device: &DeviceName,
+        window: Window,
+        seqs: RangeInclusive<u64>,
+        listener: L,
+    ) -> Result<L, StoreError> {
+        self.0.numbers(device, window, seqs, listener).await
     }
 
     pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {

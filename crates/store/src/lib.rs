@@ -14,10 +14,12 @@ mod embedded;
 mod error;
 mod influx;
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spindle_core::audit::{Listener, Tally};
 use spindle_core::reading::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
@@ -113,9 +115,26 @@ impl Store {
         }
     }
 
+    /// Whether the store answers right now, asked in a way that costs next to nothing however much it holds.
+    pub async fn answers(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Embedded(store) => store.devices(None, 1).await.map(drop),
+            Self::Influx(store) => store.answers().await,
+        }
+    }
+
     /// Whether the store removes by itself what is older than its retention: then nobody else has to.
     pub fn keeps_retention(&self) -> bool {
         matches!(self, Self::Influx(_))
+    }
+
+    /// How many writes at once pay. The embedded store has one thread that writes: one more lies ready for it.
+    /// An InfluxDB answers several requests at once, as many as its own answers allow.
+    pub fn writes_at_once(&self) -> usize {
+        match self {
+            Self::Embedded(_) => 2,
+            Self::Influx(_) => usize::MAX,
+        }
     }
 
     /// Stores the writer's own figures ([`spindle_core::schema::PIPELINE`]) for dashboards. The embedded
@@ -134,7 +153,8 @@ impl Store {
 
     /// Stores a batch, all or nothing. `Ok` means on disk. Idempotent: a metric's identity is device, type
     /// and timestamp (the newest value wins), an event's is id, device, type and timestamp (the first
-    /// `received` stays). Labels are merged into the device's, the newest value of a key wins.
+    /// `received` stays). Labels are merged into the device's, the newest value of a key wins. A value without
+    /// a `seq` leaves that of the value whose place it takes.
     ///
     /// `received` is now. Waits while the store has enough in hand; a caller that stops waiting may find
     /// its batch stored all the same.
@@ -235,6 +255,30 @@ impl Store {
         match self {
             Self::Embedded(store) => store.count_events_by_device(filter).await,
             Self::Influx(store) => store.count_events_by_device(&filter).await,
+        }
+    }
+
+    /// The numbers of all points of each device in the window, by the time they happened; in the order asked. One
+    /// event counts once, however often it is stored.
+    pub async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.tally(devices, window).await,
+            Self::Influx(store) => store.tally(devices, window).await,
+        }
+    }
+
+    /// Lets a listener hear the `seq` of each point of a device in the window, those between two bounds; others may
+    /// be heard as well. Nothing is gathered: it takes the memory that the listener takes.
+    pub async fn numbers<L: Listener>(
+        &self,
+        device: &DeviceName,
+        window: Window,
+        seqs: RangeInclusive<u64>,
+        listener: L,
+    ) -> Result<L, StoreError> {
+        match self {
+            Self::Embedded(store) => store.numbers(device, window, listener).await,
+            Self::Influx(store) => store.numbers(device, window, seqs, listener).await,
         }
     }
 

@@ -2,13 +2,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 
 use rusqlite::Connection;
 use spindle_core::reading::{TimeBasis, Window};
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp};
 use spindle_store::{EmbeddedOptions, Store, StoreError, StoreErrorKind};
+use spindle_testkit::SmallDisk;
 use tempfile::TempDir;
 
 const NOON: Timestamp = Timestamp::from_seconds(1_749_211_200);
@@ -103,30 +103,12 @@ async fn a_full_store_says_so_and_goes_on_after_a_removal() {
     assert!(std::fs::metadata(&path).unwrap().len() <= 2 << 20);
 }
 
-/// A file system in memory, for as long as this lives.
-struct Mount(TempDir);
-
-impl Mount {
-    /// `None` where one may not mount (no root, no privileges).
-    fn new(options: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
-        mount.is_ok_and(|output| output.status.success()).then(|| Self(folder))
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        let _best_effort = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 #[tokio::test]
 async fn a_full_disk_says_so_and_nothing_needs_doing_after_it_has_room() {
-    let Some(disk) = Mount::new("size=8m") else { return };
-    let ballast = disk.0.path().join("ballast");
+    let Some(disk) = SmallDisk::mount(8 << 20).unwrap() else { return };
+    let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![1; 4 << 20]).unwrap();
-    let path = disk.0.path().join("spindle.db");
+    let path = disk.path().join("spindle.db");
     let store = Store::open_embedded(&path).await.unwrap();
     check_full_disk(&store, &path, async || std::fs::remove_file(&ballast).unwrap()).await;
 }
@@ -157,11 +139,11 @@ async fn what_cannot_be_opened_says_why_in_one_line() {
 
 #[tokio::test]
 async fn a_read_only_folder_is_named() {
-    let Some(disk) = Mount::new("size=1m,ro") else { return };
-    let path = disk.0.path().join("spindle.db");
+    let Some(disk) = SmallDisk::mount_with("size=1m,ro").unwrap() else { return };
+    let path = disk.path().join("spindle.db");
     let error = Store::open_embedded(&path).await.unwrap_err();
     check_error(&error, StoreErrorKind::Permanent, &path, "cannot open the store at");
-    let path = disk.0.path().join("data/spindle.db");
+    let path = disk.path().join("data/spindle.db");
     let error = Store::open_embedded(&path).await.unwrap_err();
     check_error(&error, StoreErrorKind::Permanent, path.parent().unwrap(), "Read-only file system");
 }

@@ -258,6 +258,8 @@ impl Drop for InfluxFacade {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
+        // A thread that still answers shares it: the test may be over before that thread is, and nobody would end it.
+        self.shared.server.end();
     }
 }
 

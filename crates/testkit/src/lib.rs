@@ -17,6 +17,7 @@
 //! # }
 //! ```
 
+mod disk;
 mod influx;
 mod influx_facade;
 mod nats;
@@ -24,6 +25,7 @@ mod probe;
 mod program;
 mod wait;
 
+pub use disk::SmallDisk;
 pub use influx::{InfluxOptions, InfluxServer};
 pub use influx_facade::{FacadeOptions, Fault, Generation, InfluxFacade, Request, Right};
 pub use nats::{NatsServer, Options};

@@ -4,10 +4,18 @@ use std::collections::VecDeque;
 
 use super::Outgoing;
 
+/// A message that is held, and its place in the order in which all were handed over.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) place: u64,
+    pub(super) message: Outgoing,
+}
+
 #[derive(Debug)]
 pub(super) struct Hold {
-    urgent: VecDeque<Outgoing>,
-    others: VecDeque<Outgoing>,
+    urgent: VecDeque<Held>,
+    others: VecDeque<Held>,
+    next_place: u64,
     /// Bytes of everything held, in flight included.
     n_bytes: usize,
     /// Items of everything held, in flight included.
@@ -18,13 +26,20 @@ pub(super) struct Hold {
 
 impl Hold {
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { urgent: VecDeque::new(), others: VecDeque::new(), n_bytes: 0, n_items: 0, max_bytes, closed: false }
+        let (urgent, others) = (VecDeque::new(), VecDeque::new());
+        Self { urgent, others, next_place: 0, n_bytes: 0, n_items: 0, max_bytes, closed: false }
     }
 
     fn push(&mut self, message: Outgoing) {
         self.n_bytes += message.payload.len();
         self.n_items += message.n_items;
-        if message.urgent { self.urgent.push_back(message) } else { self.others.push_back(message) }
+        let held = Held { place: self.next_place, message };
+        self.next_place += 1;
+        self.queue(held.message.urgent).push_back(held);
+    }
+
+    fn queue(&mut self, urgent: bool) -> &mut VecDeque<Held> {
+        if urgent { &mut self.urgent } else { &mut self.others }
     }
 
     /// Takes the message, giving up older ones for it if there is no room; returns how many items were
@@ -47,8 +62,8 @@ impl Hold {
                 },
                 None => return n_given_up + message.n_items,
             };
-            n_given_up += oldest.n_items;
-            self.settled(&oldest);
+            n_given_up += oldest.message.n_items;
+            self.settled(&oldest.message);
         }
         self.push(message);
         n_given_up
@@ -68,13 +83,15 @@ impl Hold {
     }
 
     /// The next message to send; it stays counted until it is settled.
-    pub(super) fn take(&mut self) -> Option<Outgoing> {
+    pub(super) fn take(&mut self) -> Option<Held> {
         self.urgent.pop_front().or_else(|| self.others.pop_front())
     }
 
-    /// A message that was taken, but not acknowledged: it is the oldest again.
-    pub(super) fn put_back(&mut self, message: Outgoing) {
-        if message.urgent { self.urgent.push_front(message) } else { self.others.push_front(message) }
+    /// A message that was taken, but not acknowledged: it is where it was.
+    pub(super) fn put_back(&mut self, held: Held) {
+        let queue = self.queue(held.message.urgent);
+        let index = queue.partition_point(|other| other.place < held.place);
+        queue.insert(index, held);
     }
 
     /// A message that needs holding no more.
@@ -105,7 +122,7 @@ mod tests {
     }
 
     fn ids(hold: &mut Hold) -> Vec<String> {
-        std::iter::from_fn(|| hold.take()).map(|message| message.message_id).collect()
+        std::iter::from_fn(|| hold.take()).map(|held| held.message.message_id).collect()
     }
 
     #[test]
@@ -131,13 +148,16 @@ mod tests {
     #[test]
     fn what_was_not_acknowledged_goes_first_again() {
         let mut hold = Hold::new(100);
-        for id in ["a", "b"] {
+        for id in ["a", "b", "c", "d"] {
             hold.push_giving_up(message(id, 10, false));
         }
-        let first = hold.take().unwrap();
-        hold.put_back(first);
-        assert_eq!(hold.n_items(), 2);
-        assert_eq!(ids(&mut hold), ["a", "b"]);
+        let [a, b, c] = std::array::from_fn(|_| hold.take().unwrap());
+        // However late each of them is known to have failed.
+        for held in [b, a, c] {
+            hold.put_back(held);
+        }
+        assert_eq!(hold.n_items(), 4);
+        assert_eq!(ids(&mut hold), ["a", "b", "c", "d"]);
     }
 
     #[test]
@@ -146,7 +166,7 @@ mod tests {
         hold.push_if_room(message("large", 80, false)).unwrap();
         let waiting = hold.push_if_room(message("next", 10, false)).unwrap_err();
         let sent = hold.take().unwrap();
-        hold.settled(&sent);
+        hold.settled(&sent.message);
         hold.push_if_room(waiting).unwrap();
         hold.close();
         assert!(!hold.is_finished());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::table::{self, Param, ParamKind, QueryType};
-use super::{EventsQuery, MAX_QUERY_BYTES, Query, QueryError};
+use super::{AuditQuery, EventsQuery, MAX_QUERY_BYTES, Query, QueryError};
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::reading::{TimeBasis, Window};
 use crate::timestamp::{Timestamp, shorten};
@@ -15,6 +15,9 @@ use crate::wire::Criticality;
 const MAX_BUCKETS: f64 = 10_000.0;
 /// Buckets in an answer to `series` that names no bucket length.
 const DEFAULT_BUCKETS: f64 = 300.0;
+/// An audit that names no end leaves out what is younger: it may still be on its way. What a killed writer had in
+/// hand comes again after 30 s; the rest is for storing it.
+const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
 pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryError> {
     if payload.len() > MAX_QUERY_BYTES {
@@ -83,6 +86,12 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             limit: arguments.integer("limit", 200)? as usize,
             at: arguments.time("at")?.unwrap_or(arguments.now),
         },
+        "audit_gaps" => Query::AuditGaps(AuditQuery {
+            window: arguments.since_minutes_before(arguments.now.minus(SETTLED_AFTER), 60)?,
+            source_device: arguments.name("source_device", DeviceName::new)?,
+            after: arguments.name("after", DeviceName::new)?,
+            limit: arguments.integer("limit", 200)? as usize,
+        }),
         _series => series(arguments)?,
     })
 }
@@ -236,7 +245,12 @@ impl Arguments<'_> {
     }
 
     fn since_minutes(&self, default: i64) -> Result<Window, QueryError> {
-        let until = self.time("until")?.unwrap_or_else(|| just_after(self.now));
+        self.since_minutes_before(just_after(self.now), default)
+    }
+
+    /// The window that ends at `end`, if nothing else is asked for.
+    fn since_minutes_before(&self, end: Timestamp, default: i64) -> Result<Window, QueryError> {
+        let until = self.time("until")?.unwrap_or(end);
         let length = minutes(self.integer("since_minutes", default)?);
         let from = self.time("from")?.unwrap_or_else(|| until.minus(length));
         if from >= until {
@@ -309,6 +323,17 @@ mod tests {
             r#"{"query_type":"series","params":{"source_device":"a","metric_type":"b","bucket_seconds":0.001}}"#,
             "at most 10000 buckets",
         );
+    }
+
+    #[test]
+    fn an_audit_leaves_out_what_may_be_on_its_way_unless_told() {
+        let window = |body: &str| {
+            let Query::AuditGaps(query) = Query::parse(body.as_bytes(), NOW).unwrap() else { panic!("another type") };
+            (NOW.seconds_since(query.window.from), NOW.seconds_since(query.window.until))
+        };
+        assert_eq!(window(r#"{"query_type":"audit_gaps"}"#), (3660.0, 60.0));
+        let until_now = format!(r#"{{"query_type":"audit_gaps","params":{{"since_minutes":5,"until":"{NOW}"}}}}"#);
+        assert_eq!(window(&until_now), (300.0, 0.0));
     }
 
     #[test]

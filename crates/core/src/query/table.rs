@@ -126,6 +126,18 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("bucket_seconds", ParamKind::Number(0.001, 1e9), "a 300th of the window"),
         ],
     },
+    QueryType {
+        name: "audit_gaps",
+        help: "numbers (seq) that are missing or doubled, per device; what has come in lately is still left out",
+        params: &[
+            ANY_DEVICE,
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60"),
+            FROM,
+            optional("until", ParamKind::Time, "a minute ago"),
+            optional("limit", ParamKind::Integer(1, 1000), "200"),
+            optional("after", ParamKind::Name, "the start"),
+        ],
+    },
 ];
 
 impl Param {

@@ -10,7 +10,7 @@ use spindle_core::reading::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
-use super::Failure;
+use super::{Failure, audit};
 
 /// Events by a filter, newest first; for alerts with the number per device.
 pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool) -> Result<Listing<EventRow>> {
@@ -97,6 +97,7 @@ pub(super) fn fit(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, Failure> 
         let cut = match &mut body {
             Body::AlertsCritical(listing) | Body::Events(listing) => cut_events(listing),
             Body::Devices(listing) => cut_devices(listing),
+            Body::AuditGaps(audit) => audit::cut(audit),
             Body::DeviceHealth { .. } | Body::AnomalyTemperature { .. } | Body::Series { .. } => false,
         };
         if !cut {

@@ -10,6 +10,7 @@ pub(super) fn render(query_type: &str, answer: &Value) -> String {
         "devices" => devices(data),
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
+        "audit_gaps" => audit(answer),
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
@@ -64,6 +65,26 @@ fn health(data: &Value) -> String {
     let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
     for reason in data["reasons"].as_array().into_iter().flatten() {
         lines += &format!("  - {}\n", text(&reason["why"]));
+    }
+    lines
+}
+
+fn audit(answer: &Value) -> String {
+    let columns = ["source_device", "state", "n_numbers", "n_missing", "n_doubled", "n_without_number", "n_runs"];
+    let mut lines = rows(&answer["summary"], &columns);
+    let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for run in each(&answer["data"]) {
+        let of = format!("{} run {}", text(&run["source_device"]), run["run"]);
+        for missing in each(&run["missing"]) {
+            let time = |name: &str| missing[name].as_str().map_or_else(|| "?".to_owned(), short_time);
+            let (from, to) = (missing["from"].to_string(), missing["to"].to_string());
+            let which = if from == to { from } else { format!("{from} to {to}") };
+            lines += &format!("  - {of}: missing {which}, between {} and {}\n", time("after"), time("before"));
+        }
+        for doubled in each(&run["doubled"]) {
+            let times: Vec<_> = each(&doubled["times"]).iter().filter_map(Value::as_str).map(short_time).collect();
+            lines += &format!("  - {of}: doubled {}, at {}\n", doubled["number"], times.join(" and "));
+        }
     }
     lines
 }

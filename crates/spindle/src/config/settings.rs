@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use spindle_core::Criticality;
 
 use super::value::{Kind, bytes, duration, integer, interval, show_bytes};
-use super::{Config, SourceSpec, StoreKind, without_userinfo};
+use super::{Config, Secret, SourceSpec, StoreKind, without_userinfo};
 use crate::sources::replay::Pace;
 
 /// One setting.
@@ -200,6 +200,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.nats.port.to_string(),
     ),
     setting(
+        "nats.open",
+        &["SPINDLE_NATS_OPEN"],
+        "false",
+        Kind::Boolean,
+        "whether the started nats-server lets in everybody on this machine; otherwise they need the address in run.json, which has user and password in it",
+        |config, text| put(&mut config.nats.open, text.parse().map_err(|_| "true or false".to_owned())),
+        |config| config.nats.open.to_string(),
+    ),
+    setting(
         "nats.metrics_bytes",
         &["SPINDLE_METRICS_BYTES"],
         "4GiB",
@@ -242,12 +251,17 @@ pub(crate) const SETTINGS: &[Setting] = &[
         },
     )
     .flag("store"),
-    influxdb!(
+    setting(
         "store.influxdb_host",
-        "INFLUXDB_HOST",
+        &["INFLUXDB_HOST"],
         "",
+        Kind::Text,
         "address of an InfluxDB 1, 2 or 3, such as http://localhost:8086",
-        host
+        |config, text| {
+            config.store.influxdb.host = text.to_owned();
+            Ok(())
+        },
+        |config| without_userinfo(&config.store.influxdb.host),
     ),
     influxdb!(
         "store.influxdb_bucket",
@@ -399,6 +413,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| show_duration(config.writer.batch_age),
     ),
     setting(
+        "writer.batches_in_flight",
+        &["SPINDLE_BATCHES_IN_FLIGHT"],
+        "4",
+        Kind::Integer,
+        "batches of each stream on their way to the store at once; the embedded store takes 2 at most",
+        |config, text| put(&mut config.writer.batches_in_flight, integer(text, 1..=16)),
+        |config| config.writer.batches_in_flight.to_string(),
+    ),
+    setting(
         "reader.subject",
         &["NATS_SUBJECT_REQUEST", "SPINDLE_READER_SUBJECT"],
         "reader.query",
@@ -462,17 +485,39 @@ pub(crate) const SETTINGS: &[Setting] = &[
         &["SPINDLE_HTTP"],
         "127.0.0.1:8080",
         Kind::Text,
-        "address of the HTTP server, loopback only; port 0 takes any free one",
+        "address of the HTTP server; beyond the loopback address a token is needed; port 0 takes any free one",
         |config, text| put(&mut config.http_listen, listen(text)),
         |config| config.http_listen.to_string(),
     )
     .flag("http"),
     setting(
+        "http.token",
+        &["SPINDLE_HTTP_TOKEN"],
+        "",
+        Kind::Text,
+        "token that HTTP asks for, at least 16 characters: `Authorization: Bearer TOKEN`, or in a browser the password, with any user name",
+        |config, text| put(&mut config.http_token, Secret::token(text).map(Some)),
+        |config| config.http_token.as_ref().map_or_else(String::new, |token| token.expose().to_owned()),
+    )
+    .secret(),
+    setting(
+        "http.token_file",
+        &["SPINDLE_HTTP_TOKEN_FILE"],
+        "",
+        Kind::Text,
+        "file with that token, instead of the token itself",
+        |config, text| {
+            config.http_token_file = Some(PathBuf::from(text));
+            Ok(())
+        },
+        |config| config.http_token_file.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+    ),
+    setting(
         "health.listen",
         &["SPINDLE_HEALTH"],
         "",
         Kind::Text,
-        "address on which a role that runs alone tells supervisors and Prometheus how it is, such as 127.0.0.1:8081; `up` and `web` tell it with their HTTP",
+        "address on which a role that runs alone tells supervisors and Prometheus how it is, such as 127.0.0.1:8081; it shows no data, so other machines may ask without a token; `up` and `web` tell it with their HTTP",
         |config, text| put(&mut config.health_listen, health_listen(text)),
         |config| config.health_listen.map_or_else(String::new, |address| address.to_string()),
     ),
@@ -545,24 +590,14 @@ fn criticality(text: &str) -> Result<Criticality, String> {
     text.parse().ok().and_then(Criticality::new).ok_or_else(|| "a whole number from 1 to 10".to_owned())
 }
 
-/// Nothing listens beyond the loopback address: there are no credentials for HTTP yet.
+/// Whether an address may be listened on without a token is judged when a role listens.
 fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
     let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    let address: std::net::SocketAddr =
-        named.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:8080".to_owned())?;
-    if address.ip().is_loopback() {
-        Ok(address)
-    } else {
-        Err("a loopback address such as 127.0.0.1:8080, because HTTP has no credentials yet".to_owned())
-    }
+    named.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:8080".to_owned())
 }
 
-/// Any address: health shows no data, and the probes of a cluster come from outside.
 fn health_listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    text.parse().map(Some).map_err(|_| "an address such as 127.0.0.1:8081".to_owned())
+    if text.is_empty() { Ok(None) } else { listen(text).map(Some) }
 }
 
 pub(super) fn find(key: &str) -> Option<&'static Setting> {

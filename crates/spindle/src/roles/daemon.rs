@@ -3,10 +3,11 @@
 //! cannot be delivered is held within a bound, and what must be given up is counted and said.
 
 mod live;
+mod numbers;
 mod outlet;
 mod recorded;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -22,30 +23,55 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::sources::replay::{Options, Replay};
 use crate::telemetry::{DAEMON_ACKED, DAEMON_GIVEN_UP, DAEMON_HELD};
+use numbers::Numbers;
 use outlet::Outlet;
 
 /// What the daemon works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) config: config::Daemon,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) inputs: Inputs,
     /// How long an orderly stop may wait for the last acks.
     pub(crate) grace: Duration,
 }
 
+/// The sources, and where the numbers for what the live ones say are kept.
+pub(crate) struct Inputs {
+    sources: Vec<Source>,
+    opened_at: Timestamp,
+    data_dir: PathBuf,
+}
+
 /// A source, opened and checked.
-pub(crate) enum Source {
+enum Source {
     Simulate { fleet: Box<Fleet>, truth: PathBuf },
     Host { hostname: String },
     Replay(Box<Replay>),
 }
 
 /// Opens every source, so that a wrong path is said before anything runs.
-pub(crate) fn open_sources(config: &config::Daemon, data_dir: &std::path::Path) -> Result<Vec<Source>> {
-    config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect()
+pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<Inputs> {
+    // Before any source can say when something happened.
+    let opened_at = clock::now();
+    let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
+    Ok(Inputs { sources, opened_at, data_dir: data_dir.to_owned() })
 }
 
-fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &std::path::Path) -> Result<Source> {
+/// Begins to count. `None` if no source is live: then the counters stay as they are. Not before everything else
+/// has started, since a start that fails would use them up.
+async fn open_numbers(inputs: &Inputs) -> Result<Option<Numbers>> {
+    let is_live = |source: &Source| match source {
+        Source::Simulate { .. } | Source::Host { .. } => true,
+        Source::Replay(_) => false,
+    };
+    if !inputs.sources.iter().any(is_live) {
+        return Ok(None);
+    }
+    let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
+    tokio::task::spawn_blocking(move || Numbers::open(&data_dir, opened_at)).await?.map(Some)
+}
+
+fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
             let state = data_dir.join("simulation.json");
@@ -66,14 +92,15 @@ fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &std::path:
 
 /// Collects until told to stop, then waits for the last acks.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, config, sources, grace } = parts;
+    let Parts { bus, config, inputs, grace } = parts;
+    let numbers = open_numbers(&inputs).await?;
     let max_payload = bus.max_payload();
     let (publisher, sending) =
         Publisher::new(bus, HoldLimits { max_bytes: config.hold_bytes, ..HoldLimits::default() });
     let sending = tokio::spawn(sending);
-    let outlet = Outlet::new(publisher.clone(), config.metrics_per_message, max_payload);
+    let outlet = Outlet::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
     let mut at_work = JoinSet::new();
-    for source in sources {
+    for source in inputs.sources {
         let (outlet, stop, config) = (outlet.clone(), stop.clone(), config.clone());
         at_work.spawn(async move {
             match source {
@@ -86,6 +113,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     watch(&publisher, &mut at_work, &stop).await;
     publisher.close();
     finish(&publisher, grace).await;
+    // What was lost at the end is a gap that the next life makes visible.
+    if let Some(numbers) = numbers {
+        tokio::task::spawn_blocking(move || numbers.keep()).await?;
+    }
     sending.abort();
     Ok(())
 }

@@ -1,18 +1,35 @@
 //! The writer: takes messages from the streams and stores them. It acknowledges a message only after the
 //! store has it on disk, keeps as a dead letter what can never be stored, and fetches nothing while the
 //! store is away: JetStream is the buffer. Events and metrics are two lanes, so neither waits for the other.
+//! A lane has several batches in flight, so that it fetches and reads while the store works, and a store that
+//! takes its time over each write is not waited for in between.
+//!
+//! - `lane`: fetches and reads batches.
+//! - `batch`: stores and acknowledges one.
+//! - `gate`: whether the store takes writes, and who tries when it does not.
+//! - `order`: which batches must not overtake each other.
+//! - `put_off`: bad messages whose dead letter cannot be kept.
+//! - `suspects`: the last guard, against a message that ends the writer.
+//! - `readiness`, `figures`: what others are told.
 
+mod batch;
 mod figures;
+mod gate;
 mod lane;
+mod order;
+#[cfg(debug_assertions)]
+mod planted;
+mod put_off;
+mod readiness;
+mod suspects;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use spindle_bus::{Bus, BusError, EVENTS_STREAM, Intake, IntakeLimits, Kind, METRICS_STREAM, purge_stored};
 use spindle_core::reading::TimeBasis;
 use spindle_store::Store;
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,7 +37,8 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::config;
 use crate::telemetry::{STORE_BYTES, WRITER_LAG};
-use lane::Lane;
+use put_off::MAX_PUT_OFF;
+pub(crate) use readiness::Readiness;
 
 /// Durable consumer of events.
 pub(crate) const EVENTS_CONSUMER: &str = "writer-events";
@@ -33,6 +51,9 @@ const METRICS_ACK_WAIT: Duration = Duration::from_secs(30);
 const EVENTS_ACK_WAIT: Duration = Duration::from_secs(10);
 /// Events are few and must not wait: small batches.
 const EVENTS_PER_BATCH: usize = 500;
+const EVENTS_BYTES_PER_BATCH: usize = 1 << 20;
+/// Writers that may share the consumers before they keep each other from fetching.
+const WRITERS_PER_CONSUMER: usize = 4;
 /// How often streams are looked at for room and lag.
 const CHORES_EVERY: Duration = Duration::from_secs(10);
 const RETRY_EVERY: Duration = Duration::from_millis(500);
@@ -46,36 +67,23 @@ pub(crate) struct Parts {
     pub(crate) readiness: Readiness,
 }
 
-/// Whether the writer can store, for `/readyz`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Readiness(Arc<AtomicBool>);
-
-impl Readiness {
-    pub(crate) fn set(&self, ready: bool) {
-        self.0.store(ready, Ordering::Relaxed);
-    }
-
-    pub(crate) fn is_ready(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 /// Stores until told to stop; what is in hand is finished first.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, store, config, retention, readiness } = parts;
+    let n_in_hand = config.batches_in_flight.min(store.writes_at_once());
     let metrics_limits = IntakeLimits {
         max_messages: config.batch_messages,
         max_bytes: config.batch_bytes,
         linger: config.batch_age,
-        max_ack_pending: (config.batch_messages * 4) as i64,
-        ack_wait: METRICS_ACK_WAIT,
+        max_ack_pending: max_ack_pending(config.batch_messages, n_in_hand),
+        ack_wait: ack_wait(METRICS_ACK_WAIT),
     };
     let events_limits = IntakeLimits {
         max_messages: EVENTS_PER_BATCH,
+        max_bytes: EVENTS_BYTES_PER_BATCH,
         linger: Duration::ZERO,
-        ack_wait: EVENTS_ACK_WAIT,
-        max_ack_pending: (EVENTS_PER_BATCH * 4) as i64,
-        ..metrics_limits
+        max_ack_pending: max_ack_pending(EVENTS_PER_BATCH, n_in_hand),
+        ack_wait: ack_wait(EVENTS_ACK_WAIT),
     };
     // Connections of their own: events must not queue behind metrics on a socket either.
     let events_bus = bus.another("spindle-writer-events").await?;
@@ -87,14 +95,35 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         opened = opened => opened?,
     };
-    readiness.set(true);
+    readiness.set_at_work(true);
     info!("writer stores");
-    let metrics = Lane::metrics(bus.clone(), store.clone(), metrics, readiness.clone());
-    let events = Lane::events(events_bus, store.clone(), events, readiness.clone());
-    let figures = figures::run(&bus, &store, &readiness, stop.clone());
-    tokio::join!(metrics.run(stop.clone()), events.run(stop.clone()), chores(&bus, &store, retention, stop), figures);
-    readiness.set(false);
+    let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone());
+    let mut parts = JoinSet::new();
+    parts.spawn(metrics_lane.run(metrics, n_in_hand, stop.clone()));
+    parts.spawn(events_lane.run(events, n_in_hand, stop.clone()));
+    parts.spawn(chores(bus.clone(), store.clone(), retention, stop.clone()));
+    parts.spawn(figures::run(bus, store, readiness.clone(), stop));
+    while let Some(ended) = parts.join_next().await {
+        ended.context("a part of the writer crashed")?;
+    }
+    readiness.set_at_work(false);
     Ok(())
+}
+
+/// Room for what several writers on one consumer have in hand, and for what is put off: the bound is on all of
+/// them together.
+fn max_ack_pending(n_messages: usize, n_in_hand: usize) -> i64 {
+    (n_messages * n_in_hand * WRITERS_PER_CONSUMER) as i64 + MAX_PUT_OFF
+}
+
+#[cfg(debug_assertions)]
+fn ack_wait(usual: Duration) -> Duration {
+    planted::ack_wait().unwrap_or(usual)
+}
+
+#[cfg(not(debug_assertions))]
+fn ack_wait(usual: Duration) -> Duration {
+    usual
 }
 
 /// Opens an intake, however long NATS is away.
@@ -119,7 +148,7 @@ async fn open(
     }
 }
 
-async fn chores(bus: &Bus, store: &Store, retention: Option<Duration>, stop: CancellationToken) {
+async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: CancellationToken) {
     let mut ticker = interval(CHORES_EVERY);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -128,10 +157,10 @@ async fn chores(bus: &Bus, store: &Store, retention: Option<Duration>, stop: Can
             _ = ticker.tick() => {}
         }
         for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
-            if let Ok(lag) = Intake::lag(bus, stream, consumer).await {
+            if let Ok(lag) = Intake::lag(&bus, stream, consumer).await {
                 WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
             }
-            match purge_stored(bus, stream).await {
+            match purge_stored(&bus, stream).await {
                 Ok(0) => {}
                 Ok(n_messages) => info!(stream, n_messages, "stored messages removed from the stream to make room"),
                 Err(error) => warn!(stream, %error, "no room could be made in the stream"),
@@ -141,7 +170,7 @@ async fn chores(bus: &Bus, store: &Store, retention: Option<Duration>, stop: Can
             STORE_BYTES.set(bytes as f64);
         }
         if let Some(kept) = retention.filter(|_| !store.keeps_retention()) {
-            apply_retention(store, kept).await;
+            apply_retention(&store, kept).await;
         }
     }
 }

@@ -34,7 +34,8 @@ pub(crate) const MAX_BATCH: usize = 5_000;
 pub(crate) struct Options {
     /// Moves every recorded time by the same offset, so that the first record lands here. Events then get
     /// new ids, derived from the old one and the offset: another shift makes other events, the same
-    /// shift (after a restart, say) makes the same ones again, and an offset of zero changes nothing.
+    /// shift (after a restart, say) makes the same ones again, and an offset of zero changes nothing. A moved
+    /// record has no `seq`: that is the number of the one it was made from.
     pub(crate) shift: Option<Timestamp>,
 }
 
@@ -158,9 +159,13 @@ impl Replay {
         }
         let moved = Timestamp::from_ns(recorded.as_ns().saturating_add(offset_ns));
         match &mut item {
-            Record::Metric(metric) => metric.timestamp = moved,
+            Record::Metric(metric) => {
+                metric.timestamp = moved;
+                metric.seq = None;
+            }
             Record::Event(event) => {
                 event.timestamp = moved;
+                event.seq = None;
                 event.id = derived_id(&[b"replay shift", event.id.as_bytes(), &offset_ns.to_be_bytes()]);
             }
         }

@@ -1,6 +1,6 @@
 //! The nats-server that `spindle up` starts when no `NATS_URL` is given: on the loopback address, with a
-//! directory of its own, every message synced to disk before its ack. Restarted when it dies, stopped
-//! with us even when we are killed.
+//! password and a directory of its own, every message synced to disk before its ack. Restarted when it dies,
+//! stopped with us even when we are killed.
 
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
@@ -18,8 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{LEAST_FREE_BYTES, free_bytes};
-use crate::config::Config;
+use super::{LEAST_FREE_BYTES, free_bytes, private};
+use crate::config::{Config, Secret};
 use crate::telemetry::NATS_RESTARTS;
 
 /// A large store takes a while to be read in.
@@ -35,12 +35,16 @@ const STOP_PATIENCE: Duration = Duration::from_secs(12);
 const SPARE_BYTES: u64 = 1 << 30;
 /// Oldest server that knows `sync_interval`, without which an acknowledged message can be lost.
 const OLDEST_VERSION: (u32, u32) = (2, 10);
+/// The only user there.
+const USER: &str = "spindle";
 
 /// A nats-server of our own.
 pub(super) struct NatsChild {
     program: PathBuf,
     directory: PathBuf,
-    pub(super) port: u16,
+    port: u16,
+    /// `None`: open to everybody on this machine.
+    password: Option<Secret>,
     guard: Guard,
     started: Instant,
 }
@@ -59,17 +63,25 @@ impl NatsChild {
         let program = config.nats.server.clone();
         let version = version(&program).await?;
         let directory = config.data_dir.join("nats");
-        std::fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        private::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
+        let password = if config.nats.open { None } else { Some(password(&directory)?) };
         let max_store = config.nats.limits.total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {
             let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));
-            std::fs::write(directory.join("nats-server.conf"), configuration(&directory, &name, port, max_store))
+            let text = configuration(&directory, &name, port, max_store, password.as_ref());
+            private::write(&directory.join("nats-server.conf"), text.as_bytes())
                 .context("cannot write the configuration of nats-server")?;
             let guard = guarded(&program, &directory).await?;
-            let mut child =
-                Self { program: program.clone(), directory: directory.clone(), port, guard, started: Instant::now() };
+            let mut child = Self {
+                program: program.clone(),
+                directory: directory.clone(),
+                port,
+                password: password.clone(),
+                guard,
+                started: Instant::now(),
+            };
             match child.wait_until_it_answers(&name).await {
                 Ok(()) => {
                     info!(version, port, directory = %directory.display(), "nats-server started");
@@ -101,8 +113,11 @@ impl NatsChild {
         )
     }
 
+    /// Its address, with user and password.
     pub(super) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
+        let userinfo =
+            self.password.as_ref().map_or_else(String::new, |password| format!("{USER}:{}@", password.expose()));
+        format!("nats://{userinfo}127.0.0.1:{}", self.port)
     }
 
     /// Restarts the server whenever it dies, and once its disk has room again after it was full; stops it
@@ -276,14 +291,32 @@ fn free_port(wanted: u16) -> Result<u16> {
     Ok(port)
 }
 
-fn configuration(directory: &Path, name: &str, port: u16, max_store_bytes: u64) -> String {
+/// Made once for a directory, so that who was told it is let in after a restart too. It can be made anew by
+/// removing the file.
+fn password(directory: &Path) -> Result<Secret> {
+    let path = directory.join("password");
+    // One that was cut short by a crash is no password.
+    if let Some(kept) = std::fs::read_to_string(&path).ok().and_then(|text| Secret::token(text.trim_end()).ok()) {
+        return Ok(kept);
+    }
+    // 244 bits from the operating system's randomness, in letters and digits that need no escape anywhere.
+    let made = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
+    private::write(&path, format!("{made}\n").as_bytes())
+        .with_context(|| format!("cannot write the password of nats-server into {}", path.display()))?;
+    Secret::token(&made).map_err(|expected| anyhow::anyhow!("a made password is not {expected}"))
+}
+
+fn configuration(directory: &Path, name: &str, port: u16, max_store_bytes: u64, password: Option<&Secret>) -> String {
     let quoted = |name: &str| serde_json::Value::from(directory.join(name).to_string_lossy().into_owned()).to_string();
+    let authorization = password.map_or_else(String::new, |password| {
+        format!("authorization {{ user: {USER}, password: \"{}\" }}\n", password.expose())
+    });
     format!(
         "# Written by spindle at each start.\n\
          server_name: {name}\nhost: \"127.0.0.1\"\nport: {port}\n\
          pid_file: {pid}\nlog_file: {log}\nlogfile_size_limit: 16MB\nlogfile_max_num: 3\n\
          max_payload: 1MB\n\
-         jetstream {{\n  store_dir: {store}\n  max_file_store: {max_store_bytes}\n  max_memory_store: 64MB\n  sync_interval: always\n}}\n",
+         jetstream {{\n  store_dir: {store}\n  max_file_store: {max_store_bytes}\n  max_memory_store: 64MB\n  sync_interval: always\n}}\n{authorization}",
         pid = quoted("nats-server.pid"),
         log = quoted("nats-server.log"),
         store = quoted("store"),

@@ -1,41 +1,54 @@
-//! `run.json` in the data directory: where the running `spindle up` is found by the other commands.
+//! `run.json` in the data directory: where the running `spindle up` is found by the other commands. Readable
+//! for its user alone: the address of the started nats-server has its password in it.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
+use spindle_bus::{Credentials, NatsSettings};
 
+use super::private;
 use crate::config::Config;
 
 /// What the running system says of itself.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RunFile {
-    pub(crate) pid: u32,
-    pub(crate) nats: String,
-    pub(crate) http: String,
+#[derive(Serialize, Deserialize)]
+pub(super) struct RunFile {
+    pub(super) pid: u32,
+    /// With user and password if we started it, without if somebody else did.
+    pub(super) nats: String,
+    #[serde(default)]
+    pub(super) nats_is_ours: bool,
+    pub(super) http: String,
 }
 
 fn path(data_dir: &Path) -> PathBuf {
     data_dir.join("run.json")
 }
 
-/// Written whole or not at all.
 pub(super) fn write(data_dir: &Path, run: &RunFile) -> Result<()> {
-    let (path, draft) = (path(data_dir), data_dir.join("run.json.new"));
-    std::fs::write(&draft, serde_json::to_vec_pretty(run)?)
-        .and_then(|()| std::fs::rename(&draft, &path))
-        .with_context(|| format!("cannot write {}", path.display()))
+    let path = path(data_dir);
+    private::write(&path, &serde_json::to_vec_pretty(run)?).with_context(|| format!("cannot write {}", path.display()))
 }
 
 pub(super) fn remove(data_dir: &Path) {
     let _ = std::fs::remove_file(path(data_dir));
 }
 
-/// The address of NATS: as told, else that of the running system.
-pub(crate) fn nats_url(config: &Config) -> Result<String> {
+/// Where NATS is and how to get in: as told, else as in the running system.
+pub(crate) fn nats_settings(config: &Config) -> Result<NatsSettings> {
     if let Some(url) = &config.nats.url {
-        return Ok(url.clone());
+        return Ok(config.nats_settings(url));
     }
+    let run = read(config)?;
+    Ok(if run.nats_is_ours { ours(config, &run.nats) } else { config.nats_settings(&run.nats) })
+}
+
+/// For the nats-server that we started: its address says all. What was set for another one does not count.
+pub(super) fn ours(config: &Config, url: &str) -> NatsSettings {
+    NatsSettings { credentials: Credentials::default(), ..config.nats_settings(url) }
+}
+
+fn read(config: &Config) -> Result<RunFile> {
     let path = path(&config.data_dir);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
@@ -45,6 +58,10 @@ pub(crate) fn nats_url(config: &Config) -> Result<String> {
                 path.display()
             )
         }
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => bail!(
+            "{} is readable for the user alone who runs the system: ask as that user, or name its NATS with NATS_URL",
+            path.display()
+        ),
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let run: RunFile = serde_json::from_slice(&bytes)
@@ -60,5 +77,5 @@ pub(crate) fn nats_url(config: &Config) -> Result<String> {
             run.pid
         );
     }
-    Ok(run.nats)
+    Ok(run)
 }

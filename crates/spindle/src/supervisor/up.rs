@@ -19,7 +19,7 @@ use super::runfile::{self, RunFile};
 use super::signals::Signals;
 use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
-use crate::config::{Config, without_userinfo};
+use crate::config::{Config, Secret, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
 use crate::web::{self, health::Health};
 
@@ -31,9 +31,11 @@ const DAEMON_SHARE: f32 = 0.6;
 struct Built {
     store: Store,
     listener: TcpListener,
-    sources: Vec<daemon::Source>,
+    http_token: Option<Secret>,
+    inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
+    /// Where NATS is, as the other commands may know it.
     url: String,
     /// Held while we live: one system in one data directory.
     _lock: File,
@@ -46,7 +48,12 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     let http = built.listener.local_addr()?;
-    let run = RunFile { pid: std::process::id(), nats: without_userinfo(&built.url), http: format!("http://{http}") };
+    let run = RunFile {
+        pid: std::process::id(),
+        nats: built.url.clone(),
+        nats_is_ours: built.nats.is_some(),
+        http: format!("http://{http}"),
+    };
     let system = tokio::select! {
         system = System::start(&config, built) => system?,
         () = signals.next() => return Ok(Outcome::Forced),
@@ -60,20 +67,24 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
 
 /// The cheap checks first, so that a mistake is said at once.
 async fn build(config: &Config) -> Result<Built> {
+    let http_token = config.http_token_of_data()?;
     super::prepare_data_dir(config)?;
     let store = open_store(config).await?;
     let lock = lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
-    let sources = tokio::task::spawn_blocking(move || daemon::open_sources(&daemon_config, &data_dir)).await??;
+    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
-    let nats = match &config.nats.url {
-        Some(_) => None,
-        None => Some(NatsChild::start(config).await?),
+    let (nats, settings, url) = match &config.nats.url {
+        Some(url) => (None, config.nats_settings(url), without_userinfo(url)),
+        None => {
+            let nats = NatsChild::start(config).await?;
+            let url = nats.url();
+            (Some(nats), runfile::ours(config, &url), url)
+        }
     };
-    let url = config.nats.url.clone().or_else(|| nats.as_ref().map(NatsChild::url)).unwrap_or_default();
-    let bus = connect_to(config, &url, "spindle-up", Streams::Own).await?;
-    Ok(Built { store, listener, sources, nats, bus, url, _lock: lock })
+    let bus = connect_to(config, &settings, "spindle-up", Streams::Own).await?;
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
 fn lock(data_dir: &Path) -> Result<File> {
@@ -106,7 +117,7 @@ fn announce(config: &Config, run: &RunFile) {
     };
     info!("spindle is up");
     info!("  page and HTTP    {}", run.http);
-    info!("  NATS             {}", run.nats);
+    info!("  NATS             {}", without_userinfo(&run.nats));
     info!("  data             {}", config.data_dir.display());
     info!("  critical events  {}", config.client_log().display());
     info!("  try              {name} query devices{data_dir}");
@@ -132,7 +143,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, sources, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
         let mut system = Self {
@@ -146,7 +157,7 @@ impl System {
             bus,
             _lock,
         };
-        system.spawn_roles(config, listener, sources).await?;
+        system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
     }
 
@@ -155,7 +166,8 @@ impl System {
         &mut self,
         config: &Config,
         listener: TcpListener,
-        sources: Vec<daemon::Source>,
+        http_token: Option<Secret>,
+        inputs: daemon::Inputs,
     ) -> Result<()> {
         let readiness = writer::Readiness::default();
         let parts = writer::Parts {
@@ -173,14 +185,14 @@ impl System {
         };
         self.spawn("reader", reader::run(parts, self.answering.clone()));
         let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health };
+        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = client_parts(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));
         let parts = daemon::Parts {
             bus: self.bus.another("spindle-daemon").await?,
             config: config.daemon.clone(),
-            sources,
+            inputs,
             grace: config.grace.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));

@@ -1,22 +1,25 @@
 //! Health for supervisors and counters for Prometheus: of the whole system beside its answers, or of one
-//! role that runs alone. Nothing here shows data.
+//! role that runs alone. Nothing here shows data (of a fault the words, which name a server or a file), so a role that runs alone tells it on any address without a
+//! token; where there is one, it is demanded for everything but "alive" and "ready".
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 use spindle_bus::Bus;
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::access::Visitor;
 use crate::Outcome;
+use crate::config::Secret;
 use crate::roles::writer::Readiness;
 use crate::telemetry;
 
@@ -37,18 +40,16 @@ pub(crate) struct Health {
 
 impl Health {
     /// What is missing right now; empty when all is there.
-    async fn missing(&self) -> Vec<&'static str> {
+    async fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         if !self.bus.is_connected() {
-            missing.push("NATS is not connected");
+            missing.push("NATS is not connected".to_owned());
         }
-        if self.writer.as_ref().is_some_and(|writer| !writer.is_ready()) {
-            missing.push("the writer cannot store");
-        }
+        missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.devices(None, 1)).await, Ok(Ok(_)))
+            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.answers()).await, Ok(Ok(_)))
         {
-            missing.push("the store does not answer");
+            missing.push("the store does not answer".to_owned());
         }
         missing
     }
@@ -64,16 +65,26 @@ pub(crate) fn routes(health: Health) -> Router {
 }
 
 /// Serves nothing but health, for a role that runs alone.
-pub(crate) async fn run(health: Health, listener: TcpListener, stop: CancellationToken) -> Result<()> {
-    Ok(axum::serve(listener, routes(health)).with_graceful_shutdown(stop.cancelled_owned()).await?)
+pub(crate) async fn run(
+    health: Health,
+    token: Option<Secret>,
+    listener: TcpListener,
+    stop: CancellationToken,
+) -> Result<()> {
+    super::open(routes(health), token, listener, stop).await
 }
 
-async fn ready(State(health): State<Health>) -> Response {
+/// What is missing is for those who know the token, where there is one.
+async fn ready(State(health): State<Health>, Extension(visitor): Extension<Visitor>) -> Response {
     let missing = health.missing().await;
     if missing.is_empty() {
         return (StatusCode::OK, "ready\n").into_response();
     }
-    (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", missing.join("; "))).into_response()
+    let words = match visitor {
+        Visitor::Known => format!("{}\n", missing.join("; ")),
+        Visitor::Stranger => "not ready\n".to_owned(),
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
 }
 
 async fn metrics() -> Response {
@@ -85,11 +96,12 @@ async fn metrics() -> Response {
 
 /// Asks the process at `address` whether it is ready, and prints its words; for the health checks of
 /// containers, which have no curl.
-pub(crate) fn ask(address: SocketAddr) -> Result<Outcome> {
+pub(crate) fn ask(address: SocketAddr, token: Option<&Secret>) -> Result<Outcome> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_PATIENCE)
         .with_context(|| format!("nothing answers on {address}: is the role running, with the same SPINDLE_HEALTH?"))?;
     stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
-    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+    let shown = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
+    stream.write_all(format!("GET /readyz HTTP/1.0\r\n{shown}\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("{address} does not answer in time"))?;
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{address} speaks no HTTP"))?;

@@ -20,7 +20,7 @@ struct Asker {
 
 impl Asker {
     async fn new(system: &System) -> Self {
-        let client = async_nats::connect(system.nats_url()).await.unwrap();
+        let client = system.nats().await;
         Self { jetstream: jetstream::new(client.clone()), client }
     }
 

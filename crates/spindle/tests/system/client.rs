@@ -7,7 +7,7 @@ use spindle_testkit::wait_until;
 use crate::harness::{NO_SOURCES, PATIENCE, System, send_signal, spindle};
 
 async fn publish_alert(system: &System, number: u64) {
-    let client = async_nats::connect(system.nats_url()).await.unwrap();
+    let client = system.nats().await;
     let id = uuid::Uuid::from_u64_pair(9, number);
     let event = format!(
         r#"{{"id":"{id}","criticality":9,"timestamp":"2025-01-01T00:00:00Z","sourceDevice":"d{number}","eventType":"DriveFailure"}}"#
@@ -20,7 +20,7 @@ async fn publish_alert(system: &System, number: u64) {
 async fn no_event_is_logged_twice_while_many_arrive() {
     const N_EVENTS: u64 = 6000;
     let system = System::start(&format!("{NO_SOURCES}[client]\ninterval = \"50ms\"\n"), &[]);
-    let client = async_nats::connect(system.nats_url()).await.unwrap();
+    let client = system.nats().await;
     let jetstream = jetstream::new(client);
     let event = |number: u64| {
         let id = uuid::Uuid::from_u64_pair(11, number);

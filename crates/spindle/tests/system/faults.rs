@@ -12,7 +12,7 @@ use spindle_core::{DeviceName, MetricType, Timestamp};
 use spindle_store::Store;
 use spindle_testkit::wait_until;
 
-use crate::harness::{NO_SOURCES, PATIENCE, System, is_running, send_signal};
+use crate::harness::{NO_SOURCES, PATIENCE, System, is_running, nats_options, send_signal};
 
 /// Metrics in one message: enough messages that kills fall between them.
 const PER_MESSAGE: u64 = 20;
@@ -22,7 +22,7 @@ const EVENT_EVERY: u64 = 3;
 /// Publishes numbered messages until told to stop; one is counted when JetStream acknowledged it, and
 /// repeated with the same id until then.
 async fn publish(url: String, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
-    let client = async_nats::ConnectOptions::new().retry_on_initial_connect().connect(url).await.unwrap();
+    let client = nats_options(&url).retry_on_initial_connect().connect(&url).await.unwrap();
     let jetstream = jetstream::ContextBuilder::new().timeout(Duration::from_secs(1)).build(client);
     while !stop.load(Ordering::Relaxed) {
         let number = next.load(Ordering::Relaxed);

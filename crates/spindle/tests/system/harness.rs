@@ -16,7 +16,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
 
 /// `spindle`, with nothing of the outer environment that could change what it does.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let mut command = Command::new(std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"]
@@ -118,8 +118,15 @@ impl System {
         serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == self.pid())
     }
 
+    /// The address of NATS, with user and password; [`nats_options`] can use it.
     pub(crate) fn nats_url(&self) -> String {
         self.run_file().unwrap()["nats"].as_str().unwrap().to_owned()
+    }
+
+    /// A client that is not ours.
+    pub(crate) async fn nats(&self) -> async_nats::Client {
+        let url = self.nats_url();
+        nats_options(&url).connect(&url).await.unwrap()
     }
 
     pub(crate) fn http(&self) -> String {
@@ -193,6 +200,13 @@ impl Drop for System {
             let _ = writeln!(std::io::stderr(), "--- log of spindle ---\n{}", self.log());
         }
     }
+}
+
+/// With user and password of an address, if it has them; async-nats does not take them from there.
+pub(crate) fn nats_options(url: &str) -> async_nats::ConnectOptions {
+    let (options, userinfo) = (async_nats::ConnectOptions::new(), url.trim_start_matches("nats://").rsplit_once('@'));
+    let Some((user, password)) = userinfo.and_then(|(userinfo, _)| userinfo.split_once(':')) else { return options };
+    options.user_and_password(user.to_owned(), password.to_owned())
 }
 
 pub(crate) fn send_signal(pid: u32, signal: &str) {

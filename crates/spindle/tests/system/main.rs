@@ -2,10 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
 
+mod access;
 mod answers;
+mod apart;
+mod audit;
+mod backlog;
 mod client;
+mod dlq;
 mod faults;
 mod harness;
+mod http;
+mod in_flight;
+mod influxdb;
+mod last_guard;
 mod mistakes;
 mod pipeline;
 mod rights;

@@ -24,7 +24,12 @@ fn wrong_words_and_files() {
     let data = folder.path().join("data");
     one_line(&run(&data, &["up", "--nonsense"]), &["--nonsense", "--help"]);
     one_line(&run(&data, &["up", "--devices", "many"]), &["daemon.devices = 'many'", "flag --devices", "whole number"]);
-    one_line(&run(&data, &["up", "--http", "0.0.0.0:8080"]), &["http.listen", "loopback"]);
+    for open in [["up", "--http", "0.0.0.0:0"], ["web", "--http", "[::]:0"]] {
+        one_line(&run(&data, &open), &["http.listen", "open to other machines", "SPINDLE_HTTP_TOKEN", "127.0.0.1"]);
+    }
+    let with = |name: &str, text: &str| spindle(&data).arg("up").env(name, text).output().unwrap();
+    one_line(&with("SPINDLE_HTTP_TOKEN", "too short"), &["http.token = '***'", "SPINDLE_HTTP_TOKEN", "16 characters"]);
+    one_line(&with("SPINDLE_HTTP_TOKEN_FILE", "no/such"), &["no/such", "SPINDLE_HTTP_TOKEN_FILE", "No such file"]);
     one_line(&run(&data, &["up", "--store", "influxdb"]), &["INFLUXDB_HOST"]);
     one_line(&run(&data, &["up", "--source", "replay:missing.csv"]), &["missing.csv", "No such file"]);
     one_line(&run(&data, &["up", "--source", "nonsense"]), &["daemon.sources", "replay:FILE"]);
@@ -78,6 +83,12 @@ fn what_is_taken_or_missing() {
         .env("SPINDLE_NATS_PATIENCE", "200ms")
         .env("SPINDLE_LOG", "off");
     one_line(&away.output().unwrap(), &["NATS_URL", "127.0.0.1:1"]);
+    // A wrong file is said before anybody waits for a server.
+    for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
+        let mut wrong = spindle(&data);
+        wrong.args(["reader", "--nats", "nats://127.0.0.1:1"]).env("SPINDLE_LOG", "off").env(name, "no/such/file");
+        one_line(&wrong.output().unwrap(), &["no/such/file", "No such file"]);
+    }
 }
 
 #[test]

@@ -83,7 +83,9 @@ fn two_that_want_one_port_never_share_a_server() {
     let mut children = [start("a"), start("b")];
     let address = |name: &str| {
         let bytes = std::fs::read(folder.path().join(name).join("run.json")).ok()?;
-        serde_json::from_slice::<serde_json::Value>(&bytes).ok()?["nats"].as_str().map(str::to_owned)
+        let run = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?;
+        // Each has a password of its own before the address.
+        run["nats"].as_str()?.rsplit_once('@').map(|(_, address)| address.to_owned())
     };
     let up = wait_until(PATIENCE, "both are up", || address("a").is_some() && address("b").is_some());
     let addresses = (address("a"), address("b"));

@@ -191,17 +191,19 @@ impl Row {
 }
 
 /// Puts a row in the place of one with the same identity, unless they are the same to the last bit (then
-/// nothing is written, and the sample stays as old as it was). Returns whether it did.
+/// nothing is written, and the sample stays as old as it was). A row without a number takes none away: it
+/// would look lost. Returns whether it did.
 fn replace(connection: &Connection, row: &Row) -> Result<bool, Fault> {
     let (value, seq): (f64, Option<i64>) = connection
         .prepare_cached("SELECT value, seq FROM samples WHERE series_id = ?1 AND time_ns = ?2")?
         .query_row(params![row.series_id, row.time_ns], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    if value.to_bits() == row.value.to_bits() && seq == row.seq {
+    let new_seq = row.seq.or(seq);
+    if value.to_bits() == row.value.to_bits() && seq == new_seq {
         return Ok(false);
     }
     connection
         .prepare_cached("UPDATE samples SET value = ?3, seq = ?4, late_s = ?5 WHERE series_id = ?1 AND time_ns = ?2")?
-        .execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
+        .execute(params![row.series_id, row.time_ns, to_sql(row.value), new_seq, row.late_s])?;
     Ok(true)
 }
 

@@ -2,8 +2,10 @@
 //!
 //! Requests that wait while it works are answered together from one transaction and one fsync. If such a
 //! group fails, each of its batches is tried alone: a bad batch harms no other. Nobody gets an answer
-//! before the commit is on disk.
+//! before the commit is on disk. Batches of events alone go before all others that wait: after an outage an event waits
+//! for the group that is being written, and not for a backlog of values.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -17,10 +19,12 @@ use super::insert::Inserter;
 use super::removal::Removal;
 use crate::{StoreError, Written};
 
-/// Requests that wait for the writer. When full, callers of `write` wait: that is the back-pressure.
+/// Requests that wait for the writer, and as many that it has taken in to see which are urgent. When full, callers
+/// of `write` wait: that is the back-pressure.
 const MAX_WAITING: usize = 32;
 
-/// A group takes in no further batch once it has this many rows; about a quarter of a second of work.
+/// A group of several batches has at most so many rows; about a quarter of a second of work, which an event may have to
+/// wait for.
 const MAX_GROUP_ROWS: usize = 100_000;
 
 /// The handle to the writer thread. Dropped, it lets the thread finish what waits and end.
@@ -112,19 +116,20 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
-        let mut next = None;
-        while let Some(request) = next.take().or_else(|| waiting.blocking_recv()) {
-            match request {
-                Request::Write(first) => {
-                    let group;
-                    (group, next) = gather(first, &mut waiting);
-                    self.write(group);
-                }
-                Request::Remove { removal, reply } => {
+        let mut taken_in = VecDeque::new();
+        loop {
+            take_in(&mut taken_in, &mut waiting);
+            let group = next_group(&mut taken_in);
+            if !group.is_empty() {
+                self.write(group);
+                continue;
+            }
+            match taken_in.pop_front() {
+                Some(Request::Remove { removal, reply }) => {
                     // Whoever has stopped waiting does not want the answer.
                     let _gone = reply.send(self.remove(removal));
                 }
-                Request::Close => break,
+                Some(Request::Close | Request::Write(_)) | None => break,
             }
         }
         // Best effort: what stays in the log is read from there, by the next process to open the file too.
@@ -181,21 +186,49 @@ impl Worker {
     }
 }
 
-/// The requests that wait behind `first`, up to the first that is no write (handed back) or the group is full.
-fn gather(first: WriteRequest, waiting: &mut mpsc::Receiver<Request>) -> (Vec<WriteRequest>, Option<Request>) {
-    let mut n_rows = first.batch.len();
-    let mut group = vec![first];
-    while n_rows < MAX_GROUP_ROWS {
-        match waiting.try_recv() {
-            Ok(Request::Write(request)) => {
-                n_rows += request.batch.len();
-                group.push(request);
-            }
-            Ok(other) => return (group, Some(other)),
-            Err(_) => break,
+/// Waits until there is a request, then takes in what waits. Nothing if there will never be one again.
+fn take_in(taken_in: &mut VecDeque<Request>, waiting: &mut mpsc::Receiver<Request>) {
+    if taken_in.is_empty() {
+        taken_in.extend(waiting.blocking_recv());
+    }
+    while taken_in.len() < MAX_WAITING {
+        let Ok(request) = waiting.try_recv() else { return };
+        taken_in.push_back(request);
+    }
+}
+
+/// The writes that come next: those of events alone, if there are any, else those at the front, up to the first
+/// that is no write or until the group is full. Empty if the front is no write.
+fn next_group(taken_in: &mut VecDeque<Request>) -> Vec<WriteRequest> {
+    // What comes behind the end is not written.
+    let end = taken_in.iter().position(|request| matches!(request, Request::Close)).unwrap_or(taken_in.len());
+    let has_urgent = taken_in.iter().take(end).any(is_urgent);
+    let mut group = Vec::new();
+    let mut n_rows = 0;
+    let mut at = 0;
+    while let Some(request) = taken_in.get(at) {
+        let (is_wanted, n_more) = match request {
+            Request::Write(write) => (!has_urgent || is_urgent(request), write.batch.len()),
+            Request::Remove { .. } => (false, 0),
+            Request::Close => break,
+        };
+        if !is_wanted && has_urgent {
+            at += 1;
+            continue;
+        }
+        if !is_wanted || (!group.is_empty() && n_rows + n_more > MAX_GROUP_ROWS) {
+            break;
+        }
+        if let Some(Request::Write(write)) = taken_in.remove(at) {
+            n_rows += n_more;
+            group.push(write);
         }
     }
-    (group, None)
+    group
+}
+
+fn is_urgent(request: &Request) -> bool {
+    matches!(request, Request::Write(WriteRequest { batch, .. }) if batch.metrics.is_empty())
 }
 
 /// Commits if the work succeeds, else rolls back. Takes the write lock at once, so that what the work has
@@ -208,4 +241,58 @@ fn in_transaction<T>(
     let outcome = work(&transaction)?;
     transaction.commit()?;
     Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType};
+
+    use super::*;
+
+    fn write(n_metrics: usize, n_events: usize) -> Request {
+        let device = || DeviceName::new("d").unwrap();
+        let metric = |time: usize| DeviceMetric {
+            timestamp: Timestamp::from_ns(time as i64),
+            source_device: device(),
+            metric_type: MetricType::new("IOPs").unwrap(),
+            value: 1.0,
+            seq: None,
+            labels: None,
+        };
+        let event = |number: usize| Event {
+            id: uuid::Uuid::from_u128(number as u128),
+            criticality: Criticality::MAX,
+            timestamp: Timestamp::from_ns(1),
+            source_device: device(),
+            event_type: EventType::new("Note").unwrap(),
+            event_message: None,
+            seq: None,
+            labels: None,
+        };
+        let metrics = (0..n_metrics).map(metric).collect();
+        let batch = Arc::new(Batch { metrics, events: (0..n_events).map(event).collect() });
+        Request::Write(WriteRequest { batch, received: Timestamp::from_ns(2), reply: oneshot::channel().0 })
+    }
+
+    fn group_sizes(taken_in: &mut VecDeque<Request>) -> Vec<usize> {
+        next_group(taken_in).iter().map(|request| request.batch.len()).collect()
+    }
+
+    #[test]
+    fn events_go_first_and_the_others_keep_their_order() {
+        let mut taken_in = VecDeque::from([write(5, 0), write(0, 1), write(6, 2), write(0, 2), write(7, 0)]);
+        assert_eq!(group_sizes(&mut taken_in), [1, 2]);
+        assert_eq!(group_sizes(&mut taken_in), [5, 8, 7]);
+        assert!(taken_in.is_empty());
+    }
+
+    #[test]
+    fn a_group_is_bounded_and_nothing_passes_the_end() {
+        let large = MAX_GROUP_ROWS / 2 + 1;
+        let mut taken_in = VecDeque::from([write(large, 0), write(large, 0), write(1, 0), Request::Close, write(0, 1)]);
+        assert_eq!(group_sizes(&mut taken_in), [large]);
+        assert_eq!(group_sizes(&mut taken_in), [large, 1]);
+        assert_eq!(group_sizes(&mut taken_in), [0; 0]);
+        assert!(matches!(taken_in.front(), Some(Request::Close)));
+    }
 }

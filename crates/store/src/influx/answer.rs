@@ -160,10 +160,22 @@ pub(crate) fn event(series: &Series, row: &[Value]) -> Option<EventRecord> {
     Some(EventRecord { event, received })
 }
 
-/// A row of time, event id and the time it happened: what lies at a place.
-pub(crate) fn occupant(row: &[Value]) -> Option<(i64, Uuid, i64)> {
+/// What lies at a place of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupant {
+    /// The place, in nanoseconds.
+    pub(crate) time: i64,
+    pub(crate) id: Uuid,
+    /// When it happened, in nanoseconds.
+    pub(crate) happened: i64,
+    pub(crate) received: Timestamp,
+}
+
+/// A row of time, event id, the time it happened and its arrival.
+pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
     let (time, id) = (row.first()?.as_i64()?, row.get(1)?.as_str()?.parse().ok()?);
-    Some((time, id, row.get(2).and_then(Value::as_i64).unwrap_or(time)))
+    let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
+    Some(Occupant { time, id, happened: whole(2), received: Timestamp::from_ns(whole(3)) })
 }
 
 #[cfg(test)]
@@ -182,7 +194,10 @@ mod tests {
         let [bucket] = buckets(&series("[[1,1,2.5,2,3]]")).collect::<Vec<_>>()[..] else { panic!("not one bucket") };
         assert_eq!((bucket.min, bucket.mean, bucket.max, bucket.count), (1.0, 2.0, 2.0, 3));
         let id = Uuid::from_u128(7);
-        assert_eq!(occupant(&series(&format!("[[5,\"{id}\"]]")).values[0]), Some((5, id, 5)));
+        assert_eq!(
+            occupant(&series(&format!("[[5,\"{id}\"]]")).values[0]),
+            Some(Occupant { time: 5, id, happened: 5, received: Timestamp::from_ns(5) })
+        );
     }
 
     #[test]

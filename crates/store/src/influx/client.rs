@@ -1,5 +1,6 @@
 //! HTTP to one InfluxDB: who it is, with which credentials, and its InfluxQL answers row by row.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -25,6 +26,10 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two pieces of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After this long without a sign of the machine at the other end (its program may well be slow) a request
+/// has failed: it must not wait for [`WRITE_TIMEOUT`] on a connection that nobody remembers.
+#[cfg(target_os = "linux")]
+const DEAD_AFTER: Duration = Duration::from_secs(15);
 const ROWS_PER_CHUNK: usize = 10_000;
 
 /// Which generation of InfluxDB: they differ in paths, credentials and words.
@@ -38,11 +43,29 @@ pub enum InfluxVersion {
     V3,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: Url,
     pub(crate) settings: InfluxSettings,
+}
+
+/// An address as it may be shown, also one that is none: it may hold a user and a password.
+pub(super) fn without_userinfo(address: &str) -> String {
+    let scheme = address.find("://").map_or(0, |at| at + 3);
+    address
+        .rfind('@')
+        .filter(|at| *at >= scheme)
+        .map_or_else(|| address.to_owned(), |at| format!("{}{}", &address[..scheme], &address[at + 1..]))
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("server", &self.shown())
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Client {
@@ -51,7 +74,8 @@ impl Client {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let text =
             if settings.host.contains("://") { settings.host.clone() } else { format!("http://{}", settings.host) };
-        let problem = |problem: String| StoreError::Configuration { server: settings.host.clone(), problem };
+        let server = without_userinfo(&settings.host);
+        let problem = |problem: String| StoreError::Configuration { server: server.clone(), problem };
         let base = Url::parse(&text).map_err(|error| problem(format!("INFLUXDB_HOST is no address: {error}")))?;
         if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
             return Err(problem("INFLUXDB_HOST must be an http or https address".to_owned()));
@@ -72,9 +96,10 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .tcp_nodelay(true)
-            .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| problem(format!("no HTTP client: {error}")))?;
+            .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")));
+        #[cfg(target_os = "linux")]
+        let http = http.tcp_user_timeout(DEAD_AFTER);
+        let http = http.build().map_err(|error| problem(format!("no HTTP client: {error}")))?;
         Ok(Self { http, base, settings })
     }
 

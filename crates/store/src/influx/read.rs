@@ -23,9 +23,9 @@ pub(crate) const MAX_TIME: i64 = i64::MAX - 1;
 /// More buckets than this are made here, from the values.
 const MAX_SERVER_BUCKETS: i128 = 20_000;
 /// More devices than this are not named in a query but picked from the answer.
-const MAX_NAMED_DEVICES: usize = 50;
+pub(super) const MAX_NAMED_DEVICES: usize = 50;
 /// An event lies up to this far after its time, see `write_events`.
-const PLACE_SPREAD_NS: i64 = 1_000_000_000;
+pub(super) const PLACE_SPREAD_NS: i64 = 1_000_000_000;
 
 impl Inner {
     /// Runs a query over a stretch of time (both ends inside). InfluxDB 3 Core refuses to read more than some
@@ -64,6 +64,16 @@ impl Inner {
                 outcome => outcome?,
             }
         }
+        Ok(())
+    }
+
+    /// A question that needs the database and the right to read it, and touches a minute at most.
+    pub(super) async fn answers(&self) -> Result<(), StoreError> {
+        self.ready().await?;
+        let text =
+            format!("SELECT last(value) FROM {} WHERE time >= now() - 1m AND time <= now()", DEVICE_METRICS.name);
+        let mut rows = self.client.query(&text).await?;
+        while !rows.next().await?.is_empty() {}
         Ok(())
     }
 
@@ -368,14 +378,14 @@ impl Inner {
 }
 
 /// A window as its first and last instant, within what InfluxDB stores; `None` if empty.
-fn bounds(window: Window) -> Option<(i64, i64)> {
+pub(super) fn bounds(window: Window) -> Option<(i64, i64)> {
     let from = window.from.as_ns().max(MIN_TIME);
     let until = window.until.as_ns().saturating_sub(1).min(MAX_TIME);
     (from <= until).then_some((from, until))
 }
 
 /// A name as a string of InfluxQL. Encoded, it holds no backslash.
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("'{}'", line::encode(name).replace('\'', "\\'"))
 }
 

@@ -77,7 +77,9 @@ impl Answer {
             let words = format!("could not write: the connection broke off: {}", brief(words));
             return Verdict::Later { after: None, words, may_be_a_line: true };
         }
-        let later = |words| Verdict::Later { after: self.retry_after, words, may_be_a_line: status == 500 };
+        let may_be_a_line = status == 500 && !CONDITIONS.iter().chain(FULL).any(|text| reason.contains(text));
+        let shown = if FULL.iter().any(|text| reason.contains(text)) { format!("{shown}{WHEN_FULL}") } else { shown };
+        let later = |words| Verdict::Later { after: self.retry_after, words, may_be_a_line };
         if matches!(status, 408 | 499) {
             return later(shown);
         }
@@ -146,6 +148,20 @@ const LIMITS: &[&str] = &[
     "update to schema would exceed",
     "adding a new database would exceed",
 ];
+/// What a server says with a 500 when it is the server that has a problem, and no line.
+const CONDITIONS: &[&str] = &[
+    "timeout",
+    "cache-max-memory-size exceeded",
+    "read-only file system",
+    "input/output error",
+    "too many open files",
+    "engine is closed",
+    "shard is disabled",
+    "error from wal: ",
+];
+const FULL: &[&str] = &["no space left on device", "disk quota exceeded", "not enough space on the disk"];
+/// Seen on 1.6.7, and known of 1.x and 2.x (influxdb issues 9923, 24460): their log's buffer keeps the error.
+const WHEN_FULL: &str = ": the disk of InfluxDB is full. Free space there; versions 1 and 2 go on saying this for the same days of data until they are restarted";
 const ENCODING: &[&str] = &[
     "gzip: ",
     "unexpected eof",
@@ -280,6 +296,20 @@ mod tests {
         ] {
             assert_eq!(name(verdict(status, body, &["x"])), expect, "{status} {body}");
         }
+    }
+
+    /// What ails the server is not looked for in the lines.
+    #[test]
+    fn a_full_disk_is_said_and_no_line_is_suspected() {
+        let may_be_a_line = |status, body: &str| match verdict(status, body, &["x"]) {
+            Verdict::Later { may_be_a_line, .. } => may_be_a_line,
+            other => panic!("{other:?}"),
+        };
+        let full = r#"{"error":"engine: error writing WAL entry: write /x/_00001.wal: no space left on device"}"#;
+        assert!(!may_be_a_line(500, full) && !may_be_a_line(500, r#"{"error":"timeout"}"#));
+        assert!(may_be_a_line(500, "Internal Server Error") && may_be_a_line(BROKEN_OFF, "reset"));
+        let Verdict::Later { words, .. } = verdict(500, full, &["x"]) else { panic!() };
+        assert!(words.contains("no space left on device") && words.ends_with(WHEN_FULL), "{words}");
     }
 
     #[test]

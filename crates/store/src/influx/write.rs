@@ -1,28 +1,25 @@
-//! Writing: lines in chunks, several on their way, and what to do with what the server refuses.
+//! Writing a batch: values, labels, and events that never overwrite each other.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 
-use futures::{StreamExt, stream};
 use spindle_core::schema::EVENTS;
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
-use tracing::warn;
 
+use super::Inner;
 use super::answer;
 use super::line::{self, Place};
 use super::read::{MAX_TIME, MIN_TIME};
-use super::verdict::Verdict;
-use super::{Inner, MAX_IN_FLIGHT};
+use super::send::{Chunk, room};
+use super::slots::Slots;
 use crate::{Refused, RefusedItem, StoreError, Written};
 
-/// Well below InfluxDB 3's limit of 10 MiB, and small enough that a batch fills several requests.
-const MAX_CHUNK_BYTES: usize = 4 << 20;
-const MAX_CHUNK_LINES: usize = 5_000;
-/// So many answers 500 and broken connections in a row make us look for one point that the server chokes on.
-const POISON_AFTER: u32 = 5;
-/// How often a suspected point is tried again by itself.
-const POISON_PROBES: usize = 2;
+/// Where an event may lie behind its time, if its sender's clock knows seconds only, and if it knows more. A burst that
+/// bears one reading of a clock, down to the nanosecond, needs the room just the same: in a millisecond, 100,000
+/// events of one device and type take a handful of slots, where each would need one of its own at one instant.
+const WHOLE_SECOND_NS: i64 = 1_000_000_000;
+const LEAST_ROOM_NS: i64 = 1_000_000;
 /// Events further apart than this are looked up apart.
 const CLUSTER_NS: i64 = 60_000_000_000;
 /// How long a label is taken for written: retention must not take it away from a device that lives.
@@ -30,18 +27,32 @@ const LABEL_FRESH_NS: i64 = 6 * 3_600 * 1_000_000_000;
 const MAX_LABELS_REMEMBERED: usize = 500_000;
 const MAX_ROUNDS: usize = 6;
 
-/// Lines that travel together, and which items of the batch they are.
-#[derive(Default)]
-struct Chunk {
-    lines: String,
-    items: Vec<RefusedItem>,
+/// Labels written, by device and key, with the time of the write in nanoseconds.
+#[derive(Debug, Default)]
+pub(super) struct LabelsWritten(HashMap<(String, String), (String, i64)>);
+
+/// An event that lies at some place.
+struct There {
+    identity: u128,
+    received: Timestamp,
 }
 
-/// What became of a chunk.
-#[derive(Default)]
-struct Sent {
-    refused: Vec<(RefusedItem, String)>,
-    is_beyond_retention: bool,
+impl LabelsWritten {
+    fn retain_unknown(&mut self, labels: &mut HashMap<(&str, &str), &str>, now: Timestamp) {
+        if self.0.len() > MAX_LABELS_REMEMBERED {
+            self.0.clear();
+        }
+        labels.retain(|(device, key), value| {
+            let known = self.0.get(&(device.to_string(), key.to_string()));
+            known.is_none_or(|(stored, at)| stored != value || now.as_ns().saturating_sub(*at) >= LABEL_FRESH_NS)
+        });
+    }
+
+    fn note(&mut self, labels: HashMap<(&str, &str), &str>, now: Timestamp) {
+        for ((device, key), value) in labels {
+            self.0.insert((device.to_owned(), key.to_owned()), (value.to_owned(), now.as_ns()));
+        }
+    }
 }
 
 impl Inner {
@@ -60,10 +71,11 @@ impl Inner {
         let mut refused = Vec::new();
         let chunks = metric_chunks(&batch.metrics, &mut refused);
         let n_metrics: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
-        let sent = self.send_all(chunks).await?;
+        let sent = self.send_all(chunks, &self.value_slots).await?;
         written.n_metrics = n_metrics - sent.refused.len();
         refused.extend(sent.refused);
-        self.write_labels(batch, received).await?;
+        let slots = if batch.metrics.is_empty() { &self.event_slots } else { &self.value_slots };
+        self.write_labels(batch, received, slots).await?;
         let (n_events, refused_events) = self.write_events(&batch.events, received).await?;
         written.n_events = n_events;
         refused.extend(refused_events);
@@ -71,147 +83,8 @@ impl Inner {
         Ok(written)
     }
 
-    async fn send_all(&self, chunks: Vec<Chunk>) -> Result<Sent, StoreError> {
-        let in_flight = self.in_flight.load(Ordering::Relaxed).clamp(1, MAX_IN_FLIGHT);
-        let mut outcomes = stream::iter(chunks.into_iter().map(|chunk| self.send(chunk))).buffer_unordered(in_flight);
-        let (mut all, mut fault) = (Sent::default(), None);
-        while let Some(outcome) = outcomes.next().await {
-            match outcome {
-                Ok(sent) => {
-                    all.refused.extend(sent.refused);
-                    all.is_beyond_retention |= sent.is_beyond_retention;
-                }
-                Err(error) => fault = Some(error),
-            }
-        }
-        drop(outcomes);
-        match fault {
-            // Fewer at once while the server struggles, slowly more while it does not.
-            Some(fault) => {
-                self.in_flight.store((in_flight / 2).max(1), Ordering::Relaxed);
-                Err(fault)
-            }
-            None => {
-                self.in_flight.store((in_flight + 1).min(MAX_IN_FLIGHT), Ordering::Relaxed);
-                Ok(all)
-            }
-        }
-    }
-
-    /// Sends a chunk until everything in it is stored or refused by itself.
-    async fn send(&self, chunk: Chunk) -> Result<Sent, StoreError> {
-        let lines: Vec<&str> = chunk.lines.lines().collect();
-        let mut sent = Sent::default();
-        let mut suspects = Vec::new();
-        let mut n_stored = 0;
-        let mut is_prepared_again = false;
-        let mut work = vec![(0..lines.len()).collect::<Vec<usize>>()];
-        while let Some(numbers) = work.pop() {
-            if numbers.is_empty() {
-                continue;
-            }
-            let part: Vec<&str> = numbers.iter().map(|number| lines[*number]).collect();
-            let mut verdict = self.send_lines(&part, true).await?;
-            if let Verdict::OnceMore { .. } = verdict {
-                verdict = match self.send_lines(&part, false).await? {
-                    Verdict::OnceMore { words } => Verdict::Bisect { words },
-                    other => other,
-                };
-            }
-            match verdict {
-                Verdict::Stored => n_stored += numbers.len(),
-                Verdict::StoredWithinRetention { words } => {
-                    warn!(words, "InfluxDB did not keep values older than its retention");
-                    sent.is_beyond_retention = true;
-                    n_stored += numbers.len();
-                }
-                Verdict::StoredExcept { lines: named, words } if !named.is_empty() => {
-                    warn!(words, n_refused = named.len(), "InfluxDB refuses part of a batch");
-                    for (number, words) in &named {
-                        sent.refused.push((chunk.items[numbers[*number]], words.clone()));
-                    }
-                    // The answer may hide other faults: the rest goes again, which changes nothing.
-                    let is_named = |at: &usize| named.iter().any(|(number, _)| number == at);
-                    work.push((0..numbers.len()).filter(|at| !is_named(at)).map(|at| numbers[at]).collect());
-                }
-                Verdict::StoredExcept { words, .. }
-                | Verdict::Bisect { words }
-                | Verdict::Split { words }
-                | Verdict::OnceMore { words } => {
-                    if let [only] = numbers[..] {
-                        sent.refused.push((chunk.items[only], words));
-                    } else {
-                        halve(&numbers, &mut work);
-                    }
-                }
-                Verdict::Later { words, after, may_be_a_line } => {
-                    let n_faults = self.n_faults.fetch_add(1, Ordering::Relaxed) + 1;
-                    if n_faults < POISON_AFTER || !may_be_a_line {
-                        return Err(self.client.away(words, after));
-                    }
-                    // One point may be what it chokes on: it is, if others go in.
-                    match numbers[..] {
-                        [only] => suspects.push((only, words)),
-                        _ => halve(&numbers, &mut work),
-                    }
-                    if suspects.len() > 8 && n_stored == 0 {
-                        break;
-                    }
-                }
-                Verdict::Missing { words } => {
-                    if is_prepared_again {
-                        return Err(self.client.operator(&words));
-                    }
-                    is_prepared_again = true;
-                    self.forget_prepared().await;
-                    self.ready().await?;
-                    work.push(numbers);
-                }
-                Verdict::Operator { words } => return Err(self.client.operator(&words)),
-            }
-        }
-        if let Some((_, words)) = suspects.first().filter(|_| n_stored == 0) {
-            return Err(self.client.away(words.clone(), None));
-        }
-        for (number, words) in suspects {
-            if self.is_poison(lines[number]).await? {
-                sent.refused.push((chunk.items[number], words));
-            }
-        }
-        self.n_faults.store(0, Ordering::Relaxed);
-        Ok(sent)
-    }
-
-    /// Others went in: whether this line still does not. Nothing is condemned for a fault that passes.
-    async fn is_poison(&self, line: &str) -> Result<bool, StoreError> {
-        for _ in 0..POISON_PROBES {
-            match self.send_lines(&[line], true).await? {
-                Verdict::Stored | Verdict::StoredWithinRetention { .. } => return Ok(false),
-                Verdict::Later { may_be_a_line: true, .. } => {}
-                other => return Err(self.client.away(format!("another answer to the same line: {other:?}"), None)),
-            }
-        }
-        Ok(true)
-    }
-
-    async fn send_lines(&self, lines: &[&str], is_compressed: bool) -> Result<Verdict, StoreError> {
-        let version = self.ready().await?;
-        let body = lines.join("\n");
-        let answer = self.client.write(version, &body, is_compressed).await?;
-        Ok(answer.verdict(lines))
-    }
-
-    /// Lines that belong to no item of a batch.
-    pub(super) async fn send_own(&self, lines: String) -> Result<(), StoreError> {
-        let items = lines.lines().map(|_| RefusedItem::Metric(usize::MAX)).collect();
-        let sent = self.send(Chunk { lines, items }).await?;
-        match sent.refused.first() {
-            Some((_, words)) => Err(self.client.failed(words.clone())),
-            None => Ok(()),
-        }
-    }
-
-    async fn write_labels(&self, batch: &Batch, received: Timestamp) -> Result<(), StoreError> {
+    /// Writes the labels that are not known to be there. The newest value of a key is the one written last.
+    async fn write_labels(&self, batch: &Batch, received: Timestamp, slots: &Slots) -> Result<(), StoreError> {
         let of_metrics =
             batch.metrics.iter().filter_map(|metric| Some((&metric.source_device, metric.labels.as_ref()?)));
         let of_events = batch.events.iter().filter_map(|event| Some((&event.source_device, event.labels.as_ref()?)));
@@ -222,38 +95,33 @@ impl Inner {
         if newest.is_empty() {
             return Ok(());
         }
-        let mut lines = String::new();
-        let mut known = self.labels.lock().await;
-        if known.len() > MAX_LABELS_REMEMBERED {
-            known.clear();
-        }
-        newest.retain(|(device, key), value| {
-            let is_known =
-                known.get(&(device.to_string(), key.to_string())).is_some_and(|(stored, at): &(String, i64)| {
-                    stored == value && received.as_ns().saturating_sub(*at) < LABEL_FRESH_NS
-                });
-            !is_known
-        });
+        self.labels().retain_unknown(&mut newest, received);
+        let mut chunks = Vec::new();
         for ((device, key), value) in &newest {
-            line::label(device, key, value, received, &mut lines);
+            let chunk = room(&mut chunks);
+            line::label(device, key, value, received, &mut chunk.lines);
+            chunk.belongs_to(RefusedItem::Metric(usize::MAX), (device, key, value));
         }
-        if lines.is_empty() {
-            return Ok(());
-        }
-        self.send_own(lines).await?;
-        for ((device, key), value) in newest {
-            known.insert((device.to_owned(), key.to_owned()), (value.to_owned(), received.as_ns()));
-        }
+        // Other batches must not wait for these: one that writes the same labels meanwhile does no harm.
+        self.send_own(chunks, slots).await?;
+        self.labels().note(newest, received);
         Ok(())
+    }
+
+    fn labels(&self) -> MutexGuard<'_, LabelsWritten> {
+        self.labels.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores events so that none overwrites another and none is there twice. This is the one place that says how.
     ///
-    /// InfluxDB overwrites a point of equal tags and time. An event lies at its time, the digits that its
-    /// sender's clock left zero filled in from its id (so the place is the same whoever writes it, and
-    /// events of one second spread over a billion places); the field `timestamp_ns` keeps the exact time. What
-    /// lies there already is read first: the same event is done, another one moves this one to the next
-    /// `slot`. Afterwards it is read again, until each event is seen.
+    /// InfluxDB overwrites a point of equal tags and time. An event lies a little after its time, how much is made
+    /// from its id (so the place is the same whoever writes it): up to a second after a whole second, up to a
+    /// millisecond after any other time. The field `timestamp_ns` keeps the exact time. What lies there already is
+    /// read first: the same event is written once more as it is, another one moves this one to the next `slot`.
+    /// Afterwards it is read again, until each event is seen.
+    ///
+    /// That it can be read does not mean that it is on disk: a write that InfluxDB 1 answers with 500, because its
+    /// disk is full, can be read until it is restarted. Only a yes to a write of this event counts.
     async fn write_events(
         &self,
         events: &[Event],
@@ -280,23 +148,29 @@ impl Inner {
                 let event = &events[number];
                 let mut place = natural_place(event);
                 let identity = identity(event);
-                let is_there = loop {
+                // When it came first, if it is there.
+                let came = loop {
                     match taken.get(&key(event, place)) {
-                        None => break false,
-                        Some(there) if *there == identity => break true,
+                        None => break None,
+                        Some(there) if there.identity == identity => break Some(there.received),
                         Some(_) => place.slot += 1,
                     }
                 };
-                if !is_there {
-                    taken.insert(key(event, place), identity);
-                    let chunk = room(&mut chunks);
-                    line::event(event, received, place, &mut chunk.lines);
-                    chunk.items.push(RefusedItem::Event(number));
+                let chunk = room(&mut chunks);
+                line::event(event, came.unwrap_or(received), place, &mut chunk.lines);
+                chunk.belongs_to(RefusedItem::Event(number), identity);
+                if came.is_none() {
+                    taken.insert(key(event, place), There { identity, received });
                     placed.push(number);
                 }
             }
-            let sent = self.send_all(chunks).await?;
-            n_stored += placed.len() - sent.refused.len();
+            let sent = self.send_all(chunks, &self.event_slots).await?;
+            let n_refused_new = sent
+                .refused
+                .iter()
+                .filter(|(item, _)| placed.iter().any(|number| *item == RefusedItem::Event(*number)))
+                .count();
+            n_stored += placed.len() - n_refused_new;
             let is_refused = |number: &usize| sent.refused.iter().any(|(item, _)| *item == RefusedItem::Event(*number));
             placed.retain(|number| !is_refused(number));
             refused.extend(sent.refused);
@@ -309,7 +183,7 @@ impl Inner {
                 let (event, mut place) = (&events[*number], natural_place(&events[*number]));
                 loop {
                     match seen.get(&key(event, place)) {
-                        Some(there) if *there == identity(event) => return true,
+                        Some(there) if there.identity == identity(event) => return true,
                         Some(_) => place.slot += 1,
                         // Nothing there: hidden by the server's retention.
                         None => return true,
@@ -326,7 +200,7 @@ impl Inner {
     }
 
     /// What lies where these events could lie.
-    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, u128>, StoreError> {
+    async fn places(&self, events: &[Event], numbers: &[usize]) -> Result<HashMap<u64, There>, StoreError> {
         let mut times: Vec<i64> = numbers.iter().map(|number| natural_place(&events[*number]).time).collect();
         times.sort_unstable();
         let mut taken = HashMap::new();
@@ -340,7 +214,7 @@ impl Inner {
             rest = &rest[length..];
             let query = |from: i64, until: i64| {
                 format!(
-                    "SELECT event_id, timestamp_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
+                    "SELECT event_id, timestamp_ns, received_ns FROM {} WHERE time >= {from} AND time <= {until} GROUP BY source_device, event_type, slot",
                     EVENTS.name
                 )
             };
@@ -349,8 +223,10 @@ impl Inner {
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let Some((time, id, happened)) = answer::occupant(row) else { continue };
-                    taken.insert(hash(&(&*device, &*event_type, time, slot)), identity_of(id, happened));
+                    let Some(there) = answer::occupant(row) else { continue };
+                    let place = hash(&(&*device, &*event_type, there.time, slot));
+                    let identity = identity_of(there.id, there.happened);
+                    taken.insert(place, There { identity, received: there.received });
                 }
             })
             .await?;
@@ -361,13 +237,7 @@ impl Inner {
 
 const OUT_OF_TIME: &str = "time outside the range that InfluxDB stores";
 
-fn halve(numbers: &[usize], work: &mut Vec<Vec<usize>>) {
-    let (left, right) = numbers.split_at(numbers.len() / 2);
-    work.push(right.to_vec());
-    work.push(left.to_vec());
-}
-
-fn hash(of: &impl Hash) -> u64 {
+pub(super) fn hash(of: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     of.hash(&mut hasher);
     hasher.finish()
@@ -381,28 +251,18 @@ fn identity(event: &Event) -> u128 {
     identity_of(event.id, event.timestamp.as_ns())
 }
 
-fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
+pub(super) fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
     id.as_u128() ^ (u128::from(happened.cast_unsigned()) << 1)
 }
 
 /// The same for the same event, whoever computes it and whenever: it must never change between versions.
 fn natural_place(event: &Event) -> Place {
     let happened = event.timestamp.as_ns();
-    let room = [1_000_000_000, 1_000_000, 1_000].into_iter().find(|unit| happened.rem_euclid(*unit) == 0).unwrap_or(1);
+    let room = if happened.rem_euclid(WHOLE_SECOND_NS) == 0 { WHOLE_SECOND_NS } else { LEAST_ROOM_NS };
     let id = event.id.as_u128();
     let mixed = ((id >> 64) as u64 ^ id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let offset = ((u128::from(mixed) * u128::from(room.cast_unsigned())) >> 64) as i64;
     Place { time: happened.saturating_add(offset).min(MAX_TIME), slot: 0 }
-}
-
-fn room(chunks: &mut Vec<Chunk>) -> &mut Chunk {
-    let is_full =
-        chunks.last().is_none_or(|last| last.items.len() >= MAX_CHUNK_LINES || last.lines.len() >= MAX_CHUNK_BYTES);
-    if is_full {
-        chunks.push(Chunk::default());
-    }
-    let last = chunks.len() - 1;
-    &mut chunks[last]
 }
 
 /// Of values of one identity only the last is sent: which of two would win is open when chunks overtake each other.
@@ -419,7 +279,7 @@ fn metric_chunks(metrics: &[DeviceMetric], refused: &mut Vec<(RefusedItem, Strin
         } else if last[&identity(metric)] == number {
             let chunk = room(&mut chunks);
             line::metric(metric, &mut chunk.lines);
-            chunk.items.push(RefusedItem::Metric(number));
+            chunk.belongs_to(RefusedItem::Metric(number), identity(metric));
         }
     }
     chunks

@@ -38,6 +38,7 @@ pub(crate) async fn an_event_keeps_its_first_arrival(store: &Store) {
 }
 
 pub(crate) async fn an_empty_batch_is_nothing(store: &Store) {
+    store.answers().await.unwrap();
     assert_eq!(put_metrics(store, vec![]).await, Written::default());
     assert_eq!(counts(store).await, (0, 0, 0, 0));
     assert_eq!(store.events(events_in(always())).await.unwrap(), []);

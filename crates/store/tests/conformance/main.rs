@@ -2,6 +2,7 @@
 //! at the end of this file, and a `Place` that makes it.
 #![allow(clippy::unwrap_used)]
 
+mod audit;
 mod devices;
 mod events;
 mod fixture;
@@ -47,6 +48,7 @@ macro_rules! conformance {
                 filters_narrow_by_device_type_and_criticality
                 every_field_survives
                 a_hundred_thousand_in_one_second_are_all_there
+                a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
             }
@@ -55,6 +57,15 @@ macro_rules! conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+            }
+            checks! { $place, audit:
+                counts_metrics_and_events_of_each_device
+                windows_include_their_start_and_exclude_their_end
+                numbers_of_every_size_are_heard_with_their_times
+                what_lies_outside_the_window_is_no_gap
+                the_same_delivered_again_doubles_nothing
+                names_of_every_kind_are_told_apart
+                many_points_of_many_devices_are_all_counted
             }
             checks! { $place, idempotence:
                 a_batch_twice_is_stored_once
@@ -161,6 +172,7 @@ macro_rules! influxdb_conformance {
                 filters_narrow_by_device_type_and_criticality
                 every_field_survives
                 a_hundred_thousand_in_one_second_are_all_there
+                a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
             }
@@ -169,6 +181,15 @@ macro_rules! influxdb_conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+            }
+            checks! { $place, audit:
+                counts_metrics_and_events_of_each_device
+                windows_include_their_start_and_exclude_their_end
+                numbers_of_every_size_are_heard_with_their_times
+                what_lies_outside_the_window_is_no_gap
+                the_same_delivered_again_doubles_nothing
+                names_of_every_kind_are_told_apart
+                many_points_of_many_devices_are_all_counted
             }
             checks! { $place, idempotence:
                 an_event_keeps_its_first_arrival

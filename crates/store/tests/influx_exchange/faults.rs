@@ -55,6 +55,26 @@ async fn what_was_in_doubt_is_stored_once() {
     }
 }
 
+/// InfluxDB 1 with a full disk answers 500 and yet shows what it did not keep, until it is restarted.
+#[tokio::test]
+async fn what_can_be_read_but_was_never_confirmed_is_written_again() {
+    for generation in BOTH {
+        let (facade, path) = (start(generation), write_path(generation));
+        let store = open(&facade);
+        store.check().await.unwrap();
+        facade.fault(Fault::answer(path, 500, "no space left on device").after().if_body_holds("events,"));
+        write(&store, vec![], vec![event(1)]).await.unwrap_err();
+        assert_eq!(counts(&store).await, (0, 1), "it can be read");
+        let lines_of = |requests: Vec<spindle_testkit::Request>| requests.last().unwrap().text();
+        let first = lines_of(facade.record_of(path));
+        let n_requests = facade.record_of(path).len();
+        write(&store, vec![], vec![event(1)]).await.unwrap();
+        assert_eq!(facade.record_of(path).len(), n_requests + 1, "{generation:?}: nothing confirmed it");
+        assert_eq!(lines_of(facade.record_of(path)), first, "and it is written as it was");
+        assert_eq!(counts(&store).await, (0, 1));
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_says_when_is_asked_then() {
     for generation in BOTH {
@@ -80,6 +100,53 @@ async fn a_server_that_says_when_is_asked_then() {
         assert!(matches!(error, StoreError::Unavailable { retry_after: Some(Duration { .. }), .. }), "{error:?}");
         write(&store, metrics(&["a"]), vec![]).await.unwrap();
         assert_eq!(counts(&store).await, (1, 0));
+    }
+}
+
+fn many(n_lines: usize) -> Vec<DeviceMetric> {
+    (0..n_lines).map(|number| metric("disk", NOON + number as i64)).collect()
+}
+
+/// A batch of many requests: after the first that fails no further one is sent, and the next time fewer at once.
+#[tokio::test]
+async fn a_server_that_is_away_is_not_asked_for_each_part_of_a_batch() {
+    let facade = start(Generation::V3);
+    let path = write_path(Generation::V3);
+    let store = open(&facade);
+    store.check().await.unwrap();
+    facade.fault(Fault::answer(path, 503, "busy").times(usize::MAX));
+    let mut n_sent = 0;
+    for at_most in [4, 2, 1, 1] {
+        assert!(write(&store, many(60_000), vec![]).await.unwrap_err().is_transient());
+        let n_requests = facade.record_of(path).len() - n_sent;
+        assert!((1..=at_most).contains(&n_requests), "{n_requests} requests instead of {at_most}");
+        n_sent += n_requests;
+    }
+    facade.mend();
+    write(&store, many(60_000), vec![]).await.unwrap();
+    assert_eq!(counts(&store).await, (60_000, 0));
+}
+
+/// Values take every slot that there is for them; an event has its own.
+#[tokio::test]
+async fn an_event_does_not_wait_for_values_that_the_server_is_slow_with() {
+    let facade = start(Generation::V3);
+    let path = write_path(Generation::V3);
+    let store = open(&facade);
+    store.check().await.unwrap();
+    let slow = Fault::delay(path, Duration::from_secs(1)).if_body_holds("device_metrics,").times(usize::MAX);
+    facade.fault(slow);
+    let values = write(&store, many(60_000), vec![]);
+    let event = async {
+        while facade.record_of(path).len() < 4 {
+            tokio::task::yield_now().await;
+        }
+        write(&store, vec![], vec![event(1)]).await
+    };
+    tokio::select! {
+        biased;
+        stored = event => assert_eq!(stored.unwrap().n_events, 1),
+        stored = values => panic!("the values were stored first: {stored:?}"),
     }
 }
 

@@ -12,17 +12,20 @@ const MAY_KNOW: [(&str, &[&str]); 6] = [
     ("spindle-bus", &["spindle-core"]),
     ("spindle-store", &["spindle-core"]),
     ("spindle", &["spindle-core", "spindle-bus", "spindle-store"]),
-    ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store"]),
+    // The fault harness starts real servers, as tests do.
+    ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store", "spindle-testkit"]),
     ("spindle-testkit", &[]),
 ];
 
 /// Libraries with one home each, so that what they do can be exchanged in one place. Tests may use
 /// them elsewhere: an independent client is a good witness.
-const HOMES: [(&str, &[&str]); 5] = [
+const HOMES: [(&str, &[&str]); 7] = [
     ("async-nats", &["spindle-bus"]),
     ("rusqlite", &["spindle-store"]),
     ("reqwest", &["spindle-store"]),
     ("axum", &["spindle"]),
+    ("hyper", &["spindle"]),
+    ("hyper-util", &["spindle"]),
     ("clap", &["spindle", "spindle-bench"]),
 ];
 

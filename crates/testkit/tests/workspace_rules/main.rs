@@ -57,8 +57,10 @@ fn text_files(choose: impl Fn(&str) -> bool) -> Vec<TextFile> {
                 continue;
             }
             let path = entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-            // What is not UTF-8 is no text of ours; a file that vanishes under us is an editor's.
+            // What is not UTF-8 is no text of ours; a file that vanishes under us is an editor's; `.git` is a file
+            // in a further worktree, where it names the first.
             if kind.is_file()
+                && name != ".git"
                 && choose(&path)
                 && let Ok(text) = fs::read_to_string(entry.path())
             {

@@ -29,7 +29,7 @@ const RULES: [Rule; 8] = [
         reason: "only the store speaks SQL",
     },
     Rule {
-        words: &["axum::", "use axum"],
+        words: &["axum::", "use axum", "hyper::", "hyper_util::"],
         under: EVERYWHERE,
         homes: &["crates/spindle/src/web"],
         reason: "only the web front serves HTTP",

@@ -59,7 +59,7 @@ pub(super) async fn simulate(
             _ = ticker.tick() => {}
         }
         let batch = fleet.tick(clock::now());
-        outlet.offer(&batch);
+        outlet.offer(batch);
         told.append(&fleet.new_truth())?;
     }
 }
@@ -134,7 +134,7 @@ pub(super) async fn host(hostname: String, every: Duration, outlet: Outlet, stop
         if std::mem::take(&mut is_first) && watched.is_bare() {
             warn!(hostname, "no disk and no file system found on this host: it has nothing to say");
         }
-        outlet.offer(&batch);
+        outlet.offer(batch);
         let n_problems = watched.problems().n_total();
         if n_problems > n_counted {
             DAEMON_UNREADABLE.with_label_values(&["host"]).inc_by(n_problems - n_counted);

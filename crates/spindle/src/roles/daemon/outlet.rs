@@ -7,6 +7,7 @@ use spindle_bus::{EVENTS_SUBJECT, METRICS_SUBJECT, Outgoing, Publisher};
 use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
 
+use super::numbers::Numbers;
 use crate::telemetry::DAEMON_COLLECTED;
 
 /// Room in a message for headers.
@@ -16,6 +17,7 @@ const HEADER_BYTES: usize = 4 << 10;
 #[derive(Clone)]
 pub(super) struct Outlet {
     publisher: Publisher,
+    numbers: Option<Numbers>,
     metrics_per_message: usize,
     max_payload: usize,
     /// Message ids of metrics: this run, and a number.
@@ -24,19 +26,29 @@ pub(super) struct Outlet {
 }
 
 impl Outlet {
-    pub(super) fn new(publisher: Publisher, metrics_per_message: usize, max_payload: usize) -> Self {
+    pub(super) fn new(
+        publisher: Publisher,
+        numbers: Option<Numbers>,
+        metrics_per_message: usize,
+        max_payload: usize,
+    ) -> Self {
         let max_payload = max_payload.saturating_sub(HEADER_BYTES).max(HEADER_BYTES);
-        Self { publisher, metrics_per_message, max_payload, run: Uuid::new_v4(), n_messages: Arc::default() }
+        let (run, n_messages) = (Uuid::new_v4(), Arc::default());
+        Self { publisher, numbers, metrics_per_message, max_payload, run, n_messages }
     }
 
-    /// For sources that cannot wait: never blocks; the oldest metrics are given up when there is no room.
-    pub(super) fn offer(&self, batch: &Batch) {
-        for message in self.messages(batch) {
+    /// For live sources, which cannot wait: never blocks; the oldest metrics are given up when there is no room.
+    /// Everything is numbered first, so that what is given up is missed.
+    pub(super) fn offer(&self, mut batch: Batch) {
+        if let Some(numbers) = &self.numbers {
+            numbers.number(&mut batch);
+        }
+        for message in self.messages(&batch) {
             self.publisher.hold(message);
         }
     }
 
-    /// For sources that can wait, such as a recording: nothing is ever given up.
+    /// For recordings, which can wait: nothing is ever given up. They keep the numbers they have.
     pub(super) async fn deliver(&self, batch: &Batch) {
         for message in self.messages(batch) {
             self.publisher.hold_when_room(message).await;

@@ -1,0 +1,89 @@
+//! The system's own word on the matter: `audit_gaps` of every device, asked through its reader.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use spindle_core::Timestamp;
+
+use super::messages::{DEVICE_PREFIX, Shape};
+use super::nats::{Address, Connection};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+const ATTEMPTS: usize = 5;
+const PAGE: u64 = 50;
+/// Clocks were set wrong by less than this.
+const MARGIN: Duration = Duration::from_secs(4 * 86_400);
+
+/// What it says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Audit {
+    /// Of the harness's devices: numbers that are there.
+    pub(super) n_numbers: u64,
+    pub(super) n_complete: u64,
+    /// The harness's devices that are not, and why.
+    pub(super) not_complete: Vec<String>,
+    /// The same of the daemon's devices. It is killed too, and what it then had in hand nobody acknowledged.
+    pub(super) n_complete_of_daemon: u64,
+    pub(super) not_complete_of_daemon: Vec<String>,
+}
+
+/// `None` if the program does not know the question.
+pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
+    let begin = Timestamp::from_ns(shape.begin_ns);
+    let mut params = json!({
+        "from": begin.minus(MARGIN).to_string(), "until": begin.plus(MARGIN).to_string(), "limit": PAGE,
+    });
+    let mut audit = Audit::default();
+    loop {
+        let answer = page(nats, &params).await?;
+        if let Some(words) = answer["message"].as_str().filter(|_| answer["status"] == "error") {
+            if words.contains("unknown query_type") {
+                return Ok(None);
+            }
+            bail!("audit_gaps: {words}");
+        }
+        for row in answer["summary"].as_array().context("audit_gaps has no summary")? {
+            audit.add(row);
+        }
+        // The parameters of the next page.
+        let Some(next) = answer["next"].as_object() else { return Ok(Some(audit)) };
+        for (name, value) in next {
+            params[name] = value.clone();
+        }
+    }
+}
+
+/// The reader may just have been started again.
+async fn page(nats: &Address, params: &Value) -> Result<Value> {
+    let question = json!({ "query_type": "audit_gaps", "params": params }).to_string();
+    let mut last = Ok(Value::Null);
+    for _ in 0..ATTEMPTS {
+        let mut connection = Connection::open(nats).await?;
+        let answer = connection.ask("reader.query", question.as_bytes(), PATIENCE).await;
+        last = match answer {
+            Ok(received) if !received.is_nobody() => return Ok(serde_json::from_slice(&received.payload)?),
+            Ok(_) => Err(anyhow::anyhow!("nobody answers on reader.query")),
+            Err(fault) => Err(fault),
+        };
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    last
+}
+
+impl Audit {
+    fn add(&mut self, row: &Value) {
+        let (device, state) =
+            (row["source_device"].as_str().unwrap_or_default(), row["state"].as_str().unwrap_or_default());
+        let words = || format!("{device}: {state}, {} missing, {} doubled", row["n_missing"], row["n_doubled"]);
+        match (device.starts_with(DEVICE_PREFIX), state == "complete") {
+            (true, true) => self.n_complete += 1,
+            (true, false) => self.not_complete.push(words()),
+            (false, true) => self.n_complete_of_daemon += 1,
+            (false, false) => self.not_complete_of_daemon.push(words()),
+        }
+        if device.starts_with(DEVICE_PREFIX) {
+            self.n_numbers += row["n_numbers"].as_u64().unwrap_or_default();
+        }
+    }
+}

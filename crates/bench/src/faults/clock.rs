@@ -1,0 +1,56 @@
+//! Wrong clocks without touching the machine's: the roles run under libfaketime, which reads from a file by
+//! how much their clock is off. The servers (NATS, InfluxDB) ask the kernel directly and keep the right time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Where distributions put it; `MT` is for programs with threads.
+const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
+const LIBRARY_FOLDERS: [&str; 4] =
+    ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
+
+/// The clocks of the roles.
+#[derive(Debug)]
+pub(super) struct Clocks {
+    library: PathBuf,
+    folder: PathBuf,
+}
+
+impl Clocks {
+    /// `None` if libfaketime is not installed.
+    pub(super) fn find(folder: &Path) -> Result<Option<Self>> {
+        let mut places = LIBRARY_FOLDERS.iter().map(|place| Path::new(place).join(LIBRARY));
+        let Some(library) = places.find(|place| place.is_file()) else { return Ok(None) };
+        let clocks = Self { library, folder: folder.join("clocks") };
+        fs::create_dir_all(&clocks.folder)?;
+        Ok(Some(clocks))
+    }
+
+    fn file(&self, role: &str) -> PathBuf {
+        self.folder.join(role)
+    }
+
+    /// What puts a role under it.
+    pub(super) fn variables(&self, role: &str) -> Vec<(String, String)> {
+        // A role whose file cannot be written starts with the right time, which harms nobody.
+        let _ = self.set(role, 0);
+        [
+            ("LD_PRELOAD", self.library.display().to_string()),
+            ("FAKETIME_TIMESTAMP_FILE", self.file(role).display().to_string()),
+            ("FAKETIME_CACHE_DURATION", "1".to_owned()),
+            // Timers go on; only the time of day is wrong.
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Sets a role's clock off by so many seconds.
+    pub(super) fn set(&self, role: &str, offset_s: i64) -> Result<()> {
+        let (path, new) = (self.file(role), self.file(&format!("{role}.new")));
+        fs::write(&new, format!("{offset_s:+}s\n"))?;
+        fs::rename(&new, &path).with_context(|| format!("cannot set the clock in {}", path.display()))
+    }
+}

@@ -1,0 +1,207 @@
+//! Doing what the plan says. Faults may overlap, but never two on the same thing.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::{JoinSet, block_in_place};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::messages::DeviceClock;
+use super::plan::{Act, Fault, LinkFault, Target};
+use super::process::send_signal;
+use super::proxy::Mode;
+use super::system::{DiskOf, ROLES, System};
+use super::talk;
+use super::watch::{Recovery, Watch};
+
+/// A server that does not come back is started again so often.
+const START_ATTEMPTS: usize = 5;
+
+/// What came of a fault.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome {
+    pub(super) group: String,
+    pub(super) recovery: Recovery,
+}
+
+/// What the faults work on.
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) system: Arc<System>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) device_clock: Arc<DeviceClock>,
+}
+
+/// Carries the plan out; returns when the last fault is over and got over.
+pub(super) async fn inflict(scene: &Scene, plan: Vec<Fault>) -> Result<Vec<Outcome>> {
+    let begin = Instant::now();
+    let outcomes = Arc::new(Mutex::new(Vec::new()));
+    let mut locks: HashMap<String, Arc<tokio::sync::Mutex<()>>> = HashMap::new();
+    let mut under_way: JoinSet<Result<()>> = JoinSet::new();
+    let n_faults = plan.len();
+    for fault in plan {
+        sleep_until(begin + fault.at).await;
+        let lock = locks.entry(place(&fault.act)).or_default().clone().lock_owned().await;
+        while let Some(ended) = under_way.try_join_next() {
+            ended??;
+        }
+        talk(&format!(
+            "{:>6.1} s  fault {:>3} of {n_faults}: {}, {:.1} s",
+            begin.elapsed().as_secs_f64(),
+            fault.number + 1,
+            fault.name,
+            fault.lasts.as_secs_f64()
+        ));
+        let (scene, outcomes) = (scene.clone(), outcomes.clone());
+        under_way.spawn(async move {
+            let outcome = one(&scene, &fault, lock).await.with_context(|| format!("fault '{}'", fault.name))?;
+            outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+            Ok(())
+        });
+    }
+    while let Some(ended) = under_way.join_next().await {
+        ended??;
+    }
+    let outcomes = outcomes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    Ok(outcomes)
+}
+
+/// What a fault lays hands on: a cluster may lose one node at a time, so all nodes are one thing.
+fn place(act: &Act) -> String {
+    match act {
+        Act::Kill(target) | Act::Pause(target) => match target {
+            Target::Role(role) => ROLES[*role].to_owned(),
+            Target::Nats(_) => "nats".to_owned(),
+            Target::Store => "store".to_owned(),
+        },
+        Act::Empty(_) | Act::Fill(DiskOf::Nats) => "nats".to_owned(),
+        Act::Fill(DiskOf::Store) => "store".to_owned(),
+        Act::Cut(link, _) => format!("link {link}"),
+        Act::RoleClock(role, _) => format!("clock {role}"),
+        Act::DeviceClock(_) => "clock of devices".to_owned(),
+    }
+}
+
+async fn one(scene: &Scene, fault: &Fault, lock: OwnedMutexGuard<()>) -> Result<Outcome> {
+    let system = &scene.system;
+    match fault.act {
+        Act::Kill(target) => kill(system, target, fault.lasts, false).await?,
+        Act::Empty(node) => kill(system, Target::Nats(node), fault.lasts, true).await?,
+        Act::Pause(target) => pause(system, target, fault.lasts).await,
+        Act::Cut(link, way) => misbehave(system, link, way, fault.lasts).await,
+        Act::Fill(disk) => fill(system, disk, fault.lasts).await?,
+        Act::RoleClock(role, offset_s) => {
+            if let Some(clocks) = &system.clocks {
+                clocks.set(ROLES[role], offset_s)?;
+                sleep(fault.lasts).await;
+                clocks.set(ROLES[role], 0)?;
+            }
+        }
+        Act::DeviceClock(offset_s) => {
+            scene.device_clock.set(offset_s * 1_000_000_000);
+            sleep(fault.lasts).await;
+            scene.device_clock.set(0);
+        }
+    }
+    drop(lock);
+    Ok(Outcome { group: fault.group.clone(), recovery: scene.watch.recovery().await })
+}
+
+async fn kill(system: &System, target: Target, lasts: Duration, is_emptied: bool) -> Result<()> {
+    match target {
+        Target::Role(role) => {
+            system.roles[role].kill();
+            sleep(lasts).await;
+            system.roles[role].start()
+        }
+        Target::Nats(node) => {
+            block_in_place(|| system.nats()[node].kill());
+            if is_emptied {
+                let folder = system.nats()[node].store_dir().to_path_buf();
+                std::fs::remove_dir_all(&folder).with_context(|| format!("cannot empty {}", folder.display()))?;
+            }
+            sleep(lasts).await;
+            start_nats(system, node)
+        }
+        Target::Store => {
+            block_in_place(|| system.influx().map(|mut influx| influx.kill()));
+            sleep(lasts).await;
+            start_store(system)
+        }
+    }
+}
+
+/// Starts a NATS server that is down, and one that runs once more.
+pub(super) fn start_nats(system: &System, node: usize) -> Result<()> {
+    insist(|| system.nats()[node].restart())
+}
+
+/// The same for the store's server, if there is one: twice, or InfluxDB itself loses what it has acknowledged.
+pub(super) fn start_store(system: &System) -> Result<()> {
+    insist(|| system.influx().map_or(Ok(()), |mut influx| influx.restart_after_a_crash()))
+}
+
+fn insist(mut start: impl FnMut() -> Result<()>) -> Result<()> {
+    block_in_place(|| {
+        for _ in 1..START_ATTEMPTS {
+            match start() {
+                Ok(()) => return Ok(()),
+                Err(fault) => talk(&format!("a server does not start, trying again: {fault:#}")),
+            }
+        }
+        start()
+    })
+}
+
+async fn pause(system: &System, target: Target, lasts: Duration) {
+    let send = |signal: Signal| match target {
+        Target::Role(role) => system.roles[role].signal(signal),
+        Target::Nats(node) => send_signal(system.nats()[node].pid(), signal),
+        Target::Store => {
+            if let Some(pid) = system.influx().and_then(|influx| influx.pid()) {
+                send_signal(pid, signal);
+            }
+        }
+    };
+    send(Signal::STOP);
+    sleep(lasts).await;
+    send(Signal::CONT);
+}
+
+async fn misbehave(system: &System, link: usize, way: LinkFault, lasts: Duration) {
+    let proxy = &system.links[link].proxy;
+    match way {
+        LinkFault::Now => proxy.cut(),
+        LinkFault::While(mode) => {
+            proxy.set(mode);
+            if mode == Mode::Refuse {
+                proxy.cut();
+            }
+            sleep(lasts).await;
+            proxy.set(Mode::Forward);
+        }
+    }
+}
+
+/// Neither server gets over a failed write by itself: nats-server refuses everything until it is started again
+/// (seen with 2.15.1; `spindle up` does that), and so does InfluxDB 1, whose log of writes keeps the error (seen
+/// with 1.6.7). An operator or a supervisor must; here the harness does.
+async fn fill(system: &System, of: DiskOf, lasts: Duration) -> Result<()> {
+    let disk = system.disk(of).context("there is no such disk")?;
+    disk.fill()?;
+    // Whatever was freed or written meanwhile: it stays full to the end.
+    let until = Instant::now() + lasts;
+    while Instant::now() < until {
+        sleep(Duration::from_millis(200).min(until - Instant::now())).await;
+        disk.fill()?;
+    }
+    disk.free()?;
+    match of {
+        DiskOf::Nats => start_nats(system, 0),
+        DiskOf::Store => start_store(system),
+    }
+}

@@ -1,0 +1,318 @@
+//! The known messages. What number N holds follows from the seed, so the ledger needs to remember only
+//! which were acknowledged, and the judgement makes them all once more.
+//!
+//! Written by hand and not with `core::wire`: what is judged must not also be the measure.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use spindle_core::Timestamp;
+
+use super::random::mix;
+
+/// The metric types of the values, in turn: two that the metric table knows, one that it does not.
+pub(super) const METRICS: [&str; 3] = ["DiskTemp", "IOPs", "FaultNumber"];
+pub(super) const METRICS_SUBJECT: &str = "events.metrics";
+pub(super) const EVENTS_SUBJECT: &str = "events.event";
+const EVENT_TYPES: [&str; 3] = ["FaultTest", "DriveFailure", "UnauthorizedAccess"];
+const NS_PER_SECOND: i64 = 1_000_000_000;
+/// Between two values of a device.
+const STEP_NS: i64 = 1_000_000;
+/// Of a thousand messages so many hold events, and so many something bad.
+const EVENTS_PER_THOUSAND: u64 = 60;
+const POISON_PER_THOUSAND: u64 = 5;
+
+/// How many messages, and of what size.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    pub(super) seed: u64,
+    pub(super) n_messages: u64,
+    pub(super) n_devices: u64,
+    pub(super) values_per_message: u64,
+    /// When the devices' clocks begin.
+    pub(super) begin_ns: i64,
+}
+
+/// One message and what it holds.
+pub(super) struct Message {
+    pub(super) number: u64,
+    pub(super) subject: &'static str,
+    pub(super) payload: Vec<u8>,
+    pub(super) items: Vec<Item>,
+}
+
+/// What must come of one element of a message.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Item {
+    /// A stored value.
+    Value { device: u64, metric: usize, time_ns: i64, value: f64, seq: u64 },
+    /// A stored event.
+    Event { device: u64, id: u128, time_ns: i64, event_type: usize, criticality: u64, seq: u64 },
+    /// A dead letter with these bytes.
+    Poison { index: usize, bytes: Vec<u8>, reason: &'static str },
+}
+
+/// The clock of all devices, which may be set to another time between two messages.
+#[derive(Debug, Default)]
+pub(super) struct DeviceClock(Mutex<Settings>);
+
+#[derive(Debug, Default)]
+struct Settings {
+    wanted_ns: Option<i64>,
+    /// From which message on, and by how much the clock is off.
+    steps: Vec<(u64, i64)>,
+}
+
+impl DeviceClock {
+    /// The next message that is made finds the clock off by this much.
+    pub(super) fn set(&self, offset_ns: i64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).wanted_ns = Some(offset_ns);
+    }
+
+    /// By how much it is off at a message. Whole seconds and the number of the step in nanoseconds, so that
+    /// no time comes twice however the clock is set.
+    fn at(&self, number: u64) -> i64 {
+        let mut settings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(wanted_ns) = settings.wanted_ns.take() {
+            let whole_ns = wanted_ns / NS_PER_SECOND * NS_PER_SECOND;
+            let n_steps = settings.steps.len() as i64 + 1;
+            settings.steps.push((number, whole_ns + n_steps));
+        }
+        let step = settings.steps.iter().rev().find(|(from, _)| *from <= number);
+        step.map_or(0, |(_, offset_ns)| *offset_ns)
+    }
+}
+
+/// All messages, in order.
+pub(super) struct Messages {
+    shape: Shape,
+    clock: Arc<DeviceClock>,
+    number: u64,
+    /// The last sequence number of each device.
+    seqs: Vec<u64>,
+}
+
+impl Messages {
+    pub(super) fn new(shape: Shape, clock: Arc<DeviceClock>) -> Self {
+        Self { shape, clock, number: 0, seqs: vec![0; shape.n_devices as usize] }
+    }
+
+    fn seq(&mut self, device: u64) -> u64 {
+        let seq = &mut self.seqs[device as usize];
+        *seq += 1;
+        *seq
+    }
+
+    fn values(&mut self, number: u64, device: u64, offset_ns: i64, n_values: u64) -> Vec<Item> {
+        let value = |seq: u64| {
+            let (hash, metric) =
+                (mix(self.shape.seed ^ 0x76, seq ^ (device << 40)), (seq % METRICS.len() as u64) as usize);
+            let value = match metric {
+                0 => 20.0 + (hash % 4_000) as f64 / 100.0,
+                1 => (hash % 100_000) as f64,
+                _ => number as f64 + (hash % 1_000) as f64 / 1_000.0,
+            };
+            let time_ns = self.shape.begin_ns + seq as i64 * STEP_NS + offset_ns;
+            Item::Value { device, metric, time_ns, value, seq }
+        };
+        let first = self.seqs[device as usize] + 1;
+        let values = (first..first + n_values).map(value).collect();
+        self.seqs[device as usize] += n_values;
+        values
+    }
+
+    fn event(&mut self, number: u64, index: u64, device: u64, offset_ns: i64) -> Item {
+        let hash = mix(self.shape.seed ^ 0x65, number * 8 + index);
+        let seq = self.seq(device);
+        // Whole seconds: many events of one device in one second, told apart by nothing but the id.
+        let time_ns =
+            (self.shape.begin_ns + seq as i64 * STEP_NS + offset_ns).div_euclid(NS_PER_SECOND) * NS_PER_SECOND;
+        Item::Event {
+            device,
+            id: u128::from(mix(hash, 1)) << 64 | u128::from(mix(hash, 2)),
+            time_ns,
+            event_type: (hash % EVENT_TYPES.len() as u64) as usize,
+            criticality: 1 + (hash >> 8) % 10,
+            seq,
+        }
+    }
+
+    fn make(&mut self, number: u64) -> Message {
+        let (hash, device) = (mix(self.shape.seed, number), number % self.shape.n_devices);
+        let offset_ns = self.clock.at(number);
+        match hash % 1_000 {
+            n if n < POISON_PER_THOUSAND => self.poison(number, device, offset_ns, (hash >> 20) % 5),
+            n if n < POISON_PER_THOUSAND + EVENTS_PER_THOUSAND => {
+                let n_events = 1 + (hash >> 20) % 3;
+                let items = (0..n_events).map(|index| self.event(number, index, device, offset_ns)).collect();
+                whole(number, EVENTS_SUBJECT, items)
+            }
+            n => {
+                // Now and then a bare object, as the first system sends them.
+                let n_values = if n < 100 { 1 } else { self.shape.values_per_message };
+                let items = self.values(number, device, offset_ns, n_values);
+                whole(number, METRICS_SUBJECT, items)
+            }
+        }
+    }
+
+    /// Something that can never be stored, alone or beside something good. It has no `seq`: it leaves no gap.
+    fn poison(&mut self, number: u64, device: u64, offset_ns: i64, kind: u64) -> Message {
+        let name = device_name(device);
+        let alone = |subject, payload: Vec<u8>, reason| Message {
+            number,
+            subject,
+            items: vec![Item::Poison { index: 0, bytes: payload.clone(), reason }],
+            payload,
+        };
+        match kind {
+            0 => alone(METRICS_SUBJECT, format!("{{\"sourceDevice\":\"{name}\",\"value\":{number}").into(), "bad_json"),
+            1 => alone(EVENTS_SUBJECT, [&number.to_be_bytes()[..], &[0xff, 0x00, 0x80]].concat(), "bad_json"),
+            2 => alone(METRICS_SUBJECT, format!("\"only words, {number}\"").into(), "bad_shape"),
+            3 => {
+                let good = self.values(number, device, offset_ns, 1);
+                let bad = format!(
+                    r#"{{"timestamp":"2025-01-01T00:00:00Z", "sourceDevice":"{name}","metricType":"DiskTemp","value":1e9,"number":{number}}}"#
+                );
+                beside(number, METRICS_SUBJECT, good, bad, "bad_field")
+            }
+            _ => {
+                let good = vec![self.event(number, 0, device, offset_ns)];
+                let bad = format!(
+                    r#"{{"timestamp":"2025-01-01T00:00:00Z","sourceDevice":"{name}","eventType":"None","number":{number}}}"#
+                );
+                beside(number, EVENTS_SUBJECT, good, bad, "missing_field")
+            }
+        }
+    }
+}
+
+impl Iterator for Messages {
+    type Item = Message;
+
+    fn next(&mut self) -> Option<Message> {
+        (self.number < self.shape.n_messages).then(|| {
+            let message = self.make(self.number);
+            self.number += 1;
+            message
+        })
+    }
+}
+
+fn whole(number: u64, subject: &'static str, items: Vec<Item>) -> Message {
+    let texts: Vec<String> = items.iter().map(text).collect();
+    let payload = if let [only] = &texts[..] { only.clone() } else { format!("[{}]", texts.join(",")) };
+    Message { number, subject, payload: payload.into(), items }
+}
+
+fn beside(number: u64, subject: &'static str, mut items: Vec<Item>, bad: String, reason: &'static str) -> Message {
+    let payload = format!("[{}, {bad} ]", items.iter().map(text).collect::<Vec<_>>().join(","));
+    items.push(Item::Poison { index: items.len(), bytes: bad.into(), reason });
+    Message { number, subject, payload: payload.into(), items }
+}
+
+fn text(item: &Item) -> String {
+    match item {
+        Item::Value { device, metric, time_ns, value, seq } => format!(
+            r#"{{"timestamp":"{}","sourceDevice":"{}","metricType":"{}","value":{value},"seq":{seq}}}"#,
+            Timestamp::from_ns(*time_ns),
+            device_name(*device),
+            METRICS[*metric]
+        ),
+        Item::Event { device, id, time_ns, event_type, criticality, seq } => format!(
+            r#"{{"id":"{}","criticality":{criticality},"timestamp":"{}","sourceDevice":"{}","eventType":"{}","eventMessage":"number {seq}, \"quoted\", and a comma","seq":{seq}}}"#,
+            id_text(*id),
+            Timestamp::from_ns(*time_ns),
+            device_name(*device),
+            EVENT_TYPES[*event_type]
+        ),
+        Item::Poison { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
+/// Begins the name of each device.
+pub(super) const DEVICE_PREFIX: &str = "fault-";
+
+pub(super) fn device_name(device: u64) -> String {
+    format!("{DEVICE_PREFIX}{device:04}")
+}
+
+pub(super) fn event_type(index: usize) -> &'static str {
+    EVENT_TYPES[index]
+}
+
+/// As UUIDs are written.
+fn id_text(id: u128) -> String {
+    let hex = format!("{id:032x}");
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use spindle_core::wire;
+
+    use super::*;
+
+    fn shape() -> Shape {
+        Shape { seed: 7, n_messages: 20_000, n_devices: 50, values_per_message: 5, begin_ns: 1_750_000_000_123_456_789 }
+    }
+
+    #[test]
+    fn what_the_wire_makes_of_a_message_is_what_is_expected_of_it() {
+        for message in Messages::new(shape(), Arc::default()) {
+            let expected_bad: Vec<_> = message
+                .items
+                .iter()
+                .filter_map(|item| match item {
+                    Item::Poison { index, bytes, reason } => Some((*index, bytes.clone(), *reason)),
+                    Item::Value { .. } | Item::Event { .. } => None,
+                })
+                .collect();
+            let n_good = message.items.len() - expected_bad.len();
+            let (n_items, rejected) = if message.subject == METRICS_SUBJECT {
+                let decoded = wire::decode_metrics(&message.payload);
+                (decoded.items.len(), decoded.rejected)
+            } else {
+                let decoded = wire::decode_events(&message.payload);
+                (decoded.items.len(), decoded.rejected)
+            };
+            let found: Vec<_> =
+                rejected.into_iter().map(|bad| (bad.index, bad.bytes.clone(), bad.error.reason())).collect();
+            assert_eq!((n_items, found), (n_good, expected_bad), "{}", String::from_utf8_lossy(&message.payload));
+        }
+    }
+
+    #[test]
+    fn nothing_meets_and_nothing_is_left_out_however_the_clock_is_set() {
+        let clock = Arc::new(DeviceClock::default());
+        let mut messages = Messages::new(shape(), clock.clone());
+        let mut first: Vec<Message> = Vec::new();
+        for hours in [-3_i64, 0, 5, -3, -3] {
+            first.extend(messages.by_ref().take(3_000));
+            clock.set(hours * 3_600 * NS_PER_SECOND);
+        }
+        first.extend(messages);
+        let mut values = HashSet::new();
+        let mut ids = HashSet::new();
+        let mut seqs = vec![Vec::new(); 50];
+        for item in first.iter().flat_map(|message| &message.items) {
+            match item {
+                Item::Value { device, metric, time_ns, seq, .. } => {
+                    assert!(values.insert((*device, *metric, *time_ns)));
+                    seqs[*device as usize].push(*seq);
+                }
+                Item::Event { device, id, seq, .. } => {
+                    assert!(ids.insert(*id));
+                    seqs[*device as usize].push(*seq);
+                }
+                Item::Poison { .. } => {}
+            }
+        }
+        for of_device in seqs {
+            assert!(of_device.iter().copied().eq(1..=of_device.len() as u64));
+        }
+        let again: Vec<Message> = Messages::new(shape(), clock).collect();
+        assert!(first.iter().map(|message| &message.payload).eq(again.iter().map(|message| &message.payload)));
+    }
+}

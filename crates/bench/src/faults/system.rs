@@ -1,0 +1,283 @@
+//! The system under test: a real NATS (or three), a real store, and every role as a process of its own, with
+//! a proxy on each way between them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use spindle_store::{InfluxSettings, Store};
+use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, free_port};
+use tokio::time::{Instant, sleep};
+
+use super::clock::Clocks;
+use super::disk::Disk;
+use super::nats::{Address, jetstream};
+use super::process::{Recipe, Role};
+use super::proxy::Proxy;
+use super::{NatsKind, Options, StoreKind};
+
+/// Room on a disk: for a start, and for each value or event. Several times what is needed; only what is written
+/// is taken.
+const DISK_BYTES: (u64, u64) = (1 << 30, 500);
+const START_PATIENCE: Duration = Duration::from_secs(90);
+/// The roles, in this order. Two writers share the work.
+pub(super) const ROLES: [&str; 5] = ["writer-1", "writer-2", "reader", "daemon", "client"];
+const DAEMON: usize = 3;
+/// Those that speak to the store.
+const STORE_USERS: usize = 3;
+/// The streams as Spindle makes them; with three replicas they must be there before it starts.
+const STREAMS: [(&str, &str); 3] =
+    [("METRICS", "events.metrics"), ("EVENTS", "events.event"), ("DEADLETTER", "deadletter.>")];
+
+/// A way between two processes.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) proxy: Proxy,
+}
+
+/// What a disk belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DiskOf {
+    Nats,
+    Store,
+}
+
+/// Everything that runs. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct System {
+    pub(super) kind: StoreKind,
+    pub(super) roles: Vec<Arc<Role>>,
+    pub(super) links: Vec<Link>,
+    pub(super) clocks: Option<Clocks>,
+    nats: Mutex<Vec<NatsServer>>,
+    influx: Option<Mutex<InfluxServer>>,
+    /// Where the harness itself reaches NATS: past every proxy.
+    pub(super) nats_address: Address,
+    /// Where the publisher does: over its own proxy.
+    pub(super) publisher_address: Address,
+    data_dir: PathBuf,
+    // After what stands on them.
+    disks: Vec<(DiskOf, Disk)>,
+}
+
+impl System {
+    pub(super) async fn start(options: &Options, folder: &Path, with_disks: bool) -> Result<Self> {
+        let mut disks = Vec::new();
+        if with_disks {
+            let size_bytes = DISK_BYTES.0 + DISK_BYTES.1 * options.messages * options.values;
+            disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", size_bytes)?));
+            disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", size_bytes)?));
+        }
+        let place = |of: DiskOf, otherwise: &str| {
+            let disk = disks.iter().find(|(whose, _)| *whose == of);
+            disk.map_or_else(|| folder.join(otherwise), |(_, disk)| disk.folder().join("data"))
+        };
+        let (nats_dir, store_dir) = (place(DiskOf::Nats, "nats"), place(DiskOf::Store, "store"));
+        let nats = match options.nats {
+            NatsKind::Single => vec![single(nats_dir)?],
+            NatsKind::Cluster => cluster(&nats_dir)?,
+        };
+        let nats_ports: Vec<u16> = nats.iter().map(NatsServer::port).collect();
+        let nats_address = Address::new(nats_ports.clone());
+        if nats.len() > 1 {
+            make_replicated_streams(&nats_address).await?;
+        }
+        let influx = match options.store {
+            StoreKind::Embedded => None,
+            StoreKind::Influxdb => Some(InfluxServer::start_with(InfluxOptions {
+                data_dir: Some(store_dir.clone()),
+                ..InfluxOptions::default()
+            })?),
+        };
+        let data_dir = if influx.is_some() { folder.join("data") } else { store_dir };
+        fs::create_dir_all(&data_dir)?;
+        let clocks = options.wants("clock").then(|| Clocks::find(folder)).transpose()?.flatten();
+        let mut system = Self {
+            kind: options.store,
+            roles: Vec::new(),
+            links: Vec::new(),
+            clocks,
+            nats: Mutex::new(nats),
+            influx: influx.map(Mutex::new),
+            publisher_address: nats_address.clone(),
+            nats_address,
+            data_dir,
+            disks,
+        };
+        system.make_links(&nats_ports).await?;
+        system.make_roles(options, folder, &nats_ports)?;
+        for role in &system.roles {
+            role.start()?;
+        }
+        system.wait_until_ready().await?;
+        Ok(system)
+    }
+
+    /// Ways to a cluster are not proxied: its clients choose among three servers by themselves.
+    async fn make_links(&mut self, nats_ports: &[u16]) -> Result<()> {
+        if let [port] = nats_ports {
+            for name in ROLES.iter().chain(&["publisher"]) {
+                self.links.push(Link { name: format!("{name} to nats"), proxy: Proxy::start(*port).await? });
+            }
+            let publisher = self.links.last().context("the publisher has a link")?;
+            self.publisher_address = Address::new(vec![publisher.proxy.port()]);
+        }
+        let Some(port) = self.influx_port() else { return Ok(()) };
+        for name in &ROLES[..STORE_USERS] {
+            self.links.push(Link { name: format!("{name} to store"), proxy: Proxy::start(port).await? });
+        }
+        Ok(())
+    }
+
+    fn link_port(&self, name: &str) -> Option<u16> {
+        self.links.iter().find(|link| link.name == name).map(|link| link.proxy.port())
+    }
+
+    fn make_roles(&mut self, options: &Options, folder: &Path, nats_ports: &[u16]) -> Result<()> {
+        let all = nats_ports.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect::<Vec<_>>().join(",");
+        for (index, name) in ROLES.iter().enumerate() {
+            let nats = self
+                .link_port(&format!("{name} to nats"))
+                .map_or(all.clone(), |port| format!("nats://127.0.0.1:{port}"));
+            let mut variables = vec![
+                ("NATS_URL".to_owned(), nats),
+                ("SPINDLE_DATA_DIR".to_owned(), self.data_dir.display().to_string()),
+                ("SPINDLE_CLIENT_LOG".to_owned(), folder.join("client.ndjson").display().to_string()),
+            ];
+            if self.influx.is_some() {
+                let port =
+                    self.link_port(&format!("{name} to store")).or_else(|| self.influx_port()).unwrap_or_default();
+                variables.push(("INFLUXDB_HOST".to_owned(), format!("http://127.0.0.1:{port}")));
+            }
+            variables.extend(self.clocks.iter().flat_map(|clocks| clocks.variables(name)));
+            let words: &[&str] = match *name {
+                "writer-1" | "writer-2" => &["writer"],
+                "daemon" => &["daemon", "--source", "simulate", "--devices", "20", "--interval", "1s"],
+                "client" => &["client", "--interval", "2s"],
+                other => &[other],
+            };
+            let words =
+                words.iter().map(|word| (*word).to_owned()).chain(["--store".to_owned(), self.kind.word().to_owned()]);
+            let recipe = Recipe {
+                name: (*name).to_owned(),
+                program: options.program()?,
+                words: words.collect(),
+                variables,
+                log: folder.join(format!("{name}.log")),
+                health_port: free_port()?,
+            };
+            ensure!(index == self.roles.len(), "roles stand in their order");
+            self.roles.push(Arc::new(Role::new(recipe)));
+        }
+        Ok(())
+    }
+
+    /// Waits until every role says that it is ready.
+    pub(super) async fn wait_until_ready(&self) -> Result<()> {
+        let deadline = Instant::now() + START_PATIENCE;
+        for role in &self.roles {
+            while !super::watch::is_ready(role.recipe.health_port).await {
+                if Instant::now() > deadline {
+                    let log = fs::read_to_string(&role.recipe.log).unwrap_or_default();
+                    let tail: Vec<&str> = log.lines().rev().take(12).collect();
+                    let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
+                    bail!("{} is not ready after {START_PATIENCE:?}; the end of its log:\n{tail}", role.recipe.name);
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn disk(&self, of: DiskOf) -> Option<&Disk> {
+        self.disks.iter().find(|(whose, _)| *whose == of).map(|(_, disk)| disk)
+    }
+
+    pub(super) fn daemon(&self) -> &Role {
+        &self.roles[DAEMON]
+    }
+
+    /// The NATS servers. Their calls block: use `block_in_place`.
+    pub(super) fn nats(&self) -> MutexGuard<'_, Vec<NatsServer>> {
+        self.nats.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The InfluxDB, if that is the store. Its calls block as well.
+    pub(super) fn influx(&self) -> Option<MutexGuard<'_, InfluxServer>> {
+        self.influx.as_ref().map(|influx| influx.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Beside the logs of the roles.
+    pub(super) fn keep_servers_logs(&self, folder: &Path) {
+        let nats = self.nats().iter().map(NatsServer::log_tail).collect::<Vec<_>>().join("\n");
+        let influx = self.influx().map(|influx| influx.log()).unwrap_or_default();
+        // Logs that cannot be kept change nothing about what was found.
+        let _ = fs::write(folder.join("nats.log"), nats);
+        let _ = fs::write(folder.join("influx.log"), influx);
+    }
+
+    fn influx_port(&self) -> Option<u16> {
+        self.influx()?.url().rsplit(':').next()?.parse().ok()
+    }
+
+    /// The store, past every proxy.
+    pub(super) async fn store(&self) -> Result<Store> {
+        let Some(host) = self.influx().map(|influx| influx.url()) else {
+            return Ok(Store::open_embedded(&self.data_dir.join("spindle.db")).await?);
+        };
+        let settings = InfluxSettings { host, database: "spindle".to_owned(), ..InfluxSettings::default() };
+        Ok(Store::open_influx(settings)?)
+    }
+}
+
+fn single(store_dir: PathBuf) -> Result<NatsServer> {
+    NatsServer::start_with(spindle_testkit::Options {
+        store_dir: Some(store_dir),
+        sync_always: true,
+        ..spindle_testkit::Options::default()
+    })
+}
+
+/// Three servers that keep three copies. They start together: one alone is not healthy.
+fn cluster(folder: &Path) -> Result<Vec<NatsServer>> {
+    let route_ports = [free_port()?, free_port()?, free_port()?];
+    let routes: Vec<String> = route_ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
+    let routes = routes.join(", ");
+    let starting: Vec<_> = (0..route_ports.len())
+        .map(|node| {
+            let port = route_ports[node];
+            let options = spindle_testkit::Options {
+                store_dir: Some(folder.join(format!("node-{node}"))),
+                sync_always: true,
+                extra_config: format!(
+                    "server_name: node-{node}\ncluster {{ name: faults, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+                ),
+                ..spindle_testkit::Options::default()
+            };
+            std::thread::spawn(move || NatsServer::start_with(options))
+        })
+        .collect();
+    starting.into_iter().map(|node| node.join().map_err(|_| anyhow::anyhow!("a start panicked"))?).collect()
+}
+
+async fn make_replicated_streams(address: &Address) -> Result<()> {
+    let deadline = Instant::now() + START_PATIENCE;
+    for (name, subject) in STREAMS {
+        let window_s: u64 = if name == "METRICS" { 120 } else { 3600 };
+        let config = json!({
+            "name": name, "subjects": [subject], "storage": "file", "retention": "limits", "discard": "new",
+            "num_replicas": 3, "max_bytes": 8_u64 << 30, "max_msgs": -1, "max_age": 0, "max_msg_size": -1,
+            "max_consumers": -1, "duplicate_window": window_s * 1_000_000_000,
+        });
+        // Until the three have chosen a leader, they refuse.
+        while let Err(fault) = jetstream(address, &format!("STREAM.CREATE.{name}"), &config).await {
+            ensure!(Instant::now() < deadline, "the cluster does not make stream {name}: {fault:#}");
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+    Ok(())
+}

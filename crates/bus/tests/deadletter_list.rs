@@ -1,0 +1,201 @@
+//! Reading through the dead letters and removing them: everything is met once, nothing is left behind.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use async_nats::HeaderMap;
+use async_nats::jetstream::Context;
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use spindle_bus::{Bus, DEAD_LETTER_STREAM, Kind, Letter, LetterFilter, StreamLimits};
+use spindle_core::Timestamp;
+use spindle_testkit::NatsServer;
+use support::{LIMITS, PATIENCE, chain, connect, content, started, until, witness};
+
+/// A letter as the writer leaves it, published past the bus.
+async fn leave(witness: &Context, reason: &str, subject: &str, number: u64, payload: impl Into<Bytes>) -> u64 {
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Msg-Id", format!("METRICS-1-{number}-0-1").as_str());
+    headers.insert("Spindle-Detail", "it is bad");
+    headers.insert("Spindle-Subject", subject);
+    headers.insert("Spindle-Sequence", number.to_string().as_str());
+    let sent = witness.publish_with_headers(format!("deadletter.{reason}"), headers, payload.into()).await.unwrap();
+    sent.await.unwrap().sequence
+}
+
+async fn all(bus: &Bus, filter: LetterFilter) -> Vec<Letter> {
+    let mut letters = bus.dead_letters(filter).await.unwrap();
+    let mut found = Vec::new();
+    while let Some(page) = letters.next().await.unwrap() {
+        found.extend(page);
+    }
+    found
+}
+
+async fn sequences(bus: &Bus, filter: LetterFilter) -> Vec<u64> {
+    all(bus, filter).await.iter().map(|letter| letter.sequence).collect()
+}
+
+async fn n_consumers(witness: &Context) -> usize {
+    witness.get_stream(DEAD_LETTER_STREAM).await.unwrap().cached_info().state.consumer_count
+}
+
+fn named(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
+
+#[tokio::test]
+async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
+    let (_server, bus, witness) = started().await;
+    assert!(all(&bus, LetterFilter::default()).await.is_empty(), "an empty stream");
+    for (number, (reason, subject)) in [
+        ("bad_json", "events.event"),
+        ("bad_field", "events.metrics"),
+        ("bad_json", "events.metrics"),
+        ("undeliverable.METRICS-1-2", "events.metrics"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        leave(&witness, reason, subject, number as u64, vec![b'x'; 10 + number]).await;
+    }
+    witness.publish("deadletter.foreign", "no header at all".into()).await.unwrap().await.unwrap();
+
+    let letters = all(&bus, LetterFilter::default()).await;
+    assert_eq!(letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(letters.iter().map(|letter| letter.size_bytes).collect::<Vec<_>>(), [10, 11, 12, 13, 16]);
+    assert_eq!(letters[3].reason, "undeliverable");
+    assert_eq!((letters[1].detail.as_str(), letters[1].stream_sequence), ("it is bad", Some(1)));
+    assert_eq!((letters[4].reason.as_str(), &letters[4].subject), ("foreign", &None));
+
+    let by_reason = |reason: &str| LetterFilter { reason: named(reason), ..LetterFilter::default() };
+    assert_eq!(sequences(&bus, by_reason("bad_json")).await, [1, 3]);
+    assert_eq!(sequences(&bus, by_reason("undeliverable")).await, [4]);
+    for odd in ["bad", "", "*", ">", "a b", "bad_json.x"] {
+        assert_eq!(sequences(&bus, by_reason(odd)).await, [0; 0], "{odd}");
+    }
+    let metrics = LetterFilter { subject: named("events.metrics"), ..LetterFilter::default() };
+    assert_eq!(sequences(&bus, metrics.clone()).await, [2, 3, 4]);
+    assert_eq!(sequences(&bus, LetterFilter { reason: named("bad_json"), ..metrics }).await, [3]);
+    let since = LetterFilter { since: Some(letters[2].kept_at), ..LetterFilter::default() };
+    assert_eq!(sequences(&bus, since.clone()).await, [3, 4, 5]);
+    let until = LetterFilter { until: Some(letters[4].kept_at), ..since };
+    assert_eq!(sequences(&bus, until).await, [3, 4]);
+    assert_eq!(n_consumers(&witness).await, 0);
+}
+
+#[tokio::test]
+async fn a_hundred_thousand_letters_are_read_page_by_page() {
+    let server = NatsServer::start().unwrap();
+    let bus = connect(&server).await;
+    // A machine that is busy with other tests may take its time for so many.
+    let client = async_nats::connect(server.url()).await.unwrap();
+    let patient = async_nats::jetstream::ContextBuilder::new().timeout(PATIENCE).build(client);
+    bus.ensure_streams(StreamLimits { dead_letter_bytes: 1 << 30, ..LIMITS }).await.unwrap();
+    const N_LETTERS: u64 = 100_000;
+    let mut on_their_way = FuturesUnordered::new();
+    for number in 0..N_LETTERS {
+        let mut headers = HeaderMap::new();
+        headers.insert("Spindle-Detail", "x".repeat(200).as_str());
+        headers.insert("Spindle-Sequence", number.to_string().as_str());
+        let reason = if number % 1000 == 7 { "deadletter.rare" } else { "deadletter.common" };
+        let sent = patient.publish_with_headers(reason, headers, Bytes::from_static(&[b'x'; 500])).await.unwrap();
+        on_their_way.push(sent.into_future());
+        if on_their_way.len() > 500 {
+            on_their_way.next().await.unwrap().unwrap();
+        }
+    }
+    while let Some(acked) = on_their_way.next().await {
+        acked.unwrap();
+    }
+    let started = Instant::now();
+    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    let (mut n_letters, mut longest_page) = (0, 0);
+    while let Some(page) = letters.next().await.unwrap() {
+        for letter in &page {
+            assert_eq!(letter.stream_sequence, Some(n_letters));
+            n_letters += 1;
+        }
+        longest_page = longest_page.max(page.len());
+    }
+    assert_eq!(n_letters, N_LETTERS);
+    assert!(longest_page <= 1000, "{longest_page} letters at once");
+    eprintln!("{N_LETTERS} letters read in {:?}", started.elapsed());
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
+    let started = Instant::now();
+    let rare = LetterFilter { reason: named("rare"), ..LetterFilter::default() };
+    assert_eq!(sequences(&bus, rare).await.len(), 100);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn what_comes_after_the_beginning_is_not_met() {
+    let (_server, bus, witness) = started().await;
+    for number in 0..3 {
+        leave(&witness, "x", "events.event", number, "before").await;
+    }
+    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    leave(&witness, "x", "events.event", 99, "after").await;
+    let mut found = Vec::new();
+    while let Some(page) = letters.next().await.unwrap() {
+        found.extend(page.into_iter().map(|letter| letter.sequence));
+    }
+    assert_eq!((found, letters.last_sequence()), (vec![1, 2, 3], 3));
+}
+
+#[tokio::test]
+async fn reading_goes_on_where_a_killed_server_interrupted_it() {
+    let mut server = NatsServer::start().unwrap();
+    let (bus, witness) = (connect(&server).await, witness(&server).await);
+    bus.ensure_streams(LIMITS).await.unwrap();
+    for number in 0..2500 {
+        leave(&witness, "x", "events.event", number, "letter").await;
+    }
+    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    let mut found = letters.next().await.unwrap().unwrap();
+    assert_eq!(found.len(), 1000);
+    server.kill();
+    let error = letters.next().await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error));
+    server.restart().unwrap();
+    until("the connection", async || bus.is_connected()).await;
+    loop {
+        match letters.next().await {
+            Ok(Some(page)) => found.extend(page),
+            Ok(None) => break,
+            Err(error) => assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error)),
+        }
+    }
+    let numbers: Vec<_> = found.iter().map(|letter| letter.stream_sequence.unwrap()).collect();
+    assert_eq!(numbers, (0..2500).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_missing_stream_is_said_at_once() {
+    let server = NatsServer::start().unwrap();
+    let error = connect(&server).await.dead_letters(LetterFilter::default()).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Configuration);
+    assert!(error.to_string().contains("no stream DEADLETTER"), "{error}");
+}
+
+#[tokio::test]
+async fn letters_are_removed_by_sequence_or_by_reason_and_never_beyond() {
+    let (_server, bus, witness) = started().await;
+    for number in 0..6 {
+        leave(&witness, if number % 2 == 0 { "even" } else { "odd" }, "events.event", number, "x").await;
+    }
+    assert_eq!(bus.remove_dead_letters(&[2, 99]).await.unwrap(), 1);
+    assert_eq!(bus.remove_dead_letters(&[2]).await.unwrap(), 0, "already gone");
+    assert_eq!(sequences(&bus, LetterFilter::default()).await, [1, 3, 4, 5, 6]);
+    assert_eq!(bus.purge_dead_letters(Some("even"), 3).await.unwrap(), 2);
+    assert_eq!(sequences(&bus, LetterFilter::default()).await, [4, 5, 6]);
+    assert_eq!(bus.purge_dead_letters(None, 5).await.unwrap(), 2);
+    assert_eq!(sequences(&bus, LetterFilter::default()).await, [6]);
+    assert_eq!(content(&witness, DEAD_LETTER_STREAM).await.len(), 1);
+    let time = all(&bus, LetterFilter::default()).await[0].kept_at;
+    assert!(time > Timestamp::from_seconds(1_700_000_000), "{time}");
+}

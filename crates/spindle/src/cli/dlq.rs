@@ -1,0 +1,234 @@
+//! `spindle dlq`: which letters are meant, and what is to become of them.
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use spindle_core::Timestamp;
+
+use super::Early;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DlqCommand {
+    /// Lists dead letters, the newest first; totals by reason on stderr
+    Ls(LsArgs),
+    /// Shows everything about dead letters
+    Show(ShowArgs),
+    /// Publishes the original bytes to their original subject again, through the writer's same checks
+    ///
+    /// A letter is removed when JetStream has acknowledged its replay, not before. What is still bad
+    /// becomes a dead letter again, and counts its replays.
+    Replay(ActArgs),
+    /// Removes dead letters for good
+    Drop(ActArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Filters {
+    /// Only letters with this reason, such as bad_json, bad_field, store_refused or undeliverable
+    #[arg(long, value_name = "REASON")]
+    reason: Option<String>,
+    /// Only letters whose original was published to this subject
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// Only letters kept at this time or later: 2025-06-06T12:00:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<Moment>,
+    /// Only letters kept before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<Moment>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    filters: Filters,
+    /// Letters shown at most
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
+    limit: u64,
+    /// The oldest first
+    #[arg(long)]
+    oldest: bool,
+    /// How they are printed
+    #[arg(long, value_parser = ["table", "json"], default_value = "table")]
+    format: String,
+}
+
+/// More rows than anybody reads, and what is held of them takes some 50 MB.
+const MAX_LIMIT: u64 = 100_000;
+
+#[derive(Debug, Args)]
+pub(super) struct ShowArgs {
+    /// Sequences, as `spindle dlq ls` lists them
+    #[arg(value_name = "SEQ", required = true)]
+    sequences: Vec<u64>,
+    /// Nothing but the original bytes of one letter, on stdout
+    #[arg(long)]
+    raw: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ActArgs {
+    /// Sequences, as `spindle dlq ls` lists them
+    #[arg(value_name = "SEQ")]
+    sequences: Vec<u64>,
+    /// All letters
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    filters: Filters,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// A time, or how long ago.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+/// What is to be done with dead letters.
+#[derive(Debug)]
+pub(crate) enum DlqTask {
+    List { filter: Wanted, limit: usize, oldest_first: bool, as_json: bool },
+    Show { sequences: Vec<u64>, raw: bool },
+    Act { action: Action, which: Which, dry_run: bool, yes: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    Replay,
+    Drop,
+}
+
+/// Which letters an action is about.
+#[derive(Debug)]
+pub(crate) enum Which {
+    Sequences(Vec<u64>),
+    Filter(Wanted),
+}
+
+/// Properties of letters; without any, all are meant.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) reason: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) since: Option<Moment>,
+    pub(crate) until: Option<Moment>,
+}
+
+pub(super) fn task(command: DlqCommand) -> Result<DlqTask, Early> {
+    Ok(match command {
+        DlqCommand::Ls(LsArgs { filters, limit, oldest, format }) => DlqTask::List {
+            filter: filters.wanted(),
+            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            oldest_first: oldest,
+            as_json: format == "json",
+        },
+        DlqCommand::Show(ShowArgs { sequences, raw }) => {
+            if raw && sequences.len() > 1 {
+                return Err(Early::Mistake(
+                    "--raw writes the bytes of one letter and nothing else: give one SEQ".to_owned(),
+                ));
+            }
+            DlqTask::Show { sequences, raw }
+        }
+        DlqCommand::Replay(act) => act.task(Action::Replay)?,
+        DlqCommand::Drop(act) => act.task(Action::Drop)?,
+    })
+}
+
+impl ActArgs {
+    /// Exactly one way to say which letters: a slip must not touch more than was meant.
+    fn task(self, action: Action) -> Result<DlqTask, Early> {
+        let Self { sequences, all, filters, dry_run, yes } = self;
+        let n_ways = [!sequences.is_empty(), all, filters.is_any()].into_iter().filter(|is_given| *is_given).count();
+        if n_ways != 1 {
+            let (word, problem) = (action.word(), if n_ways == 0 { "which letters?" } else { "too much is said:" });
+            return Err(Early::Mistake(format!(
+                "dlq {word}: {problem} give either SEQ…, or a filter (--reason, --subject, --since, --until), or --all; `spindle dlq ls` shows what is there"
+            )));
+        }
+        let which = if sequences.is_empty() { Which::Filter(filters.wanted()) } else { Which::Sequences(sequences) };
+        Ok(DlqTask::Act { action, which, dry_run, yes })
+    }
+}
+
+impl Action {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Drop => "drop",
+        }
+    }
+}
+
+impl Filters {
+    fn is_any(&self) -> bool {
+        self.reason.is_some() || self.subject.is_some() || self.since.is_some() || self.until.is_some()
+    }
+
+    fn wanted(self) -> Wanted {
+        let Self { reason, subject, since, until } = self;
+        Wanted { reason, subject, since, until }
+    }
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(ago) = humantime::parse_duration(text) {
+        return Ok(Moment::Ago(ago));
+    }
+    Timestamp::parse(text)
+        .map(Moment::At)
+        .map_err(|_| "expected a time such as 2025-06-06T12:08:40Z, or how long ago, such as 90s, 2h or 7d".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Command, Early, parse};
+    use super::*;
+
+    fn parsed(words: &str) -> Result<DlqTask, String> {
+        match parse(["spindle", "dlq"].into_iter().chain(words.split_whitespace()).map(Into::into)) {
+            Ok((Command::Dlq(task), _)) => Ok(task),
+            Ok(_) => panic!("'{words}' is another command"),
+            Err(Early::Mistake(line)) => Err(line),
+            Err(Early::Print(text)) => panic!("'{words}' prints {text}"),
+        }
+    }
+
+    #[test]
+    fn a_slip_touches_nothing() {
+        for words in [
+            "replay",
+            "drop",
+            "drop --yes",
+            "replay --dry-run",
+            "drop 1 --all",
+            "drop 1 --reason bad_json",
+            "drop --all --reason bad_json",
+            "replay 1 2 --since 1h",
+        ] {
+            let line = parsed(words).unwrap_err();
+            assert!(line.contains("either SEQ") && line.contains("--all"), "{words}: {line}");
+        }
+        for words in ["show", "drop x", "drop -1", "show 1 2 --raw", "ls --limit 0", "ls --since soon", "ls --until"] {
+            assert!(parsed(words).is_err(), "{words}");
+        }
+    }
+
+    #[test]
+    fn times_are_instants_or_ages() {
+        let DlqTask::List { filter, limit: 50, oldest_first: false, as_json: false } =
+            parsed("ls --since 2h --until 2025-06-06T12:00:00Z").unwrap()
+        else {
+            panic!("not a list")
+        };
+        assert_eq!(filter.since, Some(Moment::Ago(Duration::from_secs(7200))));
+        assert_eq!(filter.until, Some(Moment::At(Timestamp::parse("2025-06-06T12:00:00Z").unwrap())));
+    }
+}

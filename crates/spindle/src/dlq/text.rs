@@ -1,0 +1,122 @@
+//! What others wrote, for a terminal: it may hold anything, and the terminal must not obey it.
+
+use spindle_core::Timestamp;
+
+/// Text shown at most; the rest with `--raw`.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Bytes shown at most that are no text: 256 lines.
+const MAX_DUMP_BYTES: usize = 4 << 10;
+const BYTES_PER_LINE: usize = 16;
+
+/// One line: control characters, and those that reorder or hide what is shown, become visible escapes.
+pub(super) fn safe(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !is_kept(letter) && (letter.is_control() || is_deceptive(letter)) {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Marks that turn the direction of writing, have no width, or end a line in some programs.
+fn is_deceptive(letter: char) -> bool {
+    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Bytes as they can be shown: text as it is, else a dump.
+pub(super) fn payload(bytes: &[u8]) -> String {
+    if bytes.is_empty() {
+        return "(no bytes)\n".to_owned();
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => as_text(text),
+        Err(_) => dump(bytes),
+    }
+}
+
+fn as_text(text: &str) -> String {
+    let shown = &text[..text.floor_char_boundary(MAX_TEXT_BYTES)];
+    let mut lines = escaped(shown, |letter| letter == '\n' || letter == '\t');
+    if !lines.ends_with('\n') {
+        lines.push('\n');
+    }
+    lines + &rest(text.len() - shown.len())
+}
+
+/// `00000010  7b 22 …  |{"…|`, as hexdump writes it.
+fn dump(bytes: &[u8]) -> String {
+    let shown = &bytes[..bytes.len().min(MAX_DUMP_BYTES)];
+    let mut lines = "(no UTF-8 text; --raw writes the bytes themselves)\n".to_owned();
+    for (number, line) in shown.chunks(BYTES_PER_LINE).enumerate() {
+        let hex: Vec<_> = line.iter().map(|byte| format!("{byte:02x}")).collect();
+        let letters: String = line
+            .iter()
+            .map(|byte| if byte.is_ascii_graphic() || *byte == b' ' { char::from(*byte) } else { '.' })
+            .collect();
+        lines += &format!("{:08x}  {:<47}  |{letters}|\n", number * BYTES_PER_LINE, hex.join(" "));
+    }
+    lines + &rest(bytes.len() - shown.len())
+}
+
+fn rest(n_bytes: usize) -> String {
+    if n_bytes == 0 { String::new() } else { format!("(and {n_bytes} bytes more: --raw writes all)\n") }
+}
+
+/// Milliseconds are enough for people.
+pub(super) fn short_time(time: Timestamp) -> String {
+    const NS_PER_MS: i64 = 1_000_000;
+    Timestamp::from_ns(time.as_ns().div_euclid(NS_PER_MS) * NS_PER_MS).to_string()
+}
+
+pub(super) fn shortened(text: &str, max_chars: usize) -> String {
+    let mut short: String = text.chars().take(max_chars).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_byte_reaches_the_terminal_that_it_would_obey() {
+        let check = |input: &str, expected: &str| assert_eq!(safe(input), expected, "{input:?}");
+        check("Grüße 日本 \"{}\" \\", "Grüße 日本 \"{}\" \\");
+        check("\u{1b}[2J\r\n\t\0\u{7f}", r"\u{1b}[2J\u{d}\u{a}\u{9}\u{0}\u{7f}");
+        check("\u{9b}31m\u{202e}abc\u{200b}\u{feff}", r"\u{9b}31m\u{202e}abc\u{200b}\u{feff}");
+        let everything: String = ('\0'..='\u{10ffff}').collect();
+        assert!(!safe(&everything).chars().any(|letter| letter.is_control() || is_deceptive(letter)));
+        assert_eq!(payload("a\n\tb\u{1b}c".as_bytes()), "a\n\tb\\u{1b}c\n");
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_dumped() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let shown = payload(&bytes);
+        let lines: Vec<_> = shown.lines().collect();
+        assert_eq!(lines.len(), 17);
+        assert_eq!(lines[3], "00000020  20 21 22 23 24 25 26 27 28 29 2a 2b 2c 2d 2e 2f  | !\"#$%&'()*+,-./|");
+        assert_eq!(payload(b"\xff\x41").lines().nth(1).unwrap().find('|'), lines[1].find('|'));
+        assert_eq!(payload(b""), "(no bytes)\n");
+    }
+
+    #[test]
+    fn what_is_long_is_cut_where_a_letter_ends_and_said_so() {
+        let text = "ü".repeat(MAX_TEXT_BYTES / 2 + 10);
+        let shown = payload(format!("x{text}").as_bytes());
+        assert!(shown.ends_with("ü\n(and 22 bytes more: --raw writes all)\n"), "{}", &shown[shown.len() - 60..]);
+        let shown = payload(&[0xff; MAX_DUMP_BYTES + 3]);
+        assert!(shown.ends_with("(and 3 bytes more: --raw writes all)\n"));
+        assert_eq!(shortened("äöü", 2), "äö…");
+        assert_eq!(shortened("äöü", 3), "äöü");
+    }
+}

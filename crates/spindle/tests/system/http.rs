@@ -1,0 +1,342 @@
+//! The HTTP door, from raw sockets: who is let in, and what a rude client can do (nothing).
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use spindle_testkit::wait_until;
+
+use crate::harness::{NO_SOURCES, PATIENCE, System, is_running, send_signal, spindle};
+
+const TOKEN: &str = "a-token-of-32-characters-0123456";
+/// `any:` and the token, as a browser sends it.
+const BASIC: &str = "Basic YW55OmEtdG9rZW4tb2YtMzItY2hhcmFjdGVycy0wMTIzNDU2";
+const QUESTION: &str = "/api/v1/query?query_type=devices";
+
+/// One answer, head and body.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+fn connect(address: &str) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+/// Everything until the server closes. One that resets has closed too.
+fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("the server does not close: {error}"),
+        Ok(_) | Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+    }
+}
+
+fn exchange(address: &str, request: &str) -> Answer {
+    let mut stream = connect(address);
+    stream.write_all(request.as_bytes()).unwrap();
+    parse(&read_to_end(&mut stream))
+}
+
+fn parse(text: &str) -> Answer {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+}
+
+fn get(address: &str, path: &str, headers: &str) -> Answer {
+    let answer =
+        exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"));
+    for header in [
+        "x-content-type-options: nosniff",
+        "content-security-policy: default-src 'self'",
+        "frame-ancestors 'none'",
+        "x-frame-options: deny",
+        "referrer-policy: no-referrer",
+        "cache-control: no-store",
+    ] {
+        assert!(answer.head.contains(header), "{path} lacks {header}: {}", answer.head);
+    }
+    assert!(!answer.head.contains("access-control"), "{}", answer.head);
+    answer
+}
+
+fn post(address: &str, headers: &str, body: &str) -> Answer {
+    let length = body.len();
+    exchange(
+        address,
+        &format!(
+            "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        ),
+    )
+}
+
+#[test]
+fn a_token_is_demanded_for_everything_but_alive_and_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let system = System::start(&format!("{NO_SOURCES}[http]\ntoken_file = \"{}\"\n", file.display()), &[]);
+    let http = system.http();
+    let bearer = format!("Authorization: Bearer {TOKEN}\r\n");
+    for path in ["/", "/page.css", QUESTION, "/metrics", "/nowhere", "/healthz/", "//healthz", "/readyz/../metrics"] {
+        for wrong in ["", "Authorization: Bearer a-token-of-32-characters-0123457\r\n", "Authorization: Basic YTpi\r\n"]
+        {
+            let answer = get(&http, path, wrong);
+            assert_eq!(answer.status, 401, "{path} {wrong}");
+            assert!(
+                answer.head.contains("www-authenticate: bearer realm")
+                    && answer.head.contains("www-authenticate: basic realm"),
+                "{}",
+                answer.head
+            );
+        }
+        let known = get(&http, path, &bearer).status;
+        assert!(known == 200 || known == 404, "{path}: {known}");
+        assert_eq!(get(&http, path, &format!("Authorization: {BASIC}\r\n")).status, known);
+    }
+    assert_eq!(post(&http, "", "{}").status, 401);
+    assert_eq!(post(&http, &bearer, r#"{"query_type":"devices"}"#).status, 200);
+    assert_eq!(get(&http, "/healthz", "").body, "ok\n");
+    wait_until(PATIENCE, "a stranger is told that it is ready", || get(&http, "/readyz", "").body == "ready\n")
+        .unwrap();
+    // What is missing is not a stranger's business.
+    send_signal(system.nats_pid(), "STOP");
+    wait_until(PATIENCE, "the lost connection is noticed", || get(&http, "/readyz", "").status == 503).unwrap();
+    assert_eq!(get(&http, "/readyz", "").body, "not ready\n");
+    assert!(get(&http, "/readyz", &bearer).body.contains("NATS is not connected"));
+    let mut health = spindle(&system.data_dir());
+    health.args(["health", "--config", "test.toml"]).current_dir(system.folder.path()).env("SPINDLE_HTTP", &http);
+    let told = health.output().unwrap();
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stdout).contains("NATS is not connected"));
+    send_signal(system.nats_pid(), "CONT");
+    let metrics = get(&http, "/metrics", &bearer).body;
+    let n_wrong = r#"spindle_web_refused_requests_total{reason="wrong_token"} 16"#;
+    assert!(metrics.contains(n_wrong) && metrics.contains(r#"{reason="no_token"}"#), "{metrics}");
+    let log = system.log();
+    assert_eq!(log.matches("wrong token were refused").count(), 1, "said once, and then not for a while:\n{log}");
+    assert!(log.contains("127.0.0.1") && !log.contains("a-token-of"), "{log}");
+}
+
+#[test]
+fn beyond_the_loopback_a_token_opens() {
+    let system = System::start(
+        &format!("{NO_SOURCES}[http]\nlisten = \"0.0.0.0:0\"\ntoken = \"{TOKEN}\"\n"),
+        &["--http", "0.0.0.0:0"],
+    );
+    let port = system.http().rsplit_once(':').unwrap().1.to_owned();
+    let asked = |host: &str, headers: &str| {
+        let request = format!("GET {QUESTION} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+        exchange(&format!("127.0.0.1:{port}"), &request).status
+    };
+    assert_eq!(asked("spindle.example", ""), 401);
+    assert_eq!(asked("spindle.example", &format!("Authorization: Bearer {TOKEN}\r\n")), 200);
+}
+
+#[test]
+fn a_role_alone_tells_its_health_to_all_and_its_counters_with_the_token() {
+    let nats = spindle_testkit::NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let port = spindle_testkit::free_port().unwrap();
+    let check = |token: Option<&str>, of_counters: u16| {
+        let mut command = spindle(&folder.path().join("data"));
+        command.arg("writer").env("NATS_URL", nats.url()).env("SPINDLE_HEALTH", format!("0.0.0.0:{port}"));
+        command.envs(token.map(|token| ("SPINDLE_HTTP_TOKEN", token)));
+        let mut writer = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+        let address = format!("127.0.0.1:{port}");
+        let is_ready = wait_until(PATIENCE, "the writer is ready", || {
+            TcpStream::connect(&address).is_ok() && get(&address, "/readyz", "").status == 200
+        });
+        let counters = is_ready.is_ok().then(|| get(&address, "/metrics", "").status);
+        writer.kill().unwrap();
+        writer.wait().unwrap();
+        assert_eq!(counters, Some(of_counters));
+    };
+    check(None, 200);
+    check(Some(TOKEN), 401);
+}
+
+#[test]
+fn the_ipv6_loopback_is_a_loopback() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        eprintln!("there is no IPv6 here: not tried");
+        return;
+    }
+    let system = System::start(NO_SOURCES, &["--http", "[::1]:0"]);
+    let http = system.http();
+    let asked =
+        |host: &str| exchange(&http, &format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).status;
+    assert_eq!((asked(&http), asked("localhost"), asked("evil.example")), (200, 200, 421));
+}
+
+#[test]
+fn a_page_elsewhere_reads_nothing_and_sends_nothing() {
+    let system = System::start(NO_SOURCES, &[]);
+    let http = system.http();
+    let asked = |request: &str| {
+        let answer = exchange(&http, &format!("{request}Connection: close\r\n\r\n"));
+        assert!(!answer.head.contains("access-control"));
+        answer.status
+    };
+    for path in [QUESTION, "/metrics", "/healthz", "/"] {
+        assert_eq!(asked(&format!("GET {path} HTTP/1.1\r\nHost: evil.example:8080\r\n")), 421, "{path}");
+        assert_eq!(asked(&format!("GET {path} HTTP/1.1\r\nHost: {http}\r\n")), 200, "{path}");
+    }
+    assert_eq!(asked("GET http://evil.example/ HTTP/1.1\r\nHost: localhost\r\n"), 421);
+    assert_eq!(asked("GET / HTTP/1.1\r\n"), 421);
+    assert_eq!(asked("GET / HTTP/1.0\r\n"), 200);
+    assert_eq!(post(&http, "Origin: http://evil.example\r\n", "{}").status, 403);
+    assert_eq!(post(&http, "Sec-Fetch-Site: cross-site\r\n", "{}").status, 403);
+    assert_eq!(post(&http, "Origin: http://localhost\r\n", r#"{"query_type":"devices"}"#).status, 200);
+    assert_eq!(asked("OPTIONS /api/v1/query HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n"), 403);
+}
+
+/// Sends `beginning`, then a byte now and then, until the server has had enough.
+fn dribble(address: &str, beginning: &str) -> (String, Duration) {
+    let mut stream = connect(address);
+    stream.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let started = Instant::now();
+    stream.write_all(beginning.as_bytes()).unwrap();
+    let mut said = Vec::new();
+    let mut piece = [0; 1024];
+    while started.elapsed() < PATIENCE {
+        let _ = stream.write_all(b"x");
+        match stream.read(&mut piece) {
+            Ok(0) => return (String::from_utf8_lossy(&said).into_owned(), started.elapsed()),
+            Ok(n) => said.extend_from_slice(&piece[..n]),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(_) => return (String::from_utf8_lossy(&said).into_owned(), started.elapsed()),
+        }
+    }
+    panic!("a client that sends {beginning:?} and then dribbles is never cut off");
+}
+
+#[test]
+fn slow_greedy_and_broken_clients_are_cut_off() {
+    let mut system = System::start(NO_SOURCES, &[]);
+    let http = system.http();
+    let slow: Vec<_> = [
+        "",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Slow: ",
+    ]
+    .into_iter()
+    .map(|beginning| {
+        let http = http.clone();
+        thread::spawn(move || dribble(&http, beginning))
+    })
+    .collect();
+    let slow_body = {
+        let http = http.clone();
+        let head =
+            "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n";
+        thread::spawn(move || dribble(&http, head))
+    };
+    let silent = {
+        let mut stream = connect(&http);
+        thread::spawn(move || read_to_end(&mut stream))
+    };
+    let works = |after: &str| assert_eq!(get(&http, "/healthz", "").status, 200, "after {after}");
+
+    let huge = "x".repeat(100 << 10);
+    for (what, head) in [
+        ("a huge header", format!("X-Huge: {huge}")),
+        ("many headers", "X: y\r\n".repeat(100)),
+        ("a header of 20 KiB", format!("X-Large: {}", &huge[..20 << 10])),
+    ] {
+        let mut stream = connect(&http);
+        // It may close before all is sent.
+        let _ = stream.write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n").as_bytes());
+        let said = read_to_end(&mut stream);
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 431"), "{what}: {said}");
+        works(what);
+    }
+    let mut stream = connect(&http);
+    stream.write_all(b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
+    for _ in 0..100 {
+        // Refused meanwhile; whether more can be sent is the kernel's matter.
+        let _ = stream.write_all(&[b'x'; 1024]);
+    }
+    let said = read_to_end(&mut stream);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 413"), "{said}");
+    works("a huge body");
+    assert_eq!(post(&http, "", &"x".repeat(70_000)).status, 413);
+
+    for garbage in [
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\0\u{1}garbage\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "GET /healthz\r\n\r\n",
+        "GET  /  HTTP/1.1\r\n\r\n",
+        "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n",
+        "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n{}{}{}",
+        "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        "CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ] {
+        let mut stream = connect(&http);
+        stream.write_all(garbage.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let said = read_to_end(&mut stream);
+        let well_formed = said.is_empty() || said.starts_with("HTTP/1.");
+        assert!(well_formed && !said.contains("evil") && !said.contains("HTTP/1.1 5"), "{garbage:?}: {said}");
+        works(garbage);
+    }
+    // Half a request, then no more.
+    let mut half = connect(&http);
+    half.write_all(b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    half.shutdown(Shutdown::Write).unwrap();
+    let said = read_to_end(&mut half);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
+    works("half a request");
+
+    for client in slow {
+        let (_, lasted) = client.join().unwrap();
+        assert!(lasted > Duration::from_secs(8) && lasted < Duration::from_secs(40), "cut off after {lasted:?}");
+    }
+    let (said, _) = slow_body.join().unwrap();
+    assert!(said.starts_with("HTTP/1.1 408"), "{said}");
+    assert_eq!(silent.join().unwrap(), "");
+    works("slow clients");
+
+    // Connections that nobody uses do not hold up the stop.
+    let _idle = [connect(&http), connect(&http)];
+    // A question that has begun is still answered; "continue" says that its rest is waited for.
+    let mut in_hand = connect(&http);
+    let body = r#"{"query_type":"devices"}"#;
+    let head = format!(
+        "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    in_hand.write_all(head.as_bytes()).unwrap();
+    let mut told = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    in_hand.read_exact(&mut told).unwrap();
+    assert!(told.starts_with(b"HTTP/1.1 100"));
+    let nats = system.nats_pid();
+    let stopping = Instant::now();
+    system.signal("TERM");
+    wait_until(PATIENCE, "it is stopping", || system.log().contains("stopping in order")).unwrap();
+    in_hand.write_all(body.as_bytes()).unwrap();
+    assert_eq!(parse(&read_to_end(&mut in_hand)).status, 200);
+    assert_eq!(system.wait_for_end().code(), Some(0));
+    assert!(stopping.elapsed() < Duration::from_secs(20), "stopped after {:?}", stopping.elapsed());
+    assert!(!is_running(nats));
+}
+
+#[test]
+fn more_connections_than_seats_wait_their_turn() {
+    let system = System::start(NO_SOURCES, &[]);
+    let http = system.http();
+    let silent: Vec<_> = (0..300).map(|_| connect(&http)).collect();
+    // The silent ones are cut off, and then it is answered.
+    let metrics = get(&http, "/metrics", "").body;
+    let line = metrics.lines().find(|line| line.starts_with("spindle_web_open_connections ")).unwrap();
+    let n_open: u32 = line.rsplit_once(' ').unwrap().1.parse().unwrap();
+    assert!((1..=256).contains(&n_open), "{n_open} open");
+    drop(silent);
+    assert_eq!(get(&http, "/healthz", "").status, 200);
+}

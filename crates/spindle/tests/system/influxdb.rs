@@ -1,0 +1,146 @@
+//! Writer and reader as processes on a real InfluxDB that goes away, fills its disk, or does not know us: nothing
+//! is lost or doubled, and the words say what is wrong.
+
+use std::path::Path;
+
+use serde_json::Value;
+use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, SmallDisk, wait_until};
+
+use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values};
+use crate::harness::{PATIENCE, spindle};
+
+fn start(folder: &Path, role: &str, nats: &NatsServer, influx: &InfluxServer, more: &[(&str, &str)]) -> RoleProcess {
+    let (nats, influx) = (nats.url(), influx.url());
+    let variables = [&[("NATS_URL", nats.as_str()), ("INFLUXDB_HOST", influx.as_str())], more].concat();
+    RoleProcess::start(folder, role, &variables)
+}
+
+/// `spindle query …`, answered by the reader: its answer, or its words on what is wrong.
+fn ask(folder: &Path, nats: &NatsServer, words: &[&str]) -> Result<Value, String> {
+    let mut command = spindle(&folder.join("data"));
+    let output = command.arg("query").args(words).args(["--format", "json"]).env("NATS_URL", nats.url()).output();
+    let output = output.unwrap();
+    serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn wait_for_counts(influx: &InfluxServer, n_values: usize, n_events: u64) {
+    let mut seen = (0, 0);
+    let came = wait_until(PATIENCE, "everything is stored", || {
+        seen = (influx_count(influx, "device_metrics", "value"), influx_count(influx, "events", "criticality"));
+        seen == (n_values as u64, n_events)
+    });
+    assert!(came.is_ok(), "{seen:?} is stored instead of {:?}", (n_values, n_events));
+}
+
+/// Values that are stored twice, or wrong, would show in their sum.
+fn expect_sum(influx: &InfluxServer, n_values: usize) {
+    let answer = influx.query("spindle", "SELECT sum(value) FROM device_metrics").unwrap();
+    let sum = answer["results"][0]["series"][0]["values"][0][1].as_f64().unwrap();
+    assert_eq!(sum as usize, n_values * (n_values - 1) / 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_while_the_server_was_down_is_stored_once_when_it_is_back() {
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let _reader = start(folder.path(), "reader", &nats, &influx, &[]);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 1_000, 10).await;
+    publish_event(&jetstream, 0).await;
+    wait_for_counts(&influx, 1_000, 1);
+    for round in 1..=3 {
+        // In the middle of messages, so that some are in hand when it dies.
+        publish_values(&jetstream, round * 10_000 - 9_000, 5_000, 10).await;
+        influx.kill();
+        publish_values(&jetstream, round * 10_000 - 4_000, 5_000, 10).await;
+        publish_event(&jetstream, round as u64).await;
+        let words = writer.wait_for_readiness("it says that it cannot store", |words| words.contains("cannot store"));
+        assert!(words.starts_with("503 the writer cannot store: InfluxDB at http://127.0.0.1:"), "{words}");
+        assert!(words.contains("is not available: could not"), "{words}");
+        influx.restart().unwrap();
+        wait_for_counts(&influx, 1_000 + round * 10_000, 1 + round as u64);
+        writer.wait_until_ready();
+    }
+    expect_sum(&influx, 31_000);
+    let two_minutes = ["until=2023-11-14T22:14:00Z", "since_minutes=2"];
+    let series = ["series", "source_device=disk-7", "metric_type=Number", two_minutes[0], two_minutes[1]];
+    let answer = ask(folder.path(), &nats, &series).unwrap();
+    assert_eq!(answer["basis"]["n_points"], 310, "{answer:#}");
+    let answer = ask(folder.path(), &nats, &["events", "source_device=disk-1"]).unwrap();
+    assert_eq!(answer["data"].as_array().map(Vec::len), Some(4), "{answer:#}");
+    let log = writer.log();
+    assert!(log.contains("store refuses writes: keeping everything and trying again"), "{log}");
+    assert!(log.contains("store takes writes again"), "{log}");
+}
+
+/// InfluxDB 1 answers 500 on a full disk, shows what it refused until it is restarted, and stores nothing before it
+/// is, whether there is room again or not. README says how to start it then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_of_the_server_loses_nothing_and_is_said() {
+    let Some(disk) = SmallDisk::mount(48 << 20).unwrap() else { return };
+    let options = InfluxOptions { data_dir: Some(disk.path().join("influx")), ..InfluxOptions::default() };
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start_with(options).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 20_000, 100).await;
+    publish_event(&jetstream, 0).await;
+    wait_for_counts(&influx, 20_000, 1);
+
+    disk.fill().unwrap();
+    publish_values(&jetstream, 20_000, 100_000, 100).await;
+    publish_event(&jetstream, 1).await;
+    let words = writer.wait_for_readiness("it says that the disk is full", |words| words.contains("no space left"));
+    assert!(words.starts_with("503 the writer cannot store: InfluxDB at http://"), "{words}");
+    assert!(words.contains("the disk of InfluxDB is full. Free space there"), "{words}");
+    wait_until(PATIENCE, "the log says it", || writer.log().contains("the disk of InfluxDB is full")).unwrap();
+
+    disk.free().unwrap();
+    influx.restart_after_a_crash().unwrap();
+    wait_for_counts(&influx, 120_000, 2);
+    writer.wait_until_ready();
+    // What is on its disk, and not only in its memory.
+    influx.restart().unwrap();
+    wait_for_counts(&influx, 120_000, 2);
+    expect_sum(&influx, 120_000);
+    let letters = jetstream.get_stream("DEADLETTER").await.unwrap().cached_info().state.messages;
+    assert_eq!(letters, 0, "good values were called bad");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_and_rights_that_are_missing_are_said_until_they_are_there() {
+    let nats = NatsServer::start().unwrap();
+    let influx = InfluxServer::start_with(InfluxOptions { auth: true, ..InfluxOptions::default() }).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let user = [("INFLUXDB_USERNAME", "fleet"), ("INFLUXDB_PASSWORD", "hush-hush")];
+    let writer = start(folder.path(), "writer", &nats, &influx, &user);
+    let reader = start(folder.path(), "reader", &nats, &influx, &user);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 1_000, 10).await;
+    publish_event(&jetstream, 0).await;
+    let expect = |process: &RoleProcess, parts: &[&str]| {
+        process.wait_for_readiness(&format!("it says {parts:?}"), |words| {
+            words.starts_with("503") && parts.iter().all(|part| words.contains(part))
+        });
+    };
+    expect(&writer, &["the writer cannot store", "401", "INFLUXDB_PASSWORD"]);
+    expect(&reader, &["the store does not answer"]);
+    let words = ask(folder.path(), &nats, &["devices"]).unwrap_err();
+    assert!(words.contains("INFLUXDB_PASSWORD"), "{words}");
+
+    influx.query("", "CREATE USER fleet WITH PASSWORD 'hush-hush'").unwrap();
+    expect(&writer, &["no right on database 'spindle', or it does not exist", "CREATE DATABASE", "GRANT ALL"]);
+    influx.query("", "CREATE DATABASE spindle").unwrap();
+    influx.query("", "GRANT READ ON spindle TO fleet").unwrap();
+    expect(&writer, &["403", "\"fleet\" user is not authorized to write to database \"spindle\""]);
+    influx.query("", "GRANT ALL ON spindle TO fleet").unwrap();
+    wait_for_counts(&influx, 1_000, 1);
+    writer.wait_until_ready();
+    reader.wait_until_ready();
+    wait_until(PATIENCE, "the log says what was wrong", || {
+        ["INFLUXDB_PASSWORD", "store takes writes again"].iter().all(|part| writer.log().contains(part))
+    })
+    .unwrap();
+    assert!(!writer.log().contains("hush-hush") && !reader.log().contains("hush-hush"));
+}

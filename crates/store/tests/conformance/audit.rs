@@ -1,0 +1,161 @@
+//! Numbers of points: all are counted, once, by the time they happened, and found again outside a window.
+
+use std::sync::Arc;
+
+use spindle_core::audit::{Listener, Missing, NUMBERS_PER_RUN, Points, Tally};
+use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
+use spindle_store::Store;
+
+use crate::fixture::*;
+
+fn numbered(mut metric: DeviceMetric, seq: u64) -> DeviceMetric {
+    metric.seq = Some(seq);
+    metric
+}
+
+fn numbered_event(mut event: Event, seq: u64) -> Event {
+    event.seq = Some(seq);
+    event
+}
+
+async fn tally(store: &Store, name: &str, from: i64, until: i64) -> Tally {
+    store.tally(&[device(name)], window(from, until)).await.unwrap().pop().unwrap()
+}
+
+/// Points, points without a number, different numbers, missing ones, doubled ones.
+fn counts(tally: &Tally) -> (u64, u64, u64, u64, u64) {
+    let (n_numbers, n_missing, n_doubled) = tally.totals();
+    (tally.n_points(), tally.n_without_number(), n_numbers, n_missing, n_doubled)
+}
+
+pub(crate) async fn counts_metrics_and_events_of_each_device(store: &Store) {
+    let metrics = vec![
+        numbered(metric("a", "IOPs", 10, 1.0), 1),
+        numbered(metric("a", "DiskTemp", 10, 1.0), 2),
+        // Three is missing, four is there twice.
+        numbered(metric("a", "IOPs", 20, 1.0), 4),
+        numbered(metric("a", "IOPs", 30, 1.0), 4),
+        metric("a", "Latency", 10, 1.0),
+        numbered(metric("b", "IOPs", 10, 1.0), 8),
+        metric("plain", "IOPs", 10, 1.0),
+    ];
+    let events = vec![
+        numbered_event(event(1, "a", "Note", 15, 5), 5),
+        event(2, "a", "Note", 16, 5),
+        numbered_event(event(3, "b", "Note", 15, 5), 9),
+    ];
+    store.write(batch(metrics, events), at(NOON)).await.unwrap();
+    let asked = ["b", "nobody", "a", "plain"].map(device);
+    let tallies = store.tally(&asked, window(0, 100)).await.unwrap();
+    let expect = [(2, 0, 2, 0, 0), (0, 0, 0, 0, 0), (7, 2, 4, 1, 1), (1, 1, 0, 0, 0)];
+    assert_eq!(tallies.iter().map(counts).collect::<Vec<_>>(), expect);
+    let findings = tallies[2].findings();
+    assert_eq!(findings[0].missing, [Missing { from: 3, to: 3, after: None, before: None }]);
+    assert_eq!(findings[0].doubled.iter().map(|doubled| doubled.number).collect::<Vec<_>>(), [4]);
+    assert_eq!(findings[0].points, Points::Both);
+    assert_eq!(store.tally(&[], window(0, 100)).await.unwrap().len(), 0);
+}
+
+pub(crate) async fn windows_include_their_start_and_exclude_their_end(store: &Store) {
+    let metrics = (10..=30).step_by(10).map(|time| numbered(metric("a", "IOPs", time, 1.0), time as u64)).collect();
+    let events = (10..=30).step_by(10).map(|time| numbered_event(event(1, "a", "Note", time, 1), 100 + time as u64));
+    // Whole seconds, which InfluxDB's points of events do not keep to.
+    let whole =
+        (1..=3).map(|second| numbered_event(event(2, "late", "Note", NOON + second * SECOND, 1), second as u64));
+    store.write(batch(metrics, events.chain(whole).collect()), at(NOON)).await.unwrap();
+    assert_eq!(tally(store, "a", 10, 30).await.n_points(), 4);
+    assert_eq!(tally(store, "a", 11, 31).await.n_points(), 4);
+    assert_eq!(tally(store, "a", 10, 10).await.n_points(), 0);
+    assert_eq!(tally(store, "a", 30, 10).await.n_points(), 0);
+    assert_eq!(tally(store, "a", i64::MIN, i64::MAX).await.n_points(), 6);
+    assert_eq!(tally(store, "late", NOON + SECOND, NOON + 3 * SECOND).await.n_points(), 2);
+    assert_eq!(tally(store, "late", NOON + SECOND + 1, NOON + 3 * SECOND + 1).await.n_points(), 2);
+}
+
+/// Everything that is heard.
+#[derive(Default)]
+struct Heard(Vec<(u64, Timestamp)>);
+
+impl Listener for Heard {
+    fn hear(&mut self, seq: u64, time: Timestamp) {
+        self.0.push((seq, time));
+    }
+}
+
+pub(crate) async fn numbers_of_every_size_are_heard_with_their_times(store: &Store) {
+    let exact = 9_007_199_254_740_993; // 2^53 + 1, which a float would round
+    let seqs = [0, 1, exact - 1, exact, i64::MAX as u64, i64::MAX as u64 + 1, u64::MAX];
+    let metrics = seqs.iter().zip(1..).map(|(seq, time)| numbered(metric("a", "IOPs", time, 1.0), *seq));
+    let events = seqs.iter().zip(1..).map(|(seq, id)| numbered_event(event(id, "a", "Note", NOON, 1), *seq));
+    let others = vec![numbered(metric("b", "IOPs", 1, 1.0), 1), metric("a", "IOPs", 99, 1.0)];
+    store.write(batch(metrics.chain(others).collect(), events.collect()), at(NOON)).await.unwrap();
+    let mut expect: Vec<_> = seqs.iter().zip(1..).map(|(seq, time)| (*seq, at(time))).collect();
+    expect.extend(seqs.iter().map(|seq| (*seq, at(NOON))));
+    expect.sort_unstable();
+    for range in [0..=u64::MAX, exact..=exact, 1..=i64::MAX as u64] {
+        let heard = store.numbers(&device("a"), always(), range.clone(), Heard::default()).await.unwrap();
+        // What lies outside the range may be heard or not.
+        let mut heard: Vec<_> = heard.0.into_iter().filter(|(seq, _)| range.contains(seq)).collect();
+        heard.sort_unstable();
+        let within: Vec<_> = expect.iter().copied().filter(|(seq, _)| range.contains(seq)).collect();
+        assert_eq!(heard, within, "{range:?}");
+    }
+}
+
+pub(crate) async fn what_lies_outside_the_window_is_no_gap(store: &Store) {
+    // The number 2 has a time before the window, 4 one behind it, 6 is not there.
+    let metrics = [(1, 100), (2, 50), (3, 110), (4, 250), (5, 120), (7, 130), (8, 10), (9, 300)];
+    put_metrics(store, metrics.iter().map(|(seq, time)| numbered(metric("a", "IOPs", *time, 1.0), *seq)).collect())
+        .await;
+    let inside = tally(store, "a", 100, 200).await;
+    assert_eq!(inside.totals(), (4, 3, 0));
+    let gaps = inside.gaps().unwrap();
+    let whole = store.numbers(&device("a"), window(0, 400), gaps, inside).await.unwrap();
+    // 8 and 9 lie behind the last one of the window: they say nothing of it.
+    assert_eq!(whole.totals(), (6, 1, 0));
+    let mut findings = whole.findings();
+    let places = findings[0].places();
+    let places = store.numbers(&device("a"), window(0, 400), places.range().unwrap(), places).await.unwrap();
+    findings[0].locate(&places);
+    assert_eq!(findings[0].missing, [Missing { from: 6, to: 6, after: Some(at(120)), before: Some(at(130)) }]);
+}
+
+pub(crate) async fn the_same_delivered_again_doubles_nothing(store: &Store) {
+    let metrics: Vec<_> = (0..50).map(|time| numbered(metric("a", "IOPs", time, 1.0), time as u64)).collect();
+    let events: Vec<_> =
+        (0..50).map(|id| numbered_event(event(id, "a", "Note", id as i64, 1), NUMBERS_PER_RUN + id as u64)).collect();
+    let once = Arc::new(Batch { metrics: metrics.clone(), events });
+    for received in [NOON, NOON + SECOND] {
+        store.write(Arc::clone(&once), at(received)).await.unwrap();
+        assert_eq!(counts(&tally(store, "a", 0, 100).await), (100, 0, 100, 0, 0));
+    }
+    // A recording brings the same values without numbers: they take none away.
+    put_metrics(store, metrics.iter().cloned().map(|metric| DeviceMetric { seq: None, ..metric }).collect()).await;
+    let other_values = metrics.into_iter().map(|metric| DeviceMetric { seq: None, value: 2.0, ..metric });
+    put_metrics(store, other_values.collect()).await;
+    assert_eq!(counts(&tally(store, "a", 0, 100).await), (100, 0, 100, 0, 0));
+}
+
+pub(crate) async fn names_of_every_kind_are_told_apart(store: &Store) {
+    let names = ["'; DROP TABLE devices; --", "a,b=c d\\", "a.b.*.>", "e\u{301}", "é", "磁盘/3", "🔥"];
+    let metrics = names.iter().zip(1..).map(|(name, seq)| numbered(metric(name, "IOPs", NOON, 1.0), seq));
+    let events = names.iter().zip(1..).map(|(name, seq)| numbered_event(event(1, name, name, NOON, 1), seq + 1));
+    store.write(batch(metrics.collect(), events.collect()), at(NOON)).await.unwrap();
+    for tally in store.tally(&names.map(device), always()).await.unwrap() {
+        assert_eq!(counts(&tally), (2, 0, 2, 0, 0));
+    }
+}
+
+/// More rows than one answer of a server holds, and more devices than one question names.
+pub(crate) async fn many_points_of_many_devices_are_all_counted(store: &Store) {
+    let names: Vec<String> = (0..120).map(|number| format!("disk-{number:03}")).collect();
+    let metrics = names.iter().flat_map(|name| {
+        (0..250)
+            .map(move |seq| numbered(metric(name, ["IOPs", "Latency"][seq % 2], seq as i64 * SECOND, 1.0), seq as u64))
+    });
+    put_metrics(store, metrics.collect()).await;
+    let asked: Vec<_> = names.iter().map(|name| device(name)).collect();
+    let tallies = store.tally(&asked, window(0, 200 * SECOND)).await.unwrap();
+    assert_eq!(tallies.len(), 120);
+    assert!(tallies.iter().all(|tally| counts(tally) == (200, 0, 200, 0, 0)));
+}

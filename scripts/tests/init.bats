@@ -1,0 +1,256 @@
+#!/usr/bin/env bats
+# `./run.sh init`, how .env is read, and what is said to wrong commands.
+# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
+
+load helpers
+
+setup_file() {
+  copy_checkout
+}
+
+setup() {
+  clean_environment
+  rm -rf "$CHECKOUT/.env" "$CHECKOUT/spindle-data"
+}
+
+SECRETS="NATS_DAEMON_PASSWORD NATS_WRITER_PASSWORD NATS_READER_PASSWORD NATS_CLIENT_PASSWORD NATS_ADMIN_PASSWORD
+INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
+
+has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
+
+# Evaluates a function of run.sh's parts.
+part() {
+  "${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"; shift
+    for file in words dotenv process; do . "$ROOT/scripts/lib/$file.sh"; done; "$@"' part "$CHECKOUT" "$@"
+}
+
+@test "init: a new .env holds every variable, with secrets of its own, readable by its owner only" {
+  try init
+  good
+  says "$err" "made from .env.example for InfluxDB 2"
+  # From its first byte on, not mended afterwards.
+  says_not "$err" "was open"
+  [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
+  has_no_placeholder
+  diff <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env.example") <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env")
+  for name in $SECRETS; do
+    is_secret "$(value "$name")"
+  done
+  [ "$(for name in $SECRETS; do value "$name"; done | sort -u | wc -l)" -eq 8 ]
+  [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml ]
+}
+
+@test "init: each fresh init makes other secrets" {
+  try init
+  cp "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/first"
+  rm "$CHECKOUT/.env"
+  try init
+  for name in $SECRETS; do
+    not grep -q -F "$(value "$name")" "$BATS_TEST_TMPDIR/first"
+  done
+}
+
+@test "init: every variable of the example has a comment above it" {
+  awk '/^#/ { commented = 1; next } /^$/ { commented = 0; next }
+    { if (!commented) { print "no comment above: " $0; bad = 1 } } END { exit bad }' "$CHECKOUT/.env.example"
+}
+
+@test "init: a second init changes nothing" {
+  try init
+  cp "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/first"
+  try init
+  good
+  says "$err" "nothing was changed"
+  cmp "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/first"
+}
+
+@test "init: what is there is kept, what is missing is added, and it is said" {
+  printf 'NATS_ADMIN_PASSWORD="mine # too"\r\n# my comment\nOWN_VARIABLE=a=b\nGRAFANA_PORT=0\n' >"$BATS_TEST_TMPDIR/mine"
+  cp "$BATS_TEST_TMPDIR/mine" "$CHECKOUT/.env"
+  printf 'INFLUXDB_TOKEN=<random>\nNATS_WRITER_PASSWORD=' >>"$CHECKOUT/.env"
+  chmod 644 "$CHECKOUT/.env"
+  try init
+  good
+  says "$err" "added INFLUXDB_TOKEN, NATS_WRITER_PASSWORD, COMPOSE_PROJECT_NAME" "is kept"
+  says_not "$err" OWN_VARIABLE GRAFANA_PORT NATS_ADMIN_PASSWORD
+  cmp <(head -n 4 "$CHECKOUT/.env") "$BATS_TEST_TMPDIR/mine"
+  [ "$(grep -c '^NATS_WRITER_PASSWORD=' "$CHECKOUT/.env")" -eq 1 ]
+  is_secret "$(value NATS_WRITER_PASSWORD)"
+  is_secret "$(value INFLUXDB_TOKEN)"
+  [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
+  [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
+  # What is added keeps its comment.
+  grep -q '^# How many devices are simulated' "$CHECKOUT/.env"
+  chmod 644 "$CHECKOUT/.env"
+  try init
+  says "$err" "mode 600"
+  [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
+  try init
+  says "$err" "nothing was changed"
+}
+
+@test "init: a copy of the example gets its secrets" {
+  cp "$CHECKOUT/.env.example" "$CHECKOUT/.env"
+  try init
+  good
+  has_no_placeholder
+  is_secret "$(value NATS_READER_PASSWORD)"
+}
+
+@test "init: a link to a .env elsewhere stays a link" {
+  printf 'OWN=1\n' >"$BATS_TEST_TMPDIR/elsewhere"
+  ln -s "$BATS_TEST_TMPDIR/elsewhere" "$CHECKOUT/.env"
+  try init
+  good
+  [ -L "$CHECKOUT/.env" ]
+  grep -q '^INFLUXDB_TOKEN=' "$BATS_TEST_TMPDIR/elsewhere"
+}
+
+@test "init: versions 1 and 3 get their files, tokens and headers" {
+  try init --influxdb 1
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml:docker-compose.influxdb1.yml ]
+  [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Basic $(printf 'admin:%s' "$(value INFLUXDB_ADMIN_PASSWORD)" | base64 | tr -d '\n')" ]
+  rm "$CHECKOUT/.env"
+  try init --influxdb=3
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml:docker-compose.influxdb3.yml ]
+  value INFLUXDB_TOKEN | grep -q -E '^apiv3_[A-Za-z0-9]{64,}$'
+  [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
+}
+
+@test "init: another version is not slipped under an existing .env, but --force changes it" {
+  try init
+  sed -i.bak -e 's/^SPINDLE_DEVICES=.*/SPINDLE_DEVICES=77/' -e 's/^COMPOSE_FILE=.*/COMPOSE_FILE=docker-compose.yml:mine.yml/' "$CHECKOUT/.env"
+  rm "$CHECKOUT/.env.bak"
+  cp "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/first"
+  try init --influxdb 1
+  failed_with 1
+  says "$err" "for InfluxDB 2" "--force"
+  cmp "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/first"
+  try init --influxdb 1 --force
+  good
+  says "$err" volumes spindle-data/env.
+  for name in $SECRETS; do
+    not grep -q -F "$(value "$name")" "$BATS_TEST_TMPDIR/first"
+  done
+  [ "$(value SPINDLE_DEVICES)" = 77 ]
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml:mine.yml:docker-compose.influxdb1.yml ]
+  says "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" "Basic "
+  # The old passwords are not lost, and not open to others either.
+  cmp "$CHECKOUT"/spindle-data/env.* "$BATS_TEST_TMPDIR/first"
+  [ "$(mode_of "$CHECKOUT"/spindle-data/env.*)" = "-rw-------" ]
+  try init --force
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml:mine.yml:docker-compose.influxdb1.yml ]
+  try init --force --influxdb 2
+  [ "$(value COMPOSE_FILE)" = docker-compose.yml:mine.yml ]
+}
+
+@test "init: wrong arguments" {
+  try init --influxdb 4
+  is_usage_error "expected 1, 2 or 3"
+  try init --influxdb
+  is_usage_error "needs a version"
+  try init now
+  is_usage_error "'now'"
+  not test -e "$CHECKOUT/.env"
+}
+
+@test ".env is data: nothing in it runs, and it is read as Compose reads it" {
+  cat >"$CHECKOUT/.env" <<'TEXT'
+A=$(touch ran)`touch ran`
+B="quoted # not a comment"
+C='single'
+D=value # a comment
+E= spaced out	
+F=first
+F=last
+  G=indented
+export H=exported
+I=a=b&c|d
+J=pass#word
+# K=commented
+TEXT
+  printf 'L=dos\r\nM=no end' >>"$CHECKOUT/.env"
+  cd "$BATS_TEST_TMPDIR"
+  check() { [ "$(part setting "$1")" = "$2" ] || { echo "$1: $(part setting "$1")" && false; }; }
+  check A '$(touch ran)`touch ran`'
+  check B 'quoted # not a comment'
+  check C single
+  check D value
+  check F last
+  check G indented
+  check H exported
+  check I 'a=b&c|d'
+  check J 'pass#word'
+  check K ''
+  check L dos
+  check M 'no end'
+  not test -e ran
+  not test -e "$CHECKOUT/ran"
+  [ "$(F=environment part setting F)" = environment ]
+}
+
+@test "processes: a number that somebody else has now is not ours, nor is a zombie" {
+  sleep 60 &
+  sleeper=$!
+  part remember_process "$BATS_TEST_TMPDIR/pid" "$sleeper"
+  [ "$(part running_pid "$BATS_TEST_TMPDIR/pid")" = "$sleeper" ]
+  # The same number, as a process that began at another time.
+  printf '%s 12345 other-boot\n' "$sleeper" >"$BATS_TEST_TMPDIR/reused"
+  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
+  printf 'nonsense\n' >"$BATS_TEST_TMPDIR/reused"
+  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
+  : >"$BATS_TEST_TMPDIR/reused"
+  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
+  part end_process sleeper "$sleeper" 5
+  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/pid")" ]
+}
+
+@test "processes: one that does not want to end is asked twice, then killed" {
+  bash -c 'trap "" TERM; : >"$1"; while :; do sleep 0.1; done' stubborn "$BATS_TEST_TMPDIR/ready" &
+  stubborn=$!
+  wait_for test -e "$BATS_TEST_TMPDIR/ready"
+  part end_process stubborn "$stubborn" 0 2>"$BATS_TEST_TMPDIR/err"
+  says "$(cat "$BATS_TEST_TMPDIR/err")" "does not stop within" "killing it"
+  not kill -0 "$stubborn"
+}
+
+@test "commands: what is unknown or too much is one line and exit code 2" {
+  try frobnicate
+  is_usage_error "unknown command 'frobnicate'"
+  try build now
+  is_usage_error "'now'"
+  try all now
+  is_usage_error "'now'"
+  try status now
+  is_usage_error "'now'"
+  try test --fast
+  is_usage_error "'--fast'"
+  try start --fast
+  is_usage_error "'--fast'"
+  try stop --now
+  is_usage_error "'--now'"
+  try stop --volumes writer
+  is_usage_error "takes no service"
+  try logs a b
+  is_usage_error "'b'"
+  try logs --tail
+  is_usage_error "'--tail'"
+  SPINDLE_MODE=kubernetes try start
+  is_usage_error "expected compose, native or auto"
+  SPINDLE_START_PATIENCE=long try start
+  is_usage_error "expected a number of seconds"
+  try help
+  good
+  for word in up init build start stop restart logs status all replace test help; do
+    grep -q "^  $word" <<<"$out"
+  done
+}
+
+@test "a link to run.sh works, from another folder" {
+  ln -s "$CHECKOUT/run.sh" "$BATS_TEST_TMPDIR/spindle here"
+  cd /
+  "${SPINDLE_TEST_BASH:-bash}" "$BATS_TEST_TMPDIR/spindle here" init
+  [ -f "$CHECKOUT/.env" ]
+}
