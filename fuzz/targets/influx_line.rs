@@ -6,7 +6,7 @@
 mod influx;
 mod strict;
 
-use influx::answer;
+use influx::answer::{self, Occupant};
 use influx::line::{self, Place};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
@@ -69,9 +69,9 @@ fn event_comes_back(event: &Event, received: Timestamp, place: Place) {
     ]);
     let record = answer::event(&series, &series.values[0]).expect("what was written is an event");
     assert_eq!((&record.event, record.received), (event, received));
-    let places = line.answered(&["event_id", "timestamp_ns"]);
-    let there = answer::occupant(&places.values[0]).map(|there| (there.time, there.id, there.happened));
-    assert_eq!(there, Some((place.time, event.id, event.timestamp.as_ns())));
+    let places = line.answered(&["event_id", "timestamp_ns", "received_ns"]);
+    let occupant = Occupant { time: place.time, id: event.id, happened: event.timestamp.as_ns(), received };
+    assert_eq!(answer::occupant(&places.values[0]), Some(occupant));
 }
 
 fn label_comes_back(device: &str, key: &str, value: &str) {

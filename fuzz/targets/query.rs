@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use spindle_core::Timestamp;
-use spindle_core::query::{EventsQuery, Query, QueryError};
+use spindle_core::query::{AuditQuery, EventsQuery, Query, QueryError};
 use spindle_core::reading::Window;
 use spindle_fuzz::is_one_line;
 
@@ -58,6 +58,10 @@ fn is_in_range(query: &Query) {
             let EventsQuery { window, limit, offset, .. } = events;
             is_window(window);
             assert!((1..=10_000).contains(limit) && *offset <= 10_000_000);
+        }
+        Query::AuditGaps(AuditQuery { window, limit, .. }) => {
+            is_window(window);
+            assert!((1..=1_000).contains(limit));
         }
         Query::DeviceHealth { window, .. } => is_window(window),
         Query::AnomalyTemperature { window, threshold, .. } => {
