@@ -112,7 +112,7 @@ impl Lane {
 }
 
 fn delay(n_delivered: i64) -> Duration {
-    let n_doublings = u32::try_from(n_delivered - 1).unwrap_or(0).min(16);
+    let n_doublings = n_delivered.saturating_sub(1).clamp(0, 16);
     FIRST_DELAY.saturating_mul(1 << n_doublings).min(LAST_DELAY)
 }
 
