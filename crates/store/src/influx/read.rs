@@ -202,7 +202,7 @@ impl Inner {
         window: Window,
     ) -> Result<Option<FirstAndLast>, StoreError> {
         let Some((from, until)) = bounds(window) else { return Ok(None) };
-        let (mut first, mut last, mut count) = (None, None, 0);
+        let (mut first, mut last, mut count) = (None, None, 0_u64);
         self.select(
             from,
             until,
@@ -226,7 +226,7 @@ impl Inner {
             until,
             |from, until| of_series("count(value)", device, metric, from, until),
             |series| {
-                count += answer::count(series);
+                count = count.saturating_add(answer::count(series));
             },
         )
         .await?;
@@ -355,7 +355,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, metrics, |series| {
-            counts.metrics += answer::count(series);
+            counts.metrics = counts.metrics.saturating_add(answer::count(series));
             devices.insert(series.tag("source_device").to_owned());
             series_seen.insert((series.tag("source_device").to_owned(), series.tag("metric_type").to_owned()));
         })
@@ -367,7 +367,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, events, |series| {
-            counts.events += answer::count(series);
+            counts.events = counts.events.saturating_add(answer::count(series));
             devices.insert(series.tag("source_device").to_owned());
         })
         .await?;
