@@ -10,6 +10,7 @@ use influx::answer::{self, Occupant};
 use influx::line::{self, Place};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use spindle_core::name::MAX_NAME_BYTES;
 use spindle_core::wire::MAX_LABEL_BYTES;
 use spindle_core::{DeviceMetric, Event, Timestamp};
 use spindle_fuzz::made;
@@ -22,12 +23,13 @@ fuzz_target!(|data: &[u8]| {
 });
 
 fn one_case(input: &mut Unstructured<'_>) -> Result<()> {
-    match input.int_in_range(0..=2)? {
+    match input.int_in_range(0..=3)? {
         0 => metric_comes_back(&made::metric(input)?),
         1 => {
             let place = Place { time: input.arbitrary()?, slot: input.arbitrary()? };
             event_comes_back(&made::event(input)?, Timestamp::from_ns(input.arbitrary()?), place);
         }
+        2 => names_stay_in_their_quotes(&made::text(input, MAX_NAME_BYTES)?),
         _ => {
             let mut text = || made::text(input, MAX_LABEL_BYTES);
             label_comes_back(&text()?, &text()?, &text()?);
@@ -82,6 +84,23 @@ fn label_comes_back(device: &str, key: &str, value: &str) {
     assert_eq!(decoded_tags(&line), [device, key]);
     let series = line.answered(&["value"]);
     assert_eq!(line::decode(series.values[0][1].as_str().expect("a text")), value);
+}
+
+/// No name ends the string that it stands in, or a question would be another one.
+fn names_stay_in_their_quotes(name: &str) {
+    let quoted = line::quoted(name);
+    let inner = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).expect("quotes around it");
+    let mut read = String::new();
+    let mut letters = inner.chars();
+    while let Some(letter) = letters.next() {
+        assert!(letter != '\'' && !letter.is_ascii_control(), "{quoted:?}");
+        read.push(if letter == '\\' {
+            letters.next().filter(|next| *next == '\'').expect("an escape")
+        } else {
+            letter
+        });
+    }
+    assert_eq!(line::decode(&read), name);
 }
 
 fn decoded_tags(line: &Line) -> Vec<String> {

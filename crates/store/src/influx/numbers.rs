@@ -11,9 +11,10 @@ use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Timestamp};
 use uuid::Uuid;
 
-use super::read::{MAX_NAMED_DEVICES, MAX_TIME, PLACE_SPREAD_NS, bounds, quoted};
+use super::line::{self, quoted};
+use super::read::{MAX_NAMED_DEVICES, MAX_TIME, PLACE_SPREAD_NS, bounds};
 use super::write::{hash, identity_of};
-use super::{Inner, answer, line};
+use super::{Inner, answer};
 use crate::StoreError;
 
 /// An event as it is stored: which device, its number, when it happened.

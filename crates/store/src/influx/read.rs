@@ -13,7 +13,7 @@ use spindle_core::{DeviceName, Event, Labels, MetricType, Timestamp};
 use super::Inner;
 use super::answer::{self, Series, add, event, samples};
 use super::client::FILE_LIMIT;
-use super::line;
+use super::line::{self, quoted};
 use crate::{FirstAndLast, StoreError};
 
 /// The first and the last instant that all versions store.
@@ -382,11 +382,6 @@ pub(super) fn bounds(window: Window) -> Option<(i64, i64)> {
     let from = window.from.as_ns().max(MIN_TIME);
     let until = window.until.as_ns().saturating_sub(1).min(MAX_TIME);
     (from <= until).then_some((from, until))
-}
-
-/// A name as a string of InfluxQL. Encoded, it holds no backslash.
-pub(super) fn quoted(name: &str) -> String {
-    format!("'{}'", line::encode(name).replace('\'', "\\'"))
 }
 
 fn of_series(what: &str, device: &DeviceName, metric: &MetricType, from: i64, until: i64) -> String {
