@@ -142,6 +142,11 @@ impl InfluxStore {
         self.0.write(batch, received, shape.max_lines).await
     }
 
+    pub(crate) async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        let version = self.0.ready().await?;
+        self.0.client.incarnation(version).await
+    }
+
     pub(crate) async fn write_figures(
         &self,
         instance: &str,
