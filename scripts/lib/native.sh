@@ -271,7 +271,8 @@ remove_native_data() {
     rm -rf "$DATA"
   elif [ -d "$DATA" ]; then
     rm -rf "$DATA/nats" "$DATA/influxdb" "$DATA/logs"
-    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/start.pid "$DATA"/simulation.json "$DATA"/truth.ndjson
+    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/start.pid "$DATA"/simulation.json "$DATA"/truth.ndjson \
+      "$DATA"/daemon-seq.json*
     rmdir "$DATA" 2>/dev/null || say "$DATA holds more than Spindle's data: the rest of it is left"
   fi
   say "removed the data in $DATA"

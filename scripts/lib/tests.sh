@@ -38,10 +38,21 @@ run_tests() {
     step bats env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
   fi
   step kubernetes scripts/check-kubernetes
+  if [ "${CI:-}" = true ] || can_fuzz; then
+    step fuzz scripts/fuzz
+  fi
   if can_run shellcheck; then
     step shellcheck check_scripts
   fi
   closing_words
+}
+
+# Where nobody watches, scripts/fuzz installs cargo-fuzz itself.
+can_fuzz() {
+  cargo fuzz --version >/dev/null 2>&1 || {
+    SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s  (no cargo-fuzz: cargo install --locked cargo-fuzz; CI runs it)' skipped 0 fuzz)"$'\n'
+    return 1
+  }
 }
 
 # A courtesy for those who have it; CI must have it, and fails without.

@@ -232,6 +232,11 @@ impl Delivery {
         Timestamp::from_ns(i64::try_from(ns).unwrap_or(0))
     }
 
+    /// Its sequence and time: what tells it from every other of its stream, also if that was made anew.
+    pub fn identity(&self) -> (u64, i64) {
+        (self.stream_sequence(), self.published().as_ns())
+    }
+
     /// How many messages its consumer had sent with this one.
     pub(crate) fn consumer_sequence(&self) -> u64 {
         self.message.info().map_or(0, |info| info.consumer_sequence)

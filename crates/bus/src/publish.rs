@@ -4,9 +4,10 @@
 //! hold grows; at the bound the oldest metrics are given up first and counted, and live sources are never
 //! blocked. Messages keep their id over retries, so a repeated one is a duplicate the stream drops.
 //!
-//! They keep their order, too, those that are urgent and the others each: after a failure everything sent since is sent again
-//! behind it, and after a lost connection everything on its way, without waiting for time-outs. So what a stream
-//! holds of a queue has no hole that a kill of this process could make last, but for what was given up.
+//! They keep their order, too, those that are urgent and the others each: after a failure all of a queue that is on its
+//! way is sent again in order, and after a lost connection everything, without waiting for time-outs. So a kill of
+//! this process takes the newest away and leaves no hole. Not quite: async-nats sends what still lay in its own channel
+//! when the connection was lost first; a kill before the older ones have followed leaves them out.
 
 mod hold;
 

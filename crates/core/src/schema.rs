@@ -54,7 +54,7 @@ pub const EVENTS: Measurement = Measurement {
         text("event_message", "what happened, if the sender says"),
         integer(
             "timestamp_ns",
-            "when it happened, in nanoseconds since 1970: exact, the point's own time may differ below the sender's resolution",
+            "when it happened, in nanoseconds since 1970: exact, the point's own time is up to a millisecond later, or a second after a whole second",
         ),
         integer("received_ns", "when it was stored, in nanoseconds since 1970"),
         integer("seq", "the sender's counter for this device, if it sends one"),

@@ -66,11 +66,18 @@ impl Timestamp {
     }
 }
 
-/// Bad input is quoted in errors, but never at full length.
+/// Bad input is quoted in errors, but never at full length, and on one line: what would move the cursor of a
+/// terminal or begin a line of a log is shown as its escape.
 pub(crate) fn shorten(text: &str) -> String {
     const MAX_CHARS: usize = 60;
-    let mut short: String = text.chars().take(MAX_CHARS).collect();
-    if short.len() < text.len() {
+    let mut short = String::new();
+    for letter in text.chars().take(MAX_CHARS) {
+        match letter.is_control() {
+            true => short.extend(letter.escape_default()),
+            false => short.push(letter),
+        }
+    }
+    if text.chars().nth(MAX_CHARS).is_some() {
         short.push('…');
     }
     short
@@ -109,6 +116,13 @@ mod tests {
         assert_eq!(utc, Timestamp::parse("2025-06-06T14:08:40.123456789+02:00").unwrap());
         assert_eq!(utc.as_ns() % 1_000_000_000, 123_456_789);
         assert_eq!(utc.to_string(), "2025-06-06T12:08:40.123456789Z");
+    }
+
+    #[test]
+    fn what_is_quoted_is_short_and_on_one_line() {
+        assert_eq!(shorten("a\r\nb\u{7f}\u{85}ü"), "a\\r\\nb\\u{7f}\\u{85}ü");
+        assert_eq!(shorten(&"ü".repeat(60)), "ü".repeat(60));
+        assert_eq!(shorten(&"ü".repeat(61)), format!("{}…", "ü".repeat(60)));
     }
 
     #[test]

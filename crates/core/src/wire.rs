@@ -245,7 +245,7 @@ fn elements(payload: &[u8]) -> Result<Vec<&str>, WireError> {
         return Err(WireError::PayloadTooLarge(payload.len()));
     }
     let text = std::str::from_utf8(payload).map_err(|error| WireError::Json(error.to_string()))?;
-    match text.trim_start().as_bytes().first() {
+    match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => Ok(vec![text]),
         Some(b'[') => {
             let raw: Vec<&serde_json::value::RawValue> =

@@ -174,6 +174,16 @@ fn a_run_of_both_kinds_says_so_and_times_are_found() {
     );
 }
 
+/// A database says how many values have no number, and may say anything.
+#[test]
+fn counts_that_cannot_be_stay_at_the_end_of_their_range() {
+    let mut tally = Tally::default();
+    tally.see_without_number(u64::MAX);
+    tally.see_without_number(2);
+    tally.see(PointKind::Metric, None);
+    assert_eq!((tally.n_points(), tally.n_without_number()), (u64::MAX, u64::MAX));
+}
+
 /// Hashes or times in place of a counter must not take all memory, and must not pass for complete.
 #[test]
 fn numbers_that_are_no_counter_fill_the_tally_and_it_says_so() {

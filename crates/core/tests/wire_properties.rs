@@ -330,6 +330,15 @@ fn deep_nesting_is_an_error() {
     assert_eq!(wire::decode_metrics(allowed.as_bytes()).items.len(), 1);
 }
 
+/// A blank that JSON does not know makes it no JSON; it is not a number then, as what follows it may suggest.
+#[test]
+fn other_blanks_are_no_json() {
+    for blank in ['\u{a0}', '\u{2003}', '\u{b}', '\u{c}', '\u{feff}'] {
+        assert_eq!(metric_error(&format!("{blank}{METRIC}")).reason(), "bad_json", "{blank:?}");
+        assert_eq!(event_error(&format!("{blank}[{EVENT}]")).reason(), "bad_json", "{blank:?}");
+    }
+}
+
 /// An array whose elements are the fields in order is no metric: derived readers would take it for one.
 #[test]
 fn an_array_of_fields_is_no_metric() {

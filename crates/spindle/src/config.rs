@@ -318,6 +318,12 @@ pub(crate) fn without_userinfo(urls: &str) -> String {
     urls.split(',').map(|url| shown(url.trim())).collect::<Vec<_>>().join(",")
 }
 
+/// A fault that a test plants; there is nothing of it in a release build.
+#[cfg(debug_assertions)]
+pub(crate) fn planted(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
 /// The log filter, from `SPINDLE_LOG`.
 pub(crate) fn log_filter() -> String {
     std::env::var("SPINDLE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned())

@@ -106,6 +106,28 @@ pub(crate) static WRITER_BATCHES_IN_HAND: LazyLock<IntGaugeVec> = LazyLock::new(
 /// Dead letters written, by reason.
 pub(crate) static WRITER_DEAD_LETTERS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counters("spindle_writer_dead_letters_total", "Dead letters written, by reason", &["reason"]));
+/// Messages whose dead letter could not be kept, by stream.
+pub(crate) static WRITER_PUT_OFF: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_put_off_messages_total",
+        "Times that a message was put off because its dead letter could not be kept",
+        &["stream"],
+    )
+});
+/// Messages tried by themselves, by stream.
+pub(crate) static WRITER_SUSPECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_suspect_messages_total",
+        "Times that a message was tried by itself because it had come often",
+        &["stream"],
+    )
+});
+/// Messages in the stream of dead letters.
+pub(crate) static DEAD_LETTERS_IN_STREAM: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream", "Messages in the stream of dead letters"));
+/// Bytes in the stream of dead letters.
+pub(crate) static DEAD_LETTER_BYTES: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream_bytes", "Bytes in the stream of dead letters"));
 /// Store writes that failed and were retried.
 pub(crate) static WRITER_RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(

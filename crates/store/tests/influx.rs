@@ -4,9 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use spindle_core::reading::Window;
 use spindle_core::{Batch, DeviceMetric, DeviceName, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreErrorKind};
 use spindle_testkit::{InfluxOptions, InfluxServer};
+use uuid::Uuid;
 
 fn settings(server: &InfluxServer) -> InfluxSettings {
     InfluxSettings { host: server.url(), database: "fleet".to_owned(), ..InfluxSettings::default() }
@@ -119,4 +121,31 @@ async fn what_it_refuses_stands_alone() {
     let refused: Vec<_> = written.refused.iter().map(|refused| refused.item).collect();
     assert_eq!(refused, [RefusedItem::Metric(1)]);
     assert!(written.refused[0].words.contains("field type conflict"), "{:?}", written.refused);
+}
+
+/// Two writers that come upon each other can leave one event in two slots: it is one event, and its number is not
+/// doubled. Another event with the number is.
+#[tokio::test]
+async fn an_event_in_two_slots_has_its_number_once() {
+    let server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    store.check().await.unwrap();
+    let line = |tags: &str, id: u128, seq: u64, time: u64| {
+        let id = Uuid::from_u128(id);
+        format!(
+            "events,source_device=a,event_type=Note{tags} event_id=\"{id}\",criticality=5i,timestamp_ns=1000i,received_ns=1000i,seq={seq}i {time}"
+        )
+    };
+    let device = DeviceName::new("a").unwrap();
+    let window = Window { from: Timestamp::from_ns(0), until: Timestamp::from_ns(2000) };
+    let counted = async || {
+        let tally = store.tally(std::slice::from_ref(&device), window).await.unwrap().pop().unwrap();
+        (tally.n_points(), tally.totals())
+    };
+    server
+        .write("fleet", &[line("", 1, 7, 1000), line(",slot=1", 1, 7, 1000), line("", 1, 7, 1001)].join("\n"))
+        .unwrap();
+    assert_eq!(counted().await, (1, (1, 0, 0)));
+    server.write("fleet", &line("", 2, 7, 1002)).unwrap();
+    assert_eq!(counted().await, (2, (1, 0, 1)));
 }

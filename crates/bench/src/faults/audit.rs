@@ -46,9 +46,10 @@ pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
         for row in answer["summary"].as_array().context("audit_gaps has no summary")? {
             audit.add(row);
         }
-        match answer["next"].as_str() {
-            Some(after) => params["after"] = after.into(),
-            None => return Ok(Some(audit)),
+        // The parameters of the next page.
+        let Some(next) = answer["next"].as_object() else { return Ok(Some(audit)) };
+        for (name, value) in next {
+            params[name] = value.clone();
         }
     }
 }

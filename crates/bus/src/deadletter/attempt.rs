@@ -76,8 +76,9 @@ impl Attempt {
     }
 
     async fn begin(&self, stream: &str, origin: &Delivery, number: u32) -> Result<(), BusError> {
+        let then = if number < MAX_ATTEMPTS { "it is tried again" } else { "it is not tried again" };
         let detail = format!(
-            "delivered {} times without an answer; the writer ended while it handled this message by itself, {number} of {MAX_ATTEMPTS} times",
+            "delivered {} times without an answer; the writer ended while it handled this message by itself, {number} of {MAX_ATTEMPTS} times: {then}",
             origin.n_delivered()
         );
         let letter = DeadLetter { bytes: Bytes::new(), reason: UNDELIVERABLE, detail, index: 0 };
@@ -101,6 +102,10 @@ impl Bus {
     /// The newest message of the stream with this subject.
     async fn last_letter(&self, subject: &str) -> Result<Option<StreamMessage>, BusError> {
         let api_subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
+        if self.denied.has("publish", &format!("$JS.API.{api_subject}")) {
+            // Asking again would only time out again.
+            return Err(self.no_answer("read", &api_subject, "not asked again"));
+        }
         let stream = self.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
         let stream = stream.map_err(|error| self.no_answer("read", &api_subject, error))?;
         match stream.get_last_raw_message_by_subject(subject).await {

@@ -1,12 +1,13 @@
 //! Giving numbers, as Spindle's daemon does: two counters per device, one for metrics and one for events.
 //!
-//! Two, since the two travel apart: an event overtakes the metrics that wait. Within each the order is kept all the
-//! way into the stream, so what a kill takes away is the end of a run and no hole in it.
+//! Two, since the two travel apart: an event overtakes the metrics that wait. Within each the publisher keeps the
+//! order all the way into the stream, so what a kill takes away is the end of a run and no hole in it. (A kill in the
+//! moment in which a lost connection is mended, under load, can still leave one: those readings are lost, after all.)
 //!
 //! A *life* of a sender is the time for which it knows its counters. What is new in a life begins with the life's
-//! own two runs. A sender that stopped in order [keeps](Numbering::keep) its counters and goes on with them in the next life, so that
-//! nothing it lost in between stays unseen. One that was killed cannot know what it had sent: each of its devices
-//! begins anew, in runs that no life had before.
+//! own two runs. A sender that stopped in order [keeps](Numbering::keep) its counters and goes on with them in the
+//! next life, so that nothing it lost in between stays unseen. One that was killed cannot know what it had sent: each
+//! of its devices begins anew, in runs that no life had before.
 //!
 //! Pure: the clock is an argument, and writing down which lives were begun is the caller's part. It must be on
 //! disk before the life's first number is given.

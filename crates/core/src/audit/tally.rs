@@ -117,9 +117,9 @@ struct Page {
 impl Tally {
     /// Counts a point in the window.
     pub fn see(&mut self, kind: PointKind, seq: Option<u64>) {
-        self.n_points += 1;
+        self.n_points = self.n_points.saturating_add(1);
         let Some(seq) = seq else {
-            self.n_without_number += 1;
+            self.n_without_number = self.n_without_number.saturating_add(1);
             return;
         };
         let points = match kind {
@@ -142,8 +142,8 @@ impl Tally {
 
     /// Counts points that are known to have no number; [`Self::see`] does not count them again.
     pub fn see_without_number(&mut self, n_points: u64) {
-        self.n_points += n_points;
-        self.n_without_number += n_points;
+        self.n_points = self.n_points.saturating_add(n_points);
+        self.n_without_number = self.n_without_number.saturating_add(n_points);
     }
 
     /// Points in the window.
@@ -177,7 +177,8 @@ impl Tally {
         totals.fold((0, 0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2))
     }
 
-    /// The `seq`s between which numbers are missing: whoever finds one of them outside the window [hears](Listener::hear) it here.
+    /// The `seq`s between which numbers are missing. One that is found outside the window is to be
+    /// [heard](Listener::hear) here.
     pub fn gaps(&self) -> Option<RangeInclusive<u64>> {
         let mut with_gaps = self.runs.iter().filter(|(_, run)| run.totals().1 > 0);
         let first = with_gaps.next()?;

@@ -23,8 +23,10 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
     if payload.len() > MAX_QUERY_BYTES {
         return Err(QueryError::TooLarge(payload.len()));
     }
-    let body: Map<String, Value> =
-        serde_json::from_slice(payload).map_err(|error| QueryError::Json(error.to_string()))?;
+    let body = match serde_json::from_slice(payload).map_err(|error| QueryError::Json(error.to_string()))? {
+        Value::Object(body) => body,
+        other => return Err(QueryError::Json(format!("found {}", shorten(&other.to_string())))),
+    };
     let query_type = match body.get("query_type") {
         None => return Err(QueryError::NoType),
         Some(Value::String(name)) => {
@@ -294,7 +296,8 @@ mod tests {
             assert!(message.contains(expected), "{body}: {message}");
         };
         check("", "no valid JSON object");
-        check("[]", "no valid JSON object");
+        check("[]", "no valid JSON object: found []");
+        check(&format!("\"{}\"", "x".repeat(5_000)), &format!("found \"{}…", "x".repeat(59)));
         check("{}", "'query_type' is missing: expected one of alerts_critical,");
         check(r#"{"query_type":"x"}"#, "unknown query_type 'x': expected one of alerts_critical,");
         check(r#"{"query_type":7}"#, "unknown query_type 7");

@@ -148,12 +148,15 @@ fn looks_like_backblaze(header: &csv::StringRecord) -> bool {
 }
 
 /// Splits one line of CSV into its fields. A field with a line break inside is not supported: Drive Stats
-/// has none, and an unclosed quote would swallow the rest of the file.
+/// has none, and an unclosed quote would swallow the rest of the file. To CSV a lone carriage return ends a row:
+/// a second row in the line is no reason to forget it, so such a line is none.
 fn split(line: &str) -> Option<csv::StringRecord> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).buffer_capacity(line.len().max(1)).from_reader(line.as_bytes());
-    let mut record = csv::StringRecord::new();
-    reader.read_record(&mut record).is_ok_and(|found| found).then_some(record)
+    let (mut record, mut second) = (csv::StringRecord::new(), csv::StringRecord::new());
+    let is_one = reader.read_record(&mut record).is_ok_and(|found| found)
+        && reader.read_record(&mut second).is_ok_and(|found| !found);
+    is_one.then_some(record)
 }
 
 impl Format {
@@ -172,7 +175,7 @@ fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, 
         Err(error) => return take(Err(Refused::new("bad_row", format!("no valid UTF-8: {error}"), line))),
     };
     let Some(record) = record else {
-        return take(Err(Refused::new("bad_row", "no CSV", line)));
+        return take(Err(Refused::new("bad_row", "is not one row of CSV", line)));
     };
     let mut refused = Vec::new();
     let batch = match columns.read(&record.iter().collect::<Vec<_>>(), &mut refused) {
@@ -215,20 +218,56 @@ type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
 
 fn second_look(rejected: Rejected) -> Result<Record, Refused> {
     let Rejected { bytes, error, .. } = rejected;
-    let error = match serde_json::from_slice::<Outline<'_>>(&bytes) {
-        Ok(fields) if fields.contains_key("metricType") => error,
-        Ok(fields) if fields.contains_key("eventType") => {
-            let mut decoded = wire::decode_events(&bytes);
-            match decoded.items.pop() {
-                Some(event) => return Ok(Record::Event(event)),
-                None => decoded.rejected.pop().map_or(error, |rejected| rejected.error),
-            }
-        }
-        Ok(_) => {
-            let reason = "has neither 'metricType' nor 'eventType', so is no metric and no event";
-            return Err(Refused::new("missing_field", reason, &bytes));
-        }
-        Err(_) => error,
+    // An array is a payload of its own to the wire, but no record.
+    let Ok(fields) = serde_json::from_slice::<Outline<'_>>(&bytes) else {
+        return Err(Refused::new(error.reason(), &error, &bytes));
     };
+    let (is_metric, is_event) = (fields.contains_key("metricType"), fields.contains_key("eventType"));
+    if !is_metric && !is_event {
+        let reason = "has neither 'metricType' nor 'eventType', so is no metric and no event";
+        return Err(Refused::new("missing_field", reason, &bytes));
+    }
+    // An event may carry a 'metricType' that nobody knows: to the wire it is one all the same.
+    let mut as_event = wire::decode_events(&bytes);
+    if let Some(event) = as_event.items.pop() {
+        return Ok(Record::Event(event));
+    }
+    let error = if is_metric { error } else { as_event.rejected.pop().map_or(error, |rejected| rejected.error) };
     Err(Refused::new(error.reason(), &error, &bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kinds(format: &Format, line: &str) -> Vec<&'static str> {
+        let mut kinds = Vec::new();
+        format.read(line.as_bytes(), &mut |record| {
+            kinds.push(match record {
+                Ok(Record::Metric(_)) => "metric",
+                Ok(Record::Event(_)) => "event",
+                Err(refused) => refused.kind,
+            });
+        });
+        kinds
+    }
+
+    #[test]
+    fn a_second_row_behind_a_carriage_return_is_not_forgotten() {
+        let header = &b"date,serial_number,model,capacity_bytes,failure,smart_5_raw\n"[..];
+        let format = detect(&mut Lines::new(header)).unwrap();
+        let row = "2013-04-10,S1,M,1,0,16";
+        assert_eq!(kinds(&format, row), ["metric"]);
+        assert_eq!(kinds(&format, &format!("{row}\r")), ["metric"], "of a line end with two of them");
+        assert_eq!(kinds(&format, &format!("{row}\r{row}")), ["bad_row"]);
+        assert_eq!(kinds(&format, &format!("{row}\r2013")), ["bad_row"]);
+    }
+
+    #[test]
+    fn an_event_with_a_metric_type_is_an_event() {
+        let event = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:00:00Z","sourceDevice":"d1","eventType":"TooHot","metricType":"DiskTemp"}"#;
+        assert_eq!(kinds(&Format::Ndjson, event), ["event"]);
+        assert_eq!(kinds(&Format::Ndjson, &format!("[{event}]")), ["event"]);
+        assert_eq!(kinds(&Format::Ndjson, &event.replace(":8,", ":11,")), ["missing_field"], "of the metric: 'value'");
+    }
 }

@@ -13,8 +13,10 @@ use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 use tokio::time::Instant;
 
-/// Devices that are read together; what they may take of memory stands at `Tally`.
-const GROUP: usize = 16;
+/// Most devices that are read together; what they may take of memory stands at `Tally`.
+const MAX_GROUP: usize = 16;
+/// A group is to take about this long: devices can have millions of points, or a handful.
+const GROUP_SECONDS: f64 = 0.5;
 /// After this long no further group is begun: the rest is another page. Well before an answer's time is up.
 const BUDGET: Duration = Duration::from_secs(4);
 /// A number that is missing in the window is looked for this far outside it, or as far as the window is long:
@@ -30,18 +32,26 @@ pub(super) async fn gaps(store: &Store, query: AuditQuery) -> Result<GapAudit> {
         None => names(store, after.as_ref(), limit).await?,
     };
     let mut audit = GapAudit { data: Vec::new(), summary: Vec::new(), next: None, basis: Basis::of(window, 0) };
-    for group in devices.chunks(GROUP) {
-        if !audit.summary.is_empty() && Instant::now() > deadline {
-            break;
-        }
+    let (mut rest, mut n_group) = (&devices[..], 1);
+    while !rest.is_empty() && (audit.summary.is_empty() || Instant::now() < deadline) {
+        let (group, others) = rest.split_at(n_group.min(rest.len()));
+        rest = others;
+        let began = Instant::now();
         for (device, tally) in group.iter().zip(store.tally(group, window).await?) {
             add(store, &mut audit, device, tally, window).await?;
         }
+        n_group = group_after(group.len(), began.elapsed());
     }
-    if more || audit.summary.len() < devices.len() {
+    if more || !rest.is_empty() {
         audit.next = after_last(&audit);
     }
     Ok(audit)
+}
+
+/// How many devices to read next, after so many took so long.
+fn group_after(n_devices: usize, took: Duration) -> usize {
+    let per_device = took.as_secs_f64() / n_devices.max(1) as f64;
+    ((GROUP_SECONDS / per_device.max(1e-6)) as usize).clamp(1, MAX_GROUP)
 }
 
 async fn names(store: &Store, after: Option<&DeviceName>, limit: usize) -> Result<(Vec<DeviceName>, bool)> {
@@ -107,6 +117,14 @@ fn after_last(audit: &GapAudit) -> Option<BTreeMap<&'static str, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn devices_with_many_points_are_read_one_by_one() {
+        assert_eq!(group_after(1, Duration::from_millis(5)), MAX_GROUP);
+        assert_eq!(group_after(1, Duration::from_millis(100)), 5);
+        assert_eq!(group_after(16, Duration::from_secs(30)), 1);
+        assert_eq!(group_after(1, Duration::ZERO), MAX_GROUP);
+    }
 
     #[test]
     fn the_wider_window_never_overflows() {

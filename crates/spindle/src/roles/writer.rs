@@ -9,6 +9,8 @@
 //! - `gate`: whether the store takes writes, and who tries when it does not.
 //! - `losses`: what the store has lost of what it had acknowledged.
 //! - `order`: which batches must not overtake each other.
+//! - `put_off`: bad messages whose dead letter cannot be kept.
+//! - `suspects`: the last guard, against a message that ends the writer.
 //! - `readiness`, `figures`: what others are told.
 
 mod batch;
@@ -17,7 +19,11 @@ mod gate;
 mod lane;
 mod losses;
 mod order;
+#[cfg(debug_assertions)]
+mod planted;
+mod put_off;
 mod readiness;
+mod suspects;
 
 use std::time::Duration;
 
@@ -33,6 +39,7 @@ use tracing::{info, warn};
 use crate::clock;
 use crate::config;
 use crate::telemetry::{STORE_BYTES, WRITER_LAG};
+use put_off::MAX_PUT_OFF;
 pub(crate) use readiness::Readiness;
 
 /// Durable consumer of events.
@@ -71,14 +78,14 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         max_bytes: config.batch_bytes,
         linger: config.batch_age,
         max_ack_pending: max_ack_pending(config.batch_messages, n_in_hand),
-        ack_wait: METRICS_ACK_WAIT,
+        ack_wait: ack_wait(METRICS_ACK_WAIT),
     };
     let events_limits = IntakeLimits {
         max_messages: EVENTS_PER_BATCH,
         max_bytes: EVENTS_BYTES_PER_BATCH,
         linger: Duration::ZERO,
         max_ack_pending: max_ack_pending(EVENTS_PER_BATCH, n_in_hand),
-        ack_wait: EVENTS_ACK_WAIT,
+        ack_wait: ack_wait(EVENTS_ACK_WAIT),
     };
     // Connections of their own: events must not queue behind metrics on a socket either.
     let events_bus = bus.another("spindle-writer-events").await?;
@@ -107,9 +114,20 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-/// Room for what several writers on one consumer have in hand: the bound is on all of them together.
+/// Room for what several writers on one consumer have in hand, and for what is put off: the bound is on all of
+/// them together.
 fn max_ack_pending(n_messages: usize, n_in_hand: usize) -> i64 {
-    (n_messages * n_in_hand * WRITERS_PER_CONSUMER) as i64
+    (n_messages * n_in_hand * WRITERS_PER_CONSUMER) as i64 + MAX_PUT_OFF
+}
+
+#[cfg(debug_assertions)]
+fn ack_wait(usual: Duration) -> Duration {
+    planted::ack_wait().unwrap_or(usual)
+}
+
+#[cfg(not(debug_assertions))]
+fn ack_wait(usual: Duration) -> Duration {
+    usual
 }
 
 /// Opens an intake, however long NATS is away.

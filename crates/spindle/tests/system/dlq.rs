@@ -288,6 +288,32 @@ async fn a_replay_that_is_killed_again_and_again_replays_each_letter_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_replay_whose_server_dies_says_how_far_it_came_and_the_same_command_goes_on() {
+    const N_LETTERS: u64 = 2000;
+    let (mut server, desk) = Desk::alone().await;
+    for number in 0..N_LETTERS {
+        desk.leave("events.metrics", metric("d", number, "40")).await;
+    }
+    let mut command = desk.command(&["replay", "--all"]);
+    command.env("SPINDLE_NATS_PATIENCE", "1s").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while desk.n_messages("METRICS").await < 200 {
+        assert!(tokio::time::Instant::now() < deadline);
+    }
+    server.kill();
+    let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
+    mistake(&output, &["replaying was interrupted", "the same command goes on"]);
+    let words = String::from_utf8(output.stdout).unwrap();
+    let n_replayed: u64 = words.split(['d', ',']).nth(1).unwrap().trim().parse().unwrap();
+    assert!((1..N_LETTERS).contains(&n_replayed), "{words}");
+    server.restart().unwrap();
+    let words = desk.good(&["replay", "--all"]);
+    assert!(words.ends_with("skipped 0, failed 0\n"), "{words}");
+    assert_eq!((desk.n_messages("DEADLETTER").await, desk.n_messages("METRICS").await), (0, N_LETTERS));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_in_the_way_is_said_within_the_patience() {
     let (mut server, desk) = Desk::alone().await;
     desk.leave("events.metrics", "{}").await;

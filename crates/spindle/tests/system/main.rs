@@ -14,6 +14,7 @@ mod harness;
 mod http;
 mod in_flight;
 mod influxdb;
+mod last_guard;
 mod mistakes;
 mod pipeline;
 mod rights;

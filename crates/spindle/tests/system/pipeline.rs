@@ -140,7 +140,7 @@ fn http_gives_the_readers_answers_and_health() {
     assert_eq!(get(&system, "/nowhere").0, 404);
 }
 
-fn get(system: &System, path: &str) -> (u16, String) {
+pub(crate) fn get(system: &System, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(system.http()).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();

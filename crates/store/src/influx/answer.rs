@@ -13,6 +13,7 @@ use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
 use uuid::Uuid;
 
 use super::line;
+use super::verdict::brief;
 
 /// One document of an answer: versions 1 and 2 end each with a line feed, 3 with a line end of Windows or nothing.
 #[derive(Debug, Deserialize)]
@@ -66,19 +67,21 @@ impl Document {
             found.extend(result.series);
         }
         match error {
-            Some(words) if words.contains("database not found") => Err(Fault::Operator(words)),
-            Some(words) if is_passing(&words) => Err(Fault::Passing(words)),
-            Some(words) => Err(Fault::Refused(words)),
+            Some(words) if words.contains("database not found") => Err(Fault::Operator(brief(&words))),
+            Some(words) if is_passing(&words) => Err(Fault::Passing(brief(&words))),
+            Some(words) => Err(Fault::Refused(brief(&words))),
             None => Ok(found),
         }
     }
 }
 
+/// It repeats what it did not expect, at full length.
 fn unreadable(error: &serde_json::Error) -> Fault {
+    let words = brief(&error.to_string());
     if error.is_io() || error.is_eof() {
-        return Fault::Passing(format!("the answer broke off: {error}"));
+        return Fault::Passing(format!("the answer broke off: {words}"));
     }
-    Fault::Refused(format!("the answer is no JSON ({error}): is this an InfluxDB, and no proxy in between?"))
+    Fault::Refused(format!("the answer is no JSON ({words}): is this an InfluxDB, and no proxy in between?"))
 }
 
 fn is_passing(words: &str) -> bool {
@@ -109,19 +112,17 @@ pub(crate) fn samples(series: &Series) -> impl Iterator<Item = Sample> {
 
 /// Rows of time and number: the numbers' sum.
 pub(crate) fn count(series: &Series) -> u64 {
-    series.values.iter().filter_map(|row| row.get(1)?.as_u64()).sum::<u64>()
+    series.values.iter().filter_map(|row| row.get(1)?.as_u64()).fold(0, u64::saturating_add)
 }
 
 /// Rows of time, minimum, mean, maximum and number. The time is the server's: some instant of the bucket.
 pub(crate) fn buckets(series: &Series) -> impl Iterator<Item = Bucket> {
     series.values.iter().filter_map(|row| {
         let number = |at: usize| row.get(at).and_then(Value::as_f64);
-        let (Some(time), Some(min), Some(mean), Some(max), Some(count)) =
-            (row[0].as_i64(), number(1), number(2), number(3), row.get(4).and_then(Value::as_u64))
-        else {
-            return None;
-        };
-        Some(Bucket { time: Timestamp::from_ns(time), min, mean: mean.clamp(min, max), max, count })
+        let time = Timestamp::from_ns(row.first()?.as_i64()?);
+        let (min, mean, max, count) = (number(1)?, number(2)?, number(3)?, row.get(4)?.as_u64()?);
+        // Rounding may put a mean beside its bounds; bounds the wrong way round are no bucket.
+        (min <= max && count > 0).then(|| Bucket { time, min, mean: mean.clamp(min, max), max, count })
     })
 }
 
@@ -132,7 +133,7 @@ pub(crate) fn add(found: &mut BTreeMap<i128, Bucket>, start: i128, part: Bucket)
         found.insert(start, Bucket { time, ..part });
         return;
     };
-    let count = whole.count + part.count;
+    let count = whole.count.saturating_add(part.count);
     // Stepwise, so that no sum of large values overflows.
     let share = part.count as f64 / count as f64;
     let mean = whole.mean * (1.0 - share) + part.mean * share;
@@ -175,4 +176,54 @@ pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
     let (time, id) = (row.first()?.as_i64()?, row.get(1)?.as_str()?.parse().ok()?);
     let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
     Some(Occupant { time, id, happened: whole(2), received: Timestamp::from_ns(whole(3)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(values: &str) -> Series {
+        serde_json::from_str(&format!("{{\"columns\":[\"time\"],\"values\":{values}}}")).unwrap()
+    }
+
+    #[test]
+    fn rows_that_were_not_asked_for_are_passed_over() {
+        let odd = series("[[],[null],[1],[1,\"x\"],[1,-1,0],[1,2,1.5,1,3],[1,1,1.5,2,0],[1,1,1.5,2,-3]]");
+        assert_eq!(buckets(&odd).count(), 0);
+        assert!(odd.values.iter().all(|row| occupant(row).is_none() && event(&odd, row).is_none()));
+        let [bucket] = buckets(&series("[[1,1,2.5,2,3]]")).collect::<Vec<_>>()[..] else { panic!("not one bucket") };
+        assert_eq!((bucket.min, bucket.mean, bucket.max, bucket.count), (1.0, 2.0, 2.0, 3));
+        let id = Uuid::from_u128(7);
+        assert_eq!(
+            occupant(&series(&format!("[[5,\"{id}\"]]")).values[0]),
+            Some(Occupant { time: 5, id, happened: 5, received: Timestamp::from_ns(5) })
+        );
+    }
+
+    #[test]
+    fn what_a_server_says_is_one_short_line() {
+        let long = format!("{{\"error\":\"query-timeout\\nlimit {}\"}}", "x".repeat(5_000));
+        let Err(Fault::Passing(words)) = documents(long.as_bytes()).map(Document::series).next().unwrap() else {
+            panic!()
+        };
+        assert_eq!(words, "query-timeout");
+        let wrong = format!("{{\"results\":\"{}\"}}", "x".repeat(5_000));
+        let Err(Fault::Refused(words)) = documents(wrong.as_bytes()).map(Document::series).next().unwrap() else {
+            panic!()
+        };
+        assert!(words.starts_with("the answer is no JSON (invalid type: string \"xxx") && words.len() < 500, "{words}");
+    }
+
+    #[test]
+    fn counts_stay_at_the_end_of_their_range() {
+        let huge = series(&format!("[[1,{max}],[2,{max}],[3,1]]", max = u64::MAX));
+        assert_eq!(count(&huge), u64::MAX);
+        let mut found = BTreeMap::new();
+        for part in buckets(&series(&format!("[[1,-1e308,0,1e308,{max}],[2,1,1,1,{max}]]", max = u64::MAX))) {
+            add(&mut found, 0, part);
+        }
+        let bucket = found[&0];
+        assert_eq!((bucket.min, bucket.max, bucket.count), (-1e308, 1e308, u64::MAX));
+        assert!((0.0..=1.0).contains(&bucket.mean));
+    }
 }

@@ -15,7 +15,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::InfluxSettings;
 use super::answer::{self, Document, Fault, Series};
-use super::verdict::{Answer, BROKEN_OFF, CREDENTIALS};
+use super::verdict::{Answer, BROKEN_OFF, CREDENTIALS, brief};
 use crate::StoreError;
 
 /// Longest error text read.
@@ -291,7 +291,7 @@ impl Client {
     }
 
     fn refused(&self, status: u16, retry_after: Option<Duration>, words: &str) -> StoreError {
-        let words: String = words.trim().chars().take(400).collect();
+        let words = brief(words);
         match status {
             401 | 403 => {
                 self.operator(&format!("{status} {words}: the credentials ({CREDENTIALS}) do not let us read"))

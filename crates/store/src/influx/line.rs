@@ -1,4 +1,4 @@
-//! Line protocol: points as InfluxDB 1, 2 and 3 all read them, and texts that survive all three.
+//! Line protocol: points as InfluxDB 1, 2 and 3 all read them, and texts that survive all three, in questions too.
 //!
 //! A backslash in a tag and a control character anywhere mean different things to the three parsers (or
 //! break them), so they are written as look-alikes: `\` as `⧵`, a line feed as `␊`. An escape sign before
@@ -140,6 +140,11 @@ pub(crate) fn tag(value: &str) -> String {
         written.push(letter);
     }
     written
+}
+
+/// A text as a string of InfluxQL. Encoded, it holds no backslash.
+pub(crate) fn quoted(text: &str) -> String {
+    format!("'{}'", encode(text).replace('\'', "\\'"))
 }
 
 fn end(lines: &mut String, time: i64) {

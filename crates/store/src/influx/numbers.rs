@@ -11,9 +11,10 @@ use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Timestamp};
 use uuid::Uuid;
 
-use super::read::{MAX_NAMED_DEVICES, MAX_TIME, PLACE_SPREAD_NS, bounds, quoted};
+use super::line::{self, quoted};
+use super::read::{MAX_NAMED_DEVICES, MAX_TIME, PLACE_SPREAD_NS, bounds};
 use super::write::{hash, identity_of};
-use super::{Inner, line};
+use super::{Inner, answer};
 use crate::StoreError;
 
 /// An event as it is stored: which device, its number, when it happened.
@@ -67,8 +68,8 @@ impl Inner {
             until,
             |from, until| query("count(value)", from, until),
             |series| {
-                let n_counted = series.values.iter().filter_map(|row| row.get(1)?.as_u64()).sum::<u64>();
-                *n_values.entry(line::decode(series.tag("source_device")).into_owned()).or_default() += n_counted;
+                let counted = n_values.entry(line::decode(series.tag("source_device")).into_owned()).or_default();
+                *counted = counted.saturating_add(answer::count(series));
             },
         )
         .await?;

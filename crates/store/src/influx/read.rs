@@ -13,7 +13,7 @@ use spindle_core::{DeviceName, Event, Labels, MetricType, Timestamp};
 use super::Inner;
 use super::answer::{self, Series, add, event, samples};
 use super::client::FILE_LIMIT;
-use super::line;
+use super::line::{self, quoted};
 use crate::{FirstAndLast, StoreError};
 
 /// The first and the last instant that all versions store.
@@ -202,7 +202,7 @@ impl Inner {
         window: Window,
     ) -> Result<Option<FirstAndLast>, StoreError> {
         let Some((from, until)) = bounds(window) else { return Ok(None) };
-        let (mut first, mut last, mut count) = (None, None, 0);
+        let (mut first, mut last, mut count) = (None, None, 0_u64);
         self.select(
             from,
             until,
@@ -226,7 +226,7 @@ impl Inner {
             until,
             |from, until| of_series("count(value)", device, metric, from, until),
             |series| {
-                count += answer::count(series);
+                count = count.saturating_add(answer::count(series));
             },
         )
         .await?;
@@ -355,7 +355,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, metrics, |series| {
-            counts.metrics += answer::count(series);
+            counts.metrics = counts.metrics.saturating_add(answer::count(series));
             devices.insert(series.tag("source_device").to_owned());
             series_seen.insert((series.tag("source_device").to_owned(), series.tag("metric_type").to_owned()));
         })
@@ -367,7 +367,7 @@ impl Inner {
             )
         };
         self.select(MIN_TIME, MAX_TIME, events, |series| {
-            counts.events += answer::count(series);
+            counts.events = counts.events.saturating_add(answer::count(series));
             devices.insert(series.tag("source_device").to_owned());
         })
         .await?;
@@ -382,11 +382,6 @@ pub(super) fn bounds(window: Window) -> Option<(i64, i64)> {
     let from = window.from.as_ns().max(MIN_TIME);
     let until = window.until.as_ns().saturating_sub(1).min(MAX_TIME);
     (from <= until).then_some((from, until))
-}
-
-/// A name as a string of InfluxQL. Encoded, it holds no backslash.
-pub(super) fn quoted(name: &str) -> String {
-    format!("'{}'", line::encode(name).replace('\'', "\\'"))
 }
 
 fn of_series(what: &str, device: &DeviceName, metric: &MetricType, from: i64, until: i64) -> String {

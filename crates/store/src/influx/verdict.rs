@@ -1,5 +1,6 @@
 //! What an answer to a write means: the decision table of INFLUXDB_CONTRACT.md section 7, first match wins.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -73,7 +74,7 @@ impl Answer {
             return Verdict::Stored;
         }
         if status == BROKEN_OFF {
-            let words = format!("could not write: the connection broke off: {words}");
+            let words = format!("could not write: the connection broke off: {}", brief(words));
             return Verdict::Later { after: None, words, may_be_a_line: true };
         }
         let may_be_a_line = status == 500 && !CONDITIONS.iter().chain(FULL).any(|text| reason.contains(text));
@@ -197,33 +198,35 @@ fn data_says(data: Option<&Value>, text: &str) -> bool {
 /// Version 3 counts from 1, the lines that are neither blank nor comments: we send no others.
 fn named_lines(data: Option<&Value>, n_lines: usize) -> Vec<(usize, String)> {
     let rejected = data.and_then(Value::as_array).into_iter().flatten();
-    rejected
-        .filter_map(|line| {
-            let number = usize::try_from(line["line_number"].as_u64()?).ok()?.checked_sub(1)?;
-            Some((number, line["error_message"].as_str().unwrap_or("refused").to_owned()))
-        })
-        .filter(|(number, _)| *number < n_lines)
-        .collect()
+    let named = rejected.filter_map(|line| {
+        let number = usize::try_from(line["line_number"].as_u64()?).ok()?.checked_sub(1)?;
+        Some((number, line["error_message"].as_str().unwrap_or_default()))
+    });
+    once_each(named.filter(|(number, _)| *number < n_lines))
 }
 
 /// Versions 1 and 2 quote the lines that they could not read.
 fn quoted_lines(words: &str, lines: &[&str]) -> Vec<(usize, String)> {
     let quoted = words.split("unable to parse '").skip(1);
-    quoted
-        .filter_map(|rest| {
-            let number =
-                lines.iter().position(|line| rest.starts_with(line) && rest[line.len()..].starts_with("': "))?;
-            let reason = &rest[lines[number].len() + 3..];
-            Some((number, brief(reason.lines().next().unwrap_or(reason)).to_owned()))
-        })
-        .collect()
+    once_each(quoted.filter_map(|rest| {
+        let number = lines.iter().position(|line| rest.starts_with(line) && rest[line.len()..].starts_with("': "))?;
+        Some((number, &rest[lines[number].len() + 3..]))
+    }))
 }
 
-/// Enough of the server's words for a log line.
-fn brief(words: &str) -> &str {
-    let words = words.lines().next().unwrap_or_default();
-    let end = words.char_indices().nth(300).map_or(words.len(), |(at, _)| at);
-    &words[..end]
+/// A line is refused once, with the first words said of it, however often an answer names it.
+fn once_each<'a>(named: impl Iterator<Item = (usize, &'a str)>) -> Vec<(usize, String)> {
+    let mut refused: BTreeMap<usize, String> = BTreeMap::new();
+    for (number, words) in named {
+        refused.entry(number).or_insert_with(|| brief(words));
+    }
+    refused.into_iter().collect()
+}
+
+/// Enough of the server's words for a log line: their first line, without what moves the cursor of a terminal.
+pub(crate) fn brief(words: &str) -> String {
+    let line = words.trim().lines().next().unwrap_or("(without a word)");
+    line.chars().take(300).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
 }
 
 #[cfg(test)]
@@ -307,6 +310,32 @@ mod tests {
         assert!(may_be_a_line(500, "Internal Server Error") && may_be_a_line(BROKEN_OFF, "reset"));
         let Verdict::Later { words, .. } = verdict(500, full, &["x"]) else { panic!() };
         assert!(words.contains("no space left on device") && words.ends_with(WHEN_FULL), "{words}");
+    }
+
+    #[test]
+    fn a_line_that_is_named_twice_is_refused_once() {
+        let body = r#"{"error":"partial write of line protocol occurred","data":[{"error_message":"bad","line_number":1},{"error_message":"worse","line_number":1},{"line_number":2},{"line_number":0},{"line_number":3}]}"#;
+        let Verdict::StoredExcept { lines, .. } = verdict(400, body, &["a", "b"]) else { panic!() };
+        assert_eq!(lines, [(0, "bad".to_owned()), (1, "(without a word)".to_owned())]);
+        let body = r#"{"error":"partial write: unable to parse 'a': bad\nunable to parse 'a': worse dropped=0"}"#;
+        let Verdict::StoredExcept { lines, .. } = verdict(400, body, &["a", "a"]) else { panic!() };
+        assert_eq!(lines, [(0, "bad".to_owned())]);
+    }
+
+    #[test]
+    fn words_are_one_short_line() {
+        let body = format!(
+            r#"{{"error":"partial write of line protocol occurred","data":[{{"error_message":"a\r\u001b[31m{}\nb","line_number":1}}]}}"#,
+            "ü".repeat(400)
+        );
+        let Verdict::StoredExcept { lines, .. } = verdict(400, &body, &["a"]) else { panic!() };
+        assert!(lines[0].1.starts_with("a  [31mü") && lines[0].1.chars().count() == 300, "{}", lines[0].1);
+        let Verdict::Later { words, .. } = verdict(BROKEN_OFF, "reset\nby peer", &[]) else { panic!() };
+        assert_eq!(words, "could not write: the connection broke off: reset");
+        let Verdict::Operator { words } = verdict(302, "\n<html>\u{85}\r\n<b>", &[]) else { panic!() };
+        assert!(words.starts_with("302 <html> : is this"), "{words}");
+        let Verdict::Later { words, .. } = verdict(503, " \n", &[]) else { panic!() };
+        assert_eq!(words, "503 (without a word)");
     }
 
     #[test]

@@ -15,6 +15,11 @@ use super::send::{Chunk, room};
 use super::slots::Slots;
 use crate::{Refused, RefusedItem, StoreError, Written};
 
+/// Where an event may lie behind its time, if its sender's clock knows seconds only, and if it knows more. A burst that
+/// bears one reading of a clock, down to the nanosecond, needs the room just the same: in a millisecond, 100,000
+/// events of one device and type take a handful of slots, where each would need one of its own at one instant.
+const WHOLE_SECOND_NS: i64 = 1_000_000_000;
+const LEAST_ROOM_NS: i64 = 1_000_000;
 /// Events further apart than this are looked up apart.
 const CLUSTER_NS: i64 = 60_000_000_000;
 /// How long a label is taken for written: retention must not take it away from a device that lives.
@@ -117,11 +122,11 @@ impl Inner {
 
     /// Stores events so that none overwrites another and none is there twice. This is the one place that says how.
     ///
-    /// InfluxDB overwrites a point of equal tags and time. An event lies at its time, the digits that its
-    /// sender's clock left zero filled in from its id (so the place is the same whoever writes it, and
-    /// events of one second spread over a billion places); the field `timestamp_ns` keeps the exact time. What
-    /// lies there already is read first: the same event is written once more as it is, another one moves this one
-    /// to the next `slot`. Afterwards it is read again, until each event is seen.
+    /// InfluxDB overwrites a point of equal tags and time. An event lies a little after its time, how much is made
+    /// from its id (so the place is the same whoever writes it): up to a second after a whole second, up to a
+    /// millisecond after any other time. The field `timestamp_ns` keeps the exact time. What lies there already is
+    /// read first: the same event is written once more as it is, another one moves this one to the next `slot`.
+    /// Afterwards it is read again, until each event is seen.
     ///
     /// That it can be read does not mean that it is on disk: a write that InfluxDB 1 answers with 500, because its
     /// disk is full, can be read until it is restarted. Only a yes to a write of this event counts.
@@ -261,7 +266,7 @@ pub(super) fn identity_of(id: uuid::Uuid, happened: i64) -> u128 {
 /// The same for the same event, whoever computes it and whenever: it must never change between versions.
 fn natural_place(event: &Event) -> Place {
     let happened = event.timestamp.as_ns();
-    let room = [1_000_000_000, 1_000_000, 1_000].into_iter().find(|unit| happened.rem_euclid(*unit) == 0).unwrap_or(1);
+    let room = if happened.rem_euclid(WHOLE_SECOND_NS) == 0 { WHOLE_SECOND_NS } else { LEAST_ROOM_NS };
     let id = event.id.as_u128();
     let mixed = ((id >> 64) as u64 ^ id as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let offset = ((u128::from(mixed) * u128::from(room.cast_unsigned())) >> 64) as i64;

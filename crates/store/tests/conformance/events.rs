@@ -100,6 +100,26 @@ pub(crate) async fn a_hundred_thousand_in_one_second_are_all_there(store: &Store
     assert_eq!(counted, [(device("disk"), N_EVENTS as u64)]);
 }
 
+/// One reading of a clock for a whole burst, down to the nanosecond; a part of it comes again, in other batches and
+/// the other way round.
+pub(crate) async fn a_hundred_thousand_at_one_instant_are_all_there(store: &Store) {
+    const N_EVENTS: usize = 100_000;
+    const INSTANT: i64 = NOON + 987_654_321;
+    // Ids as senders make them: nothing in them is in a row.
+    let id = |number: usize| (number as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
+    let all: Vec<_> = (0..N_EVENTS).map(|number| event(id(number), "disk", "SmartWarning", INSTANT, 9)).collect();
+    for events in all.chunks(10_000) {
+        put_events(store, events.to_vec()).await;
+    }
+    for events in all[70_000..].chunks(7_000).rev() {
+        put_events(store, events.iter().rev().cloned().collect()).await;
+    }
+    let found = ids(store, events_in(window(INSTANT, INSTANT + 1))).await;
+    let mut expect: Vec<u128> = (0..N_EVENTS).map(id).collect();
+    expect.sort_unstable_by(|one, other| other.cmp(one));
+    assert!(found == expect, "{} of {N_EVENTS} found; missing, double or out of order", found.len());
+}
+
 pub(crate) async fn counts_per_device_ignore_limit_and_offset(store: &Store) {
     let events = (1..=30).map(|id| event(id, ["c", "a", "b"][id as usize % 3], "Note", id as i64, 1 + id as u64 % 10));
     put_events(store, events.collect()).await;

@@ -48,6 +48,7 @@ macro_rules! conformance {
                 filters_narrow_by_device_type_and_criticality
                 every_field_survives
                 a_hundred_thousand_in_one_second_are_all_there
+                a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
             }
@@ -171,6 +172,7 @@ macro_rules! influxdb_conformance {
                 filters_narrow_by_device_type_and_criticality
                 every_field_survives
                 a_hundred_thousand_in_one_second_are_all_there
+                a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
             }

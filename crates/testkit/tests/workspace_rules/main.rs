@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
 mod dependencies;
+mod fuzz;
 mod papers;
 mod sources;
 
@@ -26,7 +27,7 @@ impl TextFile {
 }
 
 /// Built or fetched, not written by us; hidden folders are left out as well, except [`OUR_HIDDEN`].
-const NOT_OURS: [&str; 5] = ["target", "node_modules", "dist", "out", "spindle-data"];
+const NOT_OURS: [&str; 7] = ["target", "node_modules", "dist", "out", "spindle-data", "corpus", "artifacts"];
 const OUR_HIDDEN: [&str; 3] = [".ci", ".config", ".github"];
 
 fn workspace_root() -> PathBuf {

@@ -5,7 +5,8 @@ use crate::{TextFile, expect_none, expect_one, text_files, workspace_root};
 const PAPERS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "web/README.md"];
 
 /// Beginnings that make a quoted word a path of this workspace.
-const OURS: [&str; 8] = ["crates/", "web/", "scripts/", "grafana/", "deploy/", ".ci/", "./run.sh", "deny.toml"];
+const OURS: [&str; 9] =
+    ["crates/", "fuzz/", "web/", "scripts/", "grafana/", "deploy/", ".ci/", "./run.sh", "deny.toml"];
 
 /// Paths in backquotes that are not there. `exists` is asked with the path alone.
 fn names_nothing(papers: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::What;
 use crate::dlq::Desk;
 
 /// Letters at work at once: each waits for syncs of the server's disk, and may hold some MiB.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Does `act` with every letter and hands what came of it to `note`; ends at the first error.
 pub(super) async fn for_each<T>(

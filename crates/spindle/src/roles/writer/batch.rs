@@ -43,11 +43,23 @@ pub(super) struct Message {
 
 /// What a message holds.
 pub(super) struct Reading {
-    /// Nothing in it can be stored.
-    pub(super) is_dead: bool,
+    pub(super) answer: Answer,
     /// Which elements of the message stand in the batch, in order, the first at `first_item`.
     pub(super) elements: Vec<usize>,
     pub(super) first_item: usize,
+}
+
+/// What the server is told of a message once the batch is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Stored,
+    /// Nothing in it can be stored, and its dead letters are kept.
+    Dead,
+    /// A dead letter of it could not be kept.
+    Later {
+        /// What can be stored of it is in the batch, or was in an earlier one.
+        is_stored: bool,
+    },
 }
 
 impl Reading {
@@ -60,20 +72,20 @@ impl Lane {
     /// Stores and acknowledges. Told to stop while the store is away, it acknowledges nothing, and all of it
     /// comes again.
     pub(super) async fn bring_through(self: Arc<Self>, in_hand: InHand, stop: CancellationToken) {
-        let InHand { batch, messages, place, room } = in_hand;
+        let InHand { batch, mut messages, place, room } = in_hand;
         let n_in_hand = WRITER_BATCHES_IN_HAND.with_label_values(&[self.stream]);
         n_in_hand.inc();
         let deliveries = messages.iter().map(|message| &message.delivery);
-        let is_stored = with_progress(deliveries, async {
-            tokio::select! { biased; () = stop.cancelled() => return false, () = place.come_up() => {} }
-            let stored = self.store_until_stored(batch, &stop).await;
-            match stored {
-                Some(written) => self.keep_refused(&written.refused, &messages).await,
-                None => false,
-            }
+        let unkept = with_progress(deliveries, async {
+            tokio::select! { biased; () = stop.cancelled() => return None, () = place.come_up() => {} }
+            let written = self.store_until_stored(batch, &messages, &stop).await?;
+            Some(self.keep_refused(&written.refused, &messages).await)
         })
         .await;
-        if is_stored {
+        if let Some(unkept) = unkept {
+            for position in unkept {
+                messages[position].reading.answer = Answer::Later { is_stored: false };
+            }
             self.acknowledge(&messages).await;
         }
         n_in_hand.dec();
@@ -81,7 +93,12 @@ impl Lane {
     }
 
     /// Tries until the store has it, however long; `None` only if told to stop before that.
-    pub(super) async fn store_until_stored(&self, batch: Arc<Batch>, stop: &CancellationToken) -> Option<Written> {
+    pub(super) async fn store_until_stored(
+        &self,
+        batch: Arc<Batch>,
+        messages: &[Message],
+        stop: &CancellationToken,
+    ) -> Option<Written> {
         loop {
             let turn = tokio::select! {
                 biased;
@@ -109,6 +126,16 @@ impl Lane {
             if is_to_be_said {
                 error!(stream = self.stream, error, "store refuses writes: keeping everything and trying again");
             }
+            self.note_survived(messages).await;
+        }
+    }
+
+    /// The store is away, and the writer lives: whatever happens to it now, these messages are not to blame.
+    async fn note_survived(&self, messages: &[Message]) {
+        for Message { delivery, .. } in messages {
+            if let Err(fault) = delivery.survived().await {
+                warn!(stream = self.stream, error = chain(fault), "the copy of a message could not be removed yet");
+            }
         }
     }
 
@@ -123,39 +150,57 @@ impl Lane {
         self.neighbour.hurry();
     }
 
-    /// Keeps as dead letters what the store refused by itself. If that fails nothing is acknowledged, and all comes again.
-    async fn keep_refused(&self, refused: &[Refused], messages: &[Message]) -> bool {
+    /// Keeps as dead letters what the store refused by itself. Returns the positions of messages for which that
+    /// failed: they come again, with everything in them.
+    async fn keep_refused(&self, refused: &[Refused], messages: &[Message]) -> Vec<usize> {
+        let mut unkept = Vec::new();
         for Refused { item, words } in refused {
             let (RefusedItem::Metric(number) | RefusedItem::Event(number)) = *item;
-            let Some(message) = messages.iter().find(|message| message.reading.holds(number)) else { continue };
-            let Message { delivery, reading } = message;
+            let holder = messages.iter().position(|message| message.reading.holds(number));
+            let Some(position) = holder.filter(|position| !unkept.contains(position)) else { continue };
+            let Message { delivery, reading } = &messages[position];
             let index = reading.elements[number - reading.first_item];
             let bytes = wire::element(delivery.payload(), index)
                 .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
             let letter = DeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
             if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
-                let error = chain(fault);
-                self.readiness.trouble(self.stream, Trouble::DeadLetters, &error);
-                error!(stream = self.stream, error, "dead letter could not be kept: the messages stay and come again");
-                return false;
+                self.note_unkept(delivery, fault);
+                unkept.push(position);
+                continue;
             }
             WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
             self.readiness.mended(self.stream, Trouble::DeadLetters);
             warn!(stream = self.stream, words, "the store refuses a point: kept as dead letter");
         }
-        true
+        unkept
     }
 
     /// An ack that is lost only brings the message back, and storing it again changes nothing.
     pub(super) async fn acknowledge(&self, messages: &[Message]) {
+        let mut n_acked = 0;
         for Message { delivery, reading } in messages {
-            let sent = if reading.is_dead { delivery.term().await } else { delivery.ack().await };
+            let sent = match reading.answer {
+                Answer::Stored => delivery.ack().await,
+                Answer::Dead => delivery.term().await,
+                Answer::Later { is_stored } => {
+                    if let Err(fault) = self.put_off(delivery, is_stored).await {
+                        warn!(
+                            stream = self.stream,
+                            error = chain(fault),
+                            "a message could not be put off: it comes again"
+                        );
+                    }
+                    continue;
+                }
+            };
             if let Err(fault) = sent {
                 warn!(stream = self.stream, error = chain(fault), "ack could not be sent: the messages come again");
-                return;
+                break;
             }
+            self.put_off.forget(delivery);
+            n_acked += 1;
         }
-        WRITER_ACKED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
+        WRITER_ACKED.with_label_values(&[self.stream]).inc_by(n_acked);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spindle_bus::{Bus, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM, n_messages};
+use spindle_bus::{Bus, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
 use spindle_store::Store;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -11,7 +11,8 @@ use tracing::debug;
 use super::Readiness;
 use crate::clock;
 use crate::telemetry::{
-    WRITER_DEAD_LETTERS, WRITER_LAG, WRITER_REDELIVERED, WRITER_RETRIES, WRITER_STORE_SECONDS, WRITER_STORED, sum,
+    DEAD_LETTER_BYTES, DEAD_LETTERS_IN_STREAM, WRITER_DEAD_LETTERS, WRITER_LAG, WRITER_REDELIVERED, WRITER_RETRIES,
+    WRITER_STORE_SECONDS, WRITER_STORED, sum,
 };
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -53,7 +54,7 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
         let now = Counters::now();
-        let dead_letters = n_messages(&bus, DEAD_LETTER_STREAM).await.ok();
+        let dead_letters = n_dead_letters(&bus).await;
         let figures = figures(&before, &now, dead_letters, readiness.is_ready(), started);
         // A store that is away is said by the lanes; these figures are not worth keeping.
         tokio::select! {
@@ -66,6 +67,14 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
         }
         before = now;
     }
+}
+
+/// Looks at the stream of dead letters, for `/metrics` too.
+async fn n_dead_letters(bus: &Bus) -> Option<u64> {
+    let state = bus.stream_state(DEAD_LETTER_STREAM).await.ok()?;
+    DEAD_LETTERS_IN_STREAM.set(i64::try_from(state.messages).unwrap_or(i64::MAX));
+    DEAD_LETTER_BYTES.set(i64::try_from(state.bytes).unwrap_or(i64::MAX));
+    Some(state.messages)
 }
 
 fn figures(

@@ -15,12 +15,14 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::warn;
 
-use super::batch::{InHand, Message, Reading, with_progress};
+use super::batch::{Answer, InHand, Message, Reading, with_progress};
 use super::gate::Gate;
 use super::order::Order;
+use super::put_off::PutOff;
 use super::readiness::Trouble;
+use super::suspects;
 use super::{EVENTS_CONSUMER, METRICS_CONSUMER, Readiness};
 use crate::telemetry::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
 
@@ -37,6 +39,7 @@ pub(super) struct Lane {
     pub(super) gate: Arc<Gate>,
     /// The other lane's: it tries at once when this one was served.
     pub(super) neighbour: Arc<Gate>,
+    pub(super) put_off: PutOff,
     /// How far the consumer was when the store last came back.
     pub(super) returned: watch::Sender<Option<Progress>>,
 }
@@ -68,6 +71,7 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         readiness: readiness.clone(),
         gate: metrics_gate.clone(),
         neighbour: events_gate.clone(),
+        put_off: PutOff::default(),
         returned: watch::Sender::new(None),
     };
     let events = Lane {
@@ -79,6 +83,7 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         readiness,
         gate: events_gate,
         neighbour: metrics_gate,
+        put_off: PutOff::default(),
         returned: watch::Sender::new(None),
     };
     (Arc::new(metrics), Arc::new(events))
@@ -102,8 +107,14 @@ impl Lane {
             match fetched {
                 Ok(deliveries) => {
                     pause = FIRST_PAUSE;
+                    let (deliveries, suspects) = suspects::sift(deliveries);
                     if let Some(in_hand) = lane.take_in_hand(deliveries, room, &mut order).await {
                         on_their_way.spawn(lane.clone().bring_through(in_hand, stop.clone()));
+                    }
+                    if !suspects.is_empty() {
+                        // By itself: no other batch is on its way then that could be to blame.
+                        with_progress(suspects.iter(), all_through(&mut on_their_way)).await;
+                        lane.try_suspects(suspects, &mut order, &stop).await;
                     }
                 }
                 Err(fault) => {
@@ -113,9 +124,7 @@ impl Lane {
                 }
             }
         }
-        while let Some(ended) = on_their_way.join_next().await {
-            expect_no_crash(ended);
-        }
+        all_through(&mut on_their_way).await;
     }
 
     /// Waits for room and for the store, then for messages.
@@ -131,7 +140,7 @@ impl Lane {
     }
 
     /// Reads messages and gives them a place in the order. What holds nothing to store is acknowledged here.
-    async fn take_in_hand(
+    pub(super) async fn take_in_hand(
         &self,
         deliveries: Vec<Delivery>,
         room: Option<OwnedSemaphorePermit>,
@@ -140,11 +149,8 @@ impl Lane {
         let n_again = deliveries.iter().filter(|delivery| delivery.n_delivered() > 1).count();
         WRITER_REDELIVERED.with_label_values(&[self.stream]).inc_by(n_again as u64);
         let (batch, readings) = with_progress(deliveries.iter(), self.read(&deliveries)).await;
-        let messages: Vec<Message> = deliveries
-            .into_iter()
-            .zip(readings)
-            .filter_map(|(delivery, reading)| Some(Message { delivery, reading: reading? }))
-            .collect();
+        let messages: Vec<Message> =
+            deliveries.into_iter().zip(readings).map(|(delivery, reading)| Message { delivery, reading }).collect();
         if batch.is_empty() {
             self.acknowledge(&messages).await;
             return None;
@@ -155,24 +161,29 @@ impl Lane {
     }
 
     /// Decodes every message. What is bad is kept as a dead letter; a message whose dead letter could not
-    /// be kept is left out altogether and comes again.
-    async fn read(&self, deliveries: &[Delivery]) -> (Batch, Vec<Option<Reading>>) {
+    /// be kept is put off, but not what is good in it.
+    async fn read(&self, deliveries: &[Delivery]) -> (Batch, Vec<Reading>) {
         let mut batch = Batch::default();
         let mut readings = Vec::with_capacity(deliveries.len());
         for delivery in deliveries {
+            #[cfg(debug_assertions)]
+            super::planted::crash_at(delivery.payload());
             let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
             let rejected = (self.decode)(delivery.payload(), &mut batch);
-            let is_dead = !rejected.is_empty() && (batch.metrics.len(), batch.events.len()) == (n_metrics, n_events);
-            if self.keep_dead_letters(delivery, &rejected).await {
-                let n_items = batch.len() - n_metrics - n_events;
-                let is_bad = |index: &usize| rejected.iter().any(|bad| bad.index == *index);
-                let elements = (0..).filter(|index| !is_bad(index)).take(n_items).collect();
-                readings.push(Some(Reading { is_dead, elements, first_item: n_metrics + n_events }));
-            } else {
+            let n_good = batch.len() - n_metrics - n_events;
+            let answer = match self.keep_dead_letters(delivery, &rejected).await {
+                false => Answer::Later { is_stored: n_good > 0 },
+                true if n_good == 0 && !rejected.is_empty() => Answer::Dead,
+                true => Answer::Stored,
+            };
+            if self.put_off.has_stored(delivery) {
                 batch.metrics.truncate(n_metrics);
                 batch.events.truncate(n_events);
-                readings.push(None);
             }
+            let n_items = batch.len() - n_metrics - n_events;
+            let is_bad = |index: &usize| rejected.iter().any(|bad| bad.index == *index);
+            let elements = (0..).filter(|index| !is_bad(index)).take(n_items).collect();
+            readings.push(Reading { answer, elements, first_item: n_metrics + n_events });
             // A megabyte takes some milliseconds to read: the other lane must not wait for a whole batch.
             tokio::task::yield_now().await;
         }
@@ -181,6 +192,9 @@ impl Lane {
 
     async fn keep_dead_letters(&self, delivery: &Delivery, rejected: &[Rejected]) -> bool {
         let Some(first) = rejected.first() else { return true };
+        if self.put_off.rests() {
+            return false;
+        }
         let sequence = delivery.stream_sequence();
         let kept = if rejected.len() > MAX_LETTERS {
             self.keep_whole(delivery, rejected, first).await
@@ -188,12 +202,7 @@ impl Lane {
             self.keep_all(delivery, rejected).await
         };
         if let Err(fault) = kept {
-            let error = chain(fault);
-            self.readiness.trouble(self.stream, Trouble::DeadLetters, &error);
-            error!(
-                stream = self.stream,
-                sequence, error, "dead letter could not be kept: the message stays and comes again"
-            );
+            self.note_unkept(delivery, fault);
             return false;
         }
         self.readiness.mended(self.stream, Trouble::DeadLetters);
@@ -243,6 +252,12 @@ impl Lane {
 fn split<T>(decoded: Decoded<T>, into: &mut Vec<T>) -> Vec<Rejected> {
     into.extend(decoded.items);
     decoded.rejected
+}
+
+async fn all_through(on_their_way: &mut JoinSet<()>) {
+    while let Some(ended) = on_their_way.join_next().await {
+        expect_no_crash(ended);
+    }
 }
 
 /// A batch that crashed is a fault of ours: it must end the role, loudly.

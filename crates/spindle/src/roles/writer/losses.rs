@@ -153,7 +153,7 @@ impl Lane {
         while next <= last {
             match self.read_again(next, last).await {
                 Ok((batch, behind)) => {
-                    if !batch.is_empty() && self.store_until_stored(Arc::new(batch), stop).await.is_none() {
+                    if !batch.is_empty() && self.store_until_stored(Arc::new(batch), &[], stop).await.is_none() {
                         return false;
                     }
                     WRITER_STORED_AGAIN.with_label_values(&[self.stream]).inc_by(behind - next);

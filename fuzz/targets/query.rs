@@ -1,0 +1,80 @@
+//! Any bytes as the body of a question, and as its words on a command line (`type`, then `name=value`, a line each).
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+use spindle_core::Timestamp;
+use spindle_core::query::{AuditQuery, EventsQuery, Query, QueryError};
+use spindle_core::reading::Window;
+use spindle_fuzz::is_one_line;
+
+const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
+
+fuzz_target!(|data: &[u8]| {
+    match Query::parse(data, NOW) {
+        Err(error) => is_helpful(&error),
+        Ok(query) => {
+            is_in_range(&query);
+            assert_eq!(in_words(data), query, "the same in words is the same question");
+        }
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.lines();
+    let query_type = lines.next().unwrap_or_default();
+    let words: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    match Query::body_from_words(query_type, &words, NOW) {
+        Err(error) => is_helpful(&error),
+        Ok(body) => is_in_range(&Query::parse(&body, NOW).expect("a body that was made is understood")),
+    }
+});
+
+fn is_helpful(error: &QueryError) {
+    let words = is_one_line(error);
+    assert!(matches!(error, QueryError::TooLarge(_) | QueryError::Json(_)) || words.contains("expected "), "{words}");
+}
+
+/// The same question, asked on a command line.
+fn in_words(body: &[u8]) -> Query {
+    let body: Value = serde_json::from_slice(body).expect("a question is JSON");
+    let given = body["params"].as_object().into_iter().flatten();
+    let words: Vec<(String, String)> = given
+        .filter(|(_, value)| !value.is_null())
+        .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    let query_type = body["query_type"].as_str().expect("a question has a type");
+    let body = Query::body_from_words(query_type, &words, NOW).expect("words say what JSON says");
+    Query::parse(&body, NOW).expect("a body that was made is understood")
+}
+
+/// Whatever was asked, the store gets what it can bear.
+fn is_in_range(query: &Query) {
+    let is_window = |window: &Window| assert!(window.from < window.until, "{window:?}");
+    match query {
+        Query::AlertsCritical(events) | Query::Events(events) => {
+            let EventsQuery { window, limit, offset, .. } = events;
+            is_window(window);
+            assert!((1..=10_000).contains(limit) && *offset <= 10_000_000);
+        }
+        Query::AuditGaps(AuditQuery { window, limit, .. }) => {
+            is_window(window);
+            assert!((1..=1_000).contains(limit));
+        }
+        Query::DeviceHealth { window, .. } => is_window(window),
+        Query::AnomalyTemperature { window, threshold, .. } => {
+            is_window(window);
+            assert!((0.01..=100.0).contains(threshold));
+        }
+        Query::Devices { limit, .. } => assert!((1..=1_000).contains(limit)),
+        Query::Series { window, bucket, .. } => {
+            is_window(window);
+            assert!(
+                bucket.as_millis() >= 1 && window.seconds() / bucket.as_secs_f64() <= 10_001.0,
+                "{window:?} {bucket:?}"
+            );
+        }
+    }
+}
