@@ -23,8 +23,11 @@ struct Cli {
 enum Benchmark {
     /// Reading and writing payloads, against serde_json reading the same bytes
     Wire,
-    /// Durable writes into the embedded store, large batches against small ones
+    /// Durable writes into the embedded store or an InfluxDB, large batches against small ones, several at once
     Store {
+        /// Address of an InfluxDB 1 without credentials, instead of the embedded store
+        #[arg(long)]
+        influxdb: Option<String>,
         /// Values to write
         #[arg(long, default_value_t = 1_000_000)]
         values: usize,
@@ -54,7 +57,8 @@ async fn main() -> Result<ExitCode> {
     match Cli::parse().benchmark {
         Benchmark::Faults(options) => return faults::run(options).await,
         Benchmark::Wire => wire::run(),
-        Benchmark::Store { values, series } => store::run(values, series).await,
+        Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,
+        Benchmark::Store { influxdb: Some(host), values, series } => store::influxdb(&host, values, series).await,
         Benchmark::Pipeline { nats, values, per_message } => pipeline::run(&nats, values, per_message).await,
     }?;
     Ok(ExitCode::SUCCESS)

@@ -15,6 +15,7 @@ mod publish;
 mod request;
 mod rights;
 mod service;
+mod stored;
 mod streams;
 
 pub use connect::{Bus, NatsSettings};
@@ -28,6 +29,7 @@ pub use error::{BusError, Kind};
 pub use janitor::{n_messages, purge_stored};
 pub use publish::{HoldLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
+pub use stored::Progress;
 pub use streams::{
     DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, StreamState,
 };

@@ -91,6 +91,14 @@ pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 pub(crate) static WRITER_REDELIVERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_writer_redelivered_messages_total", "Messages that came more than once", &["stream"])
 });
+/// Messages stored again because the store had lost them, by stream.
+pub(crate) static WRITER_STORED_AGAIN: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_stored_again_messages_total",
+        "Messages stored again because the store had lost what it had acknowledged",
+        &["stream"],
+    )
+});
 /// Batches fetched and not yet acknowledged, by stream.
 pub(crate) static WRITER_BATCHES_IN_HAND: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauges("spindle_writer_batches_in_hand", "Batches that are fetched and not yet acknowledged", &["stream"])

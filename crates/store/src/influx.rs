@@ -36,15 +36,13 @@ use tracing::info;
 
 use client::Client;
 pub use client::InfluxVersion;
-use send::{Chunk, Faults};
+use send::{Chunk, Faults, Shape};
 use slots::Slots;
 use write::LabelsWritten;
 
 use crate::{FirstAndLast, RefusedItem, StoreError, Written};
 
-/// Requests with values on their way, of all writes together: at first, and at most.
-const VALUE_SLOTS: (usize, usize) = (4, 8);
-/// The same for requests with events. They are small, and must not wait for values.
+/// Requests with events on their way, at first and at most. They are small, and must not wait for values.
 const EVENT_SLOTS: (usize, usize) = (2, 4);
 
 /// Where an InfluxDB is, and as whom to speak to it.
@@ -86,6 +84,7 @@ struct Inner {
     /// The version, once the database is known to be there.
     prepared: Mutex<Option<InfluxVersion>>,
     is_closed: AtomicBool,
+    /// For requests with values, of all writes together; how many depends on the version.
     value_slots: Slots,
     event_slots: Slots,
     faults: Faults,
@@ -105,6 +104,8 @@ impl Inner {
         let version = self.client.detect().await?;
         prepare::prepare(&self.client, version).await?;
         info!(server = self.client.shown(), ?version, database = self.client.settings.database, "InfluxDB is ready");
+        let shape = Shape::of(version);
+        self.value_slots.set_bounds(shape.first_slots, shape.most_slots);
         *prepared = Some(version);
         Ok(version)
     }
@@ -121,7 +122,7 @@ impl InfluxStore {
             client: Client::new(settings)?,
             prepared: Mutex::new(None),
             is_closed: AtomicBool::new(false),
-            value_slots: Slots::new(VALUE_SLOTS.0, VALUE_SLOTS.1),
+            value_slots: Slots::new(1, 1),
             event_slots: Slots::new(EVENT_SLOTS.0, EVENT_SLOTS.1),
             faults: Faults::default(),
             labels: std::sync::Mutex::default(),
@@ -137,8 +138,13 @@ impl InfluxStore {
     }
 
     pub(crate) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
-        self.0.ready().await?;
-        self.0.write(batch, received).await
+        let shape = Shape::of(self.0.ready().await?);
+        self.0.write(batch, received, shape.max_lines).await
+    }
+
+    pub(crate) async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        let version = self.0.ready().await?;
+        self.0.client.incarnation(version).await
     }
 
     pub(crate) async fn write_figures(

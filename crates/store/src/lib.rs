@@ -123,6 +123,20 @@ impl Store {
         }
     }
 
+    /// Whether the store is a server of its own, that may come back from an outage with less than it had acknowledged.
+    pub fn may_come_back_with_less(&self) -> bool {
+        matches!(self, Self::Influx(_))
+    }
+
+    /// What tells one run of the store's server from the next: a restart may be over before anybody misses the
+    /// server. `None` where it does not say (InfluxDB 2), or there is none.
+    pub async fn incarnation(&self) -> Result<Option<String>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Influx(store) => store.incarnation().await,
+        }
+    }
+
     /// Whether the store removes by itself what is older than its retention: then nobody else has to.
     pub fn keeps_retention(&self) -> bool {
         matches!(self, Self::Influx(_))

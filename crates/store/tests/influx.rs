@@ -42,6 +42,20 @@ async fn a_server_that_is_away_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_restart_is_told_from_no_restart() {
+    let mut server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    let first = store.incarnation().await.unwrap();
+    assert!(first.is_some());
+    assert_eq!(store.incarnation().await.unwrap(), first);
+    server.kill();
+    assert!(store.incarnation().await.unwrap_err().is_transient());
+    server.restart().unwrap();
+    let second = store.incarnation().await.unwrap();
+    assert!(second.is_some() && second != first, "{second:?}");
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_said_and_mended_without_a_restart() {
     let server = InfluxServer::start_with(InfluxOptions { auth: true, ..InfluxOptions::default() }).unwrap();
     let user = |name: &str, password: &str| InfluxSettings {

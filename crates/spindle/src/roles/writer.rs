@@ -7,6 +7,7 @@
 //! - `lane`: fetches and reads batches.
 //! - `batch`: stores and acknowledges one.
 //! - `gate`: whether the store takes writes, and who tries when it does not.
+//! - `losses`: what the store has lost of what it had acknowledged.
 //! - `order`: which batches must not overtake each other.
 //! - `put_off`: bad messages whose dead letter cannot be kept.
 //! - `suspects`: the last guard, against a message that ends the writer.
@@ -16,6 +17,7 @@ mod batch;
 mod figures;
 mod gate;
 mod lane;
+mod losses;
 mod order;
 #[cfg(debug_assertions)]
 mod planted;
@@ -99,8 +101,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     info!("writer stores");
     let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone());
     let mut parts = JoinSet::new();
-    parts.spawn(metrics_lane.run(metrics, n_in_hand, stop.clone()));
-    parts.spawn(events_lane.run(events, n_in_hand, stop.clone()));
+    for (lane, intake) in [(metrics_lane, metrics), (events_lane, events)] {
+        parts.spawn(lane.clone().look_after_losses(stop.clone()));
+        parts.spawn(lane.run(intake, n_in_hand, stop.clone()));
+    }
     parts.spawn(chores(bus.clone(), store.clone(), retention, stop.clone()));
     parts.spawn(figures::run(bus, store, readiness.clone(), stop));
     while let Some(ended) = parts.join_next().await {

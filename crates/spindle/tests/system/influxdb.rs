@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, SmallDisk, wait_until};
 
-use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values};
+use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values, wait_until_acknowledged};
 use crate::harness::{PATIENCE, spindle};
 
 fn start(folder: &Path, role: &str, nats: &NatsServer, influx: &InfluxServer, more: &[(&str, &str)]) -> RoleProcess {
@@ -72,6 +72,53 @@ async fn what_came_while_the_server_was_down_is_stored_once_when_it_is_back() {
     let log = writer.log();
     assert!(log.contains("store refuses writes: keeping everything and trying again"), "{log}");
     assert!(log.contains("store takes writes again"), "{log}");
+    assert!(!log.contains("the store has lost"), "{log}");
+}
+
+/// InfluxDB 1.6.7 throws away what it acknowledged between two restarts after a full disk, if it was not started as
+/// README says. The streams still hold it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_has_lost_is_stored_again() {
+    let Some(disk) = SmallDisk::mount(48 << 20).unwrap() else { return };
+    let options = InfluxOptions { data_dir: Some(disk.path().join("influx")), ..InfluxOptions::default() };
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start_with(options).unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 20_000, 100).await;
+    publish_event(&jetstream, 0).await;
+    wait_for_counts(&influx, 20_000, 1);
+    disk.fill().unwrap();
+    publish_values(&jetstream, 20_000, 10_000, 100).await;
+    writer.wait_for_readiness("it says that the disk is full", |words| words.contains("no space left"));
+    disk.free().unwrap();
+    influx.restart().unwrap();
+    publish_values(&jetstream, 30_000, 90_000, 100).await;
+    publish_event(&jetstream, 1).await;
+    for stream in ["METRICS", "EVENTS"] {
+        wait_until_acknowledged(&jetstream, stream).await;
+    }
+    assert_eq!(influx_count(&influx, "device_metrics", "value"), 120_000);
+
+    influx.kill();
+    publish_values(&jetstream, 120_000, 1_000, 100).await;
+    influx.restart().unwrap();
+    wait_until(PATIENCE, "the loss is noticed", || writer.log().contains("the store has lost")).unwrap();
+    wait_for_counts(&influx, 121_000, 2);
+    expect_sum(&influx, 121_000);
+    for stream in ["METRICS", "EVENTS"] {
+        wait_until_acknowledged(&jetstream, stream).await;
+    }
+
+    // It goes on writing behind a hole, and loses it all once more. This time nobody was there to see.
+    drop(writer);
+    influx.kill();
+    influx.restart().unwrap();
+    assert_eq!(influx_count(&influx, "device_metrics", "value"), 20_000, "1.6.7 has mended its ways: shorten README");
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    wait_for_counts(&influx, 121_000, 2);
+    expect_sum(&influx, 121_000);
+    writer.wait_until_ready();
 }
 
 /// InfluxDB 1 answers 500 on a full disk, shows what it refused until it is restarted, and stores nothing before it

@@ -218,6 +218,22 @@ impl Client {
         Ok(Answer { status, retry_after, body: self.text(answer).await? })
     }
 
+    /// What tells this run of the server from the next; `None` where it does not say.
+    pub(crate) async fn incarnation(&self, version: InfluxVersion) -> Result<Option<String>, StoreError> {
+        let (path, name) = match version {
+            InfluxVersion::V1 => ("/debug/vars", "\"started\":\""),
+            InfluxVersion::V2 => ("/health", ""),
+            InfluxVersion::V3 => ("/ping", "\"process_id\":\""),
+        };
+        let (status, body) = self.ask(self.request(Method::GET, path, &[])).await?;
+        if matches!(status, 429 | 500..=599) {
+            return Err(self.away(format!("{status} when asked how it is"), None));
+        }
+        // Looked for as text: the whole of it is long, and stands behind.
+        let told = body.split_once(name).filter(|_| !name.is_empty() && status == 200);
+        Ok(told.and_then(|(_, rest)| rest.split_once('"')).map(|(value, _)| value.to_owned()))
+    }
+
     /// Sends a request for something else than a write: status and text.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<(u16, String), StoreError> {
         let answer = request.timeout(ASK_TIMEOUT).send().await.map_err(|error| self.unavailable("ask", &error))?;

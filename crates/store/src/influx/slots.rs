@@ -35,6 +35,17 @@ impl Slots {
         Self { semaphore: Semaphore::new(first), bounds }
     }
 
+    /// Says how many there may be, now that the server is known.
+    pub(super) fn set_bounds(&self, first: usize, most: usize) {
+        let mut bounds = self.bounds();
+        (bounds.allowed, bounds.most) = (first, most);
+        let n_more = first.saturating_sub(bounds.given);
+        bounds.given += n_more;
+        self.semaphore.add_permits(n_more);
+        let too_many = bounds.given - first;
+        bounds.given -= self.semaphore.forget_permits(too_many);
+    }
+
     /// Waits for a slot.
     pub(super) async fn take(&self) -> Slot<'_> {
         // An error means that it was closed, which nobody does.
@@ -99,6 +110,12 @@ mod tests {
         for allowed in [2, 3, 4, 5, 6, 7, 8, 8] {
             slots.worked();
             assert_eq!(free(), allowed);
+        }
+        for (first, most) in [(2, 4), (4, 16)] {
+            slots.set_bounds(first, most);
+            assert_eq!(free(), first);
+            (0..20).for_each(|_| slots.worked());
+            assert_eq!(free(), most);
         }
     }
 }

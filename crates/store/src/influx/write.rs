@@ -26,6 +26,8 @@ const CLUSTER_NS: i64 = 60_000_000_000;
 const LABEL_FRESH_NS: i64 = 6 * 3_600 * 1_000_000_000;
 const MAX_LABELS_REMEMBERED: usize = 500_000;
 const MAX_ROUNDS: usize = 6;
+/// Labels and events in one request: they are longer than values, and fewer.
+const FEW_LINES: usize = 5_000;
 
 /// Labels written, by device and key, with the time of the write in nanoseconds.
 #[derive(Debug, Default)]
@@ -56,7 +58,13 @@ impl LabelsWritten {
 }
 
 impl Inner {
-    pub(super) async fn write(&self, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
+    /// Stores a batch; `max_lines` in one request.
+    pub(super) async fn write(
+        &self,
+        batch: &Batch,
+        received: Timestamp,
+        max_lines: usize,
+    ) -> Result<Written, StoreError> {
         for metric in &batch.metrics {
             if !metric.value.is_finite() {
                 let problem =
@@ -69,7 +77,7 @@ impl Inner {
             return Ok(written);
         }
         let mut refused = Vec::new();
-        let chunks = metric_chunks(&batch.metrics, &mut refused);
+        let chunks = metric_chunks(&batch.metrics, max_lines, &mut refused);
         let n_metrics: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
         let sent = self.send_all(chunks, &self.value_slots).await?;
         written.n_metrics = n_metrics - sent.refused.len();
@@ -98,7 +106,7 @@ impl Inner {
         self.labels().retain_unknown(&mut newest, received);
         let mut chunks = Vec::new();
         for ((device, key), value) in &newest {
-            let chunk = room(&mut chunks);
+            let chunk = room(&mut chunks, FEW_LINES);
             line::label(device, key, value, received, &mut chunk.lines);
             chunk.belongs_to(RefusedItem::Metric(usize::MAX), (device, key, value));
         }
@@ -156,7 +164,7 @@ impl Inner {
                         Some(_) => place.slot += 1,
                     }
                 };
-                let chunk = room(&mut chunks);
+                let chunk = room(&mut chunks, FEW_LINES);
                 line::event(event, came.unwrap_or(received), place, &mut chunk.lines);
                 chunk.belongs_to(RefusedItem::Event(number), identity);
                 if came.is_none() {
@@ -266,7 +274,7 @@ fn natural_place(event: &Event) -> Place {
 }
 
 /// Of values of one identity only the last is sent: which of two would win is open when chunks overtake each other.
-fn metric_chunks(metrics: &[DeviceMetric], refused: &mut Vec<(RefusedItem, String)>) -> Vec<Chunk> {
+fn metric_chunks(metrics: &[DeviceMetric], max_lines: usize, refused: &mut Vec<(RefusedItem, String)>) -> Vec<Chunk> {
     let identity = |metric: &DeviceMetric| {
         hash(&(metric.source_device.as_str(), metric.metric_type.as_str(), metric.timestamp.as_ns()))
     };
@@ -277,7 +285,7 @@ fn metric_chunks(metrics: &[DeviceMetric], refused: &mut Vec<(RefusedItem, Strin
         if !(MIN_TIME..=MAX_TIME).contains(&metric.timestamp.as_ns()) {
             refused.push((RefusedItem::Metric(number), OUT_OF_TIME.to_owned()));
         } else if last[&identity(metric)] == number {
-            let chunk = room(&mut chunks);
+            let chunk = room(&mut chunks, max_lines);
             line::metric(metric, &mut chunk.lines);
             chunk.belongs_to(RefusedItem::Metric(number), identity(metric));
         }

@@ -120,3 +120,15 @@ async fn a_server_that_starts_is_waited_for() {
         store.check().await.unwrap();
     }
 }
+
+/// Version 3 says which process answers; version 2 does not, and is none the worse for it.
+#[tokio::test]
+async fn the_run_of_a_server_is_told_where_it_says_so() {
+    for (generation, is_told) in [(Generation::V2, false), (Generation::V3, true)] {
+        let facade = start(generation);
+        let store = open(&facade);
+        let first = store.incarnation().await.unwrap();
+        assert_eq!(first.is_some(), is_told, "{generation:?}");
+        assert_eq!(store.incarnation().await.unwrap(), first);
+    }
+}

@@ -93,7 +93,7 @@ impl Lane {
     }
 
     /// Tries until the store has it, however long; `None` only if told to stop before that.
-    async fn store_until_stored(
+    pub(super) async fn store_until_stored(
         &self,
         batch: Arc<Batch>,
         messages: &[Message],
@@ -110,7 +110,7 @@ impl Lane {
             timer.observe_duration();
             let fault = match outcome {
                 Ok(written) => {
-                    self.note_stored(&batch);
+                    self.note_stored(&batch).await;
                     return Some(written);
                 }
                 Err(fault) => fault,
@@ -139,11 +139,12 @@ impl Lane {
         }
     }
 
-    fn note_stored(&self, batch: &Batch) {
+    async fn note_stored(&self, batch: &Batch) {
         WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
         WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
         if self.gate.worked() {
             info!(stream = self.stream, "store takes writes again");
+            self.note_return().await;
         }
         self.readiness.mended(self.stream, Trouble::Store);
         self.neighbour.hurry();

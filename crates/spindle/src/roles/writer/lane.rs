@@ -8,22 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
+use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM, Progress};
 use spindle_core::wire::{self, Batch, Decoded, Rejected};
 use spindle_store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::Readiness;
 use super::batch::{Answer, InHand, Message, Reading, with_progress};
 use super::gate::Gate;
 use super::order::Order;
 use super::put_off::PutOff;
 use super::readiness::Trouble;
 use super::suspects;
+use super::{EVENTS_CONSUMER, METRICS_CONSUMER, Readiness};
 use crate::telemetry::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
 
 /// Reads a payload into a batch; hands back what is wrong with it.
@@ -31,14 +31,17 @@ type Decode = fn(&[u8], &mut Batch) -> Vec<Rejected>;
 
 pub(super) struct Lane {
     pub(super) stream: &'static str,
+    pub(super) durable: &'static str,
     pub(super) bus: Bus,
     pub(super) store: Store,
-    decode: Decode,
+    pub(super) decode: Decode,
     pub(super) readiness: Readiness,
     pub(super) gate: Arc<Gate>,
     /// The other lane's: it tries at once when this one was served.
     pub(super) neighbour: Arc<Gate>,
     pub(super) put_off: PutOff,
+    /// How far the consumer was when the store last came back.
+    pub(super) returned: watch::Sender<Option<Progress>>,
 }
 
 /// The longest pause between two tries of a store that is away. What hangs on an event is known late by as much.
@@ -55,12 +58,13 @@ const MAX_LETTERS: usize = 16;
 const LETTERS_IN_FLIGHT: usize = 8;
 
 /// A lane for each stream.
-pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readiness) -> (Lane, Lane) {
+pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readiness) -> (Arc<Lane>, Arc<Lane>) {
     let decode_metrics: Decode = |payload, batch| split(wire::decode_metrics(payload), &mut batch.metrics);
     let decode_events: Decode = |payload, batch| split(wire::decode_events(payload), &mut batch.events);
     let (metrics_gate, events_gate) = (Arc::new(Gate::new(LAST_METRICS_RETRY)), Arc::new(Gate::new(LAST_EVENTS_RETRY)));
     let metrics = Lane {
         stream: METRICS_STREAM,
+        durable: METRICS_CONSUMER,
         bus,
         store: store.clone(),
         decode: decode_metrics,
@@ -68,9 +72,11 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         gate: metrics_gate.clone(),
         neighbour: events_gate.clone(),
         put_off: PutOff::default(),
+        returned: watch::Sender::new(None),
     };
     let events = Lane {
         stream: EVENTS_STREAM,
+        durable: EVENTS_CONSUMER,
         bus: events_bus,
         store,
         decode: decode_events,
@@ -78,14 +84,15 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         gate: events_gate,
         neighbour: metrics_gate,
         put_off: PutOff::default(),
+        returned: watch::Sender::new(None),
     };
-    (metrics, events)
+    (Arc::new(metrics), Arc::new(events))
 }
 
 impl Lane {
     /// Stores until told to stop, then until everything in hand is stored or left alone.
-    pub(super) async fn run(self, mut intake: Intake, n_in_hand: usize, stop: CancellationToken) {
-        let lane = Arc::new(self);
+    pub(super) async fn run(self: Arc<Self>, mut intake: Intake, n_in_hand: usize, stop: CancellationToken) {
+        let lane = self;
         let room = Arc::new(Semaphore::new(n_in_hand));
         let (mut order, mut on_their_way) = (Order::default(), JoinSet::new());
         let mut pause = FIRST_PAUSE;

@@ -1,0 +1,296 @@
+//! What the store has lost of what it had acknowledged is stored again, from the stream.
+//!
+//! An InfluxDB may come back from an outage with less than it had said yes to: version 1.6.7 throws away what
+//! was written between two restarts after a full disk or a crash, and any server may have been set back to
+//! a copy. The stream still holds what was acknowledged, until it needs the room. So after each outage, and at
+//! the start, some messages are looked for in the store: the newest that were acknowledged, and ever fewer further back.
+//! If one is missing that is newer than one that is there, everything behind that one is stored once more,
+//! which changes nothing where it is there.
+//!
+//! What lies before everything that is found is not looked after: retention has removed it, or it never was in
+//! this database. What somebody has deleted by hand may come back. A hole between two messages that are looked
+//! for is not seen: that is why it is done right after an outage, when a loss is at the end.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Result;
+use futures::{StreamExt, TryStreamExt, stream};
+use spindle_bus::{BusError, Progress};
+use spindle_core::reading::{EventFilter, TimeBasis, Window};
+use spindle_core::wire::Batch;
+use spindle_core::{DeviceMetric, Event, Timestamp};
+use spindle_store::{Store, StoreError};
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::lane::{Lane, chain};
+use crate::telemetry::WRITER_STORED_AGAIN;
+
+/// Messages read from the stream at once, each with a question of its own.
+const READ_AT_ONCE: usize = 16;
+/// Messages looked for in the store at once.
+const LOOK_AT_ONCE: usize = 4;
+/// A batch of messages that are stored again.
+const MAX_MESSAGES: usize = 2_000;
+const MAX_BYTES: usize = 4 << 20;
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// How often the store's server is asked which run of it this is: a restart must be noticed also while nothing is
+/// stored, and when it is over in less than a second.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether what a message holds is in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Found {
+    Present,
+    Missing,
+    /// The stream does not hold it any more, or nothing in it could ever be stored.
+    Unknown,
+}
+
+/// What is known of the store between two looks.
+#[derive(Default)]
+struct Known {
+    /// Which run of its server answers; `None` if it does not answer.
+    run: Option<Run>,
+    /// How far the consumer was when that run was last seen: what a later run has lost lies behind this.
+    progress: Option<Progress>,
+    /// What is missing although it was stored again: the store does not keep it.
+    given_up: HashSet<u64>,
+}
+
+/// A run of the store's server, by what the server says of it.
+type Run = Option<String>;
+
+impl Lane {
+    /// Remembers how far the consumer was when the store came back, before anything more is acknowledged.
+    pub(super) async fn note_return(&self) {
+        if !self.store.may_come_back_with_less() {
+            return;
+        }
+        match self.bus.progress(self.stream, self.durable).await {
+            Ok(progress) => drop(self.returned.send_replace(Some(progress))),
+            Err(fault) => {
+                warn!(
+                    stream = self.stream,
+                    error = chain(fault),
+                    "whether the store has lost anything is not looked at"
+                );
+            }
+        }
+    }
+
+    /// Looks for losses at the start and after each return of the store, until told to stop.
+    pub(super) async fn look_after_losses(self: Arc<Self>, stop: CancellationToken) {
+        if !self.store.may_come_back_with_less() {
+            return;
+        }
+        let mut returned = self.returned.subscribe();
+        let mut known = Known::default();
+        let mut ticker = interval(ASK_EVERY);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let progress = tokio::select! {
+                () = stop.cancelled() => return,
+                changed = returned.changed() => if changed.is_ok() { *returned.borrow_and_update() } else { return },
+                _ = ticker.tick() => self.progress_if_restarted(&mut known).await,
+            };
+            let Some(progress) = progress else { continue };
+            tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.mend(progress, &mut known, &stop) => if let Err(fault) = looked {
+                    warn!(stream = self.stream, error = chain(fault), "looking for losses of the store broke off");
+                    // Another run than that which is known, so that it is looked at again.
+                    known.run = None;
+                }
+            }
+        }
+    }
+
+    /// How far the consumer is, if another run of the store's server answers than before.
+    async fn progress_if_restarted(&self, known: &mut Known) -> Option<Progress> {
+        let Ok(run) = self.store.incarnation().await else {
+            // Whatever answers next is another run.
+            known.run = None;
+            return None;
+        };
+        let progress = self.bus.progress(self.stream, self.durable).await.ok()?;
+        if known.run.as_ref() == Some(&run) {
+            known.progress = Some(progress);
+            return None;
+        }
+        known.run = Some(run);
+        Some(progress)
+    }
+
+    async fn mend(&self, progress: Progress, known: &mut Known, stop: &CancellationToken) -> Result<()> {
+        let probes = self.probe(progress, known).await?;
+        if let Some(first) = first_lost(&probes) {
+            let last = progress.delivered;
+            error!(
+                stream = self.stream,
+                first,
+                last,
+                "the store has lost what it had acknowledged: storing these messages again from the stream"
+            );
+            if !self.store_again(first, last, stop).await {
+                return Ok(());
+            }
+            let probes = self.probe(progress, known).await?;
+            let is_given_up = |(sequence, found): &(u64, Found)| *sequence >= first && *found == Found::Missing;
+            known.given_up.extend(probes.iter().filter(|probe| is_given_up(probe)).map(|(sequence, _)| sequence));
+            info!(stream = self.stream, n_messages = last + 1 - first, "stored again what the store had lost");
+        }
+        known.progress = Some(progress);
+        Ok(())
+    }
+
+    /// False if told to stop before all was stored.
+    async fn store_again(&self, first: u64, last: u64, stop: &CancellationToken) -> bool {
+        let mut next = first;
+        while next <= last {
+            match self.read_again(next, last).await {
+                Ok((batch, behind)) => {
+                    if !batch.is_empty() && self.store_until_stored(Arc::new(batch), &[], stop).await.is_none() {
+                        return false;
+                    }
+                    WRITER_STORED_AGAIN.with_label_values(&[self.stream]).inc_by(behind - next);
+                    next = behind;
+                }
+                Err(fault) => {
+                    warn!(stream = self.stream, error = chain(fault), "messages could not be read again, trying again");
+                    sleep(RETRY_EVERY).await;
+                }
+            }
+        }
+        true
+    }
+
+    /// Looks for what messages hold, newest first.
+    async fn probe(&self, progress: Progress, known: &Known) -> Result<Vec<(u64, Found)>> {
+        let mut wanted: Vec<u64> = sequences(progress.first, progress.acknowledged).collect();
+        // What was acknowledged since a restart that nobody noticed at once hides the end of what was lost in it.
+        wanted.extend(known.progress.iter().flat_map(|before| sequences(progress.first, before.acknowledged)));
+        wanted.retain(|sequence| !known.given_up.contains(sequence));
+        wanted.sort_unstable_by(|one, other| other.cmp(one));
+        wanted.dedup();
+        let look = |sequence| async move { Ok::<_, anyhow::Error>((sequence, self.find(sequence).await?)) };
+        stream::iter(wanted).map(look).buffered(LOOK_AT_ONCE).try_collect().await
+    }
+
+    async fn find(&self, sequence: u64) -> Result<Found> {
+        let Some(payload) = self.bus.payload(self.stream, sequence).await? else { return Ok(Found::Unknown) };
+        let mut batch = Batch::default();
+        let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
+        let Batch { metrics, events } = &batch;
+        let mut found = Found::Unknown;
+        for metric in metrics.first().into_iter().chain(metrics.last()) {
+            found = if has_metric(&self.store, metric).await? { Found::Present } else { return Ok(Found::Missing) };
+        }
+        for event in events.first().into_iter().chain(events.last()) {
+            found = if has_event(&self.store, event).await? { Found::Present } else { return Ok(Found::Missing) };
+        }
+        Ok(found)
+    }
+
+    /// Messages from `first` on, up to `last` at most, and the sequence behind them. What is bad in them has its
+    /// dead letter already.
+    async fn read_again(&self, first: u64, last: u64) -> Result<(Batch, u64), BusError> {
+        let (mut batch, mut next, mut n_bytes) = (Batch::default(), first, 0);
+        let read = |sequence| self.bus.payload(self.stream, sequence);
+        let mut payloads = std::pin::pin!(stream::iter(first..=last).map(read).buffered(READ_AT_ONCE));
+        while let Some(payload) = payloads.next().await {
+            next += 1;
+            if let Some(payload) = payload? {
+                n_bytes += payload.len();
+                let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
+            }
+            if n_bytes >= MAX_BYTES || next - first >= MAX_MESSAGES as u64 {
+                break;
+            }
+        }
+        Ok((batch, next))
+    }
+}
+
+/// The sequences to look at, newest first: the last few, then every step half as far again.
+fn sequences(first: u64, acknowledged: u64) -> impl Iterator<Item = u64> {
+    let mut back = 0_u64;
+    std::iter::from_fn(move || {
+        let sequence = acknowledged.checked_sub(back)?;
+        back = back.saturating_add((back / 2).max(1));
+        Some(sequence).filter(|sequence| *sequence >= first.max(1))
+    })
+}
+
+/// From where on everything must be stored again; `probes` are newest first.
+fn first_lost(probes: &[(u64, Found)]) -> Option<u64> {
+    let mut last_present = None;
+    for (sequence, found) in probes.iter().rev() {
+        match (found, last_present) {
+            (Found::Present, _) => last_present = Some(*sequence),
+            (Found::Missing, Some(present)) => return Some(present + 1),
+            (Found::Missing, None) | (Found::Unknown, _) => {}
+        }
+    }
+    None
+}
+
+fn instant(time: Timestamp) -> Window {
+    Window { from: time, until: time.plus(Duration::from_nanos(1)) }
+}
+
+async fn has_metric(store: &Store, metric: &DeviceMetric) -> Result<bool, StoreError> {
+    let found = store.range(&metric.source_device, &metric.metric_type, instant(metric.timestamp), 1).await?;
+    Ok(!found.is_empty())
+}
+
+async fn has_event(store: &Store, event: &Event) -> Result<bool, StoreError> {
+    let filter = EventFilter {
+        window: instant(event.timestamp),
+        basis: TimeBasis::Happened,
+        source_device: Some(event.source_device.clone()),
+        event_type: Some(event.event_type.clone()),
+        min_criticality: event.criticality,
+        limit: usize::MAX,
+        offset: 0,
+    };
+    Ok(store.events(filter).await?.iter().any(|record| record.event.id == event.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Found::{Missing as M, Present as P, Unknown as U};
+    use super::*;
+
+    #[test]
+    fn what_is_missing_behind_what_is_there_is_lost() {
+        let check = |found: &[Found], expect: Option<u64>| {
+            // Sequences 100, 99, …
+            let probes: Vec<_> = (0..).zip(found).map(|(back, found)| (100 - back, *found)).collect();
+            assert_eq!(first_lost(&probes), expect, "{found:?}");
+        };
+        check(&[], None);
+        check(&[P, P, P], None);
+        check(&[M, P, P], Some(100));
+        check(&[M, M, M, P, P], Some(98));
+        check(&[P, M, P, P], Some(99));
+        check(&[M, U, P], Some(99));
+        // Removed by retention, or another database: that is no loss.
+        check(&[P, P, M, M], None);
+        check(&[M, M, M], None);
+        check(&[M, P, M], Some(100));
+    }
+
+    #[test]
+    fn the_newest_are_looked_at_one_by_one_and_older_ones_ever_less() {
+        let looked_at = |first, acknowledged| sequences(first, acknowledged).collect::<Vec<_>>();
+        assert_eq!(looked_at(1, 30), [30, 29, 28, 27, 26, 24, 21, 17, 11, 2]);
+        assert_eq!(looked_at(1, 0), [0; 0]);
+        assert_eq!(looked_at(5, 4), [0; 0]);
+        assert_eq!(looked_at(5, 6), [6, 5]);
+        assert!(looked_at(1, u64::MAX).len() < 150);
+    }
+}
