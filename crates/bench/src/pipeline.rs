@@ -21,7 +21,11 @@ pub(crate) async fn run(nats: &str, n_values: usize, per_message: usize) -> Resu
         .chunks(per_message.max(1))
         .map(|chunk| (chunk.len(), wire::encode_metrics(chunk)))
         .collect();
-    let (publisher, sending) = Publisher::new(bus.clone(), HoldLimits { max_bytes: 16 << 20, ..HoldLimits::default() });
+    let (publisher, sending) = Publisher::new(
+        // As the daemon does.
+        bus.another_for_publishing("spindle-bench").await?,
+        HoldLimits { max_bytes: 16 << 20, ..HoldLimits::default() },
+    );
     tokio::spawn(sending);
     let started = Instant::now();
     for (index, (n_items, payload)) in payloads.into_iter().enumerate() {

@@ -36,12 +36,15 @@ pub struct Bus {
     settings: NatsSettings,
     name: String,
     inbox: String,
+    channel: usize,
 }
 
 /// Longest wait for an answer of JetStream before a call counts as lost and is repeated.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A dead connection is noticed after three of these.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
+/// Commands that async-nats takes before it has written them; who has more waits.
+const CHANNEL: usize = 2_048;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
@@ -55,23 +58,24 @@ impl Bus {
     /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
     /// patience is over.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(settings, name, &format!("_INBOX.{name}")).await
+        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL).await
     }
 
-    async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str) -> Result<Self, BusError> {
+    async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str, channel: usize) -> Result<Self, BusError> {
         let named = addresses(&settings.url)?;
         let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
         loop {
             let denied = Denied::default();
-            let options = options(settings, &named, name, denied.clone()).await?.custom_inbox_prefix(inbox);
+            let options = options(settings, &named, name, denied.clone()).await?;
+            let options = options.custom_inbox_prefix(inbox).client_capacity(channel);
             let error = match options.connect(&addresses[..]).await {
                 Ok(client) => {
                     let jetstream =
                         async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
                     let (settings, name, inbox) = (settings.clone(), name.to_owned(), inbox.to_owned());
-                    return Ok(Self { client, jetstream, denied, settings, name, inbox });
+                    return Ok(Self { client, jetstream, denied, settings, name, inbox, channel });
                 }
                 Err(error) => error,
             };
@@ -95,11 +99,20 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox).await
+        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL).await
+    }
+
+    /// As [`Bus::another`], for a [`crate::Publisher`]: when the connection is lost, async-nats holds one message of its
+    /// own, which it will send before everything that the publisher must send again.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub async fn another_for_publishing(&self, name: &str) -> Result<Self, BusError> {
+        Self::connect_with(&self.settings, name, &self.inbox, 1).await
     }
 
     pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
-        self.another(&self.name).await
+        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel).await
     }
 
     /// Whether the connection is up right now.

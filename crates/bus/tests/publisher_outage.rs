@@ -6,12 +6,13 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use spindle_bus::{
-    Bus, EVENTS_STREAM, EVENTS_SUBJECT, HoldLimits, METRICS_STREAM, METRICS_SUBJECT, Outgoing, Publisher,
+    Bus, EVENTS_STREAM, EVENTS_SUBJECT, HoldLimits, METRICS_STREAM, METRICS_SUBJECT, Outgoing, Publisher, StreamLimits,
 };
 use spindle_testkit::NatsServer;
-use support::{ends, ids, names, started, until, witness};
+use support::{LIMITS, connect, ends, ids, names, started, until, witness};
 
 const MESSAGE_BYTES: usize = 100;
 
@@ -67,6 +68,45 @@ async fn a_server_killed_in_the_middle_has_every_message_once_and_in_order() {
     let stored = ids(&witness(&server).await, METRICS_STREAM).await;
     assert_eq!(stored.len(), N_MESSAGES, "lost or doubled: {stats:?}");
     assert_eq!(stored, names(N_MESSAGES));
+}
+
+/// A kill of the publishing process at any moment leaves out the newest, and one message more at most: the one that
+/// async-nats had in hand when the connection was lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_with_it() {
+    // Far more than what two sockets hold.
+    const N_MESSAGES: usize = 200;
+    const LARGE: usize = 200 << 10;
+    /// How long the server does not read; that is the fault, nothing is waited for.
+    const STALL: Duration = Duration::from_millis(500);
+    let mut server = NatsServer::start().unwrap();
+    let bus = connect(&server).await;
+    bus.ensure_streams(StreamLimits { metrics_bytes: 128 << 20, ..LIMITS }).await.unwrap();
+    let bus = bus.another_for_publishing("publisher").await.unwrap();
+    let limits = HoldLimits { max_bytes: N_MESSAGES * LARGE, ..HoldLimits::default() };
+    let (publisher, work) = Publisher::new(bus, limits);
+    let work = tokio::spawn(work);
+    publisher.hold(metric("m0"));
+    ends("the first", publisher.drained()).await;
+    server.pause();
+    let payload = bytes::Bytes::from(vec![b'x'; LARGE]);
+    for id in names(N_MESSAGES) {
+        publisher.hold(Outgoing { payload: payload.clone(), ..metric(&id) });
+    }
+    tokio::time::sleep(STALL).await;
+    server.kill();
+    server.restart().unwrap();
+    ends("drained()", publisher.drained()).await;
+    publisher.close();
+    ends("the work", work).await.unwrap();
+
+    let stored = ids(&witness(&server).await, METRICS_STREAM).await;
+    assert_eq!(stored.len(), 1 + N_MESSAGES, "lost or doubled: {:?}", publisher.stats());
+    let place = |id: &String| id[1..].parse::<usize>().unwrap();
+    let places: Vec<_> = stored.iter().map(place).collect();
+    let n_ahead = |index: usize| places[..index].iter().filter(|before| **before > places[index]).count();
+    let overtaken = (0..places.len()).map(n_ahead).max().unwrap();
+    assert!(overtaken <= 1, "{overtaken} messages went ahead of one: {places:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

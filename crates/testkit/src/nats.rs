@@ -137,6 +137,14 @@ impl NatsServer {
         }
     }
 
+    /// Stops the process where it is (SIGSTOP): connections stay, nothing is read. A kill ends it.
+    pub fn pause(&self) {
+        if let Some(pid) = self.child.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed())) {
+            // Fails only if the process has ended by itself; who waits for an effect sees that.
+            let _ = kill_process(pid, Signal::STOP);
+        }
+    }
+
     /// Asks the process to end (SIGTERM: JetStream flushes its state) and waits for it. After 20 s it
     /// is killed, and that is an error. Nothing happens when it is gone already.
     pub fn stop(&mut self) -> Result<()> {

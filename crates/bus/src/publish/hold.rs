@@ -11,6 +11,19 @@ pub(super) struct Held {
     pub(super) message: Outgoing,
 }
 
+/// Each keeps its own order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    Others,
+    Urgent,
+}
+
+impl Outgoing {
+    pub(super) fn queue(&self) -> Queue {
+        if self.urgent { Queue::Urgent } else { Queue::Others }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Hold {
     urgent: VecDeque<Held>,
@@ -35,11 +48,14 @@ impl Hold {
         self.n_items += message.n_items;
         let held = Held { place: self.next_place, message };
         self.next_place += 1;
-        self.queue(held.message.urgent).push_back(held);
+        self.queue(held.message.queue()).push_back(held);
     }
 
-    fn queue(&mut self, urgent: bool) -> &mut VecDeque<Held> {
-        if urgent { &mut self.urgent } else { &mut self.others }
+    fn queue(&mut self, queue: Queue) -> &mut VecDeque<Held> {
+        match queue {
+            Queue::Urgent => &mut self.urgent,
+            Queue::Others => &mut self.others,
+        }
     }
 
     /// Takes the message, giving up older ones for it if there is no room; returns how many items were
@@ -82,14 +98,17 @@ impl Hold {
         Ok(0)
     }
 
-    /// The next message to send; it stays counted until it is settled.
-    pub(super) fn take(&mut self) -> Option<Held> {
-        self.urgent.pop_front().or_else(|| self.others.pop_front())
+    /// The next message to send, of a queue that may send; it stays counted until it is settled.
+    pub(super) fn take(&mut self, may_send: impl Fn(Queue) -> bool) -> Option<Held> {
+        [Queue::Urgent, Queue::Others]
+            .into_iter()
+            .filter(|queue| may_send(*queue))
+            .find_map(|queue| self.queue(queue).pop_front())
     }
 
     /// A message that was taken, but not acknowledged: it is where it was.
     pub(super) fn put_back(&mut self, held: Held) {
-        let queue = self.queue(held.message.urgent);
+        let queue = self.queue(held.message.queue());
         let index = queue.partition_point(|other| other.place < held.place);
         queue.insert(index, held);
     }
@@ -122,7 +141,7 @@ mod tests {
     }
 
     fn ids(hold: &mut Hold) -> Vec<String> {
-        std::iter::from_fn(|| hold.take()).map(|held| held.message.message_id).collect()
+        std::iter::from_fn(|| hold.take(|_| true)).map(|held| held.message.message_id).collect()
     }
 
     #[test]
@@ -151,7 +170,7 @@ mod tests {
         for id in ["a", "b", "c", "d"] {
             hold.push_giving_up(message(id, 10, false));
         }
-        let [a, b, c] = std::array::from_fn(|_| hold.take().unwrap());
+        let [a, b, c] = std::array::from_fn(|_| hold.take(|_| true).unwrap());
         // However late each of them is known to have failed.
         for held in [b, a, c] {
             hold.put_back(held);
@@ -165,7 +184,7 @@ mod tests {
         let mut hold = Hold::new(50);
         hold.push_if_room(message("large", 80, false)).unwrap();
         let waiting = hold.push_if_room(message("next", 10, false)).unwrap_err();
-        let sent = hold.take().unwrap();
+        let sent = hold.take(|_| true).unwrap();
         hold.settled(&sent.message);
         hold.push_if_room(waiting).unwrap();
         hold.close();

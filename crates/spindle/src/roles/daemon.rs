@@ -94,6 +94,7 @@ fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> R
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, config, inputs, grace } = parts;
     let numbers = open_numbers(&inputs).await?;
+    let bus = bus.another_for_publishing("spindle-daemon").await?;
     let max_payload = bus.max_payload();
     let (publisher, sending) =
         Publisher::new(bus, HoldLimits { max_bytes: config.hold_bytes, ..HoldLimits::default() });

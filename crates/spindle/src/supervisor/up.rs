@@ -190,7 +190,7 @@ impl System {
         let parts = client_parts(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));
         let parts = daemon::Parts {
-            bus: self.bus.another("spindle-daemon").await?,
+            bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
             grace: config.grace.mul_f32(DAEMON_SHARE),
