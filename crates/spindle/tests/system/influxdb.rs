@@ -121,6 +121,31 @@ async fn what_the_server_has_lost_is_stored_again() {
     writer.wait_until_ready();
 }
 
+/// What became a dead letter is not in the database either.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_server_refuses_is_no_loss() {
+    let (nats, influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    writer.wait_until_ready();
+    // From now on there is no number in that week.
+    influx.write("spindle", "device_metrics,source_device=other value=\"text\" 1500000000000000000").unwrap();
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 1_000, 10).await;
+    let refused = r#"[{"timestamp":"2017-07-14T02:40:00Z","sourceDevice":"disk","metricType":"Number","value":1}]"#;
+    jetstream.publish("events.metrics", refused.into()).await.unwrap().await.unwrap();
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    let mut letters = jetstream.get_stream("DEADLETTER").await.unwrap();
+    assert_eq!(letters.info().await.unwrap().state.messages, 1, "{}", writer.log());
+
+    drop(writer);
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let is_known = || writer.log().contains("the store does not keep what a message holds");
+    wait_until(PATIENCE, "the one that is not there is found", is_known).unwrap();
+    assert!(!writer.log().contains("the store has lost"), "{}", writer.log());
+    assert_eq!(letters.info().await.unwrap().state.messages, 1);
+}
+
 /// InfluxDB 1 answers 500 on a full disk, shows what it refused until it is restarted, and stores nothing before it
 /// is, whether there is room again or not. README says how to start it then.
 #[tokio::test(flavor = "multi_thread")]

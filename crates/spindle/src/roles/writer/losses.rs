@@ -5,7 +5,8 @@
 //! a copy. The stream still holds what was acknowledged, until it needs the room. So after each outage, and at
 //! the start, some messages are looked for in the store: the newest that were acknowledged, and ever fewer further back.
 //! If one is missing that is newer than one that is there, everything behind that one is stored once more,
-//! which changes nothing where it is there.
+//! which changes nothing where it is there. What is missing right afterwards the store refuses or does not keep, which
+//! is no loss.
 //!
 //! What lies before everything that is found is not looked after: retention has removed it, or it never was in
 //! this database. What somebody has deleted by hand may come back. A hole between two messages that are looked
@@ -57,7 +58,7 @@ struct Known {
     run: Option<Run>,
     /// How far the consumer was when that run was last seen: what a later run has lost lies behind this.
     progress: Option<Progress>,
-    /// What is missing although it was stored again: the store does not keep it.
+    /// What is missing right after it was stored again: the store does not keep it.
     given_up: HashSet<u64>,
 }
 
@@ -125,9 +126,23 @@ impl Lane {
         Some(progress)
     }
 
+    /// Oldest first: when this breaks off, what is still lost is still missing behind what is there.
     async fn mend(&self, progress: Progress, known: &mut Known, stop: &CancellationToken) -> Result<()> {
-        let probes = self.probe(progress, known).await?;
-        if let Some(first) = first_lost(&probes) {
+        let mut probes = self.probe(progress, known).await?;
+        while let Some((first, missing)) = first_lost(&probes) {
+            if !self.store_again(first, missing, stop).await {
+                return Ok(());
+            }
+            if self.find(missing).await? == Found::Missing {
+                info!(
+                    stream = self.stream,
+                    sequence = missing,
+                    "the store does not keep what a message holds: refused, see the dead letters, or removed at once"
+                );
+                known.given_up.insert(missing);
+                probes.retain(|(sequence, _)| *sequence != missing);
+                continue;
+            }
             let last = progress.delivered;
             error!(
                 stream = self.stream,
@@ -135,13 +150,11 @@ impl Lane {
                 last,
                 "the store has lost what it had acknowledged: storing these messages again from the stream"
             );
-            if !self.store_again(first, last, stop).await {
+            if !self.store_again(missing + 1, last, stop).await {
                 return Ok(());
             }
-            let probes = self.probe(progress, known).await?;
-            let is_given_up = |(sequence, found): &(u64, Found)| *sequence >= first && *found == Found::Missing;
-            known.given_up.extend(probes.iter().filter(|probe| is_given_up(probe)).map(|(sequence, _)| sequence));
             info!(stream = self.stream, n_messages = last + 1 - first, "stored again what the store had lost");
+            break;
         }
         known.progress = Some(progress);
         Ok(())
@@ -225,13 +238,13 @@ fn sequences(first: u64, acknowledged: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// From where on everything must be stored again; `probes` are newest first.
-fn first_lost(probes: &[(u64, Found)]) -> Option<u64> {
+/// From where on everything must be stored again, and the first that is known to be missing; `probes` are newest first.
+fn first_lost(probes: &[(u64, Found)]) -> Option<(u64, u64)> {
     let mut last_present = None;
     for (sequence, found) in probes.iter().rev() {
         match (found, last_present) {
             (Found::Present, _) => last_present = Some(*sequence),
-            (Found::Missing, Some(present)) => return Some(present + 1),
+            (Found::Missing, Some(present)) => return Some((present + 1, *sequence)),
             (Found::Missing, None) | (Found::Unknown, _) => {}
         }
     }
@@ -267,21 +280,21 @@ mod tests {
 
     #[test]
     fn what_is_missing_behind_what_is_there_is_lost() {
-        let check = |found: &[Found], expect: Option<u64>| {
+        let check = |found: &[Found], expect: Option<(u64, u64)>| {
             // Sequences 100, 99, …
             let probes: Vec<_> = (0..).zip(found).map(|(back, found)| (100 - back, *found)).collect();
             assert_eq!(first_lost(&probes), expect, "{found:?}");
         };
         check(&[], None);
         check(&[P, P, P], None);
-        check(&[M, P, P], Some(100));
-        check(&[M, M, M, P, P], Some(98));
-        check(&[P, M, P, P], Some(99));
-        check(&[M, U, P], Some(99));
+        check(&[M, P, P], Some((100, 100)));
+        check(&[M, M, M, P, P], Some((98, 98)));
+        check(&[P, M, P, P], Some((99, 99)));
+        check(&[M, U, P], Some((99, 100)));
         // Removed by retention, or another database: that is no loss.
         check(&[P, P, M, M], None);
         check(&[M, M, M], None);
-        check(&[M, P, M], Some(100));
+        check(&[M, P, M], Some((100, 100)));
     }
 
     #[test]
