@@ -120,6 +120,14 @@ pub enum QueryError {
         /// The parameters it has.
         expected: String,
     },
+    /// A parameter was given more than once, where the words of a person or an address are read.
+    #[error("parameter '{param}' of {query_type} is given more than once: give it once")]
+    RepeatedParam {
+        /// The type of question.
+        query_type: &'static str,
+        /// The parameter's name.
+        param: String,
+    },
     /// A parameter without default is absent.
     #[error("parameter '{param}' of {query_type} is missing: expected {expected}")]
     MissingParam {

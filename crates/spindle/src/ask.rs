@@ -2,8 +2,6 @@
 
 mod table;
 
-use std::io::Write;
-
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 use spindle_bus::Bus;
@@ -13,6 +11,7 @@ use crate::Outcome;
 use crate::cli::Question;
 use crate::clock;
 use crate::config::Config;
+use crate::output;
 use crate::supervisor::runfile;
 
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
@@ -31,8 +30,7 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     } else {
         table::render(&question.query_type, &answer)
     };
-    // A reader that went away (`| head`) is no fault.
-    let _ = std::io::stdout().write_all(text.as_bytes());
+    output::data(text.as_bytes())?;
     say_the_rest(&answer);
     Ok(outcome(&question.query_type, &answer))
 }
@@ -81,7 +79,7 @@ fn word(value: &Value) -> String {
 fn say_the_rest(answer: &Value) {
     let Some(next) = answer["next"].as_object() else { return };
     let words: Vec<_> = next.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
-    let _ = writeln!(std::io::stderr(), "there is more: ask again with {}", words.join(" "));
+    output::say(&format!("there is more: ask again with {}", words.join(" ")));
 }
 
 fn outcome(query_type: &str, answer: &Value) -> Outcome {

@@ -213,6 +213,12 @@ impl Config {
     }
 
     fn read_environment(&mut self) -> Result<()> {
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        for name in names.filter(|name| name.starts_with("SPINDLE_")) {
+            if let Some(meant) = settings::meant(&name) {
+                bail!("environment variable {name} means nothing: did you mean {meant}?");
+            }
+        }
         for setting in SETTINGS {
             for name in setting.env {
                 match std::env::var(name) {

@@ -7,7 +7,6 @@ mod show;
 mod text;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -121,15 +120,4 @@ impl Totals {
             if self.n_messages > n_letters { format!(" in {} messages", self.n_messages) } else { String::new() };
         format!("{n_letters} dead letter{plural}{parts}: {}", reasons.join(", "))
     }
-}
-
-/// Talk, on stderr.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
-}
-
-/// Data, on stdout. A reader that went away (`| head`) is no fault.
-fn print(bytes: &[u8]) {
-    let mut stdout = std::io::stdout();
-    let _ = stdout.write_all(bytes).and_then(|()| stdout.flush());
 }

@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod config;
 mod dlq;
+mod output;
 mod roles;
 mod sources;
 mod supervisor;
@@ -27,7 +28,10 @@ const ERROR: u8 = 2;
 fn main() -> ExitCode {
     let (command, overrides) = match cli::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
-        Err(Early::Print(text)) => return print(&text),
+        Err(Early::Print(text)) => {
+            return output::data(text.as_bytes())
+                .map_or_else(|error| fail(&format!("{error:#}")), |()| ExitCode::SUCCESS);
+        }
         Err(Early::Mistake(line)) => return fail(&line),
     };
     match dispatch(command, &overrides) {
@@ -56,10 +60,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     let config = Config::load(overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = match command {
-        Command::Config => {
-            print(&config.to_toml());
-            Ok(Outcome::Good)
-        }
+        Command::Config => output::data(config.to_toml().as_bytes()).map(|()| Outcome::Good),
         Command::Health => web::health::ask(config.health_address(), config.http_token()?.as_ref()),
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
@@ -72,15 +73,8 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     outcome
 }
 
-/// Data, on stdout. A reader that went away (`| head`) is no fault.
-fn print(text: &str) -> ExitCode {
-    let _ = std::io::Write::write_all(&mut std::io::stdout(), text.as_bytes());
-    ExitCode::SUCCESS
-}
-
 /// One line that says what and what to do, on stderr.
 fn fail(line: &str) -> ExitCode {
-    let line = line.replace('\n', " ");
-    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("spindle: {line}\n").as_bytes());
+    output::say(&format!("spindle: {}", line.replace('\n', " ")));
     ExitCode::from(ERROR)
 }

@@ -61,7 +61,10 @@ pub(super) fn body_from_words(
             .iter()
             .any(|param| param.name == name && matches!(param.kind, ParamKind::Integer(..) | ParamKind::Number(..)));
         let number = numeric.then(|| word.parse::<serde_json::Number>().ok()).flatten();
-        params.insert(name.clone(), number.map_or_else(|| Value::String(word.clone()), Value::Number));
+        let value = number.map_or_else(|| Value::String(word.clone()), Value::Number);
+        if params.insert(name.clone(), value).is_some() {
+            return Err(QueryError::RepeatedParam { query_type: table.name, param: shorten(name) });
+        }
     }
     let body = serde_json::json!({ "query_type": query_type, "params": params }).to_string().into_bytes();
     // Wrong words are refused here, where they were typed, and not only by whoever answers.
@@ -344,6 +347,9 @@ mod tests {
         assert_eq!(query.source_device.unwrap().as_str(), "7");
         assert_eq!(query.window.seconds(), 1800.0);
         assert!(Query::body_from_words("events", &[("limit".to_owned(), "many".to_owned())], NOW).is_err());
+        let twice = [("limit".to_owned(), "1".to_owned()), ("limit".to_owned(), "2".to_owned())];
+        let refused = Query::body_from_words("events", &twice, NOW).unwrap_err().to_string();
+        assert_eq!(refused, "parameter 'limit' of events is given more than once: give it once");
         let recent = [("from".to_owned(), "2025-06-01T00:00:00Z".to_owned())];
         assert!(Query::body_from_words("events", &recent, NOW).is_ok(), "a start without an end ends now");
     }

@@ -613,6 +613,16 @@ pub(super) fn suggestion(key: &str) -> String {
     }
 }
 
+/// The variable that a slip of the pen was meant to be. Other names are no mistake: run.sh and Kubernetes have some
+/// of their own.
+pub(super) fn meant(name: &str) -> Option<&'static str> {
+    const SLIP: usize = 2;
+    let known = || SETTINGS.iter().flat_map(|setting| setting.env).copied();
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let near = known().map(|other| (distance(other), other)).min()?;
+    (1..=SLIP).contains(&near.0).then_some(near.1)
+}
+
 /// A configuration file with a value for every setting; settings without one are commented out.
 pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> String {
     let mut text = String::new();
@@ -633,4 +643,20 @@ pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> Str
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_from_another_name() {
+        assert_eq!(meant("SPINDLE_STROE"), Some("SPINDLE_STORE"));
+        assert_eq!(meant("SPINDLE_DEVICE"), Some("SPINDLE_DEVICES"));
+        assert_eq!(meant("SPINDLE_HTTP_TOKEN_FIEL"), Some("SPINDLE_HTTP_TOKEN_FILE"));
+        let others = ["SPINDLE_LOG", "SPINDLE_MODE", "SPINDLE_SERVICE_HOST", "SPINDLE_PORT", "SPINDLE_PORT_8080_TCP"];
+        for name in others.into_iter().chain(SETTINGS.iter().flat_map(|setting| setting.env).copied()) {
+            assert_eq!(meant(name), None, "{name}");
+        }
+    }
 }

@@ -13,9 +13,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::{Result, bail};
 use spindle_bus::{Letter, LetterFilter};
 
-use super::{Desk, Totals, letter_filter, list, print, say};
+use super::{Desk, Totals, letter_filter, list};
 use crate::Outcome;
 use crate::cli::{Action, Which};
+use crate::output::{data, say};
 
 /// Rows shown of what would be done.
 const MAX_ROWS: usize = 50;
@@ -55,7 +56,7 @@ pub(super) async fn run(desk: &Desk, action: Action, which: Which, dry_run: bool
         return Ok(outcome(&plan));
     }
     if dry_run {
-        print(list::table(&plan.rows).as_bytes());
+        data(list::table(&plan.rows).as_bytes())?;
         say(&format!("would {} {}", action.word(), plan.totals.words()));
         return Ok(outcome(&plan));
     }

@@ -7,8 +7,9 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use spindle_bus::{Letter, LetterFilter};
 
-use super::{Desk, Totals, print, say, text};
+use super::{Desk, Totals, text};
 use crate::Outcome;
+use crate::output::{data, say};
 
 /// No dead letters are good news, not a failure to find some.
 pub(super) async fn run(
@@ -35,7 +36,7 @@ pub(super) async fn run(
     if !oldest_first {
         shown.reverse();
     }
-    print(&if as_json { json_array(&shown) } else { table(&shown).into_bytes() });
+    data(&if as_json { json_array(&shown) } else { table(&shown).into_bytes() })?;
     say(&summary(&totals, is_filtered, shown.len(), oldest_first));
     Ok(Outcome::Good)
 }

@@ -3,8 +3,9 @@
 use anyhow::Result;
 use spindle_bus::WholeLetter;
 
-use super::{Desk, print, say, text};
+use super::{Desk, text};
 use crate::Outcome;
+use crate::output::{data, say};
 
 pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Outcome> {
     let mut outcome = Outcome::Good;
@@ -15,11 +16,11 @@ pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Out
             continue;
         };
         if raw {
-            print(&whole.bytes);
+            data(&whole.bytes)?;
             continue;
         }
         let gap = if number > 0 { "\n" } else { "" };
-        print(format!("{gap}{}\n{}", head(*sequence, &whole), text::payload(&whole.bytes)).as_bytes());
+        data(format!("{gap}{}\n{}", head(*sequence, &whole), text::payload(&whole.bytes)).as_bytes())?;
     }
     Ok(outcome)
 }

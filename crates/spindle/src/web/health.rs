@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Visitor;
 use crate::Outcome;
 use crate::config::Secret;
+use crate::output;
 use crate::roles::writer::Readiness;
 use crate::telemetry;
 
@@ -105,7 +106,7 @@ pub(crate) fn ask(address: SocketAddr, token: Option<&Secret>) -> Result<Outcome
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("{address} does not answer in time"))?;
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{address} speaks no HTTP"))?;
-    crate::print(&format!("{}\n", body.trim_end()));
+    output::data(format!("{}\n", body.trim_end()).as_bytes())?;
     let is_ready = head.split_whitespace().nth(1) == Some("200");
     Ok(if is_ready { Outcome::Good } else { Outcome::NotGood })
 }

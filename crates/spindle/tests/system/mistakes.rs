@@ -52,6 +52,18 @@ fn wrong_words_and_files() {
         &command.arg("up").env("GENERATION_INTERVAL_SECONDS", "never").output().unwrap(),
         &["GENERATION_INTERVAL_SECONDS", "never", "duration"],
     );
+    one_line(&with("SPINDLE_STROE", "influxdb"), &["SPINDLE_STROE", "did you mean SPINDLE_STORE?"]);
+}
+
+/// What was asked for is in no file then, and a letter that is dropped next would be gone.
+#[test]
+fn an_output_that_takes_nothing_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    for words in [["config"].as_slice(), &["--help"], &["--version"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = spindle(folder.path()).args(words).stdout(full).output().unwrap();
+        one_line(&output, &["standard output", "No space left on device"]);
+    }
 }
 
 #[test]

@@ -4,15 +4,16 @@ use anyhow::{Context, Result};
 use spindle_bus::LetterFilter;
 
 use super::{What, letters};
-use crate::dlq::{Desk, Totals, print};
+use crate::dlq::{Desk, Totals};
+use crate::output::data;
 
 pub(super) async fn run(desk: &Desk, what: &What, totals: &Totals) -> Result<()> {
     if let What::Filtered(LetterFilter { reason, subject: None, since: None, until: None }, last) = what {
         let n_removed = desk.patiently(async || desk.bus.purge_dead_letters(reason.as_deref(), *last).await).await?;
         // Messages, not letters; the same, unless somebody else removed some meanwhile.
         let n_letters = if n_removed == totals.n_messages { totals.n_letters() } else { n_removed };
-        print(format!("dropped {n_letters}, skipped {}\n", totals.n_messages.saturating_sub(n_removed)).as_bytes());
-        return Ok(());
+        let n_skipped = totals.n_messages.saturating_sub(n_removed);
+        return data(format!("dropped {n_letters}, skipped {n_skipped}\n").as_bytes());
     }
     let (mut n_dropped, mut n_skipped) = (0_u64, 0_u64);
     let remove = async |letter| {
@@ -23,6 +24,7 @@ pub(super) async fn run(desk: &Desk, what: &What, totals: &Totals) -> Result<()>
         *(if is_removed { &mut n_dropped } else { &mut n_skipped }) += 1;
     })
     .await;
-    print(format!("dropped {n_dropped}, skipped {n_skipped}\n").as_bytes());
-    ended.context("dropping was interrupted, and the same command goes on where it was")
+    let printed = data(format!("dropped {n_dropped}, skipped {n_skipped}\n").as_bytes());
+    ended.context("dropping was interrupted, and the same command goes on where it was")?;
+    printed
 }

@@ -4,7 +4,8 @@ use anyhow::{Context, Result, bail};
 use spindle_bus::{BusError, Kind, Letter, Replayed, Replayer};
 
 use super::{What, letters};
-use crate::dlq::{Desk, print, say, text};
+use crate::dlq::{Desk, text};
+use crate::output::{data, say};
 
 /// Failures said in words; beyond them they are counted.
 const MAX_SAID: u64 = 20;
@@ -40,12 +41,12 @@ pub(super) async fn run(desk: &Desk, what: &What) -> Result<()> {
         },
     )
     .await;
-    print(counts.words().as_bytes());
+    let printed = data(counts.words().as_bytes());
     ended.context("replaying was interrupted, and the same command goes on where it was: what is not acknowledged is still a dead letter")?;
     if counts.n_failed > 0 {
         bail!("{} of the dead letters could not be replayed and are still there", counts.n_failed);
     }
-    Ok(())
+    printed
 }
 
 async fn replay(desk: &Desk, replayer: &Replayer, letter: Letter) -> Result<Fate> {
