@@ -156,9 +156,7 @@ fn prepare_data_dir(config: &Config) -> Result<()> {
     let shown = config.data_dir.display();
     private::create_dir(&config.data_dir)
         .with_context(|| format!("cannot create the data directory {shown}: choose another with --data-dir"))?;
-    let probe = config.data_dir.join(".write-test");
-    std::fs::write(&probe, [0; 4096])
-        .and_then(|()| std::fs::remove_file(&probe))
+    write_and_remove(&config.data_dir.join(".write-test"))
         .with_context(|| format!("cannot write into the data directory {shown}: free space, mend its permissions, or choose another with --data-dir"))?;
     let free_bytes = free_bytes(&config.data_dir)?;
     ensure!(
@@ -168,6 +166,15 @@ fn prepare_data_dir(config: &Config) -> Result<()> {
         LEAST_FREE_BYTES >> 20
     );
     Ok(())
+}
+
+/// Roles that start side by side in one directory may remove the file for each other.
+fn write_and_remove(probe: &Path) -> std::io::Result<()> {
+    std::fs::write(probe, [0; 4096])?;
+    match std::fs::remove_file(probe) {
+        Err(fault) if fault.kind() != std::io::ErrorKind::NotFound => Err(fault),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What an ordinary user may still write there.
@@ -271,5 +278,24 @@ fn is_passing(fault: &BusError) -> bool {
     match fault.kind() {
         Kind::Transient | Kind::StreamFull => true,
         Kind::Configuration | Kind::Permanent => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn roles_that_start_side_by_side_can_all_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let probe = folder.path().join("probe");
+        let probe_often = || (0..2_000).try_for_each(|_| write_and_remove(&probe));
+        std::thread::scope(|scope| {
+            let roles = [(); 4].map(|()| scope.spawn(probe_often));
+            for role in roles {
+                role.join().unwrap().unwrap();
+            }
+        });
+        assert!(write_and_remove(&folder.path().join("no/such/folder")).is_err());
     }
 }
