@@ -12,14 +12,13 @@ use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
-use futures::StreamExt;
 use spindle_core::Timestamp;
-use tokio::time::{Instant, timeout};
 use tracing::{error, warn};
 
-use crate::connect::{ACK_TIMEOUT, Bus};
+use crate::connect::Bus;
 use crate::deadletter::Attempt;
-use crate::error::{BusError, Kind};
+use crate::error::BusError;
+use crate::pull;
 
 /// How much is pulled at once.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +53,6 @@ pub struct Delivery {
     attempt: Mutex<Option<Attempt>>,
 }
 
-/// One pull waits this long at the server for a first message.
-const EXPIRES: Duration = Duration::from_secs(5);
-/// And we wait that much longer for the server to say so.
-const REPLY_GRACE: Duration = Duration::from_secs(2);
-/// How often a waiting pull looks whether its connection is still the same.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
-/// The server's words when the next message is larger than what a pull may still bring: the batch is full,
-/// if only of nothing. async-nats keeps the words alone, no code.
-const NO_ROOM: &str = "Message Size Exceeds MaxBytes";
-
 impl Intake {
     /// Creates or updates the consumer.
     ///
@@ -94,17 +83,17 @@ impl Intake {
 
     async fn pull(&mut self) -> Result<Vec<Delivery>, BusError> {
         let (limits, consumer) = (self.limits, self.consumer().await?);
-        let mut batch = ready(&self.bus, &consumer, limits.max_messages, limits.max_bytes).await?;
+        let mut batch = deliveries(pull::ready(&self.bus, &consumer, limits.max_messages, limits.max_bytes).await?);
         if batch.is_empty() {
-            batch = first(&self.bus, &consumer).await?;
+            batch = deliveries(pull::first(&self.bus, &consumer).await?);
         }
         let n_missing = limits.max_messages.saturating_sub(batch.len());
         let n_bytes: usize = batch.iter().map(|delivery| delivery.payload().len()).sum();
         if !batch.is_empty() && n_missing > 0 && n_bytes < limits.max_bytes / 2 && !limits.linger.is_zero() {
             tokio::time::sleep(limits.linger).await;
             // What is in hand must not be lost to a failed second pull.
-            match ready(&self.bus, &consumer, n_missing, limits.max_bytes - n_bytes).await {
-                Ok(more) => batch.extend(more),
+            match pull::ready(&self.bus, &consumer, n_missing, limits.max_bytes - n_bytes).await {
+                Ok(more) => batch.extend(deliveries(more)),
                 Err(error) => warn!(%error, stream = self.stream, "second pull failed"),
             }
         }
@@ -166,47 +155,13 @@ impl Intake {
     }
 }
 
-/// What is there right now.
-pub(crate) async fn ready(
-    bus: &Bus,
-    consumer: &PullConsumer,
-    max_messages: usize,
-    max_bytes: usize,
-) -> Result<Vec<Delivery>, BusError> {
-    let asked = consumer.fetch().max_messages(max_messages).max_bytes(max_bytes).messages();
-    collect(bus, asked.await.map_err(|error| BusError::transient("pull messages", error))?, ACK_TIMEOUT).await
+fn deliveries(messages: Vec<Message>) -> Vec<Delivery> {
+    messages.into_iter().map(Delivery::from).collect()
 }
 
-/// One message, as soon as there is one.
-async fn first(bus: &Bus, consumer: &PullConsumer) -> Result<Vec<Delivery>, BusError> {
-    let asked = consumer.batch().max_messages(1).expires(EXPIRES).messages();
-    let asked = asked.await.map_err(|error| BusError::transient("pull a message", error))?;
-    collect(bus, asked, EXPIRES + REPLY_GRACE).await
-}
-
-/// Messages until the server says that there are no more. A pull does not survive its connection, so a
-/// new connection ends it at once.
-async fn collect(
-    bus: &Bus,
-    mut messages: async_nats::jetstream::consumer::pull::Batch,
-    patience: Duration,
-) -> Result<Vec<Delivery>, BusError> {
-    let mut batch = Vec::new();
-    let (n_connects, mut deadline) = (bus.n_connects(), Instant::now() + patience);
-    loop {
-        match timeout(LOOK_EVERY, messages.next()).await {
-            Ok(Some(Ok(message))) => {
-                batch.push(Delivery { message, attempt: Mutex::new(None) });
-                deadline = Instant::now() + patience;
-            }
-            Err(_) if bus.n_connects() == n_connects && Instant::now() < deadline => {}
-            Ok(None) => return Ok(batch),
-            // What came before the fault is good; the fault is met again at the next pull, if it stays.
-            Ok(Some(Err(_))) | Err(_) if !batch.is_empty() => return Ok(batch),
-            Ok(Some(Err(error))) if error.to_string().contains(NO_ROOM) => return Ok(batch),
-            Ok(Some(Err(error))) => return Err(BusError::transient("receive messages", error)),
-            Err(_) => return Err(BusError::new(Kind::Transient, "receive messages: no answer from the server")),
-        }
+impl From<Message> for Delivery {
+    fn from(message: Message) -> Self {
+        Self { message, attempt: Mutex::new(None) }
     }
 }
 

@@ -12,6 +12,7 @@ mod deadletter;
 mod error;
 mod janitor;
 mod publish;
+mod pull;
 mod request;
 mod rights;
 mod service;

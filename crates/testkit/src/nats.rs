@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
@@ -96,6 +96,21 @@ impl NatsServer {
         };
         server.launch_on_a_free_port()?;
         Ok(server)
+    }
+
+    /// Three servers that can keep three copies, node 0 to 2. They start together: one alone is not healthy.
+    pub fn start_cluster(options: impl Fn(usize) -> Options) -> Result<Vec<NatsServer>> {
+        let ports = [free_port()?, free_port()?, free_port()?];
+        let routes = ports.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
+        let starting = ports.iter().enumerate().map(|(node, port)| {
+            let mut options = options(node);
+            options.extra_config += &format!(
+                "server_name: node-{node}\ncluster {{ name: test, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
+            );
+            std::thread::spawn(move || NatsServer::start_with(options))
+        });
+        let starting: Vec<_> = starting.collect();
+        starting.into_iter().map(|node| node.join().map_err(|_| anyhow!("a start panicked"))?).collect()
     }
 
     /// The address for clients, such as `nats://127.0.0.1:23817`. The same after a restart.

@@ -79,7 +79,11 @@ impl System {
         let (nats_dir, store_dir) = (place(DiskOf::Nats, "nats"), place(DiskOf::Store, "store"));
         let nats = match options.nats {
             NatsKind::Single => vec![single(nats_dir)?],
-            NatsKind::Cluster => cluster(&nats_dir)?,
+            NatsKind::Cluster => NatsServer::start_cluster(|node| spindle_testkit::Options {
+                store_dir: Some(nats_dir.join(format!("node-{node}"))),
+                sync_always: true,
+                ..spindle_testkit::Options::default()
+            })?,
         };
         let nats_ports: Vec<u16> = nats.iter().map(NatsServer::port).collect();
         let nats_address = Address::new(nats_ports.clone());
@@ -240,28 +244,6 @@ fn single(store_dir: PathBuf) -> Result<NatsServer> {
         sync_always: true,
         ..spindle_testkit::Options::default()
     })
-}
-
-/// Three servers that keep three copies. They start together: one alone is not healthy.
-fn cluster(folder: &Path) -> Result<Vec<NatsServer>> {
-    let route_ports = [free_port()?, free_port()?, free_port()?];
-    let routes: Vec<String> = route_ports.iter().map(|port| format!("\"nats://127.0.0.1:{port}\"")).collect();
-    let routes = routes.join(", ");
-    let starting: Vec<_> = (0..route_ports.len())
-        .map(|node| {
-            let port = route_ports[node];
-            let options = spindle_testkit::Options {
-                store_dir: Some(folder.join(format!("node-{node}"))),
-                sync_always: true,
-                extra_config: format!(
-                    "server_name: node-{node}\ncluster {{ name: faults, listen: \"127.0.0.1:{port}\", routes: [{routes}] }}\n"
-                ),
-                ..spindle_testkit::Options::default()
-            };
-            std::thread::spawn(move || NatsServer::start_with(options))
-        })
-        .collect();
-    starting.into_iter().map(|node| node.join().map_err(|_| anyhow::anyhow!("a start panicked"))?).collect()
 }
 
 async fn make_replicated_streams(address: &Address) -> Result<()> {

@@ -14,8 +14,9 @@ use async_nats::jetstream::{ErrorCode, stream};
 
 use super::letter::{Letter, LetterFilter};
 use crate::connect::Bus;
-use crate::consume::{Delivery, ready};
+use crate::consume::Delivery;
 use crate::error::{BusError, Kind};
+use crate::pull;
 use crate::streams::DEAD_LETTER_STREAM;
 
 /// Messages asked for at once; with headers of at most 4 KiB or so, some MiB.
@@ -98,13 +99,13 @@ impl Letters {
     async fn page(&mut self) -> Result<Vec<Letter>, BusError> {
         let consumer = self.consumer().await?;
         let subject = self.api_subject("MSG.NEXT", &consumer.cached_info().name);
-        let pulled = ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
+        let pulled = pull::ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
         let deliveries = pulled.map_err(|error| self.bus.no_answer("read", &subject, error))?;
         if deliveries.is_empty() && self.n_left(consumer).await? == 0 {
             self.is_finished = true;
         }
         let mut letters = Vec::new();
-        for delivery in deliveries {
+        for delivery in deliveries.into_iter().map(Delivery::from) {
             self.n_received += 1;
             if delivery.consumer_sequence() != self.n_received {
                 self.consumer = None;

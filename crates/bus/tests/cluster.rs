@@ -1,0 +1,78 @@
+//! Three servers that keep three copies: pulls bring what is there, though the server's words overtake its messages.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+
+mod support;
+
+use std::time::Duration;
+
+use async_nats::jetstream::{Context, stream};
+use spindle_bus::{Intake, IntakeLimits, METRICS_STREAM, METRICS_SUBJECT};
+use spindle_testkit::{NatsServer, Options};
+use support::{connect, ends, names, until, witness};
+
+const LIMITS: IntakeLimits = IntakeLimits {
+    max_messages: 500,
+    max_bytes: 1 << 20,
+    linger: Duration::ZERO,
+    max_ack_pending: 2_000,
+    // What a pull forgets would come again only after the test.
+    ack_wait: Duration::from_secs(600),
+};
+
+async fn make_stream(jetstream: &Context) {
+    let config = stream::Config {
+        name: METRICS_STREAM.to_owned(),
+        subjects: vec![METRICS_SUBJECT.to_owned()],
+        discard: stream::DiscardPolicy::New,
+        num_replicas: 3,
+        ..stream::Config::default()
+    };
+    // Until the three have chosen a leader, they refuse.
+    until("a stream of three copies", async || jetstream.create_stream(config.clone()).await.is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_message_comes_at_its_first_delivery() {
+    const N_MESSAGES: usize = 2_000;
+    let servers = NatsServer::start_cluster(|_| Options::default()).unwrap();
+    let jetstream = witness(&servers[0]).await;
+    make_stream(&jetstream).await;
+    let mut acks = Vec::new();
+    for id in names(N_MESSAGES) {
+        acks.push(jetstream.publish(METRICS_SUBJECT, id.into()).await.unwrap());
+    }
+    for ack in acks {
+        ack.await.unwrap();
+    }
+    let bus = connect(&servers[1]).await;
+    let mut intake = Intake::open(bus, METRICS_STREAM, "test", LIMITS).await.unwrap();
+    let (mut seen, mut n_pulls) = (Vec::new(), 0);
+    while seen.len() < N_MESSAGES {
+        let batch = ends("next()", intake.next()).await.unwrap();
+        n_pulls += 1;
+        assert!(n_pulls <= 8, "{} of {N_MESSAGES} messages in {n_pulls} pulls", seen.len());
+        for delivery in &batch {
+            assert_eq!(delivery.n_delivered(), 1);
+            seen.push(String::from_utf8(delivery.payload().to_vec()).unwrap());
+            delivery.ack().await.unwrap();
+        }
+    }
+    assert_eq!(seen, names(N_MESSAGES));
+
+    // By bytes, too: a message that does not fit ends a pull, and comes with the next.
+    let large = vec![b'x'; 300 << 10];
+    for _ in 0..10 {
+        jetstream.publish(METRICS_SUBJECT, large.clone().into()).await.unwrap().await.unwrap();
+    }
+    let mut n_seen = 0;
+    while n_seen < 10 {
+        let batch = ends("next()", intake.next()).await.unwrap();
+        assert!((1..=3).contains(&batch.len()), "{} after {n_seen}", batch.len());
+        for delivery in &batch {
+            assert_eq!(delivery.n_delivered(), 1);
+            delivery.ack().await.unwrap();
+        }
+        n_seen += batch.len();
+    }
+}
