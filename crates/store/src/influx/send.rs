@@ -140,7 +140,8 @@ impl Inner {
         let key = chunk.key.finish();
         let mut sent = Sent::default();
         let mut suspects = Vec::new();
-        let mut n_stored = 0;
+        // A line that went in.
+        let mut good = None;
         let mut is_prepared_again = false;
         let mut work = vec![(0..lines.len()).collect::<Vec<usize>>()];
         while let Some(numbers) = work.pop() {
@@ -156,11 +157,11 @@ impl Inner {
                 };
             }
             match verdict {
-                Verdict::Stored => n_stored += numbers.len(),
+                Verdict::Stored => good = numbers.first().copied(),
                 Verdict::StoredWithinRetention { words } => {
                     warn!(words, "InfluxDB did not keep values older than its retention");
                     sent.is_beyond_retention = true;
-                    n_stored += numbers.len();
+                    good = numbers.first().copied();
                 }
                 Verdict::StoredExcept { lines: named, words } if !named.is_empty() => {
                     warn!(words, n_refused = named.len(), "InfluxDB refuses part of a batch");
@@ -190,7 +191,7 @@ impl Inner {
                         [only] => suspects.push((only, words)),
                         _ => halve(&numbers, &mut work),
                     }
-                    if suspects.len() > 8 && n_stored == 0 {
+                    if suspects.len() > 8 && good.is_none() {
                         break;
                     }
                 }
@@ -206,11 +207,10 @@ impl Inner {
                 Verdict::Operator { words } => return Err(self.client.operator(&words)),
             }
         }
-        if let Some((_, words)) = suspects.first().filter(|_| n_stored == 0) {
-            return Err(self.client.away(words.clone(), None));
-        }
         for (number, words) in suspects {
-            if self.is_poison(lines[number]).await? {
+            // It is no point's fault when nothing goes in.
+            let Some(good) = good else { return Err(self.client.away(words, None)) };
+            if self.is_poison(lines[number], lines[good]).await? {
                 sent.refused.push((chunk.items[number], words));
             }
         }
@@ -218,13 +218,18 @@ impl Inner {
         Ok(sent)
     }
 
-    /// Others went in: whether this line still does not. Nothing is condemned for a fault that passes.
-    async fn is_poison(&self, line: &str) -> Result<bool, StoreError> {
+    /// Whether this line still does not go in while `good` does. Nothing is condemned for a fault that passes: a server
+    /// that fails for a while makes every line look bad, also when others went in before.
+    async fn is_poison(&self, line: &str, good: &str) -> Result<bool, StoreError> {
         for _ in 0..POISON_PROBES {
             match self.send_lines(&[line], true).await? {
                 Verdict::Stored | Verdict::StoredWithinRetention { .. } => return Ok(false),
                 Verdict::Later { may_be_a_line: true, .. } => {}
                 other => return Err(self.client.away(format!("another answer to the same line: {other:?}"), None)),
+            }
+            match self.send_lines(&[good], true).await? {
+                Verdict::Stored | Verdict::StoredWithinRetention { .. } => {}
+                other => return Err(self.client.away(format!("a line that went in before: {other:?}"), None)),
             }
         }
         Ok(true)

@@ -126,7 +126,11 @@ impl Inner {
     /// from its id (so the place is the same whoever writes it): up to a second after a whole second, up to a
     /// millisecond after any other time. The field `timestamp_ns` keeps the exact time. What lies there already is
     /// read first: the same event is written once more as it is, another one moves this one to the next `slot`.
-    /// Afterwards it is read again, until each event is seen.
+    /// Afterwards the place is read again, and who was written over by another writer writes once more.
+    ///
+    /// InfluxDB cannot write on a condition, so one case stays: of two writers, one looks before the other's write and
+    /// writes after the other's second look, and their events have one device, type, time and place (one in a
+    /// million of those of one nanosecond). Then the earlier is gone.
     ///
     /// That it can be read does not mean that it is on disk: a write that InfluxDB 1 answers with 500, because its
     /// disk is full, can be read until it is restarted. Only a yes to a write of this event counts.
@@ -151,7 +155,8 @@ impl Inner {
             }
             let mut taken = self.places(events, &pending).await?;
             let mut chunks = vec![Chunk::default()];
-            let mut placed = Vec::new();
+            // And where.
+            let mut placed: Vec<(usize, u64)> = Vec::new();
             for number in pending {
                 let event = &events[number];
                 let mut place = natural_place(event);
@@ -169,38 +174,32 @@ impl Inner {
                 chunk.belongs_to(RefusedItem::Event(number), identity);
                 if came.is_none() {
                     taken.insert(key(event, place), There { identity, received });
-                    placed.push(number);
+                    placed.push((number, key(event, place)));
                 }
             }
             let sent = self.send_all(chunks, &self.event_slots).await?;
             let n_refused_new = sent
                 .refused
                 .iter()
-                .filter(|(item, _)| placed.iter().any(|number| *item == RefusedItem::Event(*number)))
+                .filter(|(item, _)| placed.iter().any(|(number, _)| *item == RefusedItem::Event(*number)))
                 .count();
             n_stored += placed.len() - n_refused_new;
             let is_refused = |number: &usize| sent.refused.iter().any(|(item, _)| *item == RefusedItem::Event(*number));
-            placed.retain(|number| !is_refused(number));
+            placed.retain(|(number, _)| !is_refused(number));
             refused.extend(sent.refused);
-            if placed.is_empty() || sent.is_beyond_retention {
+            if placed.is_empty() {
                 return Ok((n_stored, refused));
             }
-            // Seen, or overtaken by another writer at that place: then once more.
-            let seen = self.places(events, &placed).await?;
-            let is_seen = |number: &usize| {
-                let (event, mut place) = (&events[*number], natural_place(&events[*number]));
-                loop {
-                    match seen.get(&key(event, place)) {
-                        Some(there) if there.identity == identity(event) => return true,
-                        Some(_) => place.slot += 1,
-                        // Nothing there: hidden by the server's retention.
-                        None => return true,
-                    }
-                }
+            // Another writer may have taken the same place after we saw it free, and written over us: then once more.
+            let numbers: Vec<usize> = placed.iter().map(|(number, _)| *number).collect();
+            let seen = self.places(events, &numbers).await?;
+            // Nothing there at all: hidden by the server's retention.
+            let is_overwritten = |(number, place): &(usize, u64)| {
+                seen.get(place).is_some_and(|there| there.identity != identity(&events[*number]))
             };
-            placed.retain(|number| !is_seen(number));
+            placed.retain(is_overwritten);
             n_stored -= placed.len();
-            pending = placed;
+            pending = placed.into_iter().map(|(number, _)| number).collect();
         }
         Err(self
             .client

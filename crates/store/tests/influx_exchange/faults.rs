@@ -55,6 +55,28 @@ async fn what_was_in_doubt_is_stored_once() {
     }
 }
 
+/// Both see the same place free and write there. Who was written over sees it, and writes again elsewhere.
+#[tokio::test]
+async fn an_event_that_another_writer_has_written_over_is_written_again() {
+    for generation in BOTH {
+        let facade = start(generation);
+        let (early, late) = (open(&facade), open(&facade));
+        early.check().await.unwrap();
+        late.check().await.unwrap();
+        // The halves of an id cancel out in the place: these two have the same.
+        let [one, other] = [1, 2].map(|half: u64| event(Uuid::from_u64_pair(half, half).as_u128()));
+        let write_of = |event: &Event, by_ms: u64| {
+            Fault::delay(write_path(generation), Duration::from_millis(by_ms)).if_body_holds(&event.id.to_string())
+        };
+        // The first is stored at once, but told so only after the other has arrived there, too.
+        facade.fault(write_of(&one, 800).after());
+        facade.fault(write_of(&other, 400));
+        let (first, second) = tokio::join!(write(&early, Vec::new(), vec![one]), write(&late, Vec::new(), vec![other]));
+        assert_eq!((first.unwrap().n_events, second.unwrap().n_events), (1, 1));
+        assert_eq!(counts(&early).await, (0, 2), "{generation:?}");
+    }
+}
+
 /// InfluxDB 1 with a full disk answers 500 and yet shows what it did not keep, until it is restarted.
 #[tokio::test]
 async fn what_can_be_read_but_was_never_confirmed_is_written_again() {
