@@ -42,7 +42,8 @@ pub struct Intake {
     stream: &'static str,
     durable: &'static str,
     limits: IntakeLimits,
-    consumer: Option<PullConsumer>,
+    /// And the connections made when it was looked at: another server may have less.
+    consumer: Option<(PullConsumer, u64)>,
 }
 
 /// One message, to be acknowledged when it is safe.
@@ -101,7 +102,10 @@ impl Intake {
     }
 
     async fn consumer(&mut self) -> Result<PullConsumer, BusError> {
-        if let Some(consumer) = &self.consumer {
+        let n_connects = self.bus.n_connects();
+        if let Some((consumer, at)) = &self.consumer
+            && *at == n_connects
+        {
             return Ok(consumer.clone());
         }
         let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
@@ -124,7 +128,7 @@ impl Intake {
             stream.delete_consumer(self.durable).await.map_err(|error| BusError::transient(attempt(), error))?;
             consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
         }
-        self.consumer = Some(consumer.clone());
+        self.consumer = Some((consumer.clone(), n_connects));
         Ok(consumer)
     }
 

@@ -14,7 +14,7 @@ mod hold;
 mod sending;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::ErrorCode;
@@ -74,7 +74,7 @@ pub struct PublishStats {
     pub n_held: u64,
     /// Publishes that were tried again.
     pub n_retries: u64,
-    /// Whether the last answer was that a stream is full.
+    /// Whether the last answer of a stream was that it is full.
     pub stream_full: bool,
 }
 
@@ -101,7 +101,8 @@ struct Counters {
     full: AtomicU64,
     refused: AtomicU64,
     retries: AtomicU64,
-    stream_full: std::sync::atomic::AtomicBool,
+    /// Of each queue.
+    stream_full: [AtomicBool; 2],
 }
 
 impl Publisher {
@@ -171,7 +172,7 @@ impl Publisher {
             n_given_up_refused: counters.refused.load(Ordering::Relaxed),
             n_held: self.shared.lock().n_items(),
             n_retries: counters.retries.load(Ordering::Relaxed),
-            stream_full: counters.stream_full.load(Ordering::Relaxed),
+            stream_full: counters.stream_full.iter().any(|is_full| is_full.load(Ordering::Relaxed)),
         }
     }
 }

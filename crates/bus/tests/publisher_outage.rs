@@ -109,6 +109,30 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     assert!(overtaken <= 1, "{overtaken} messages went ahead of one: {places:?}");
 }
 
+/// Each message that is handed over wakes the publisher: that must not put off what it pauses for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_that_never_rests_is_heard_again_after_an_outage() {
+    let (mut server, bus, _) = started().await;
+    let (publisher, work) = Publisher::new(bus.clone(), HoldLimits::default());
+    let work = tokio::spawn(work);
+    let source = tokio::spawn({
+        let publisher = publisher.clone();
+        async move {
+            for number in 0_u64.. {
+                publisher.hold(metric(&format!("m{number}")));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+    });
+    away(&mut server, &bus).await;
+    until("a backlog", async || publisher.stats().n_held > 100).await;
+    server.restart().unwrap();
+    until("everything up to now", async || publisher.stats().n_held < 5).await;
+    source.abort();
+    publisher.close();
+    ends("the work", work).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_nats_is_away_the_oldest_metrics_are_given_up_and_no_event() {
     let (mut server, bus, _) = started().await;

@@ -37,11 +37,37 @@ pub(super) struct Sending {
     n_attempts: u64,
     /// Connections made when the messages on their way were sent.
     n_connects: u64,
-    /// Which queues send one message alone, to see whether it is taken.
-    probing: [bool; 2],
-    pause: Duration,
-    resume_at: Instant,
+    /// Of each queue: a stream that is full stops its own alone.
+    flow: [Flow; 2],
     n_timeouts: u64,
+}
+
+/// Whether a queue may send.
+struct Flow {
+    /// One message alone, to see whether it is taken.
+    probing: bool,
+    /// Nothing before.
+    resume_at: Instant,
+    /// The next pause.
+    pause: Duration,
+}
+
+impl Flow {
+    fn new() -> Self {
+        Self { probing: true, resume_at: Instant::now(), pause: FIRST_RETRY }
+    }
+
+    fn taken(&mut self) {
+        (self.probing, self.pause) = (false, FIRST_RETRY);
+    }
+
+    fn refused(&mut self) {
+        let now = Instant::now();
+        if now >= self.resume_at {
+            self.resume_at = now + self.pause;
+            self.pause = (self.pause * 2).min(LAST_RETRY);
+        }
+    }
 }
 
 /// What happens next to what is on its way.
@@ -72,9 +98,7 @@ impl Sending {
             sent: BTreeMap::new(),
             n_attempts: 0,
             n_connects: 0,
-            probing: [true; 2],
-            pause: FIRST_RETRY,
-            resume_at: Instant::now(),
+            flow: [Flow::new(), Flow::new()],
             n_timeouts: 0,
         }
     }
@@ -101,20 +125,16 @@ impl Sending {
         }
     }
 
-    /// At the end of a pause, or soon: nobody says that the connection was lost or is there again.
+    /// Soon, since nobody says that the connection was lost or is there again, or at the end of a pause.
     fn look_again_at(&self) -> Instant {
         let now = Instant::now();
-        if now < self.resume_at { self.resume_at } else { now + LOOK_EVERY }
-    }
-
-    /// Nothing is sent into a dead connection: async-nats would queue it and report only time-outs.
-    fn is_paused(&self) -> bool {
-        !self.bus.is_connected() || Instant::now() < self.resume_at
+        let ends = self.flow.iter().map(|flow| flow.resume_at).filter(|resume_at| *resume_at > now);
+        ends.fold(now + LOOK_EVERY, Instant::min)
     }
 
     fn send_next(&mut self) {
-        if self.is_paused() {
-            self.resume_at = self.resume_at.max(Instant::now() + FIRST_RETRY);
+        // Nothing is sent into a dead connection: async-nats would queue it and report only time-outs.
+        if !self.bus.is_connected() {
             return;
         }
         if self.bus.n_connects() != self.n_connects {
@@ -123,7 +143,11 @@ impl Sending {
         if self.under_way.is_some() || self.sent.len() >= self.window {
             return;
         }
-        let may_send = |queue| !self.probing[queue as usize] || !self.is_on_its_way(queue);
+        let now = Instant::now();
+        let may_send = |queue| {
+            let flow = &self.flow[queue as usize];
+            now >= flow.resume_at && (!flow.probing || !self.is_on_its_way(queue))
+        };
         let Some(held) = self.shared.lock().take(may_send) else { return };
         let attempt = Attempt { place: held.place, number: self.n_attempts };
         self.n_attempts += 1;
@@ -170,7 +194,7 @@ impl Sending {
 
     /// What is on its way waits to be sent again, in its order.
     fn take_back(&mut self, queue: Queue) {
-        self.probing[queue as usize] = true;
+        self.flow[queue as usize].probing = true;
         let mut hold = self.shared.lock();
         for (_, (_, held)) in self.sent.extract_if(.., |_, (_, held)| held.message.queue() == queue) {
             self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
@@ -187,9 +211,9 @@ impl Sending {
                 let n_items = held.message.n_items;
                 counters.acked.fetch_add(n_items, Ordering::Relaxed);
                 counters.duplicate.fetch_add(if duplicate { n_items } else { 0 }, Ordering::Relaxed);
-                counters.stream_full.store(false, Ordering::Relaxed);
-                self.pause = FIRST_RETRY;
-                self.probing[held.message.queue() as usize] = false;
+                let queue = held.message.queue() as usize;
+                counters.stream_full[queue].store(false, Ordering::Relaxed);
+                self.flow[queue].taken();
                 return self.forget(&held.message);
             }
             // It is on its way again, and that decides.
@@ -217,15 +241,12 @@ impl Sending {
             }
             return;
         }
-        if error.kind() == Kind::StreamFull && !counters.stream_full.swap(true, Ordering::Relaxed) {
+        if error.kind() == Kind::StreamFull && !counters.stream_full[queue as usize].swap(true, Ordering::Relaxed) {
             warn!(subject, "stream is full and refuses new messages: holding them; is the writer storing?");
         }
         // With it goes all of its queue that is on its way, so that nothing overtakes it.
         self.take_back(queue);
-        if Instant::now() >= self.resume_at {
-            self.resume_at = Instant::now() + self.pause;
-            self.pause = (self.pause * 2).min(LAST_RETRY);
-        }
+        self.flow[queue as usize].refused();
     }
 
     async fn replace_client(&mut self) {

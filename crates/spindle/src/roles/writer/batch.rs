@@ -209,16 +209,19 @@ pub(super) async fn with_progress<T>(
     deliveries: impl Iterator<Item = &Delivery> + Clone,
     work: impl Future<Output = T>,
 ) -> T {
-    tokio::pin!(work);
-    loop {
-        tokio::select! {
-            done = &mut work => return done,
-            () = sleep(PROGRESS_EVERY) => {}
-        }
-        for delivery in deliveries.clone() {
-            if delivery.progress().await.is_err() {
-                break;
+    // Beside the work, not between its steps: while NATS is away a word to it waits without bound.
+    let progress = async {
+        loop {
+            sleep(PROGRESS_EVERY).await;
+            for delivery in deliveries.clone() {
+                if delivery.progress().await.is_err() {
+                    break;
+                }
             }
         }
+    };
+    tokio::select! {
+        done = work => done,
+        () = progress => unreachable!("it never ends"),
     }
 }
