@@ -99,11 +99,11 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     };
     readiness.set_at_work(true);
     info!("writer stores");
-    let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone());
+    let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone(), n_in_hand);
     let mut parts = JoinSet::new();
     for (lane, intake) in [(metrics_lane, metrics), (events_lane, events)] {
         parts.spawn(lane.clone().look_after_losses(stop.clone()));
-        parts.spawn(lane.run(intake, n_in_hand, stop.clone()));
+        parts.spawn(lane.run(intake, stop.clone()));
     }
     parts.spawn(chores(bus.clone(), store.clone(), retention, stop.clone()));
     parts.spawn(figures::run(bus, store, readiness.clone(), stop));

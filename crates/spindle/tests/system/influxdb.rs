@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use async_nats::jetstream::AckKind;
+use async_nats::jetstream::consumer::PullConsumer;
+use futures::StreamExt;
 use serde_json::Value;
 use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, SmallDisk, wait_until};
 
@@ -121,6 +124,34 @@ async fn what_the_server_has_lost_is_stored_again() {
     writer.wait_until_ready();
 }
 
+/// One message that nobody answers holds the consumer's floor back; what was acknowledged above it is looked at, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_lost_above_an_unanswered_message_is_stored_again() {
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 100, 10).await;
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    drop(writer);
+    publish_values(&jetstream, 100, 1, 1).await;
+    let consumer: PullConsumer = jetstream.get_consumer_from_stream("writer-metrics", "METRICS").await.unwrap();
+    let mut pulled = consumer.batch().max_messages(1).expires(PATIENCE).messages().await.unwrap();
+    let unanswered = pulled.next().await.unwrap().unwrap();
+
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    publish_values(&jetstream, 101, 1_000, 10).await;
+    wait_until(PATIENCE, "the others are stored", || influx_count(&influx, "device_metrics", "value") >= 1_100)
+        .unwrap();
+    let from = 1_700_000_000_000_000_000 + 150 * 1_000_000_i64;
+    influx.query("spindle", &format!("DELETE FROM device_metrics WHERE time >= {from}")).unwrap();
+    influx.restart().unwrap();
+    wait_until(PATIENCE, "the loss is noticed", || writer.log().contains("storing these messages again")).unwrap();
+    unanswered.ack_with(AckKind::Nak(None)).await.unwrap();
+    wait_for_counts(&influx, 1_101, 0);
+    expect_sum(&influx, 1_101);
+}
+
 /// What became a dead letter is not in the database either.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_is_no_loss() {
@@ -132,8 +163,15 @@ async fn what_the_server_refuses_is_no_loss() {
     influx.write("spindle", "device_metrics,source_device=other value=\"text\" 1500000000000000000").unwrap();
     let jetstream = connect(&nats.url()).await;
     publish_values(&jetstream, 0, 1_000, 10).await;
-    let refused = r#"[{"timestamp":"2017-07-14T02:40:00Z","sourceDevice":"disk","metricType":"Number","value":1}]"#;
-    jetstream.publish("events.metrics", refused.into()).await.unwrap().await.unwrap();
+    let publish = async |time: &str, value: u32| {
+        let text = format!(r#"[{{"timestamp":"{time}","sourceDevice":"disk","metricType":"Number","value":{value}}}]"#);
+        jetstream.publish("events.metrics", text.into()).await.unwrap().await.unwrap();
+    };
+    publish("2024-01-01T00:00:00Z", 1).await;
+    publish("2017-07-14T02:40:00Z", 1).await;
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    // Another value takes the place of the first; that one must not come back.
+    publish("2024-01-01T00:00:00Z", 2).await;
     wait_until_acknowledged(&jetstream, "METRICS").await;
     let mut letters = jetstream.get_stream("DEADLETTER").await.unwrap();
     assert_eq!(letters.info().await.unwrap().state.messages, 1, "{}", writer.log());
@@ -143,6 +181,8 @@ async fn what_the_server_refuses_is_no_loss() {
     let is_known = || writer.log().contains("the store does not keep what a message holds");
     wait_until(PATIENCE, "the one that is not there is found", is_known).unwrap();
     assert!(!writer.log().contains("the store has lost"), "{}", writer.log());
+    let answer = influx.query("spindle", "SELECT value FROM device_metrics WHERE time = '2024-01-01T00:00:00Z'");
+    assert_eq!(answer.unwrap()["results"][0]["series"][0]["values"][0][1], 2.0);
     assert_eq!(letters.info().await.unwrap().state.messages, 1);
 }
 

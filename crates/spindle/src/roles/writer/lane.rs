@@ -8,10 +8,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM, Progress};
+use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
 use spindle_core::wire::{self, Batch, Decoded, Rejected};
 use spindle_store::Store;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,7 @@ use tracing::warn;
 
 use super::batch::{Answer, InHand, Message, Reading, with_progress};
 use super::gate::Gate;
+use super::losses::Places;
 use super::order::Order;
 use super::put_off::PutOff;
 use super::readiness::Trouble;
@@ -40,8 +41,11 @@ pub(super) struct Lane {
     /// The other lane's: it tries at once when this one was served.
     pub(super) neighbour: Arc<Gate>,
     pub(super) put_off: PutOff,
-    /// How far the consumer was when the store last came back.
-    pub(super) returned: watch::Sender<Option<Progress>>,
+    /// Where the store may have lost something.
+    pub(super) places: Places,
+    /// A permit for each batch in hand.
+    pub(super) room: Arc<Semaphore>,
+    pub(super) n_in_hand: usize,
 }
 
 /// The longest pause between two tries of a store that is away. What hangs on an event is known late by as much.
@@ -58,7 +62,13 @@ const MAX_LETTERS: usize = 16;
 const LETTERS_IN_FLIGHT: usize = 8;
 
 /// A lane for each stream.
-pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readiness) -> (Arc<Lane>, Arc<Lane>) {
+pub(super) fn lanes(
+    bus: Bus,
+    events_bus: Bus,
+    store: Store,
+    readiness: Readiness,
+    n_in_hand: usize,
+) -> (Arc<Lane>, Arc<Lane>) {
     let decode_metrics: Decode = |payload, batch| split(wire::decode_metrics(payload), &mut batch.metrics);
     let decode_events: Decode = |payload, batch| split(wire::decode_events(payload), &mut batch.events);
     let (metrics_gate, events_gate) = (Arc::new(Gate::new(LAST_METRICS_RETRY)), Arc::new(Gate::new(LAST_EVENTS_RETRY)));
@@ -72,7 +82,9 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         gate: metrics_gate.clone(),
         neighbour: events_gate.clone(),
         put_off: PutOff::default(),
-        returned: watch::Sender::new(None),
+        places: Places::default(),
+        room: Arc::new(Semaphore::new(n_in_hand)),
+        n_in_hand,
     };
     let events = Lane {
         stream: EVENTS_STREAM,
@@ -84,16 +96,17 @@ pub(super) fn lanes(bus: Bus, events_bus: Bus, store: Store, readiness: Readines
         gate: events_gate,
         neighbour: metrics_gate,
         put_off: PutOff::default(),
-        returned: watch::Sender::new(None),
+        places: Places::default(),
+        room: Arc::new(Semaphore::new(n_in_hand)),
+        n_in_hand,
     };
     (Arc::new(metrics), Arc::new(events))
 }
 
 impl Lane {
     /// Stores until told to stop, then until everything in hand is stored or left alone.
-    pub(super) async fn run(self: Arc<Self>, mut intake: Intake, n_in_hand: usize, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, mut intake: Intake, stop: CancellationToken) {
         let lane = self;
-        let room = Arc::new(Semaphore::new(n_in_hand));
         let (mut order, mut on_their_way) = (Order::default(), JoinSet::new());
         let mut pause = FIRST_PAUSE;
         loop {
@@ -102,7 +115,7 @@ impl Lane {
             }
             let (room, fetched) = tokio::select! {
                 () = stop.cancelled() => break,
-                fetched = lane.fetch(&mut intake, room.clone()) => fetched,
+                fetched = lane.fetch(&mut intake) => fetched,
             };
             match fetched {
                 Ok(deliveries) => {
@@ -128,13 +141,9 @@ impl Lane {
     }
 
     /// Waits for room and for the store, then for messages.
-    async fn fetch(
-        &self,
-        intake: &mut Intake,
-        room: Arc<Semaphore>,
-    ) -> (Option<OwnedSemaphorePermit>, Result<Vec<Delivery>, BusError>) {
+    async fn fetch(&self, intake: &mut Intake) -> (Option<OwnedSemaphorePermit>, Result<Vec<Delivery>, BusError>) {
         // No permit would mean that the semaphore was closed, which nobody does.
-        let room = room.acquire_owned().await.ok();
+        let room = self.room.clone().acquire_owned().await.ok();
         self.gate.open().await;
         (room, intake.next().await)
     }

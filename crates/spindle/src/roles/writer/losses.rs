@@ -3,17 +3,21 @@
 //! An InfluxDB may come back from an outage with less than it had said yes to: version 1.6.7 throws away what
 //! was written between two restarts after a full disk or a crash, and any server may have been set back to
 //! a copy. The stream still holds what was acknowledged, until it needs the room. So after each outage, and at
-//! the start, some messages are looked for in the store: the newest that were acknowledged, and ever fewer further back.
-//! If one is missing that is newer than one that is there, everything behind that one is stored once more,
-//! which changes nothing where it is there. What is missing right afterwards the store refuses or does not keep, which
-//! is no loss.
+//! the start, some messages are looked for in the store: the newest that were delivered by then, and ever fewer further
+//! back. A place is looked at until that has succeeded.
+//!
+//! If one is missing that is newer than one that is there, the lane takes nothing more in hand: the loss stays at the
+//! end, where the next start finds it if this one is killed. The newest that is missing is stored again alone; if it is
+//! missing right afterwards the store refuses or does not keep it, which is no loss, and the next older is tried. If
+//! it is there now, everything behind the newest one that was there is stored again, in order and up to the live end, so
+//! that of two values of one identity the later stays.
 //!
 //! What lies before everything that is found is not looked after: retention has removed it, or it never was in
 //! this database. What somebody has deleted by hand may come back. A hole between two messages that are looked
 //! for is not seen: that is why it is done right after an outage, when a loss is at the end.
 
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -23,6 +27,7 @@ use spindle_core::reading::{EventFilter, TimeBasis, Window};
 use spindle_core::wire::Batch;
 use spindle_core::{DeviceMetric, Event, Timestamp};
 use spindle_store::{Store, StoreError};
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -41,6 +46,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How often the store's server is asked which run of it this is: a restart must be noticed also while nothing is
 /// stored, and when it is over in less than a second.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Places that are kept to be looked at. When there are more, the newest replaces the one before: the oldest is
+/// where a loss can begin.
+const MAX_PLACES: usize = 8;
 
 /// Whether what a message holds is in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +57,31 @@ enum Found {
     Missing,
     /// The stream does not hold it any more, or nothing in it could ever be stored.
     Unknown,
+}
+
+/// How far the consumer was at the moments at which the store may have lost something.
+#[derive(Default)]
+pub(super) struct Places {
+    to_look_at: Mutex<Vec<Progress>>,
+    added: Notify,
+}
+
+impl Places {
+    fn add(&self, place: Progress) {
+        let mut places = self.lock();
+        places.truncate(MAX_PLACES - 1);
+        places.push(place);
+        self.added.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Progress>> {
+        self.to_look_at.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Those that were there when `looked_at` were taken; what was added meanwhile stays.
+    fn done(&self, looked_at: &[Progress]) {
+        self.lock().retain(|place| !looked_at.contains(place));
+    }
 }
 
 /// What is known of the store between two looks.
@@ -60,10 +93,15 @@ struct Known {
     progress: Option<Progress>,
     /// What is missing right after it was stored again: the store does not keep it.
     given_up: HashSet<u64>,
+    /// Messages that have ended a writer: not to be touched again.
+    undeliverable: HashSet<u64>,
 }
 
 /// A run of the store's server, by what the server says of it.
 type Run = Option<String>;
+
+/// Told to stop before it was done.
+struct Stopped;
 
 impl Lane {
     /// Remembers how far the consumer was when the store came back, before anything more is acknowledged.
@@ -72,7 +110,7 @@ impl Lane {
             return;
         }
         match self.bus.progress(self.stream, self.durable).await {
-            Ok(progress) => drop(self.returned.send_replace(Some(progress))),
+            Ok(progress) => self.places.add(progress),
             Err(fault) => {
                 warn!(
                     stream = self.stream,
@@ -88,86 +126,146 @@ impl Lane {
         if !self.store.may_come_back_with_less() {
             return;
         }
-        let mut returned = self.returned.subscribe();
         let mut known = Known::default();
         let mut ticker = interval(ASK_EVERY);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let progress = tokio::select! {
-                () = stop.cancelled() => return,
-                changed = returned.changed() => if changed.is_ok() { *returned.borrow_and_update() } else { return },
-                _ = ticker.tick() => self.progress_if_restarted(&mut known).await,
-            };
-            let Some(progress) = progress else { continue };
             tokio::select! {
                 () = stop.cancelled() => return,
-                looked = self.mend(progress, &mut known, &stop) => if let Err(fault) = looked {
-                    warn!(stream = self.stream, error = chain(fault), "looking for losses of the store broke off");
-                    // Another run than that which is known, so that it is looked at again.
-                    known.run = None;
+                () = self.places.added.notified() => {}
+                _ = ticker.tick() => self.note_another_run(&mut known).await,
+            }
+            let places = self.places.lock().clone();
+            if places.is_empty() {
+                continue;
+            }
+            let looked = tokio::select! {
+                () = stop.cancelled() => return,
+                looked = self.look(&places, &mut known, &stop) => looked,
+            };
+            match looked {
+                Ok(Ok(())) => self.places.done(&places),
+                Ok(Err(Stopped)) => return,
+                Err(fault) => {
+                    warn!(
+                        stream = self.stream,
+                        error = chain(fault),
+                        "looking for losses of the store broke off, trying again"
+                    );
                 }
             }
         }
     }
 
-    /// How far the consumer is, if another run of the store's server answers than before.
-    async fn progress_if_restarted(&self, known: &mut Known) -> Option<Progress> {
+    /// Adds a place if another run of the store's server answers than before.
+    async fn note_another_run(&self, known: &mut Known) {
         let Ok(run) = self.store.incarnation().await else {
             // Whatever answers next is another run.
             known.run = None;
-            return None;
+            return;
         };
-        let progress = self.bus.progress(self.stream, self.durable).await.ok()?;
-        if known.run.as_ref() == Some(&run) {
-            known.progress = Some(progress);
-            return None;
+        let Ok(progress) = self.bus.progress(self.stream, self.durable).await else { return };
+        if known.run.as_ref() != Some(&run) {
+            // What was acknowledged since a restart that nobody noticed at once hides the end of what was lost in it.
+            if let Some(before) = known.progress {
+                self.places.add(before);
+            }
+            self.places.add(progress);
+            known.run = Some(run);
         }
-        known.run = Some(run);
-        Some(progress)
+        known.progress = Some(progress);
     }
 
-    /// Oldest first: when this breaks off, what is still lost is still missing behind what is there.
-    async fn mend(&self, progress: Progress, known: &mut Known, stop: &CancellationToken) -> Result<()> {
-        let mut probes = self.probe(progress, known).await?;
-        while let Some((first, missing)) = first_lost(&probes) {
-            if !self.store_again(first, missing, stop).await {
-                return Ok(());
+    async fn look(
+        &self,
+        places: &[Progress],
+        known: &mut Known,
+        stop: &CancellationToken,
+    ) -> Result<Result<(), Stopped>> {
+        let probes = self.probe(places, known).await?;
+        if first_lost(&probes).is_none() {
+            return Ok(Ok(()));
+        }
+        // What was only on its way is there afterwards. From here on nothing new is acknowledged.
+        let n_in_hand = u32::try_from(self.n_in_hand).unwrap_or(u32::MAX);
+        let Ok(_held) = self.room.acquire_many(n_in_hand).await else { return Ok(Err(Stopped)) };
+        known.undeliverable = self.bus.undeliverable(self.stream).await?;
+        let probes = self.probe(places, known).await?;
+        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(())) };
+        let missing = |(sequence, found): &&(u64, Found)| *found == Found::Missing && *sequence >= oldest;
+        for (sequence, _) in probes.iter().filter(missing) {
+            if self.store_one(*sequence, known, stop).await?.is_err() {
+                return Ok(Err(Stopped));
             }
-            if self.find(missing).await? == Found::Missing {
-                info!(
-                    stream = self.stream,
-                    sequence = missing,
-                    "the store does not keep what a message holds: refused, see the dead letters, or removed at once"
-                );
-                known.given_up.insert(missing);
-                probes.retain(|(sequence, _)| *sequence != missing);
-                continue;
+            if self.find(*sequence, known).await? != Found::Missing {
+                let probes: Vec<_> = probes.into_iter().filter(|probe| !known.given_up.contains(&probe.0)).collect();
+                let first = first_lost(&probes).unwrap_or(oldest);
+                let is_acknowledged = places.iter().any(|place| first <= place.acknowledged);
+                return self.store_from(first, is_acknowledged, known, stop).await;
             }
-            let last = progress.delivered;
+            info!(
+                stream = self.stream,
+                sequence,
+                "the store does not keep what a message holds: refused, see the dead letters, or removed at once"
+            );
+            known.given_up.insert(*sequence);
+        }
+        Ok(Ok(()))
+    }
+
+    /// Up to the live end: another writer may go on meanwhile, and what is newer must be written after what is older.
+    async fn store_from(
+        &self,
+        first: u64,
+        is_acknowledged: bool,
+        known: &Known,
+        stop: &CancellationToken,
+    ) -> Result<Result<(), Stopped>> {
+        let (mut next, mut last) = (first, self.bus.progress(self.stream, self.durable).await?.delivered);
+        if is_acknowledged {
             error!(
                 stream = self.stream,
                 first,
                 last,
                 "the store has lost what it had acknowledged: storing these messages again from the stream"
             );
-            if !self.store_again(missing + 1, last, stop).await {
-                return Ok(());
-            }
-            info!(stream = self.stream, n_messages = last + 1 - first, "stored again what the store had lost");
-            break;
+        } else {
+            warn!(
+                stream = self.stream,
+                first,
+                last,
+                "the store does not hold what was delivered, or not any more: storing these messages again from the stream"
+            );
         }
-        known.progress = Some(progress);
-        Ok(())
+        while next <= last {
+            if self.store_again(next, last, known, stop).await.is_err() {
+                return Ok(Err(Stopped));
+            }
+            next = last + 1;
+            last = self.bus.progress(self.stream, self.durable).await?.delivered;
+        }
+        info!(stream = self.stream, n_messages = last + 1 - first, "stored again what the store did not hold");
+        Ok(Ok(()))
     }
 
-    /// False if told to stop before all was stored.
-    async fn store_again(&self, first: u64, last: u64, stop: &CancellationToken) -> bool {
+    /// Without labels: they are written with the time of now, and this message is an old one.
+    async fn store_one(&self, sequence: u64, known: &Known, stop: &CancellationToken) -> Result<Result<(), Stopped>> {
+        let (mut batch, _) = self.read_again(sequence, sequence, known).await?;
+        batch.metrics.iter_mut().for_each(|metric| metric.labels = None);
+        batch.events.iter_mut().for_each(|event| event.labels = None);
+        if !batch.is_empty() && self.store_until_stored(Arc::new(batch), &[], stop).await.is_none() {
+            return Ok(Err(Stopped));
+        }
+        Ok(Ok(()))
+    }
+
+    async fn store_again(&self, first: u64, last: u64, known: &Known, stop: &CancellationToken) -> Result<(), Stopped> {
         let mut next = first;
         while next <= last {
-            match self.read_again(next, last).await {
+            match self.read_again(next, last, known).await {
                 Ok((batch, behind)) => {
                     if !batch.is_empty() && self.store_until_stored(Arc::new(batch), &[], stop).await.is_none() {
-                        return false;
+                        return Err(Stopped);
                     }
                     WRITER_STORED_AGAIN.with_label_values(&[self.stream]).inc_by(behind - next);
                     next = behind;
@@ -178,22 +276,25 @@ impl Lane {
                 }
             }
         }
-        true
+        Ok(())
     }
 
     /// Looks for what messages hold, newest first.
-    async fn probe(&self, progress: Progress, known: &Known) -> Result<Vec<(u64, Found)>> {
-        let mut wanted: Vec<u64> = sequences(progress.first, progress.acknowledged).collect();
-        // What was acknowledged since a restart that nobody noticed at once hides the end of what was lost in it.
-        wanted.extend(known.progress.iter().flat_map(|before| sequences(progress.first, before.acknowledged)));
+    async fn probe(&self, places: &[Progress], known: &Known) -> Result<Vec<(u64, Found)>> {
+        let mut wanted: Vec<u64> = places.iter().flat_map(|place| sequences(place.first, place.delivered)).collect();
+        // Above its floor some may not have been acknowledged: the floor has a neighbourhood of its own.
+        wanted.extend(places.iter().flat_map(|place| sequences(place.first, place.acknowledged)));
         wanted.retain(|sequence| !known.given_up.contains(sequence));
         wanted.sort_unstable_by(|one, other| other.cmp(one));
         wanted.dedup();
-        let look = |sequence| async move { Ok::<_, anyhow::Error>((sequence, self.find(sequence).await?)) };
+        let look = |sequence| async move { Ok::<_, anyhow::Error>((sequence, self.find(sequence, known).await?)) };
         stream::iter(wanted).map(look).buffered(LOOK_AT_ONCE).try_collect().await
     }
 
-    async fn find(&self, sequence: u64) -> Result<Found> {
+    async fn find(&self, sequence: u64, known: &Known) -> Result<Found> {
+        if known.undeliverable.contains(&sequence) {
+            return Ok(Found::Unknown);
+        }
         let Some(payload) = self.bus.payload(self.stream, sequence).await? else { return Ok(Found::Unknown) };
         let mut batch = Batch::default();
         let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
@@ -210,13 +311,13 @@ impl Lane {
 
     /// Messages from `first` on, up to `last` at most, and the sequence behind them. What is bad in them has its
     /// dead letter already.
-    async fn read_again(&self, first: u64, last: u64) -> Result<(Batch, u64), BusError> {
+    async fn read_again(&self, first: u64, last: u64, known: &Known) -> Result<(Batch, u64), BusError> {
         let (mut batch, mut next, mut n_bytes) = (Batch::default(), first, 0);
         let read = |sequence| self.bus.payload(self.stream, sequence);
         let mut payloads = std::pin::pin!(stream::iter(first..=last).map(read).buffered(READ_AT_ONCE));
         while let Some(payload) = payloads.next().await {
             next += 1;
-            if let Some(payload) = payload? {
+            if let Some(payload) = payload?.filter(|_| !known.undeliverable.contains(&(next - 1))) {
                 n_bytes += payload.len();
                 let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
             }
@@ -238,13 +339,13 @@ fn sequences(first: u64, acknowledged: u64) -> impl Iterator<Item = u64> {
     })
 }
 
-/// From where on everything must be stored again, and the first that is known to be missing; `probes` are newest first.
-fn first_lost(probes: &[(u64, Found)]) -> Option<(u64, u64)> {
+/// From where on everything must be stored again; `probes` are newest first.
+fn first_lost(probes: &[(u64, Found)]) -> Option<u64> {
     let mut last_present = None;
     for (sequence, found) in probes.iter().rev() {
         match (found, last_present) {
             (Found::Present, _) => last_present = Some(*sequence),
-            (Found::Missing, Some(present)) => return Some((present + 1, *sequence)),
+            (Found::Missing, Some(present)) => return Some(present + 1),
             (Found::Missing, None) | (Found::Unknown, _) => {}
         }
     }
@@ -280,21 +381,21 @@ mod tests {
 
     #[test]
     fn what_is_missing_behind_what_is_there_is_lost() {
-        let check = |found: &[Found], expect: Option<(u64, u64)>| {
+        let check = |found: &[Found], expect: Option<u64>| {
             // Sequences 100, 99, …
             let probes: Vec<_> = (0..).zip(found).map(|(back, found)| (100 - back, *found)).collect();
             assert_eq!(first_lost(&probes), expect, "{found:?}");
         };
         check(&[], None);
         check(&[P, P, P], None);
-        check(&[M, P, P], Some((100, 100)));
-        check(&[M, M, M, P, P], Some((98, 98)));
-        check(&[P, M, P, P], Some((99, 99)));
-        check(&[M, U, P], Some((99, 100)));
+        check(&[M, P, P], Some(100));
+        check(&[M, M, M, P, P], Some(98));
+        check(&[P, M, P, P], Some(99));
+        check(&[M, U, P], Some(99));
         // Removed by retention, or another database: that is no loss.
         check(&[P, P, M, M], None);
         check(&[M, M, M], None);
-        check(&[M, P, M], Some((100, 100)));
+        check(&[M, P, M], Some(100));
     }
 
     #[test]
