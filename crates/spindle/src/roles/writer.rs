@@ -11,7 +11,7 @@
 //! - `order`: which batches must not overtake each other.
 //! - `put_off`: bad messages whose dead letter cannot be kept.
 //! - `suspects`: the last guard, against a message that ends the writer.
-//! - `readiness`, `figures`: what others are told.
+//! - `readiness`, `figures`: what others are told. `said`: how often the log is.
 
 mod batch;
 mod figures;
@@ -23,6 +23,7 @@ mod order;
 mod planted;
 mod put_off;
 mod readiness;
+mod said;
 mod suspects;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use spindle_bus::{DeadLetter, Delivery};
 use spindle_core::{Batch, wire};
 use spindle_store::{Refused, RefusedItem, StoreError, Written};
@@ -12,7 +13,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::lane::{Lane, chain};
+use super::lane::{Lane, MESSAGES_WITH_LETTERS, chain};
 use super::order::Place;
 use super::readiness::Trouble;
 use crate::clock;
@@ -153,26 +154,34 @@ impl Lane {
     /// Keeps as dead letters what the store refused by itself. Returns the positions of messages for which that
     /// failed: they come again, with everything in them.
     async fn keep_refused(&self, refused: &[Refused], messages: &[Message]) -> Vec<usize> {
-        let mut unkept = Vec::new();
-        for Refused { item, words } in refused {
-            let (RefusedItem::Metric(number) | RefusedItem::Event(number)) = *item;
-            let holder = messages.iter().position(|message| message.reading.holds(number));
-            let Some(position) = holder.filter(|position| !unkept.contains(position)) else { continue };
-            let Message { delivery, reading } = &messages[position];
-            let index = reading.elements[number - reading.first_item];
-            let bytes = wire::element(delivery.payload(), index)
-                .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
-            let letter = DeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
-            if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
-                self.note_unkept(delivery, fault);
-                unkept.push(position);
-                continue;
-            }
-            WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
-            self.readiness.mended(self.stream, Trouble::DeadLetters);
-            warn!(stream = self.stream, words, "the store refuses a point: kept as dead letter");
+        // Side by side: each waits for the disk of the server.
+        let kept: Vec<_> = refused.iter().map(|refused| self.keep_refused_point(refused, messages)).collect();
+        futures::stream::iter(kept)
+            .buffer_unordered(MESSAGES_WITH_LETTERS)
+            .filter_map(futures::future::ready)
+            .collect()
+            .await
+    }
+
+    /// The position of the point's message, if that failed.
+    async fn keep_refused_point(&self, refused: &Refused, messages: &[Message]) -> Option<usize> {
+        let Refused { item: RefusedItem::Metric(number) | RefusedItem::Event(number), words } = refused;
+        let position = messages.iter().position(|message| message.reading.holds(*number))?;
+        let Message { delivery, reading } = &messages[position];
+        let index = reading.elements[number - reading.first_item];
+        let bytes = wire::element(delivery.payload(), index)
+            .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
+        let letter = DeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
+        if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
+            self.note_unkept(delivery, fault);
+            return Some(position);
         }
-        unkept
+        WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
+        self.readiness.mended(self.stream, Trouble::DeadLetters);
+        if let Some(n_unsaid) = self.said.may_say() {
+            warn!(stream = self.stream, n_unsaid, words, "the store refuses a point: kept as dead letter");
+        }
+        None
     }
 
     /// An ack that is lost only brings the message back, and storing it again changes nothing.

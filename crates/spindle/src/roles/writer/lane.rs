@@ -23,6 +23,7 @@ use super::losses::Places;
 use super::order::Order;
 use super::put_off::PutOff;
 use super::readiness::Trouble;
+use super::said::Said;
 use super::suspects;
 use super::{EVENTS_CONSUMER, METRICS_CONSUMER, Readiness};
 use crate::telemetry::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
@@ -41,6 +42,7 @@ pub(super) struct Lane {
     /// The other lane's: it tries at once when this one was served.
     pub(super) neighbour: Arc<Gate>,
     pub(super) put_off: PutOff,
+    pub(super) said: Said,
     /// Where the store may have lost something.
     pub(super) places: Places,
     /// A permit for each batch in hand.
@@ -60,6 +62,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(5);
 const MAX_LETTERS: usize = 16;
 /// Dead letters of one message on their way at once: each waits for a sync of the server's disk.
 const LETTERS_IN_FLIGHT: usize = 8;
+/// Messages whose letters are on their way at once.
+pub(super) const MESSAGES_WITH_LETTERS: usize = 32;
 
 /// A lane for each stream.
 pub(super) fn lanes(
@@ -82,6 +86,7 @@ pub(super) fn lanes(
         gate: metrics_gate.clone(),
         neighbour: events_gate.clone(),
         put_off: PutOff::default(),
+        said: Said::default(),
         places: Places::default(),
         room: Arc::new(Semaphore::new(n_in_hand)),
         n_in_hand,
@@ -96,6 +101,7 @@ pub(super) fn lanes(
         gate: events_gate,
         neighbour: metrics_gate,
         put_off: PutOff::default(),
+        said: Said::default(),
         places: Places::default(),
         room: Arc::new(Semaphore::new(n_in_hand)),
         n_in_hand,
@@ -173,18 +179,13 @@ impl Lane {
     /// be kept is put off, but not what is good in it.
     async fn read(&self, deliveries: &[Delivery]) -> (Batch, Vec<Reading>) {
         let mut batch = Batch::default();
-        let mut readings = Vec::with_capacity(deliveries.len());
-        for delivery in deliveries {
+        let (mut readings, mut bad) = (Vec::with_capacity(deliveries.len()), Vec::new());
+        for (position, delivery) in deliveries.iter().enumerate() {
             #[cfg(debug_assertions)]
             super::planted::crash_at(delivery.payload());
             let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
             let rejected = (self.decode)(delivery.payload(), &mut batch);
             let n_good = batch.len() - n_metrics - n_events;
-            let answer = match self.keep_dead_letters(delivery, &rejected).await {
-                false => Answer::Later { is_stored: n_good > 0 },
-                true if n_good == 0 && !rejected.is_empty() => Answer::Dead,
-                true => Answer::Stored,
-            };
             if self.put_off.has_stored(delivery) {
                 batch.metrics.truncate(n_metrics);
                 batch.events.truncate(n_events);
@@ -192,10 +193,26 @@ impl Lane {
             let n_items = batch.len() - n_metrics - n_events;
             let is_bad = |index: &usize| rejected.iter().any(|bad| bad.index == *index);
             let elements = (0..).filter(|index| !is_bad(index)).take(n_items).collect();
-            readings.push(Reading { answer, elements, first_item: n_metrics + n_events });
+            readings.push(Reading { answer: Answer::Stored, elements, first_item: n_metrics + n_events });
+            if !rejected.is_empty() {
+                bad.push((position, n_good, rejected));
+            }
             // A megabyte takes some milliseconds to read: the other lane must not wait for a whole batch.
             tokio::task::yield_now().await;
         }
+        // Side by side: each waits for the disk of the server.
+        let kept = bad.into_iter().map(|(position, n_good, rejected)| async move {
+            (position, n_good, self.keep_dead_letters(&deliveries[position], &rejected).await)
+        });
+        let mut kept = futures::stream::iter(kept).buffer_unordered(MESSAGES_WITH_LETTERS);
+        while let Some((position, n_good, is_kept)) = kept.next().await {
+            readings[position].answer = match is_kept {
+                false => Answer::Later { is_stored: n_good > 0 },
+                true if n_good == 0 => Answer::Dead,
+                true => Answer::Stored,
+            };
+        }
+        drop(kept);
         (batch, readings)
     }
 
@@ -215,7 +232,10 @@ impl Lane {
             return false;
         }
         self.readiness.mended(self.stream, Trouble::DeadLetters);
-        warn!(stream = self.stream, sequence, n_rejected = rejected.len(), first = %first.error, "bad message kept as dead letter");
+        if let Some(n_unsaid) = self.said.may_say() {
+            let n_rejected = rejected.len();
+            warn!(stream = self.stream, sequence, n_rejected, n_unsaid, first = %first.error, "bad message kept as dead letter");
+        }
         true
     }
 
