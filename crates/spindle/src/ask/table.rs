@@ -66,7 +66,8 @@ fn health(data: &Value) -> String {
     for reason in data["reasons"].as_array().into_iter().flatten() {
         lines += &format!("  - {}\n", text(&reason["why"]));
     }
-    lines
+    let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
+    lines + &format!("last seen {last_seen}\n")
 }
 
 fn audit(answer: &Value) -> String {

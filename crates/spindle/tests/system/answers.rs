@@ -121,6 +121,44 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let now = time::OffsetDateTime::now_utc();
+    let ago = |minutes: u64| {
+        (now - Duration::from_secs(60 * minutes)).format(&time::format_description::well_known::Rfc3339).unwrap()
+    };
+    let values = |device: &str, metric: &str, minutes: &[u64]| -> String {
+        let value = |minutes: &u64| json!({ "timestamp": ago(*minutes), "sourceDevice": device, "metricType": metric, "value": 40.0 });
+        json!(minutes.iter().map(value).collect::<Vec<_>>()).to_string()
+    };
+    asker.publish("events.metrics", values("often", "DiskTemp", &[30, 29, 28, 27, 26, 25, 24])).await;
+    asker.publish("events.metrics", values("rarely", "DiskTemp", &[50, 40, 30, 20])).await;
+    asker.publish("events.metrics", values("once", "DiskTemp", &[20])).await;
+    asker.publish("events.metrics", values("strange", "Zing", &[0])).await;
+    asker.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 4).await;
+    let health = |device: &str, at: Option<String>| {
+        let question = json!({"query_type":"device_health","params":{"source_device":device,"at":at}});
+        asker.ask(question.to_string())
+    };
+    let words = |answer: &Value| answer["data"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
+    let often = health("often", None).await;
+    assert_eq!((&often["data"]["health"], &often["data"]["score"]), (&json!("unknown"), &Value::Null));
+    assert!(words(&often).contains("silent since") && words(&often).contains("24 minutes"), "{often}");
+    // Silence counts from the time that is asked about.
+    assert_eq!(health("often", Some(ago(23))).await["data"]["health"], "ok");
+    assert_eq!(health("rarely", None).await["data"]["health"], "ok");
+    assert_eq!(health("once", None).await["data"]["health"], "unknown");
+    let strange = health("strange", None).await;
+    assert_eq!(strange["data"]["health"], "unknown");
+    assert!(words(&strange).contains("nothing it sends is judged"), "{strange}");
+    let shown = system.query(&["device_health", "source_device=often"]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(text.contains("often is unknown\n") && text.contains("last seen 20"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
     let system = System::start(NO_SOURCES, &[]);
     let asker = Asker::new(&system).await;
