@@ -34,6 +34,7 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
         }
         Some(other) => return Err(QueryError::UnknownType(shorten(&other.to_string()))),
     };
+    refuse_unknown_fields(query_type, &body)?;
     let empty = Map::new();
     let params = match body.get("params") {
         None | Some(Value::Null) => &empty,
@@ -46,6 +47,16 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
     let arguments = Arguments { query_type, params, now };
     arguments.refuse_unknown()?;
     build(&arguments)
+}
+
+/// What is not understood is said: a parameter beside `params` would change nothing, in silence.
+fn refuse_unknown_fields(query_type: &'static QueryType, body: &Map<String, Value>) -> Result<(), QueryError> {
+    let Some(field) = body.keys().find(|name| !["query_type", "params"].contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let meant = query_type.params.iter().find(|param| param.name == field);
+    let example = meant.unwrap_or(&query_type.params[0]).name;
+    Err(QueryError::UnknownField { query_type: query_type.name, field: shorten(field), example })
 }
 
 pub(super) fn body_from_words(
@@ -313,6 +324,11 @@ mod tests {
             r#"{"query_type":"devices","params":{"limit":0}}"#,
             "parameter 'limit' of devices is 0: expected a whole number from 1 to 1000",
         );
+        check(
+            r#"{"query_type":"devices","limit":1}"#,
+            r#"unknown field 'limit' beside query_type: parameters of devices belong into "params", as in {"query_type":"devices","params":{"limit":…}}"#,
+        );
+        check(r#"{"query_type":"events","params":{},"pramas":{}}"#, "unknown field 'pramas'");
         check(r#"{"query_type":"devices","params":{"limit":"5"}}"#, "is \"5\": expected a whole number");
         check(
             r#"{"query_type":"device_health"}"#,

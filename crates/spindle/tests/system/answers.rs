@@ -180,6 +180,7 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
             "expected a whole number",
         ),
         (json!({"query_type":"alerts_critical","params":{"min_criticality":11}}).to_string().into(), "from 1 to 10"),
+        (json!({"query_type":"devices","limit":1}).to_string().into(), "unknown field 'limit'"),
     ];
     for (payload, words) in cases {
         let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
