@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use spindle_core::answer::{Answer, Basis, Body, DeviceHealth, TemperatureAnomaly};
 use spindle_core::health::{self, Evidence};
-use spindle_core::query::Query;
+use spindle_core::query::{Query, QueryError};
 use spindle_core::reading::{EventFilter, TimeBasis, Window};
 use spindle_core::{Criticality, DeviceName, MetricType, Timestamp, metric};
 use spindle_store::Store;
@@ -52,11 +52,19 @@ pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_by
     ANSWERS.with_label_values(&[query_type, status]).inc();
     match outcome.and_then(|body| rows::fit(body, max_bytes)) {
         Ok(json) => Answered { json, failure: None },
-        Err(failure) => Answered {
-            json: rows::to_json(&Answer::Error { message: failure.message.clone() }),
-            failure: Some(failure),
-        },
+        Err(failure) => failed(failure),
     }
+}
+
+/// The answer to a question that was found wrong before its bytes were made.
+pub(crate) fn refuse(mistake: &QueryError) -> Answered {
+    ANSWERS.with_label_values(&["invalid", "error"]).inc();
+    failed(Failure { is_askers_fault: true, message: mistake.to_string() })
+}
+
+fn failed(failure: Failure) -> Answered {
+    let json = rows::to_json(&Answer::Error { message: failure.message.clone() });
+    Answered { json, failure: Some(failure) }
 }
 
 async fn find(store: &Store, query: Query) -> Result<Body, Failure> {
