@@ -194,6 +194,37 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
     assert_eq!(asker.ask(json!({"query_type":"devices"}).to_string()).await["status"], "success");
 }
 
+/// Events that come in while pages are turned are newer than the first page, and on none of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_page_of_events_repeats_no_row_while_more_arrive() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let publish = async |number: u64| {
+        let (now, id) = (time::OffsetDateTime::now_utc(), uuid::Uuid::from_u64_pair(7, number));
+        let time = now.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let event = json!({ "id": id, "criticality": 9, "timestamp": time, "sourceDevice": "d", "eventType": "Test" });
+        asker.publish("events.event", event.to_string()).await;
+    };
+    let count = |answer: &Value| answer["data"].as_array().unwrap().len();
+    for number in 0..3 {
+        publish(number).await;
+    }
+    asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == 3).await;
+    for query_type in ["events", "alerts_critical"] {
+        let first = asker.ask(json!({ "query_type": query_type, "params": { "limit": 2 } }).to_string()).await;
+        let n_before = count(&asker.ask(json!({"query_type":"events"}).to_string()).await);
+        publish(n_before as u64).await;
+        asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == n_before + 1).await;
+        let mut params = first["next"].clone();
+        params["limit"] = json!(2);
+        let second = asker.ask(json!({ "query_type": query_type, "params": params }).to_string()).await;
+        let id = |answer: &Value, row: usize| answer["data"][row]["event_id"].clone();
+        assert!(![id(&first, 0), id(&first, 1)].contains(&id(&second, 0)), "{first:#}\n{second:#}");
+        assert_eq!(second["basis"]["until"], first["basis"]["until"]);
+        assert_ne!(id(&second, 0), Value::Null);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_messages_become_dead_letters_with_every_byte_and_block_nothing() {
     let system = System::start(NO_SOURCES, &[]);
