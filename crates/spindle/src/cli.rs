@@ -74,8 +74,14 @@ enum CommandLine {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
-    /// Asks the role that runs here whether it is ready (its SPINDLE_HEALTH); exit code 1 if not
-    Health,
+    /// Asks the role that runs here whether it is ready; exit code 1 if not, or if nothing answers
+    ///
+    /// It is asked on its SPINDLE_HEALTH, else on its HTTP address, else as the running `spindle up` says.
+    Health {
+        /// Address of its HTTP server
+        #[arg(long, value_name = "ADDR")]
+        http: Option<String>,
+    },
     /// Prints the effective configuration, secrets masked
     Config,
     /// Runs a program until standard input ends, then stops it in order
@@ -218,7 +224,10 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
-        CommandLine::Health => Command::Health,
+        CommandLine::Health { http } => {
+            set("http.listen", http);
+            Command::Health
+        }
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };

@@ -16,7 +16,7 @@ use spindle_core::Criticality;
 
 use crate::sources::replay::Pace;
 pub(crate) use secret::Secret;
-pub(crate) use settings::{SETTINGS, Setting};
+pub(crate) use settings::{DEFAULT_HTTP, SETTINGS, Setting};
 
 /// Everything that can be set.
 #[derive(Clone)]
@@ -247,16 +247,11 @@ impl Config {
         self.data_dir.join("spindle.db")
     }
 
-    /// Where this machine's role tells its health: what has none of its own tells it with its HTTP. A role
-    /// that listens on all addresses is asked on the loopback.
-    pub(crate) fn health_address(&self) -> SocketAddr {
-        let mut address = self.health_listen.unwrap_or(self.http_listen);
-        match address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
-        }
-        address
+    /// Where this machine's role tells its health, if that was set: what has no address of its own for it tells it
+    /// with its HTTP.
+    pub(crate) fn named_health_address(&self) -> Option<SocketAddr> {
+        let http = Some(self.http_listen).filter(|address| address.to_string() != DEFAULT_HTTP && address.port() != 0);
+        self.health_listen.or(http)
     }
 
     /// The token that HTTP asks for, if there is one: itself, or what its file holds.
@@ -313,6 +308,16 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_toml())
     }
+}
+
+/// Where to ask a role that listens on all addresses: on the loopback.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
 }
 
 /// NATS addresses as they may be shown: user and password in them are secrets.

@@ -102,6 +102,9 @@ fn show_duration(duration: std::time::Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
+/// Where HTTP answers unless it is told otherwise.
+pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+
 /// Every setting, section by section.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting(
@@ -483,7 +486,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "http.listen",
         &["SPINDLE_HTTP"],
-        "127.0.0.1:8080",
+        DEFAULT_HTTP,
         Kind::Text,
         "address of the HTTP server; beyond the loopback address a token is needed; port 0 takes any free one",
         |config, text| put(&mut config.http_listen, listen(text)),
