@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
+use crate::config::{self, Overrides};
 pub(crate) use dlq::{Action, DlqTask, Moment, Wanted, Which};
 
 /// Event handling for storage fleets: device metrics and critical events, from source to answer.
@@ -154,7 +154,7 @@ struct QueryArgs {
     #[arg(long, value_parser = ["table", "json"], default_value = "table")]
     format: String,
     /// How long to wait for the answer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     timeout: std::time::Duration,
 }
 
@@ -242,6 +242,15 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
     set("daemon.metrics_per_message", sources.metrics_per_message);
     set("daemon.replay_speed", sources.replay_speed);
     set("daemon.replay_shift_to_now", sources.replay_shift_to_now.then(|| "true".to_owned()));
+}
+
+/// A question that may take no time at all is never answered.
+fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    match config::duration(text) {
+        Ok(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
+        Ok(timeout) => Ok(timeout),
+        Err(expected) => Err(format!("expected {expected}")),
+    }
 }
 
 fn question(query: QueryArgs) -> Result<Question, Early> {

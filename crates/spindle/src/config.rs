@@ -17,6 +17,7 @@ use spindle_core::Criticality;
 use crate::sources::replay::Pace;
 pub(crate) use secret::Secret;
 pub(crate) use settings::{DEFAULT_HTTP, SETTINGS, Setting};
+pub(crate) use value::duration;
 
 /// Everything that can be set.
 #[derive(Clone)]

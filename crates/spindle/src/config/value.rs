@@ -63,7 +63,7 @@ fn quoted(text: &str) -> String {
 const DURATION: &str = "a duration such as 2s, 500ms, 30d, or a number of seconds";
 const BYTES: &str = "a size such as 64MiB, or a number of bytes";
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| DURATION.to_owned());
     }
