@@ -20,7 +20,7 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = runfile::nats_settings(config)?;
     settings.patience = question.timeout;
-    let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;
+    let bus = Bus::connect_and_tell(&settings, "spindle-query", output::say).await.context("is the system running?")?;
     let mut answer = page(&bus, config, &question, &question.params).await?;
     while let Some(params) = next_page(&question, &answer) {
         join(&mut answer, page(&bus, config, &question, &params).await?);

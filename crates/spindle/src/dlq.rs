@@ -17,6 +17,7 @@ use crate::Outcome;
 use crate::cli::{DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
+use crate::output;
 use crate::supervisor::runfile;
 
 /// Between two attempts while NATS does not answer.
@@ -24,7 +25,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let settings = runfile::nats_settings(config)?;
-    let bus = Bus::connect(&settings, "spindle-dlq").await.context("is the system running?")?;
+    let bus = Bus::connect_and_tell(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
     let desk = Desk { bus, patience: config.nats.patience };
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {
