@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{self, Overrides};
-pub(crate) use dlq::{Action, DlqTask, Moment, Wanted, Which};
+pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
 /// Event handling for storage fleets: device metrics and critical events, from source to answer.
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ struct Shared {
     /// Where everything is kept that outlives the program (default: ./spindle-data)
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Address of a NATS server (default: NATS_URL, else the running `spindle up`)
+    /// Address of a NATS server (default: NATS_URL; else `up` starts its own, and the others use that of the running `up`)
     #[arg(long, global = true, value_name = "URL")]
     nats: Option<String>,
     /// Where data is stored: embedded or influxdb
@@ -316,6 +316,12 @@ mod tests {
             let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
             assert!(!line.contains('\n') && line.len() > 20, "{line}");
         }
+        for words in ["query devices --timeout abc", "query devices --timeout 0s"] {
+            let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
+            assert!(line.contains("--timeout") && line.contains("expected a duration"), "{line}");
+        }
+        let Ok((Command::Query(question), _)) = parsed("query devices --timeout 5") else { panic!("no question") };
+        assert_eq!(question.timeout, std::time::Duration::from_secs(5));
         assert!(matches!(parsed("--help"), Err(Early::Print(_))));
     }
 }

@@ -131,7 +131,8 @@ impl Config {
         config.read_environment()?;
         for (key, text) in &overrides.flags {
             let setting = settings::find(key).with_context(|| format!("no setting '{key}'"))?;
-            config.set(setting, text, &format!("flag --{}", setting.flag.unwrap_or(key)))?;
+            let flag = setting.flag.map_or_else(|| (*key).to_owned(), |flag| format!("--{flag}"));
+            config.set(setting, text, &format!("flag {flag}"))?;
         }
         Ok(config)
     }
@@ -360,6 +361,15 @@ mod tests {
         assert_eq!(config.daemon.interval, Duration::from_secs(7));
         assert_eq!((config.daemon.n_devices, config.daemon.seed), (9, 1));
         assert_eq!(config.data_dir, Path::new("x"));
+    }
+
+    #[test]
+    fn a_version_needs_no_quotes() {
+        for file in ["[store]\ninfluxdb_version = 2", "[store]\ninfluxdb_version = \"2\""] {
+            assert_eq!(load(file, &[]).unwrap().store.influxdb.version, "2", "{file}");
+        }
+        let wrong = load("[store]\ninfluxdb_version = 4", &[]).unwrap_err().to_string();
+        assert!(wrong.contains("auto, 1, 2 or 3"), "{wrong}");
     }
 
     #[test]

@@ -9,12 +9,12 @@ mod text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use spindle_bus::{Bus, BusError, Kind, Letter, LetterFilter};
 use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
-use crate::cli::{DlqTask, Moment, Wanted};
+use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
 use crate::output;
@@ -29,7 +29,7 @@ pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let desk = Desk { bus, patience: config.nats.patience };
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {
-            list::run(&desk, letter_filter(filter), limit, oldest_first, as_json).await
+            list::run(&desk, letter_filter(filter)?, limit, oldest_first, as_json).await
         }
         DlqTask::Show { sequences, raw } => show::run(&desk, &sequences, raw).await,
         DlqTask::Act { action, which, dry_run, yes } => act::run(&desk, action, which, dry_run, yes).await,
@@ -75,14 +75,16 @@ fn is_passing(kind: Kind) -> bool {
     }
 }
 
-fn letter_filter(wanted: Wanted) -> LetterFilter {
+fn letter_filter(wanted: Wanted) -> Result<LetterFilter> {
     let now = clock::now();
     let instant = |moment| match moment {
         Moment::At(time) => time,
         Moment::Ago(duration) => now.minus(duration),
     };
     let Wanted { reason, subject, since, until } = wanted;
-    LetterFilter { reason, subject, since: since.map(instant), until: until.map(instant) }
+    let (since, until) = (since.map(instant), until.map(instant));
+    ensure!(since.zip(until).is_none_or(|(since, until)| since <= until), BACKWARDS);
+    Ok(LetterFilter { reason, subject, since, until })
 }
 
 /// How many letters there are, by reason.

@@ -233,6 +233,9 @@ impl Arguments<'_> {
         new: fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
+        if text.is_empty() {
+            return Err(self.bad(name, "empty", self.row(name).expected()));
+        }
         new(text).map(Some).map_err(|error| self.bad(name, text, format!("a name, but it {error}")))
     }
 
@@ -335,6 +338,10 @@ mod tests {
             "parameter 'source_device' of device_health is missing: expected a name",
         );
         check(r#"{"query_type":"device_health","params":{"source_device":"a\nb"}}"#, "control character");
+        check(
+            r#"{"query_type":"device_health","params":{"source_device":""}}"#,
+            "parameter 'source_device' of device_health is empty: expected a name",
+        );
         check(r#"{"query_type":"events","params":{"by":"arrival"}}"#, "expected one of any, time, received");
         check(r#"{"query_type":"events","params":{"from":"monday"}}"#, "expected a time such as");
         check(r#"{"query_type":"events","params":{"from":"2999-01-01T00:00:00Z"}}"#, "expected a time such as");

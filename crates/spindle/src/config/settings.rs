@@ -281,7 +281,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "store.influxdb_version",
         &["INFLUXDB_VERSION"],
         "auto",
-        Kind::Text,
+        Kind::Word,
         "1, 2 or 3 if it cannot be found by asking the server",
         |config, text| match text {
             "auto" | "1" | "2" | "3" => {
@@ -454,7 +454,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "time between two questions",
         |config, text| put(&mut config.client.interval, interval(text)),
         |config| show_duration(config.client.interval),
-    ),
+    )
+    .flag("interval"),
     setting(
         "client.min_criticality",
         &["CLIENT_MIN_CRITICALITY"],

@@ -46,6 +46,9 @@ pub(super) async fn run(desk: &Desk, what: &What) -> Result<()> {
     if counts.n_failed > 0 {
         bail!("{} of the dead letters could not be replayed and are still there", counts.n_failed);
     }
+    if counts.n_replayed > 0 {
+        say("what is still bad comes back as a new letter: `spindle dlq ls` shows it");
+    }
     printed
 }
 
