@@ -79,7 +79,7 @@ fn word(value: &Value) -> String {
 fn say_the_rest(answer: &Value) {
     let Some(next) = answer["next"].as_object() else { return };
     let words: Vec<_> = next.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
-    output::say(&format!("there is more: ask again with {}", words.join(" ")));
+    output::say(&format!("there is more: ask again with {}", output::safe(&words.join(" "))));
 }
 
 fn outcome(query_type: &str, answer: &Value) -> Outcome {

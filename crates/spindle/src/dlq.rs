@@ -117,7 +117,7 @@ impl Totals {
     fn words(&self) -> String {
         let n_letters = self.n_letters();
         let reasons: Vec<_> =
-            self.by_reason.iter().map(|(reason, n_letters)| format!("{} {n_letters}", text::safe(reason))).collect();
+            self.by_reason.iter().map(|(reason, n_letters)| format!("{} {n_letters}", output::safe(reason))).collect();
         let plural = if n_letters == 1 { "" } else { "s" };
         let parts =
             if self.n_messages > n_letters { format!(" in {} messages", self.n_messages) } else { String::new() };

@@ -77,6 +77,6 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
 
 /// One line that says what and what to do, on stderr.
 fn fail(line: &str) -> ExitCode {
-    output::say(&format!("spindle: {}", line.replace('\n', " ")));
+    output::say(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
     ExitCode::from(ERROR)
 }

@@ -3,6 +3,8 @@
 use comfy_table::{Table, presets};
 use serde_json::Value;
 
+use crate::output;
+
 /// An answer as text; ends with a line that says what it is based on.
 pub(super) fn render(query_type: &str, answer: &Value) -> String {
     let data = &answer["data"];
@@ -123,12 +125,12 @@ fn new_table() -> Table {
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).collect(),
+        Value::String(text) => output::safe(text),
         Value::Number(number) => number.as_f64().map_or_else(
             || number.to_string(),
             |value| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") },
         ),
-        other => other.to_string(),
+        other => output::safe(&other.to_string()),
     }
 }
 

@@ -9,7 +9,7 @@ use spindle_bus::{Letter, LetterFilter};
 
 use super::{Desk, Totals, text};
 use crate::Outcome;
-use crate::output::{data, say};
+use crate::output::{data, safe, say};
 
 /// No dead letters are good news, not a failure to find some.
 pub(super) async fn run(
@@ -95,13 +95,13 @@ pub(super) fn table(letters: &[Letter]) -> String {
         table.add_row([
             letter.sequence.to_string(),
             text::short_time(letter.kept_at),
-            text::safe(&letter.reason),
-            text::safe(letter.subject.as_deref().unwrap_or("-")),
-            text::safe(&place),
+            safe(&letter.reason),
+            safe(letter.subject.as_deref().unwrap_or("-")),
+            safe(&place),
             letter.part.map_or_else(String::new, |part| format!("{}/{}", part.number, part.of)),
             letter.n_replays.to_string(),
             letter.size_bytes.to_string(),
-            text::shortened(&text::safe(&letter.detail), DETAIL_CHARS),
+            text::shortened(&safe(&letter.detail), DETAIL_CHARS),
         ]);
     }
     format!("{table}\n")
