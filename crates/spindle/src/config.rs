@@ -342,6 +342,11 @@ pub(crate) fn log_filter() -> String {
     std::env::var("SPINDLE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned())
 }
 
+/// The width of the terminal, from `COLUMNS`, where it is set.
+pub(crate) fn columns() -> Option<u16> {
+    std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

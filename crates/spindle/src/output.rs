@@ -1,8 +1,11 @@
 //! What a command prints: data on stdout, talk on stderr.
 
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use anyhow::{Result, bail};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+use crate::config;
 
 /// Data, to the last byte. A reader that went away (`| head`) is no fault; a full disk is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
@@ -16,6 +19,43 @@ pub(crate) fn data(bytes: &[u8]) -> Result<()> {
 /// A line of talk. Where it cannot be said, there is nobody to tell.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
+}
+
+/// A table as lines, for the terminal that it goes to; rows without any say 'none'.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() { "none\n".to_owned() } else { table_of_width(header, rows, width()) }
+}
+
+/// Columns of the terminal; nothing where the data go to a file or a program, which want whole lines.
+fn width() -> Option<u16> {
+    let of_terminal = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| size.ws_col);
+    let width = config::columns().or_else(|| if stdout().is_terminal() { of_terminal() } else { None });
+    width.filter(|width| *width > 0)
+}
+
+fn table_of_width(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    let numeric: Vec<_> = (0..rows.first().map_or(0, Vec::len))
+        .filter(|index| {
+            let cells = || rows.iter().filter_map(|row| row.get(*index));
+            cells().any(|text| is_number(text)) && cells().all(|text| is_number(text) || text == "-")
+        })
+        .collect();
+    if !header.is_empty() {
+        table.set_header(header.to_vec());
+    }
+    table.add_rows(rows);
+    for index in numeric {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
 }
 
 /// One line that others wrote: control characters, and those that reorder or hide what is shown, become visible
@@ -47,6 +87,18 @@ fn is_deceptive(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_fits_its_terminal_and_numbers_end_in_one_column() {
+        let rows = || vec![vec!["a".to_owned(), "7".to_owned()], vec!["word ".repeat(40), "-".to_owned()]];
+        let wide = table_of_width(&["name", "count"], rows(), None);
+        let widths = |text: &str| text.lines().map(|line| line.chars().count()).collect::<Vec<_>>();
+        assert!(widths(&wide).iter().all(|width| *width > 200), "{wide}");
+        let narrow = table_of_width(&["name", "count"], rows(), Some(80));
+        assert!(widths(&narrow).iter().all(|width| *width <= 80), "{narrow}");
+        assert!(narrow.contains("    7 "), "{narrow}");
+        assert_eq!(table(&["name"], Vec::new()), "none\n");
+    }
 
     #[test]
     fn no_byte_reaches_the_terminal_that_it_would_obey() {

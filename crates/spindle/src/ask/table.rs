@@ -1,6 +1,5 @@
 //! Answers as tables for people.
 
-use comfy_table::{Table, presets};
 use serde_json::Value;
 
 use crate::output;
@@ -16,11 +15,11 @@ pub(super) fn render(query_type: &str, answer: &Value) -> String {
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
-            format!(
-                "{}\n{}",
-                rows(data, &columns),
-                rows(&answer["summary"], &["source_device", "critical_event_count"])
-            )
+            let alerts = rows(data, &columns);
+            match answer["summary"].as_array().is_none_or(Vec::is_empty) {
+                true => alerts,
+                false => format!("{alerts}\n{}", rows(&answer["summary"], &["source_device", "critical_event_count"])),
+            }
         }
         _ => rows(data, &["time", "source_device", "event_type", "criticality", "event_message"]),
     };
@@ -45,21 +44,19 @@ const DEVICE_COLUMNS: [(&str, &str); 5] = [
 ];
 
 fn devices(data: &Value) -> String {
-    let mut table = new_table();
     let mut header = vec!["device", "last seen"];
     header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
     header.push("others");
-    table.set_header(header);
-    for device in data.as_array().into_iter().flatten() {
+    let row = |device: &Value| {
         let metrics = &device["metrics"];
         let mut row =
             vec![text(&device["source_device"]), device["last_seen"].as_str().map(short_time).unwrap_or_default()];
         row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
         let n_shown = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
         row.push(metrics.as_object().map_or(0, |all| all.len() - n_shown).to_string());
-        table.add_row(row);
-    }
-    format!("{table}\n")
+        row
+    };
+    output::table(&header, data.as_array().into_iter().flatten().map(row).collect())
 }
 
 fn health(data: &Value) -> String {
@@ -93,32 +90,17 @@ fn audit(answer: &Value) -> String {
 }
 
 fn pairs(data: &Value) -> String {
-    let mut table = new_table();
-    for (name, value) in data.as_object().into_iter().flatten() {
-        table.add_row([name.clone(), text(value)]);
-    }
-    format!("{table}\n")
+    let row = |(name, value): (&String, &Value)| vec![name.clone(), text(value)];
+    output::table(&[], data.as_object().into_iter().flatten().map(row).collect())
 }
 
 fn rows(data: &Value, columns: &[&str]) -> String {
-    let mut table = new_table();
-    table.set_header(columns.to_vec());
-    for row in data.as_array().into_iter().flatten() {
-        table.add_row(columns.iter().map(|column| {
-            if *column == "time" {
-                row[*column].as_str().map(short_time).unwrap_or_default()
-            } else {
-                text(&row[*column])
-            }
-        }));
-    }
-    format!("{table}\n")
-}
-
-fn new_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table
+    let cell = |row: &Value, column: &str| match column {
+        "time" => row[column].as_str().map(short_time).unwrap_or_default(),
+        _ => text(&row[column]),
+    };
+    let row = |row: &Value| columns.iter().map(|column| cell(row, column)).collect();
+    output::table(columns, data.as_array().into_iter().flatten().map(row).collect())
 }
 
 /// Values of devices can hold anything; a terminal must not obey it.

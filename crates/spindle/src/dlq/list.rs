@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use spindle_bus::{Letter, LetterFilter};
 
 use super::{Desk, Totals, text};
 use crate::Outcome;
-use crate::output::{data, safe, say};
+use crate::output::{self, data, safe, say};
 
 /// No dead letters are good news, not a failure to find some.
 pub(super) async fn run(
@@ -85,14 +84,11 @@ pub(super) fn table(letters: &[Letter]) -> String {
     if letters.is_empty() {
         return String::new();
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["seq", "time", "reason", "subject", "stream:seq:index", "part", "replays", "bytes", "detail"]);
-    for letter in letters {
+    let row = |letter: &Letter| {
         let place = letter.stream.as_ref().map_or_else(String::new, |stream| {
             format!("{stream}:{}:{}", number(letter.stream_sequence), number(letter.index))
         });
-        table.add_row([
+        vec![
             letter.sequence.to_string(),
             text::short_time(letter.kept_at),
             safe(&letter.reason),
@@ -102,9 +98,10 @@ pub(super) fn table(letters: &[Letter]) -> String {
             letter.n_replays.to_string(),
             letter.size_bytes.to_string(),
             text::shortened(&safe(&letter.detail), DETAIL_CHARS),
-        ]);
-    }
-    format!("{table}\n")
+        ]
+    };
+    let header = ["seq", "time", "reason", "subject", "stream:seq:index", "part", "replays", "bytes", "detail"];
+    output::table(&header, letters.iter().map(row).collect())
 }
 
 fn number(number: Option<u64>) -> String {
