@@ -60,7 +60,8 @@ pub(crate) fn said_once(error: &(dyn Error + 'static)) -> String {
     while let Some(error) = next {
         for words in error.to_string().split(": ") {
             let words = words.trim().replace('\n', " ");
-            if !words.is_empty() && !said.iter().any(|before| before.eq_ignore_ascii_case(&words)) {
+            // The name of the client alone says nothing.
+            if !words.is_empty() && words != "nats" && !said.iter().any(|before| before.eq_ignore_ascii_case(&words)) {
                 said.push(words);
             }
         }
@@ -86,7 +87,7 @@ mod tests {
             ConnectErrorKind::AuthorizationViolation,
             "nats: authorization violation: user unknown",
         );
-        assert_eq!(shown(refused), "connect: authorization violation: nats: user unknown");
+        assert_eq!(shown(refused), "connect: authorization violation: user unknown");
     }
 
     /// A chain as a program prints it.
