@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use anyhow::{Result, bail};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::config;
 
@@ -49,7 +49,22 @@ fn table_of_width(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -
     if !header.is_empty() {
         table.set_header(header.to_vec());
     }
+    let longest =
+        |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|text| text.chars().count()).max().unwrap_or(0);
+    let (first, second) = (longest(0), longest(1));
     table.add_rows(rows);
+    let n_columns = table.column_count();
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((1, u16::from(index + 1 == n_columns)));
+    }
+    // What a row is about is read in one piece, unless too little would be left for the rest.
+    for (index, taken) in [(0, first), (1, first + second)] {
+        if let Some(column) = table.column_mut(index)
+            && width.is_some_and(|width| taken <= usize::from(width) / 2)
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
     for index in numeric {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -96,7 +111,9 @@ mod tests {
         assert!(widths(&wide).iter().all(|width| *width > 200), "{wide}");
         let narrow = table_of_width(&["name", "count"], rows(), Some(80));
         assert!(widths(&narrow).iter().all(|width| *width <= 80), "{narrow}");
-        assert!(narrow.contains("    7 "), "{narrow}");
+        assert!(narrow.contains("    7"), "{narrow}");
+        let names = vec![vec!["DiskUnit-0001".to_owned(), "word ".repeat(40), "word ".repeat(40)]];
+        assert!(table_of_width(&["name", "a", "b"], names, Some(40)).contains("DiskUnit-0001"));
         assert_eq!(table(&["name"], Vec::new()), "none\n");
     }
 

@@ -8,7 +8,7 @@ use crate::output;
 pub(super) fn render(query_type: &str, answer: &Value) -> String {
     let data = &answer["data"];
     let body = match query_type {
-        "devices" => devices(data),
+        "devices" => devices(data, &answer["basis"]),
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(answer),
@@ -43,14 +43,19 @@ const DEVICE_COLUMNS: [(&str, &str); 5] = [
     ("CapacityUsed", "CapacityUsed %"),
 ];
 
-fn devices(data: &Value) -> String {
+fn devices(data: &Value, basis: &Value) -> String {
+    let until = basis["until"].as_str().unwrap_or_default();
     let mut header = vec!["device", "last seen"];
     header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
-    header.push("others");
+    header.push("more");
+    // The day goes without saying while it is that of the answer.
+    let seen = |time: &str| match (time.split_once('T'), until.split_once('T')) {
+        (Some((day, _)), Some((today, _))) if day == today => short_time(time)[day.len() + 1..].to_owned(),
+        _ => short_time(time),
+    };
     let row = |device: &Value| {
         let metrics = &device["metrics"];
-        let mut row =
-            vec![text(&device["source_device"]), device["last_seen"].as_str().map(short_time).unwrap_or_default()];
+        let mut row = vec![text(&device["source_device"]), device["last_seen"].as_str().map(seen).unwrap_or_default()];
         row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
         let n_shown = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
         row.push(metrics.as_object().map_or(0, |all| all.len() - n_shown).to_string());
@@ -110,7 +115,13 @@ fn text(value: &Value) -> String {
         Value::String(text) => output::safe(text),
         Value::Number(number) => number.as_f64().map_or_else(
             || number.to_string(),
-            |value| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") },
+            |value| {
+                if value.fract() == 0.0 || value.abs() >= 1000.0 {
+                    format!("{value:.0}")
+                } else {
+                    format!("{value:.2}")
+                }
+            },
         ),
         other => output::safe(&other.to_string()),
     }
