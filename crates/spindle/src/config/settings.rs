@@ -627,9 +627,11 @@ pub(super) fn meant(name: &str) -> Option<&'static str> {
     (1..=SLIP).contains(&near.0).then_some(near.1)
 }
 
+const HEADER: &str = "# Every setting, with its environment variable in brackets. What is logged is set by SPINDLE_LOG alone: warn, debug,\n# off, or by part as in info,async_nats=warn, the default.\n\n";
+
 /// A configuration file with a value for every setting; settings without one are commented out.
 pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> String {
-    let mut text = String::new();
+    let mut text = HEADER.to_owned();
     let mut section = "";
     for setting in SETTINGS {
         let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
