@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::credentials::Credentials;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, Kind, said_once};
 use crate::rights::Denied;
 use mistake::mistake;
 
@@ -58,14 +58,30 @@ impl Bus {
     /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
     /// patience is over.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL).await
+        Self::connect_and_tell(settings, name, warn_of).await
     }
 
-    async fn connect_with(settings: &NatsSettings, name: &str, inbox: &str, channel: usize) -> Result<Self, BusError> {
+    /// As [`Bus::connect`], for who keeps no log: that it waits is told to `tell`, once, when the first attempt has
+    /// failed.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub async fn connect_and_tell(settings: &NatsSettings, name: &str, tell: fn(&str)) -> Result<Self, BusError> {
+        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL, tell).await
+    }
+
+    async fn connect_with(
+        settings: &NatsSettings,
+        name: &str,
+        inbox: &str,
+        channel: usize,
+        tell: fn(&str),
+    ) -> Result<Self, BusError> {
         let named = addresses(&settings.url)?;
         let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
         let deadline = Instant::now() + settings.patience;
         let mut pause = FIRST_RETRY;
+        let mut is_told = false;
         loop {
             let denied = Denied::default();
             let options = options(settings, &named, name, denied.clone()).await?;
@@ -87,6 +103,11 @@ impl Bus {
                 let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
                 return Err(BusError::transient(attempt, error));
             }
+            if !is_told {
+                let (patience_s, at) = (settings.patience.as_secs_f32(), shown(&addresses));
+                tell(&format!("waiting up to {patience_s} s for NATS at {at}: {}", said_once(&error)));
+                is_told = true;
+            }
             sleep(pause).await;
             pause = (pause * 2).min(LAST_RETRY);
         }
@@ -99,7 +120,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL).await
+        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL, warn_of).await
     }
 
     /// As [`Bus::another`], for a [`crate::Publisher`]: when the connection is lost, async-nats holds one message of its
@@ -108,11 +129,11 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another_for_publishing(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, 1).await
+        Self::connect_with(&self.settings, name, &self.inbox, 1, warn_of).await
     }
 
     pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel).await
+        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel, warn_of).await
     }
 
     /// Whether the connection is up right now.
@@ -145,6 +166,10 @@ impl Bus {
             warn!(%error, "drain of the NATS connection failed");
         }
     }
+}
+
+fn warn_of(words: &str) {
+    warn!("{words}");
 }
 
 /// async-nats ignores credentials in an address, so they are split off here.

@@ -1,5 +1,7 @@
 //! What can go wrong between us and NATS, and whether waiting helps.
 
+use std::error::Error;
+
 /// Whether and how an error mends itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -21,8 +23,9 @@ pub struct BusError {
     attempt: String,
     /// Whether waiting helps.
     kind: Kind,
+    /// The causes in words, all in one: see [`said_once`].
     #[source]
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl BusError {
@@ -33,20 +36,63 @@ impl BusError {
     pub(crate) fn caused(
         kind: Kind,
         attempt: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        Self { attempt: attempt.into(), kind, source: Some(source.into()) }
+        let words = said_once(source.into().as_ref());
+        Self { attempt: attempt.into(), kind, source: Some(words.into()) }
     }
 
-    pub(crate) fn transient(
-        attempt: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub(crate) fn transient(attempt: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::caused(Kind::Transient, attempt, source)
     }
 
     /// Whether and how the error mends itself.
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+}
+
+/// An error and its causes in one line. Those of async-nats repeat their causes in their own words, and a server
+/// repeats what the client has said: what was said already is left out.
+pub(crate) fn said_once(error: &(dyn Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        for words in error.to_string().split(": ") {
+            let words = words.trim().replace('\n', " ");
+            // The name of the client alone says nothing.
+            if !words.is_empty() && words != "nats" && !said.iter().any(|before| before.eq_ignore_ascii_case(&words)) {
+                said.push(words);
+            }
+        }
+        next = error.source();
+    }
+    said.join(": ")
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::{ConnectError, ConnectErrorKind};
+
+    use super::*;
+
+    #[test]
+    fn what_a_chain_repeats_is_said_once() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused (os error 111)");
+        let error = ConnectError::with_source(ConnectErrorKind::Io, refused);
+        assert_eq!(format!("{error}: {}", error.source().unwrap()).matches("refused").count(), 2);
+        let shown = |error| printed(&BusError::transient("connect", error));
+        assert_eq!(shown(error), "connect: IO error: Connection refused (os error 111)");
+        let refused = ConnectError::with_source(
+            ConnectErrorKind::AuthorizationViolation,
+            "nats: authorization violation: user unknown",
+        );
+        assert_eq!(shown(refused), "connect: authorization violation: user unknown");
+    }
+
+    /// A chain as a program prints it.
+    fn printed(error: &BusError) -> String {
+        let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (**cause).source());
+        causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
     }
 }

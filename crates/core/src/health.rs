@@ -1,5 +1,6 @@
 //! The judgement of one device from its latest values and its events. This is the first, honest
-//! version: values against the metric table's limits, unresolved faults, and nothing without recent data.
+//! version: values against the metric table's limits, unresolved faults, and nothing where a device is silent
+//! or says only what nobody judges.
 
 use std::time::Duration;
 
@@ -12,6 +13,13 @@ use crate::timestamp::Timestamp;
 /// How long a fault that nobody reported mended still counts.
 pub const FAULT_LOOKBACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// From when on a device counts as silent that speaks often: a restart or a short outage is no silence.
+pub const SHORTEST_PATIENCE: Duration = Duration::from_secs(5 * 60);
+/// The same for a device whose rhythm nobody knows.
+const PATIENCE_WITHOUT_RHYTHM: Duration = Duration::from_secs(15 * 60);
+/// This many values in a row must be missing before a device counts as silent.
+const MISSED_VALUES: u32 = 10;
+
 /// SMART raw values from here on are packed by the vendor (several numbers in one); judging them as a
 /// count condemns healthy drives. 65,535 is also what a saturated 16-bit counter says.
 const FIRST_PACKED_RAW_VALUE: f64 = 65_535.0;
@@ -20,7 +28,7 @@ const FIRST_PACKED_RAW_VALUE: f64 = 65_535.0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// No recent data: nothing can be said, least of all that all is well.
+    /// No recent data, or none that is judged: nothing can be said, least of all that all is well.
     Unknown,
     /// Recent data, and nothing speaks against the device.
     Ok,
@@ -67,6 +75,8 @@ pub struct Evidence<'a> {
     pub events: &'a [EventRecord],
     /// When it was last heard of at all.
     pub last_seen: Option<Timestamp>,
+    /// The usual time between two of its values. Needed only where [`may_be_silent`].
+    pub rhythm: Option<Duration>,
 }
 
 /// Events that say a device is unwell until another says it is mended.
@@ -83,19 +93,32 @@ const FAULTS: &[Fault] = &[
     Fault { event_type: "DataCorruption", mended_by: None, health: Health::Warning },
 ];
 
+/// The newest of a device's values, if it is so old that only its rhythm tells whether it is silent.
+pub fn may_be_silent(latest: &[LatestSample], window: Window) -> Option<&LatestSample> {
+    newest(latest).filter(|sample| age(sample, window) > SHORTEST_PATIENCE)
+}
+
 /// Judges a device.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut findings: Vec<(Health, Reason)> = evidence.latest.iter().filter_map(judge_value).collect();
     findings.extend(FAULTS.iter().filter_map(|fault| judge_fault(fault, evidence)));
     findings.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);
-    if evidence.latest.is_empty() && worst != Health::Critical {
-        let reasons =
-            std::iter::once(silence(evidence)).chain(findings.into_iter().map(|(_, reason)| reason)).collect();
-        return Verdict { health: Health::Unknown, score: None, reasons };
+    let score = score(&findings);
+    let mut reasons: Vec<Reason> = findings.into_iter().map(|(_, reason)| reason).collect();
+    let silence = silence(evidence);
+    match (silence.or_else(|| nothing_judged(evidence).filter(|_| worst == Health::Ok)), worst) {
+        (None, health) => Verdict { health, score: Some(score), reasons },
+        // What was critical when it fell silent is no better for its silence.
+        (Some(ground), Health::Critical) => {
+            reasons.push(ground);
+            Verdict { health: Health::Critical, score: Some(score), reasons }
+        }
+        (Some(ground), Health::Unknown | Health::Ok | Health::Warning) => {
+            reasons.insert(0, ground);
+            Verdict { health: Health::Unknown, score: None, reasons }
+        }
     }
-    let score = Some(score(&findings));
-    Verdict { health: worst, score, reasons: findings.into_iter().map(|(_, reason)| reason).collect() }
 }
 
 fn judge_value(sample: &LatestSample) -> Option<(Health, Reason)> {
@@ -156,18 +179,59 @@ fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<(Health, Reason
     Some((fault.health, reason))
 }
 
-fn silence(evidence: &Evidence<'_>) -> Reason {
-    let minutes = evidence.window.seconds() / 60.0;
-    let last = evidence
-        .last_seen
-        .map_or_else(|| "nothing was ever received from it".to_owned(), |time| format!("last heard of at {time}"));
-    Reason {
-        metric: "silence".to_owned(),
-        value: None,
-        limit: None,
-        time: evidence.last_seen,
-        why: format!("no data in the {minutes:.0} minutes before {}; {last}", evidence.window.until),
+fn newest(latest: &[LatestSample]) -> Option<&LatestSample> {
+    latest.iter().max_by_key(|sample| sample.time)
+}
+
+/// At the time of the judgement.
+fn age(sample: &LatestSample, window: Window) -> Duration {
+    Duration::try_from_secs_f64(window.until.seconds_since(sample.time)).unwrap_or_default()
+}
+
+/// That nothing came lately, if so.
+fn silence(evidence: &Evidence<'_>) -> Option<Reason> {
+    let Evidence { window, latest, last_seen, rhythm, .. } = *evidence;
+    let reason = |time, why| Some(Reason { metric: "silence".to_owned(), value: None, limit: None, time, why });
+    let Some(newest) = newest(latest) else {
+        let minutes = window.seconds() / 60.0;
+        let last = last_seen
+            .map_or_else(|| "nothing was ever received from it".to_owned(), |time| format!("last heard of at {time}"));
+        return reason(last_seen, format!("no data in the {minutes:.0} minutes before {}; {last}", window.until));
+    };
+    let patience =
+        rhythm.map_or(PATIENCE_WITHOUT_RHYTHM, |rhythm| rhythm.saturating_mul(MISSED_VALUES).max(SHORTEST_PATIENCE));
+    let silent_for = age(newest, window);
+    if silent_for <= patience {
+        return None;
     }
+    let minutes = |duration: Duration| duration.as_secs() / 60;
+    let usual = rhythm.map_or_else(String::new, |rhythm| format!("; usual is a value every {} s", usual_s(rhythm)));
+    let why = format!("silent since {}, {} minutes{usual}", newest.time, minutes(silent_for));
+    reason(Some(newest.time), why)
+}
+
+fn usual_s(rhythm: Duration) -> String {
+    let seconds = rhythm.as_secs_f64();
+    if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
+}
+
+/// That a device says only what no row of the metric table knows, if so: it may be well or not.
+fn nothing_judged(evidence: &Evidence<'_>) -> Option<Reason> {
+    if evidence.latest.iter().any(|sample| metric::lookup(&sample.metric_type).is_some()) {
+        return None;
+    }
+    let newest = newest(evidence.latest)?;
+    let others = match evidence.latest.len() {
+        0 | 1 => String::new(),
+        n_types => format!(" and {} more", n_types - 1),
+    };
+    Some(Reason {
+        metric: newest.metric_type.to_string(),
+        value: Some(newest.value),
+        limit: None,
+        time: Some(newest.time),
+        why: format!("nothing it sends is judged: {}{others} is no known metric type", newest.metric_type),
+    })
 }
 
 /// 100, less 25 for each warning and 60 for each critical finding, but at most 39 once anything is
@@ -208,7 +272,16 @@ mod tests {
     }
 
     fn verdict(latest: &[LatestSample], events: &[EventRecord]) -> Verdict {
-        judge(&Evidence { window: Window::ending_at(NOW, Duration::from_secs(3600)), latest, events, last_seen: None })
+        verdict_with(latest, events, None)
+    }
+
+    fn verdict_with(latest: &[LatestSample], events: &[EventRecord], rhythm: Option<Duration>) -> Verdict {
+        let window = Window::ending_at(NOW, Duration::from_secs(3600));
+        judge(&Evidence { window, latest, events, last_seen: None, rhythm })
+    }
+
+    fn old(metric: &str, value: f64, minutes: u64) -> LatestSample {
+        LatestSample { time: NOW.minus(Duration::from_secs(60 * minutes)), ..latest(metric, value) }
     }
 
     #[test]
@@ -217,6 +290,37 @@ mod tests {
         assert_eq!((silent.health, silent.score), (Health::Unknown, None));
         assert!(silent.reasons[0].why.contains("no data in the 60 minutes"));
         assert_eq!(verdict(&[], &[event("DriveFailure", 90_000)]).health, Health::Critical);
+        let stale = verdict(&[old("DiskTemp", 40.0, 25), old("IOPs", 1.0, 30)], &[]);
+        assert_eq!((stale.health, stale.score, stale.reasons.len()), (Health::Unknown, None, 1));
+        let since = NOW.minus(Duration::from_secs(1500));
+        assert_eq!((stale.reasons[0].metric.as_str(), stale.reasons[0].time), ("silence", Some(since)));
+        assert_eq!(stale.reasons[0].why, format!("silent since {since}, 25 minutes"));
+        // What was said before is still told, but decides only where it is critical.
+        let warm = verdict(&[old("DiskTemp", 58.0, 25)], &[]);
+        assert_eq!((warm.health, warm.reasons.len()), (Health::Unknown, 2));
+        let burnt = verdict(&[old("DiskTemp", 80.0, 25)], &[]);
+        assert_eq!((burnt.health, burnt.reasons[1].metric.as_str()), (Health::Critical, "silence"));
+    }
+
+    #[test]
+    fn how_long_a_silence_is_borne_depends_on_the_rhythm() {
+        let after = |minutes: u64, rhythm_s: Option<u64>| {
+            verdict_with(&[old("DiskTemp", 40.0, minutes)], &[], rhythm_s.map(Duration::from_secs)).health
+        };
+        assert_eq!((after(5, Some(2)), after(6, Some(2))), (Health::Ok, Health::Unknown));
+        assert_eq!((after(20, Some(120)), after(21, Some(120))), (Health::Ok, Health::Unknown));
+        assert_eq!((after(15, None), after(16, None)), (Health::Ok, Health::Unknown));
+        let window = Window::ending_at(NOW, Duration::from_secs(3600));
+        assert_eq!(may_be_silent(&[old("a", 1.0, 5), old("b", 1.0, 50)], window), None);
+        assert_eq!(may_be_silent(&[old("a", 1.0, 6), old("b", 1.0, 50)], window), Some(&old("a", 1.0, 6)));
+    }
+
+    #[test]
+    fn what_nobody_judges_is_no_ground_for_ok() {
+        let strange = verdict(&[latest("Zing", 1.0), latest("Zong", 2.0)], &[]);
+        assert_eq!((strange.health, strange.score), (Health::Unknown, None));
+        assert!(strange.reasons[0].why.contains("nothing it sends is judged"), "{:?}", strange.reasons);
+        assert_eq!(verdict(&[latest("Zing", 1.0)], &[event("FanFailure", 60)]).health, Health::Warning);
     }
 
     #[test]

@@ -110,6 +110,18 @@ pub enum QueryError {
     /// `query_type` is absent.
     #[error("field 'query_type' is missing: expected one of {names}", names = table::names())]
     NoType,
+    /// Beside `query_type` and `params` there is something else: most likely a parameter in the wrong place.
+    #[error(
+        "unknown field '{field}' beside query_type: parameters of {query_type} belong into \"params\", as in {{\"query_type\":\"{query_type}\",\"params\":{{\"{example}\":…}}}}"
+    )]
+    UnknownField {
+        /// The type of question.
+        query_type: &'static str,
+        /// The field's name.
+        field: String,
+        /// A parameter that the type has: the one that was meant, if it is one.
+        example: &'static str,
+    },
     /// A parameter that this type of question does not have.
     #[error("unknown parameter '{param}' for {query_type}: expected {expected}")]
     UnknownParam {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::Result;
 use spindle_core::answer::{Answer, Basis, Body, DeviceHealth, TemperatureAnomaly};
 use spindle_core::health::{self, Evidence};
-use spindle_core::query::Query;
+use spindle_core::query::{Query, QueryError};
 use spindle_core::reading::{EventFilter, TimeBasis, Window};
 use spindle_core::{Criticality, DeviceName, MetricType, Timestamp, metric};
 use spindle_store::Store;
@@ -52,11 +52,19 @@ pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_by
     ANSWERS.with_label_values(&[query_type, status]).inc();
     match outcome.and_then(|body| rows::fit(body, max_bytes)) {
         Ok(json) => Answered { json, failure: None },
-        Err(failure) => Answered {
-            json: rows::to_json(&Answer::Error { message: failure.message.clone() }),
-            failure: Some(failure),
-        },
+        Err(failure) => failed(failure),
     }
+}
+
+/// The answer to a question that was found wrong before its bytes were made.
+pub(crate) fn refuse(mistake: &QueryError) -> Answered {
+    ANSWERS.with_label_values(&["invalid", "error"]).inc();
+    failed(Failure { is_askers_fault: true, message: mistake.to_string() })
+}
+
+fn failed(failure: Failure) -> Answered {
+    let json = rows::to_json(&Answer::Error { message: failure.message.clone() });
+    Answered { json, failure: Some(failure) }
 }
 
 async fn find(store: &Store, query: Query) -> Result<Body, Failure> {
@@ -112,9 +120,25 @@ async fn device_health(store: &Store, device: DeviceName, window: Window) -> Res
         })
         .await?;
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
-    let verdict = health::judge(&Evidence { window, latest: &latest, events: &events, last_seen });
+    let rhythm = match health::may_be_silent(&latest, window) {
+        Some(newest) => rhythm(store, &device, &newest.metric_type, window).await?,
+        None => None,
+    };
+    let verdict = health::judge(&Evidence { window, latest: &latest, events: &events, last_seen, rhythm });
     let n_points = (latest.len() + events.len()) as u64;
     Ok(Body::DeviceHealth { data: DeviceHealth { device, verdict, last_seen }, basis: Basis::of(window, n_points) })
+}
+
+/// The mean time between two values of a metric: in the window, or in one ten times as long if it holds too few.
+async fn rhythm(store: &Store, device: &DeviceName, metric: &MetricType, window: Window) -> Result<Option<Duration>> {
+    let length = Duration::try_from_secs_f64(window.seconds()).unwrap_or_default();
+    for window in [window, Window::ending_at(window.until, length.saturating_mul(10))] {
+        if let Some((first, last, count @ 2..)) = store.first_and_last(device, metric, window).await? {
+            let mean_s = last.time.seconds_since(first.time) / (count - 1) as f64;
+            return Ok(Duration::try_from_secs_f64(mean_s).ok());
+        }
+    }
+    Ok(None)
 }
 
 async fn anomaly_temperature(store: &Store, device: DeviceName, threshold: f64, window: Window) -> Result<Body> {

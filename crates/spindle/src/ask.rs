@@ -20,7 +20,7 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = runfile::nats_settings(config)?;
     settings.patience = question.timeout;
-    let bus = Bus::connect(&settings, "spindle-query").await.context("is the system running?")?;
+    let bus = Bus::connect_and_tell(&settings, "spindle-query", output::say).await.context("is the system running?")?;
     let mut answer = page(&bus, config, &question, &question.params).await?;
     while let Some(params) = next_page(&question, &answer) {
         join(&mut answer, page(&bus, config, &question, &params).await?);
@@ -79,7 +79,7 @@ fn word(value: &Value) -> String {
 fn say_the_rest(answer: &Value) {
     let Some(next) = answer["next"].as_object() else { return };
     let words: Vec<_> = next.iter().map(|(name, value)| format!("{name}={}", word(value))).collect();
-    output::say(&format!("there is more: ask again with {}", words.join(" ")));
+    output::say(&format!("there is more: ask again with {}", output::safe(&words.join(" "))));
 }
 
 fn outcome(query_type: &str, answer: &Value) -> Outcome {

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::config::Overrides;
-pub(crate) use dlq::{Action, DlqTask, Moment, Wanted, Which};
+use crate::config::{self, Overrides};
+pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
 /// Event handling for storage fleets: device metrics and critical events, from source to answer.
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ struct Shared {
     /// Where everything is kept that outlives the program (default: ./spindle-data)
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Address of a NATS server (default: NATS_URL, else the running `spindle up`)
+    /// Address of a NATS server (default: NATS_URL; else `up` starts its own, and the others use that of the running `up`)
     #[arg(long, global = true, value_name = "URL")]
     nats: Option<String>,
     /// Where data is stored: embedded or influxdb
@@ -74,8 +74,14 @@ enum CommandLine {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
-    /// Asks the role that runs here whether it is ready (its SPINDLE_HEALTH); exit code 1 if not
-    Health,
+    /// Asks the role that runs here whether it is ready; exit code 1 if not, or if nothing answers
+    ///
+    /// It is asked on its SPINDLE_HEALTH, else on its HTTP address, else as the running `spindle up` says.
+    Health {
+        /// Address of its HTTP server
+        #[arg(long, value_name = "ADDR")]
+        http: Option<String>,
+    },
     /// Prints the effective configuration, secrets masked
     Config,
     /// Runs a program until standard input ends, then stops it in order
@@ -148,7 +154,7 @@ struct QueryArgs {
     #[arg(long, value_parser = ["table", "json"], default_value = "table")]
     format: String,
     /// How long to wait for the answer
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     timeout: std::time::Duration,
 }
 
@@ -218,7 +224,10 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
-        CommandLine::Health => Command::Health,
+        CommandLine::Health { http } => {
+            set("http.listen", http);
+            Command::Health
+        }
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };
@@ -233,6 +242,15 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
     set("daemon.metrics_per_message", sources.metrics_per_message);
     set("daemon.replay_speed", sources.replay_speed);
     set("daemon.replay_shift_to_now", sources.replay_shift_to_now.then(|| "true".to_owned()));
+}
+
+/// A question that may take no time at all is never answered.
+fn timeout(text: &str) -> Result<std::time::Duration, String> {
+    match config::duration(text) {
+        Ok(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
+        Ok(timeout) => Ok(timeout),
+        Err(expected) => Err(format!("expected {expected}")),
+    }
 }
 
 fn question(query: QueryArgs) -> Result<Question, Early> {
@@ -298,6 +316,12 @@ mod tests {
             let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
             assert!(!line.contains('\n') && line.len() > 20, "{line}");
         }
+        for words in ["query devices --timeout abc", "query devices --timeout 0s"] {
+            let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
+            assert!(line.contains("--timeout") && line.contains("expected a duration"), "{line}");
+        }
+        let Ok((Command::Query(question), _)) = parsed("query devices --timeout 5") else { panic!("no question") };
+        assert_eq!(question.timeout, std::time::Duration::from_secs(5));
         assert!(matches!(parsed("--help"), Err(Early::Print(_))));
     }
 }

@@ -16,7 +16,8 @@ use spindle_core::Criticality;
 
 use crate::sources::replay::Pace;
 pub(crate) use secret::Secret;
-pub(crate) use settings::{SETTINGS, Setting};
+pub(crate) use settings::{DEFAULT_HTTP, SETTINGS, Setting};
+pub(crate) use value::duration;
 
 /// Everything that can be set.
 #[derive(Clone)]
@@ -130,7 +131,8 @@ impl Config {
         config.read_environment()?;
         for (key, text) in &overrides.flags {
             let setting = settings::find(key).with_context(|| format!("no setting '{key}'"))?;
-            config.set(setting, text, &format!("flag --{}", setting.flag.unwrap_or(key)))?;
+            let flag = setting.flag.map_or_else(|| (*key).to_owned(), |flag| format!("--{flag}"));
+            config.set(setting, text, &format!("flag {flag}"))?;
         }
         Ok(config)
     }
@@ -247,16 +249,11 @@ impl Config {
         self.data_dir.join("spindle.db")
     }
 
-    /// Where this machine's role tells its health: what has none of its own tells it with its HTTP. A role
-    /// that listens on all addresses is asked on the loopback.
-    pub(crate) fn health_address(&self) -> SocketAddr {
-        let mut address = self.health_listen.unwrap_or(self.http_listen);
-        match address.ip() {
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            IpAddr::V4(_) | IpAddr::V6(_) => {}
-        }
-        address
+    /// Where this machine's role tells its health, if that was set: what has no address of its own for it tells it
+    /// with its HTTP.
+    pub(crate) fn named_health_address(&self) -> Option<SocketAddr> {
+        let http = Some(self.http_listen).filter(|address| address.to_string() != DEFAULT_HTTP && address.port() != 0);
+        self.health_listen.or(http)
     }
 
     /// The token that HTTP asks for, if there is one: itself, or what its file holds.
@@ -315,6 +312,16 @@ impl fmt::Debug for Config {
     }
 }
 
+/// Where to ask a role that listens on all addresses: on the loopback.
+pub(crate) fn reachable(mut address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        IpAddr::V4(_) | IpAddr::V6(_) => {}
+    }
+    address
+}
+
 /// NATS addresses as they may be shown: user and password in them are secrets.
 pub(crate) fn without_userinfo(urls: &str) -> String {
     let shown = |url: &str| match (url.find("://").map(|at| at + 3), url.rfind('@')) {
@@ -333,6 +340,11 @@ pub(crate) fn planted(name: &str) -> Option<String> {
 /// The log filter, from `SPINDLE_LOG`.
 pub(crate) fn log_filter() -> String {
     std::env::var("SPINDLE_LOG").unwrap_or_else(|_| "info,async_nats=warn".to_owned())
+}
+
+/// The width of the terminal, from `COLUMNS`, where it is set.
+pub(crate) fn columns() -> Option<u16> {
+    std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
 }
 
 #[cfg(test)]
@@ -354,6 +366,15 @@ mod tests {
         assert_eq!(config.daemon.interval, Duration::from_secs(7));
         assert_eq!((config.daemon.n_devices, config.daemon.seed), (9, 1));
         assert_eq!(config.data_dir, Path::new("x"));
+    }
+
+    #[test]
+    fn a_version_needs_no_quotes() {
+        for file in ["[store]\ninfluxdb_version = 2", "[store]\ninfluxdb_version = \"2\""] {
+            assert_eq!(load(file, &[]).unwrap().store.influxdb.version, "2", "{file}");
+        }
+        let wrong = load("[store]\ninfluxdb_version = 4", &[]).unwrap_err().to_string();
+        assert!(wrong.contains("auto, 1, 2 or 3"), "{wrong}");
     }
 
     #[test]

@@ -9,14 +9,15 @@ mod text;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use spindle_bus::{Bus, BusError, Kind, Letter, LetterFilter};
 use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
-use crate::cli::{DlqTask, Moment, Wanted};
+use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
+use crate::output;
 use crate::supervisor::runfile;
 
 /// Between two attempts while NATS does not answer.
@@ -24,11 +25,11 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let settings = runfile::nats_settings(config)?;
-    let bus = Bus::connect(&settings, "spindle-dlq").await.context("is the system running?")?;
+    let bus = Bus::connect_and_tell(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
     let desk = Desk { bus, patience: config.nats.patience };
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {
-            list::run(&desk, letter_filter(filter), limit, oldest_first, as_json).await
+            list::run(&desk, letter_filter(filter)?, limit, oldest_first, as_json).await
         }
         DlqTask::Show { sequences, raw } => show::run(&desk, &sequences, raw).await,
         DlqTask::Act { action, which, dry_run, yes } => act::run(&desk, action, which, dry_run, yes).await,
@@ -74,14 +75,16 @@ fn is_passing(kind: Kind) -> bool {
     }
 }
 
-fn letter_filter(wanted: Wanted) -> LetterFilter {
+fn letter_filter(wanted: Wanted) -> Result<LetterFilter> {
     let now = clock::now();
     let instant = |moment| match moment {
         Moment::At(time) => time,
         Moment::Ago(duration) => now.minus(duration),
     };
     let Wanted { reason, subject, since, until } = wanted;
-    LetterFilter { reason, subject, since: since.map(instant), until: until.map(instant) }
+    let (since, until) = (since.map(instant), until.map(instant));
+    ensure!(since.zip(until).is_none_or(|(since, until)| since <= until), BACKWARDS);
+    Ok(LetterFilter { reason, subject, since, until })
 }
 
 /// How many letters there are, by reason.
@@ -114,7 +117,7 @@ impl Totals {
     fn words(&self) -> String {
         let n_letters = self.n_letters();
         let reasons: Vec<_> =
-            self.by_reason.iter().map(|(reason, n_letters)| format!("{} {n_letters}", text::safe(reason))).collect();
+            self.by_reason.iter().map(|(reason, n_letters)| format!("{} {n_letters}", output::safe(reason))).collect();
         let plural = if n_letters == 1 { "" } else { "s" };
         let parts =
             if self.n_messages > n_letters { format!(" in {} messages", self.n_messages) } else { String::new() };

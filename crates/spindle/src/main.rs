@@ -61,7 +61,9 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = match command {
         Command::Config => output::data(config.to_toml().as_bytes()).map(|()| Outcome::Good),
-        Command::Health => web::health::ask(config.health_address(), config.http_token()?.as_ref()),
+        Command::Health => {
+            web::health::ask(supervisor::runfile::health_address(&config), config.http_token()?.as_ref())
+        }
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
         role => {
@@ -75,6 +77,6 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
 
 /// One line that says what and what to do, on stderr.
 fn fail(line: &str) -> ExitCode {
-    output::say(&format!("spindle: {}", line.replace('\n', " ")));
+    output::say(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
     ExitCode::from(ERROR)
 }

@@ -1,8 +1,11 @@
 //! What a command prints: data on stdout, talk on stderr.
 
-use std::io::{ErrorKind, Write, stderr, stdout};
+use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
 use anyhow::{Result, bail};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
+
+use crate::config;
 
 /// Data, to the last byte. A reader that went away (`| head`) is no fault; a full disk is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
@@ -16,4 +19,112 @@ pub(crate) fn data(bytes: &[u8]) -> Result<()> {
 /// A line of talk. Where it cannot be said, there is nobody to tell.
 pub(crate) fn say(line: &str) {
     let _ = writeln!(stderr(), "{line}");
+}
+
+/// A table as lines, for the terminal that it goes to; rows without any say 'none'.
+pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() { "none\n".to_owned() } else { table_of_width(header, rows, width()) }
+}
+
+/// Columns of the terminal; nothing where the data go to a file or a program, which want whole lines.
+fn width() -> Option<u16> {
+    let of_terminal = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| size.ws_col);
+    let width = config::columns().or_else(|| if stdout().is_terminal() { of_terminal() } else { None });
+    width.filter(|width| *width > 0)
+}
+
+fn table_of_width(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -> String {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_BORDERS_ONLY);
+    if let Some(width) = width {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+    }
+    let is_number = |text: &str| text.parse::<f64>().is_ok();
+    let numeric: Vec<_> = (0..rows.first().map_or(0, Vec::len))
+        .filter(|index| {
+            let cells = || rows.iter().filter_map(|row| row.get(*index));
+            cells().any(|text| is_number(text)) && cells().all(|text| is_number(text) || text == "-")
+        })
+        .collect();
+    if !header.is_empty() {
+        table.set_header(header.to_vec());
+    }
+    let longest =
+        |index: usize| rows.iter().filter_map(|row| row.get(index)).map(|text| text.chars().count()).max().unwrap_or(0);
+    let (first, second) = (longest(0), longest(1));
+    table.add_rows(rows);
+    let n_columns = table.column_count();
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((1, u16::from(index + 1 == n_columns)));
+    }
+    // What a row is about is read in one piece, unless too little would be left for the rest.
+    for (index, taken) in [(0, first), (1, first + second)] {
+        if let Some(column) = table.column_mut(index)
+            && width.is_some_and(|width| taken <= usize::from(width) / 2)
+        {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+    for index in numeric {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    format!("{table}\n")
+}
+
+/// One line that others wrote: control characters, and those that reorder or hide what is shown, become visible
+/// escapes. A terminal must not obey it.
+pub(crate) fn safe(text: &str) -> String {
+    escaped(text, |_| false)
+}
+
+/// As [`safe`], but for what is kept.
+pub(crate) fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if !is_kept(letter) && (letter.is_control() || is_deceptive(letter)) {
+            shown.extend(letter.escape_unicode());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// Marks that turn the direction of writing, have no width, or end a line in some programs.
+fn is_deceptive(letter: char) -> bool {
+    matches!(letter,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_fits_its_terminal_and_numbers_end_in_one_column() {
+        let rows = || vec![vec!["a".to_owned(), "7".to_owned()], vec!["word ".repeat(40), "-".to_owned()]];
+        let wide = table_of_width(&["name", "count"], rows(), None);
+        let widths = |text: &str| text.lines().map(|line| line.chars().count()).collect::<Vec<_>>();
+        assert!(widths(&wide).iter().all(|width| *width > 200), "{wide}");
+        let narrow = table_of_width(&["name", "count"], rows(), Some(80));
+        assert!(widths(&narrow).iter().all(|width| *width <= 80), "{narrow}");
+        assert!(narrow.contains("    7"), "{narrow}");
+        let names = vec![vec!["DiskUnit-0001".to_owned(), "word ".repeat(40), "word ".repeat(40)]];
+        assert!(table_of_width(&["name", "a", "b"], names, Some(40)).contains("DiskUnit-0001"));
+        assert_eq!(table(&["name"], Vec::new()), "none\n");
+    }
+
+    #[test]
+    fn no_byte_reaches_the_terminal_that_it_would_obey() {
+        let check = |input: &str, expected: &str| assert_eq!(safe(input), expected, "{input:?}");
+        check("Grüße 日本 \"{}\" \\", "Grüße 日本 \"{}\" \\");
+        check("\u{1b}[2J\r\n\t\0\u{7f}", r"\u{1b}[2J\u{d}\u{a}\u{9}\u{0}\u{7f}");
+        check("\u{9b}31m\u{202e}abc\u{200b}\u{feff}", r"\u{9b}31m\u{202e}abc\u{200b}\u{feff}");
+        check("a\u{ad}\u{61c}b\u{e0041}", r"a\u{ad}\u{61c}b\u{e0041}");
+        let everything: String = ('\0'..='\u{10ffff}').collect();
+        assert!(!safe(&everything).chars().any(|letter| letter.is_control() || is_deceptive(letter)));
+    }
 }

@@ -257,6 +257,7 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
     };
     let deadline = Instant::now() + config.nats.patience;
     let limits = config.nats.limits;
+    let mut is_told = false;
     loop {
         let ensured = match streams {
             Streams::Own => bus.ensure_streams(limits).await,
@@ -265,7 +266,14 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
         };
         match ensured {
             Ok(()) => return Ok(bus),
-            Err(fault) if is_passing(&fault) && Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
+            Err(fault) if is_passing(&fault) && Instant::now() < deadline => {
+                if !is_told {
+                    let (patience_s, why) = (config.nats.patience.as_secs_f32(), anyhow::Error::from(fault));
+                    warn!("waiting up to {patience_s} s for JetStream: {why:#}");
+                    is_told = true;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
             Err(fault) => {
                 return Err(anyhow::Error::from(fault)
                     .context("JetStream is not usable: is it switched on (nats-server -js), and is there room?"));

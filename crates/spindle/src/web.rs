@@ -17,13 +17,13 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
-use spindle_core::query::{MAX_QUERY_BYTES, Query};
+use spindle_core::query::{MAX_QUERY_BYTES, Query, QueryError};
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::answer::{Answered, answer};
+use crate::answer::{Answered, answer, refuse};
 use crate::clock;
 use crate::config::Secret;
 use access::Access;
@@ -125,14 +125,14 @@ async fn query_body(State(parts): State<Parts>, request: Request) -> Response {
 /// `GET ?query_type=…&name=value`, for a browser's address line.
 async fn query_string(State(parts): State<Parts>, RawQuery(text): RawQuery) -> Response {
     let mut words: Vec<(String, String)> = form_urlencoded(text.as_deref().unwrap_or_default());
-    let query_type =
-        words.iter().position(|(name, _)| name == "query_type").map(|index| words.remove(index).1).unwrap_or_default();
-    let body = match Query::body_from_words(&query_type, &words, clock::now()) {
-        Ok(body) => body,
-        // Parsing the same words again, as JSON, gives the same error in an answer's shape.
-        Err(_) => serde_json::json!({ "query_type": query_type, "params": words.into_iter().collect::<std::collections::BTreeMap<_, _>>() }).to_string().into_bytes(),
+    let Some(index) = words.iter().position(|(name, _)| name == "query_type") else {
+        return respond(refuse(&QueryError::NoType));
     };
-    respond(answer(&parts.store, &body, clock::now(), MAX_ANSWER_BYTES).await)
+    let query_type = words.remove(index).1;
+    match Query::body_from_words(&query_type, &words, clock::now()) {
+        Ok(body) => respond(answer(&parts.store, &body, clock::now(), MAX_ANSWER_BYTES).await),
+        Err(mistake) => respond(refuse(&mistake)),
+    }
 }
 
 fn form_urlencoded(text: &str) -> Vec<(String, String)> {

@@ -34,6 +34,7 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
         }
         Some(other) => return Err(QueryError::UnknownType(shorten(&other.to_string()))),
     };
+    refuse_unknown_fields(query_type, &body)?;
     let empty = Map::new();
     let params = match body.get("params") {
         None | Some(Value::Null) => &empty,
@@ -46,6 +47,16 @@ pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryE
     let arguments = Arguments { query_type, params, now };
     arguments.refuse_unknown()?;
     build(&arguments)
+}
+
+/// What is not understood is said: a parameter beside `params` would change nothing, in silence.
+fn refuse_unknown_fields(query_type: &'static QueryType, body: &Map<String, Value>) -> Result<(), QueryError> {
+    let Some(field) = body.keys().find(|name| !["query_type", "params"].contains(&name.as_str())) else {
+        return Ok(());
+    };
+    let meant = query_type.params.iter().find(|param| param.name == field);
+    let example = meant.unwrap_or(&query_type.params[0]).name;
+    Err(QueryError::UnknownField { query_type: query_type.name, field: shorten(field), example })
 }
 
 pub(super) fn body_from_words(
@@ -222,6 +233,9 @@ impl Arguments<'_> {
         new: fn(&str) -> Result<T, E>,
     ) -> Result<Option<T>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
+        if text.is_empty() {
+            return Err(self.bad(name, "empty", self.row(name).expected()));
+        }
         new(text).map(Some).map_err(|error| self.bad(name, text, format!("a name, but it {error}")))
     }
 
@@ -313,12 +327,21 @@ mod tests {
             r#"{"query_type":"devices","params":{"limit":0}}"#,
             "parameter 'limit' of devices is 0: expected a whole number from 1 to 1000",
         );
+        check(
+            r#"{"query_type":"devices","limit":1}"#,
+            r#"unknown field 'limit' beside query_type: parameters of devices belong into "params", as in {"query_type":"devices","params":{"limit":…}}"#,
+        );
+        check(r#"{"query_type":"events","params":{},"pramas":{}}"#, "unknown field 'pramas'");
         check(r#"{"query_type":"devices","params":{"limit":"5"}}"#, "is \"5\": expected a whole number");
         check(
             r#"{"query_type":"device_health"}"#,
             "parameter 'source_device' of device_health is missing: expected a name",
         );
         check(r#"{"query_type":"device_health","params":{"source_device":"a\nb"}}"#, "control character");
+        check(
+            r#"{"query_type":"device_health","params":{"source_device":""}}"#,
+            "parameter 'source_device' of device_health is empty: expected a name",
+        );
         check(r#"{"query_type":"events","params":{"by":"arrival"}}"#, "expected one of any, time, received");
         check(r#"{"query_type":"events","params":{"from":"monday"}}"#, "expected a time such as");
         check(r#"{"query_type":"events","params":{"from":"2999-01-01T00:00:00Z"}}"#, "expected a time such as");

@@ -26,7 +26,7 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
         let row = |(source_device, critical_event_count)| DeviceCount { source_device, critical_event_count };
         summary = Some(counts.into_iter().map(row).collect());
     }
-    let next = (records.len() > limit).then(|| BTreeMap::from([("offset", Value::from(offset + limit))]));
+    let has_more = records.len() > limit;
     records.truncate(limit);
     let by = match basis {
         TimeBasis::Happened => "time",
@@ -34,7 +34,24 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
         TimeBasis::Either => "any",
     };
     let basis = Basis { by: Some(by), ..Basis::of(window, records.len() as u64) };
-    Ok(Listing { data: records.into_iter().map(EventRow::from).collect(), summary, next, basis, offset: offset as u64 })
+    let data = records.into_iter().map(EventRow::from).collect();
+    let mut listing = Listing { data, summary, next: None, basis, offset: offset as u64 };
+    if has_more {
+        listing.next = Some(after_these(&listing));
+    }
+    Ok(listing)
+}
+
+/// The window stays the one of this page, though the clock goes on: rows that came in behind its end would push
+/// those of this page into the next.
+fn after_these(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
+    let time = |time: Timestamp| Value::from(time.to_string());
+    let mut next = BTreeMap::from([
+        ("offset", Value::from(listing.offset + listing.data.len() as u64)),
+        ("until", time(listing.basis.until)),
+    ]);
+    next.extend(listing.basis.from.map(|from| ("from", time(from))));
+    next
 }
 
 fn count(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
@@ -117,7 +134,7 @@ fn cut_events(listing: &mut Listing<EventRow>) -> bool {
     }
     listing.data.truncate(n_after);
     listing.basis.n_points = n_after as u64;
-    listing.next = Some(BTreeMap::from([("offset", Value::from(listing.offset + n_after as u64))]));
+    listing.next = Some(after_these(listing));
     true
 }
 

@@ -1,24 +1,25 @@
 //! Answers as tables for people.
 
-use comfy_table::{Table, presets};
 use serde_json::Value;
+
+use crate::output;
 
 /// An answer as text; ends with a line that says what it is based on.
 pub(super) fn render(query_type: &str, answer: &Value) -> String {
     let data = &answer["data"];
     let body = match query_type {
-        "devices" => devices(data),
+        "devices" => devices(data, &answer["basis"]),
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(answer),
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
-            format!(
-                "{}\n{}",
-                rows(data, &columns),
-                rows(&answer["summary"], &["source_device", "critical_event_count"])
-            )
+            let alerts = rows(data, &columns);
+            match answer["summary"].as_array().is_none_or(Vec::is_empty) {
+                true => alerts,
+                false => format!("{alerts}\n{}", rows(&answer["summary"], &["source_device", "critical_event_count"])),
+            }
         }
         _ => rows(data, &["time", "source_device", "event_type", "criticality", "event_message"]),
     };
@@ -42,22 +43,25 @@ const DEVICE_COLUMNS: [(&str, &str); 5] = [
     ("CapacityUsed", "CapacityUsed %"),
 ];
 
-fn devices(data: &Value) -> String {
-    let mut table = new_table();
+fn devices(data: &Value, basis: &Value) -> String {
+    let until = basis["until"].as_str().unwrap_or_default();
     let mut header = vec!["device", "last seen"];
     header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
-    header.push("others");
-    table.set_header(header);
-    for device in data.as_array().into_iter().flatten() {
+    header.push("more");
+    // The day goes without saying while it is that of the answer.
+    let seen = |time: &str| match (time.split_once('T'), until.split_once('T')) {
+        (Some((day, _)), Some((today, _))) if day == today => short_time(time)[day.len() + 1..].to_owned(),
+        _ => short_time(time),
+    };
+    let row = |device: &Value| {
         let metrics = &device["metrics"];
-        let mut row =
-            vec![text(&device["source_device"]), device["last_seen"].as_str().map(short_time).unwrap_or_default()];
+        let mut row = vec![text(&device["source_device"]), device["last_seen"].as_str().map(seen).unwrap_or_default()];
         row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
         let n_shown = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
         row.push(metrics.as_object().map_or(0, |all| all.len() - n_shown).to_string());
-        table.add_row(row);
-    }
-    format!("{table}\n")
+        row
+    };
+    output::table(&header, data.as_array().into_iter().flatten().map(row).collect())
 }
 
 fn health(data: &Value) -> String {
@@ -66,7 +70,8 @@ fn health(data: &Value) -> String {
     for reason in data["reasons"].as_array().into_iter().flatten() {
         lines += &format!("  - {}\n", text(&reason["why"]));
     }
-    lines
+    let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
+    lines + &format!("last seen {last_seen}\n")
 }
 
 fn audit(answer: &Value) -> String {
@@ -90,44 +95,35 @@ fn audit(answer: &Value) -> String {
 }
 
 fn pairs(data: &Value) -> String {
-    let mut table = new_table();
-    for (name, value) in data.as_object().into_iter().flatten() {
-        table.add_row([name.clone(), text(value)]);
-    }
-    format!("{table}\n")
+    let row = |(name, value): (&String, &Value)| vec![name.clone(), text(value)];
+    output::table(&[], data.as_object().into_iter().flatten().map(row).collect())
 }
 
 fn rows(data: &Value, columns: &[&str]) -> String {
-    let mut table = new_table();
-    table.set_header(columns.to_vec());
-    for row in data.as_array().into_iter().flatten() {
-        table.add_row(columns.iter().map(|column| {
-            if *column == "time" {
-                row[*column].as_str().map(short_time).unwrap_or_default()
-            } else {
-                text(&row[*column])
-            }
-        }));
-    }
-    format!("{table}\n")
-}
-
-fn new_table() -> Table {
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table
+    let cell = |row: &Value, column: &str| match column {
+        "time" => row[column].as_str().map(short_time).unwrap_or_default(),
+        _ => text(&row[column]),
+    };
+    let row = |row: &Value| columns.iter().map(|column| cell(row, column)).collect();
+    output::table(columns, data.as_array().into_iter().flatten().map(row).collect())
 }
 
 /// Values of devices can hold anything; a terminal must not obey it.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => text.chars().filter(|letter| !letter.is_control()).collect(),
+        Value::String(text) => output::safe(text),
         Value::Number(number) => number.as_f64().map_or_else(
             || number.to_string(),
-            |value| if value.fract() == 0.0 { format!("{value:.0}") } else { format!("{value:.2}") },
+            |value| {
+                if value.fract() == 0.0 || value.abs() >= 1000.0 {
+                    format!("{value:.0}")
+                } else {
+                    format!("{value:.2}")
+                }
+            },
         ),
-        other => other.to_string(),
+        other => output::safe(&other.to_string()),
     }
 }
 

@@ -59,7 +59,7 @@ const MAX_LIMIT: u64 = 100_000;
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
     /// Sequences, as `spindle dlq ls` lists them
-    #[arg(value_name = "SEQ", required = true)]
+    #[arg(value_name = "SEQ", required = true, value_parser = sequence)]
     sequences: Vec<u64>,
     /// Nothing but the original bytes of one letter, on stdout
     #[arg(long)]
@@ -69,7 +69,7 @@ pub(super) struct ShowArgs {
 #[derive(Debug, Args)]
 pub(super) struct ActArgs {
     /// Sequences, as `spindle dlq ls` lists them
-    #[arg(value_name = "SEQ")]
+    #[arg(value_name = "SEQ", value_parser = sequence)]
     sequences: Vec<u64>,
     /// All letters
     #[arg(long)]
@@ -124,7 +124,7 @@ pub(crate) struct Wanted {
 pub(super) fn task(command: DlqCommand) -> Result<DlqTask, Early> {
     Ok(match command {
         DlqCommand::Ls(LsArgs { filters, limit, oldest, format }) => DlqTask::List {
-            filter: filters.wanted(),
+            filter: filters.wanted()?,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             oldest_first: oldest,
             as_json: format == "json",
@@ -153,7 +153,7 @@ impl ActArgs {
                 "dlq {word}: {problem} give either SEQ…, or a filter (--reason, --subject, --since, --until), or --all; `spindle dlq ls` shows what is there"
             )));
         }
-        let which = if sequences.is_empty() { Which::Filter(filters.wanted()) } else { Which::Sequences(sequences) };
+        let which = if sequences.is_empty() { Which::Filter(filters.wanted()?) } else { Which::Sequences(sequences) };
         Ok(DlqTask::Act { action, which, dry_run, yes })
     }
 }
@@ -172,10 +172,29 @@ impl Filters {
         self.reason.is_some() || self.subject.is_some() || self.since.is_some() || self.until.is_some()
     }
 
-    fn wanted(self) -> Wanted {
+    /// A stretch of time that ends before it begins is a slip, not an empty list.
+    fn wanted(self) -> Result<Wanted, Early> {
         let Self { reason, subject, since, until } = self;
-        Wanted { reason, subject, since, until }
+        let is_backwards = match (since, until) {
+            (Some(Moment::At(since)), Some(Moment::At(until))) => since > until,
+            (Some(Moment::Ago(since)), Some(Moment::Ago(until))) => since < until,
+            // An age and an instant are compared when the time is known.
+            (Some(Moment::At(_)), Some(Moment::Ago(_))) | (Some(Moment::Ago(_)), Some(Moment::At(_))) => false,
+            (None, _) | (_, None) => false,
+        };
+        if is_backwards {
+            return Err(Early::Mistake(BACKWARDS.to_owned()));
+        }
+        Ok(Wanted { reason, subject, since, until })
     }
+}
+
+/// What is said of a stretch of time that ends before it begins.
+pub(crate) const BACKWARDS: &str = "--since is later than --until, so no letter can match: since when, and until when?";
+
+fn sequence(text: &str) -> Result<u64, String> {
+    let number = text.parse().ok().filter(|number| *number > 0);
+    number.ok_or_else(|| "expected the number of a dead letter, 1 or more, as `spindle dlq ls` lists it".to_owned())
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -216,6 +235,11 @@ mod tests {
             let line = parsed(words).unwrap_err();
             assert!(line.contains("either SEQ") && line.contains("--all"), "{words}: {line}");
         }
+        for words in ["ls --since 1h --until 2h", "drop --since 2025-06-07T00:00:00Z --until 2025-06-06T00:00:00Z"] {
+            assert!(parsed(words).unwrap_err().contains("--since is later than --until"), "{words}");
+        }
+        let zero = parsed("show 0").unwrap_err();
+        assert!(zero.contains("'0'") && zero.contains("the number of a dead letter, 1 or more"), "{zero}");
         for words in ["show", "drop x", "drop -1", "show 1 2 --raw", "ls --limit 0", "ls --since soon", "ls --until"] {
             assert!(parsed(words).is_err(), "{words}");
         }

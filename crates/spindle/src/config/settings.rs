@@ -102,6 +102,9 @@ fn show_duration(duration: std::time::Duration) -> String {
     humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
+/// Where HTTP answers unless it is told otherwise.
+pub(crate) const DEFAULT_HTTP: &str = "127.0.0.1:8080";
+
 /// Every setting, section by section.
 pub(crate) const SETTINGS: &[Setting] = &[
     setting(
@@ -278,7 +281,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "store.influxdb_version",
         &["INFLUXDB_VERSION"],
         "auto",
-        Kind::Text,
+        Kind::Word,
         "1, 2 or 3 if it cannot be found by asking the server",
         |config, text| match text {
             "auto" | "1" | "2" | "3" => {
@@ -451,7 +454,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
         "time between two questions",
         |config, text| put(&mut config.client.interval, interval(text)),
         |config| show_duration(config.client.interval),
-    ),
+    )
+    .flag("interval"),
     setting(
         "client.min_criticality",
         &["CLIENT_MIN_CRITICALITY"],
@@ -483,7 +487,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting(
         "http.listen",
         &["SPINDLE_HTTP"],
-        "127.0.0.1:8080",
+        DEFAULT_HTTP,
         Kind::Text,
         "address of the HTTP server; beyond the loopback address a token is needed; port 0 takes any free one",
         |config, text| put(&mut config.http_listen, listen(text)),
@@ -623,9 +627,11 @@ pub(super) fn meant(name: &str) -> Option<&'static str> {
     (1..=SLIP).contains(&near.0).then_some(near.1)
 }
 
+const HEADER: &str = "# Every setting, with its environment variable in brackets. What is logged is set by SPINDLE_LOG alone: warn, debug,\n# off, or by part as in info,async_nats=warn, the default.\n\n";
+
 /// A configuration file with a value for every setting; settings without one are commented out.
 pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> String {
-    let mut text = String::new();
+    let mut text = HEADER.to_owned();
     let mut section = "";
     for setting in SETTINGS {
         let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));

@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kind {
     Text,
+    /// A text that may look like a number, so that its quotes are easily left out.
+    Word,
     Integer,
     Boolean,
     /// A text such as `2s`, or a number of seconds.
@@ -20,8 +22,10 @@ impl Kind {
     /// The text of a TOML value, as a flag would say it; what was expected, if it has the wrong type.
     pub(super) fn text_of(self, value: &toml::Value) -> Result<String, &'static str> {
         match (self, value) {
-            (Self::Text | Self::Duration | Self::Bytes, toml::Value::String(text)) => Ok(text.clone()),
-            (Self::Integer | Self::Duration | Self::Bytes, toml::Value::Integer(number)) => Ok(number.to_string()),
+            (Self::Text | Self::Word | Self::Duration | Self::Bytes, toml::Value::String(text)) => Ok(text.clone()),
+            (Self::Word | Self::Integer | Self::Duration | Self::Bytes, toml::Value::Integer(number)) => {
+                Ok(number.to_string())
+            }
             (Self::Duration, toml::Value::Float(number)) => Ok(number.to_string()),
             (Self::Boolean, toml::Value::Boolean(yes)) => Ok(yes.to_string()),
             (Self::List, toml::Value::Array(items)) => {
@@ -34,7 +38,7 @@ impl Kind {
 
     const fn expected(self) -> &'static str {
         match self {
-            Self::Text => "a text in quotes",
+            Self::Text | Self::Word => "a text in quotes",
             Self::Integer => "a whole number",
             Self::Boolean => "true or false",
             Self::Duration => DURATION,
@@ -51,7 +55,7 @@ impl Kind {
                 let items: Vec<_> = text.split(',').filter(|item| !item.is_empty()).map(quoted).collect();
                 format!("[{}]", items.join(", "))
             }
-            Self::Text | Self::Duration | Self::Bytes => quoted(text),
+            Self::Text | Self::Word | Self::Duration | Self::Bytes => quoted(text),
         }
     }
 }
@@ -63,7 +67,7 @@ fn quoted(text: &str) -> String {
 const DURATION: &str = "a duration such as 2s, 500ms, 30d, or a number of seconds";
 const BYTES: &str = "a size such as 64MiB, or a number of bytes";
 
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| DURATION.to_owned());
     }

@@ -103,7 +103,7 @@ fn confirmed(action: Action, totals: &Totals) -> Result<bool> {
 async fn look(desk: &Desk, which: Which) -> Result<Plan> {
     match which {
         Which::Sequences(sequences) => look_at(desk, sequences).await,
-        Which::Filter(wanted) => look_for(desk, letter_filter(wanted)).await,
+        Which::Filter(wanted) => look_for(desk, letter_filter(wanted)?).await,
     }
 }
 

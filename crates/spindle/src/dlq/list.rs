@@ -3,13 +3,12 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use spindle_bus::{Letter, LetterFilter};
 
 use super::{Desk, Totals, text};
 use crate::Outcome;
-use crate::output::{data, say};
+use crate::output::{self, data, safe, say};
 
 /// No dead letters are good news, not a failure to find some.
 pub(super) async fn run(
@@ -85,26 +84,24 @@ pub(super) fn table(letters: &[Letter]) -> String {
     if letters.is_empty() {
         return String::new();
     }
-    let mut table = Table::new();
-    table.load_style(presets::UTF8_BORDERS_ONLY);
-    table.set_header(["seq", "time", "reason", "subject", "stream:seq:index", "part", "replays", "bytes", "detail"]);
-    for letter in letters {
+    let row = |letter: &Letter| {
         let place = letter.stream.as_ref().map_or_else(String::new, |stream| {
             format!("{stream}:{}:{}", number(letter.stream_sequence), number(letter.index))
         });
-        table.add_row([
+        vec![
             letter.sequence.to_string(),
             text::short_time(letter.kept_at),
-            text::safe(&letter.reason),
-            text::safe(letter.subject.as_deref().unwrap_or("-")),
-            text::safe(&place),
+            safe(&letter.reason),
+            safe(letter.subject.as_deref().unwrap_or("-")),
+            safe(&place),
             letter.part.map_or_else(String::new, |part| format!("{}/{}", part.number, part.of)),
             letter.n_replays.to_string(),
             letter.size_bytes.to_string(),
-            text::shortened(&text::safe(&letter.detail), DETAIL_CHARS),
-        ]);
-    }
-    format!("{table}\n")
+            text::shortened(&safe(&letter.detail), DETAIL_CHARS),
+        ]
+    };
+    let header = ["seq", "time", "reason", "subject", "stream:seq:index", "part", "replays", "bytes", "detail"];
+    output::table(&header, letters.iter().map(row).collect())
 }
 
 fn number(number: Option<u64>) -> String {

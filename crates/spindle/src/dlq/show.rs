@@ -5,7 +5,7 @@ use spindle_bus::WholeLetter;
 
 use super::{Desk, text};
 use crate::Outcome;
-use crate::output::{data, say};
+use crate::output::{data, safe, say};
 
 pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Outcome> {
     let mut outcome = Outcome::Good;
@@ -49,5 +49,5 @@ fn head(sequence: u64, whole: &WholeLetter) -> String {
         n_replays => rows.push(("replayed", format!("{n_replays} times before"))),
     }
     rows.push(("size", format!("{} bytes{in_parts}", whole.bytes.len())));
-    rows.into_iter().map(|(name, value)| format!("{name:<12} {}\n", text::safe(&value))).collect()
+    rows.into_iter().map(|(name, value)| format!("{name:<12} {}\n", safe(&value))).collect()
 }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config;
+use crate::output;
 use log::{Line, Log};
 
 /// What the client works with.
@@ -165,7 +166,6 @@ impl Client {
 
     /// A closed terminal must not stop the log.
     fn show(&mut self, line: &str) {
-        let printable: String = line.chars().filter(|letter| !letter.is_control()).collect();
-        let _ = writeln!(self.parts.terminal, "{printable}");
+        let _ = writeln!(self.parts.terminal, "{}", output::safe(line));
     }
 }

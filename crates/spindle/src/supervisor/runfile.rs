@@ -1,6 +1,7 @@
 //! `run.json` in the data directory: where the running `spindle up` is found by the other commands. Readable
 //! for its user alone: the address of the started nats-server has its password in it.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use spindle_bus::{Credentials, NatsSettings};
 
 use super::private;
-use crate::config::Config;
+use crate::config::{Config, reachable};
 
 /// What the running system says of itself.
 #[derive(Serialize, Deserialize)]
@@ -41,6 +42,24 @@ pub(crate) fn nats_settings(config: &Config) -> Result<NatsSettings> {
     }
     let run = read(config)?;
     Ok(if run.nats_is_ours { ours(config, &run.nats) } else { config.nats_settings(&run.nats) })
+}
+
+/// Where the role of this machine is asked for its health: as told, else as in the running system, else where HTTP
+/// answers by default.
+pub(crate) fn health_address(config: &Config) -> Result<SocketAddr> {
+    let running = || {
+        let run = read(config)?;
+        let address = run.http.trim_start_matches("http://");
+        address.parse().with_context(|| format!("'{address}' in run.json is no address: restart `spindle up`"))
+    };
+    let address = match config.named_health_address() {
+        Some(named) => named,
+        None => running().or_else(|fault| match config.http_listen.port() {
+            0 => Err(fault),
+            _ => Ok(config.http_listen),
+        })?,
+    };
+    Ok(reachable(address))
 }
 
 /// For the nats-server that we started: its address says all. What was set for another one does not count.

@@ -96,17 +96,33 @@ async fn metrics() -> Response {
 }
 
 /// Asks the process at `address` whether it is ready, and prints its words; for the health checks of
-/// containers, which have no curl.
-pub(crate) fn ask(address: SocketAddr, token: Option<&Secret>) -> Result<Outcome> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_PATIENCE)
-        .with_context(|| format!("nothing answers on {address}: is the role running, with the same SPINDLE_HEALTH?"))?;
-    stream.set_read_timeout(Some(ANSWER_PATIENCE))?;
-    let shown = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
-    stream.write_all(format!("GET /readyz HTTP/1.0\r\n{shown}\r\n").as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(|| format!("{address} does not answer in time"))?;
+/// containers, which have no curl. Who does not answer is not ready.
+pub(crate) fn ask(address: Result<SocketAddr>, token: Option<&Secret>) -> Result<Outcome> {
+    let asked = address.and_then(|address| Ok((address, readiness(address, token)?)));
+    let (address, answer) = match asked {
+        Ok(asked) => asked,
+        Err(fault) => {
+            output::say(&format!("not ready: {fault:#}"));
+            return Ok(Outcome::NotGood);
+        }
+    };
     let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("{address} speaks no HTTP"))?;
     output::data(format!("{}\n", body.trim_end()).as_bytes())?;
     let is_ready = head.split_whitespace().nth(1) == Some("200");
     Ok(if is_ready { Outcome::Good } else { Outcome::NotGood })
+}
+
+/// What `address` says to that question, head and body.
+fn readiness(address: SocketAddr, token: Option<&Secret>) -> Result<String> {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_PATIENCE).with_context(|| {
+        format!("nothing answers on {address}: is the role running, with the same SPINDLE_HEALTH (or --http)?")
+    })?;
+    let mut answer = String::new();
+    let shown = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
+    stream
+        .set_read_timeout(Some(ANSWER_PATIENCE))
+        .and_then(|()| stream.write_all(format!("GET /readyz HTTP/1.0\r\n{shown}\r\n").as_bytes()))
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .with_context(|| format!("{address} does not answer in time"))?;
+    Ok(answer)
 }

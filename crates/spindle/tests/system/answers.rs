@@ -121,6 +121,44 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let now = time::OffsetDateTime::now_utc();
+    let ago = |minutes: u64| {
+        (now - Duration::from_secs(60 * minutes)).format(&time::format_description::well_known::Rfc3339).unwrap()
+    };
+    let values = |device: &str, metric: &str, minutes: &[u64]| -> String {
+        let value = |minutes: &u64| json!({ "timestamp": ago(*minutes), "sourceDevice": device, "metricType": metric, "value": 40.0 });
+        json!(minutes.iter().map(value).collect::<Vec<_>>()).to_string()
+    };
+    asker.publish("events.metrics", values("often", "DiskTemp", &[30, 29, 28, 27, 26, 25, 24])).await;
+    asker.publish("events.metrics", values("rarely", "DiskTemp", &[50, 40, 30, 20])).await;
+    asker.publish("events.metrics", values("once", "DiskTemp", &[20])).await;
+    asker.publish("events.metrics", values("strange", "Zing", &[0])).await;
+    asker.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 4).await;
+    let health = |device: &str, at: Option<String>| {
+        let question = json!({"query_type":"device_health","params":{"source_device":device,"at":at}});
+        asker.ask(question.to_string())
+    };
+    let words = |answer: &Value| answer["data"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
+    let often = health("often", None).await;
+    assert_eq!((&often["data"]["health"], &often["data"]["score"]), (&json!("unknown"), &Value::Null));
+    assert!(words(&often).contains("silent since") && words(&often).contains("24 minutes"), "{often}");
+    // Silence counts from the time that is asked about.
+    assert_eq!(health("often", Some(ago(23))).await["data"]["health"], "ok");
+    assert_eq!(health("rarely", None).await["data"]["health"], "ok");
+    assert_eq!(health("once", None).await["data"]["health"], "unknown");
+    let strange = health("strange", None).await;
+    assert_eq!(strange["data"]["health"], "unknown");
+    assert!(words(&strange).contains("nothing it sends is judged"), "{strange}");
+    let shown = system.query(&["device_health", "source_device=often"]);
+    let text = String::from_utf8(shown.stdout).unwrap();
+    assert_eq!(shown.status.code(), Some(1));
+    assert!(text.contains("often is unknown\n") && text.contains("last seen 20"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
     let system = System::start(NO_SOURCES, &[]);
     let asker = Asker::new(&system).await;
@@ -142,6 +180,7 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
             "expected a whole number",
         ),
         (json!({"query_type":"alerts_critical","params":{"min_criticality":11}}).to_string().into(), "from 1 to 10"),
+        (json!({"query_type":"devices","limit":1}).to_string().into(), "unknown field 'limit'"),
     ];
     for (payload, words) in cases {
         let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
@@ -153,6 +192,37 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
         assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
     }
     assert_eq!(asker.ask(json!({"query_type":"devices"}).to_string()).await["status"], "success");
+}
+
+/// Events that come in while pages are turned are newer than the first page, and on none of the others.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_page_of_events_repeats_no_row_while_more_arrive() {
+    let system = System::start(NO_SOURCES, &[]);
+    let asker = Asker::new(&system).await;
+    let publish = async |number: u64| {
+        let (now, id) = (time::OffsetDateTime::now_utc(), uuid::Uuid::from_u64_pair(7, number));
+        let time = now.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let event = json!({ "id": id, "criticality": 9, "timestamp": time, "sourceDevice": "d", "eventType": "Test" });
+        asker.publish("events.event", event.to_string()).await;
+    };
+    let count = |answer: &Value| answer["data"].as_array().unwrap().len();
+    for number in 0..3 {
+        publish(number).await;
+    }
+    asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == 3).await;
+    for query_type in ["events", "alerts_critical"] {
+        let first = asker.ask(json!({ "query_type": query_type, "params": { "limit": 2 } }).to_string()).await;
+        let n_before = count(&asker.ask(json!({"query_type":"events"}).to_string()).await);
+        publish(n_before as u64).await;
+        asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == n_before + 1).await;
+        let mut params = first["next"].clone();
+        params["limit"] = json!(2);
+        let second = asker.ask(json!({ "query_type": query_type, "params": params }).to_string()).await;
+        let id = |answer: &Value, row: usize| answer["data"][row]["event_id"].clone();
+        assert!(![id(&first, 0), id(&first, 1)].contains(&id(&second, 0)), "{first:#}\n{second:#}");
+        assert_eq!(second["basis"]["until"], first["basis"]["until"]);
+        assert_ne!(id(&second, 0), Value::Null);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -175,6 +175,25 @@ fn the_ipv6_loopback_is_a_loopback() {
 }
 
 #[test]
+fn an_address_with_a_mistake_is_answered_with_that_mistake() {
+    let system = System::start(NO_SOURCES, &[]);
+    let http = system.http();
+    let check = |query: &str, words: &str| {
+        let answer = get(&http, &format!("/api/v1/query?{query}"), "");
+        assert_eq!(answer.status, 400, "{query}");
+        assert!(answer.body.contains(words), "{query}: {}", answer.body);
+    };
+    // The number is right; only the other parameter is not.
+    check("query_type=events&limit=5&by=arrival", "parameter 'by' of events");
+    check("query_type=events&limit=5&limit=6", "parameter 'limit' of events is given more than once");
+    check("query_type=events&limit=many", "parameter 'limit' of events is \\\"many\\\": expected a whole number");
+    check("query_type=x", "unknown query_type 'x'");
+    check("limit=5", "field 'query_type' is missing");
+    let counted = get(&http, "/metrics", "").body;
+    assert!(counted.contains(r#"{query_type="invalid",status="error"} 5"#), "{counted}");
+}
+
+#[test]
 fn a_page_elsewhere_reads_nothing_and_sends_nothing() {
     let system = System::start(NO_SOURCES, &[]);
     let http = system.http();

@@ -103,6 +103,26 @@ fn what_is_taken_or_missing() {
     }
 }
 
+/// Half a minute of silence looks like a program that hangs.
+#[test]
+fn who_waits_for_nats_says_so_at_once_and_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for words in [["query", "devices"].as_slice(), &["dlq", "ls"], &["reader"], &["daemon", "--devices", "0"]] {
+        let mut command = spindle(&data);
+        command.args(words).args(["--nats", "nats://127.0.0.1:1"]).env("SPINDLE_NATS_PATIENCE", "300ms");
+        if words[0] == "query" {
+            command.args(["--timeout", "0.3"]);
+        }
+        let output = command.output().unwrap();
+        let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert_eq!(text.matches("waiting up to 0.3 s for NATS at 127.0.0.1:1: ").count(), 1, "{words:?}: {text}");
+        let last = text.lines().last().unwrap();
+        assert_eq!(last.matches("refused").count(), 1, "{words:?}: {last}");
+    }
+}
+
 #[test]
 fn a_full_disk_is_said_at_the_start() {
     let folder = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 use serde_json::Value;
 use spindle_testkit::{NatsServer, wait_until};
 
-use crate::harness::{PATIENCE, is_running, send_signal, spindle};
+use crate::harness::{NO_SOURCES, PATIENCE, System, is_running, send_signal, spindle};
 
 struct Role(Child);
 
@@ -74,6 +74,23 @@ fn the_roles_work_apart_and_writers_share_the_load() {
 }
 
 #[test]
+fn the_running_system_is_found_and_asked_for_its_health() {
+    let mut system = System::start(NO_SOURCES, &[]);
+    let (data, http) = (system.data_dir(), system.http());
+    let ask = |arguments: &[&str]| spindle(&data).arg("health").args(arguments).output().unwrap();
+    let ready = wait_until(PATIENCE, "it is ready", || ask(&[]).status.success());
+    assert!(ready.is_ok(), "{}", String::from_utf8_lossy(&ask(&[]).stderr));
+    assert_eq!(ask(&["--http", &http]).stdout, b"ready\n");
+    // What is told counts, whatever runs elsewhere.
+    assert_eq!(ask(&["--http", "127.0.0.1:1"]).status.code(), Some(1));
+    system.signal("TERM");
+    system.wait_for_end();
+    let nobody = ask(&[]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&nobody.stderr).starts_with("not ready: no running system found"));
+}
+
+#[test]
 fn a_role_alone_tells_its_health() {
     let mut nats = NatsServer::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -88,8 +105,9 @@ fn a_role_alone_tells_its_health() {
     let mut asked = run(&["health"]);
     let mut ask = || asked.output().unwrap();
     let nobody = ask();
-    assert_eq!(nobody.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&nobody.stderr).contains(&format!("nothing answers on {address}")));
+    assert_eq!(nobody.status.code(), Some(1));
+    let words = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(words.starts_with(&format!("not ready: nothing answers on {address}")), "{words}");
 
     let _writer = Role(run(&["writer"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_until(PATIENCE, "the writer is ready", || ask().status.success()).unwrap();

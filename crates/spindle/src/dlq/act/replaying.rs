@@ -4,8 +4,8 @@ use anyhow::{Context, Result, bail};
 use spindle_bus::{BusError, Kind, Letter, Replayed, Replayer};
 
 use super::{What, letters};
-use crate::dlq::{Desk, text};
-use crate::output::{data, say};
+use crate::dlq::Desk;
+use crate::output::{data, safe, say};
 
 /// Failures said in words; beyond them they are counted.
 const MAX_SAID: u64 = 20;
@@ -46,6 +46,9 @@ pub(super) async fn run(desk: &Desk, what: &What) -> Result<()> {
     if counts.n_failed > 0 {
         bail!("{} of the dead letters could not be replayed and are still there", counts.n_failed);
     }
+    if counts.n_replayed > 0 {
+        say("what is still bad comes back as a new letter: `spindle dlq ls` shows it");
+    }
     printed
 }
 
@@ -85,7 +88,7 @@ impl Counts {
             Fate::Failed(why) => {
                 self.n_failed += 1;
                 if self.n_failed <= MAX_SAID {
-                    say(&text::safe(&why));
+                    say(&safe(&why));
                 }
             }
         }
