@@ -1,5 +1,6 @@
 //! One round: start, publish under faults, let everything drain, judge.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -240,6 +241,9 @@ impl<'a> Round<'a> {
         let mut verdict = judge(self.shape, self.clock.clone(), &self.ledger, places).await?;
         if let Some(influx) = self.system.influx() {
             verdict.compare_count(block_in_place(|| n_points(&influx))?);
+            if !verdict.is_good() {
+                block_in_place(|| where_doubled(&influx))?.iter().for_each(|words| talk(words));
+            }
         }
         let audit = audit::ask(&self.system.nats_address, self.shape).await?;
         if let Some(audit) = &audit {
@@ -269,6 +273,31 @@ fn n_points(influx: &InfluxServer) -> Result<u64> {
         n_points += answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or_default();
     }
     Ok(n_points)
+}
+
+/// Events that lie at more than one place, a few of them, and how many series and points there are.
+fn where_doubled(influx: &InfluxServer) -> Result<Vec<String>> {
+    const SHOWN: usize = 10;
+    let query = "SELECT event_id, timestamp_ns, received_ns FROM events WHERE source_device =~ /^fault-/ \
+                 GROUP BY source_device, event_type, slot";
+    let answer = influx.query("spindle", query)?;
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut n_rows = 0;
+    for series in answer["results"][0]["series"].as_array().into_iter().flatten() {
+        for row in series["values"].as_array().into_iter().flatten() {
+            n_rows += 1;
+            let event = format!("{} of {} {}", row[1], series["tags"]["source_device"], row[2]);
+            places
+                .entry(event)
+                .or_default()
+                .push(format!("{} slot {} received {}", row[0], series["tags"]["slot"], row[3]));
+        }
+    }
+    let n_events = places.len();
+    let doubled = places.into_iter().filter(|(_, places)| places.len() > 1);
+    let mut words = vec![format!("{n_rows} points of {n_events} events")];
+    words.extend(doubled.take(SHOWN).map(|(event, places)| format!("event {event} lies at {}", places.join(" and "))));
+    Ok(words)
 }
 
 /// Messages of both streams that no writer has acknowledged.
