@@ -28,7 +28,7 @@ use spindle_core::wire::Batch;
 use spindle_core::{DeviceMetric, Event, Timestamp};
 use spindle_store::{Store, StoreError};
 use tokio::sync::Notify;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -46,6 +46,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How often the store's server is asked which run of it this is: a restart must be noticed also while nothing is
 /// stored, and when it is over in less than a second.
 const ASK_EVERY: Duration = Duration::from_secs(5);
+/// What is missing above the floor may be in the hand of another writer: it is there, or delivered again, after this
+/// long. What is missing below was acknowledged.
+const SETTLED_AFTER: Duration = Duration::from_secs(40);
 /// Places that are kept to be looked at. When there are more, the newest replaces the one before: the oldest is
 /// where a loss can begin.
 const MAX_PLACES: usize = 8;
@@ -62,24 +65,31 @@ enum Found {
 /// How far the consumer was at the moments at which the store may have lost something.
 #[derive(Default)]
 pub(super) struct Places {
-    to_look_at: Mutex<Vec<Progress>>,
+    to_look_at: Mutex<Vec<Place>>,
     added: Notify,
 }
 
+/// And since when it is known.
+#[derive(Clone, Copy, PartialEq)]
+struct Place {
+    progress: Progress,
+    since: Instant,
+}
+
 impl Places {
-    fn add(&self, place: Progress) {
+    fn add(&self, progress: Progress) {
         let mut places = self.lock();
         places.truncate(MAX_PLACES - 1);
-        places.push(place);
+        places.push(Place { progress, since: Instant::now() });
         self.added.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Progress>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Place>> {
         self.to_look_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Those that were there when `looked_at` were taken; what was added meanwhile stays.
-    fn done(&self, looked_at: &[Progress]) {
+    fn done(&self, looked_at: &[Place]) {
         self.lock().retain(|place| !looked_at.contains(place));
     }
 }
@@ -102,6 +112,13 @@ type Run = Option<String>;
 
 /// Told to stop before it was done.
 struct Stopped;
+
+/// How a look ended.
+enum Looked {
+    Done,
+    /// What is missing may still be on its way.
+    Unsettled,
+}
 
 impl Lane {
     /// Remembers how far the consumer was when the store came back, before anything more is acknowledged.
@@ -144,7 +161,8 @@ impl Lane {
                 looked = self.look(&places, &mut known, &stop) => looked,
             };
             match looked {
-                Ok(Ok(())) => self.places.done(&places),
+                Ok(Ok(Looked::Done)) => self.places.done(&places),
+                Ok(Ok(Looked::Unsettled)) => {}
                 Ok(Err(Stopped)) => return,
                 Err(fault) => {
                     warn!(
@@ -178,20 +196,25 @@ impl Lane {
 
     async fn look(
         &self,
-        places: &[Progress],
+        places: &[Place],
         known: &mut Known,
         stop: &CancellationToken,
-    ) -> Result<Result<(), Stopped>> {
+    ) -> Result<Result<Looked, Stopped>> {
         let probes = self.probe(places, known).await?;
-        if first_lost(&probes).is_none() {
-            return Ok(Ok(()));
+        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(Looked::Done)) };
+        let floor = places.iter().map(|place| place.progress.acknowledged).max().unwrap_or_default();
+        let is_acknowledged =
+            |(sequence, found): &(u64, Found)| *found == Found::Missing && (oldest..=floor).contains(sequence);
+        let is_settled = places.iter().all(|place| place.since.elapsed() >= SETTLED_AFTER);
+        if !is_settled && !probes.iter().any(is_acknowledged) {
+            return Ok(Ok(Looked::Unsettled));
         }
         // What was only on its way is there afterwards. From here on nothing new is acknowledged.
         let n_in_hand = u32::try_from(self.n_in_hand).unwrap_or(u32::MAX);
         let Ok(_held) = self.room.acquire_many(n_in_hand).await else { return Ok(Err(Stopped)) };
         known.undeliverable = self.bus.undeliverable(self.stream).await?;
         let probes = self.probe(places, known).await?;
-        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(())) };
+        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(Looked::Done)) };
         let missing = |(sequence, found): &&(u64, Found)| *found == Found::Missing && *sequence >= oldest;
         for (sequence, _) in probes.iter().filter(missing) {
             if self.store_one(*sequence, known, stop).await?.is_err() {
@@ -200,8 +223,8 @@ impl Lane {
             if self.find(*sequence, known).await? != Found::Missing {
                 let probes: Vec<_> = probes.into_iter().filter(|probe| !known.given_up.contains(&probe.0)).collect();
                 let first = first_lost(&probes).unwrap_or(oldest);
-                let is_acknowledged = places.iter().any(|place| first <= place.acknowledged);
-                return self.store_from(first, is_acknowledged, known, stop).await;
+                let stored = self.store_from(first, first <= floor, known, stop).await?;
+                return Ok(stored.map(|()| Looked::Done));
             }
             info!(
                 stream = self.stream,
@@ -210,7 +233,7 @@ impl Lane {
             );
             known.given_up.insert(*sequence);
         }
-        Ok(Ok(()))
+        Ok(Ok(Looked::Done))
     }
 
     /// Up to the live end: another writer may go on meanwhile, and what is newer must be written after what is older.
@@ -280,10 +303,11 @@ impl Lane {
     }
 
     /// Looks for what messages hold, newest first.
-    async fn probe(&self, places: &[Progress], known: &Known) -> Result<Vec<(u64, Found)>> {
-        let mut wanted: Vec<u64> = places.iter().flat_map(|place| sequences(place.first, place.delivered)).collect();
+    async fn probe(&self, places: &[Place], known: &Known) -> Result<Vec<(u64, Found)>> {
+        let progresses = || places.iter().map(|place| place.progress);
+        let mut wanted: Vec<u64> = progresses().flat_map(|place| sequences(place.first, place.delivered)).collect();
         // Above its floor some may not have been acknowledged: the floor has a neighbourhood of its own.
-        wanted.extend(places.iter().flat_map(|place| sequences(place.first, place.acknowledged)));
+        wanted.extend(progresses().flat_map(|place| sequences(place.first, place.acknowledged)));
         wanted.retain(|sequence| !known.given_up.contains(sequence));
         wanted.sort_unstable_by(|one, other| other.cmp(one));
         wanted.dedup();
