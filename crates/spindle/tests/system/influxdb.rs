@@ -130,6 +130,7 @@ async fn what_is_lost_above_an_unanswered_message_is_stored_again() {
     let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    writer.wait_until_ready();
     let jetstream = connect(&nats.url()).await;
     publish_values(&jetstream, 0, 100, 10).await;
     wait_until_acknowledged(&jetstream, "METRICS").await;

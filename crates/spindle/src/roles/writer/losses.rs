@@ -17,6 +17,7 @@
 //! for is not seen: that is why it is done right after an outage, when a loss is at the end.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ enum Found {
 pub(super) struct Places {
     to_look_at: Mutex<Vec<Place>>,
     added: Notify,
+    /// NATS did not say where, when the store came back.
+    is_one_unknown: AtomicBool,
 }
 
 /// And since when it is known.
@@ -129,10 +132,11 @@ impl Lane {
         match self.bus.progress(self.stream, self.durable).await {
             Ok(progress) => self.places.add(progress),
             Err(fault) => {
+                self.places.is_one_unknown.store(true, Ordering::Relaxed);
                 warn!(
                     stream = self.stream,
                     error = chain(fault),
-                    "whether the store has lost anything is not looked at"
+                    "whether the store has lost anything is looked at later"
                 );
             }
         }
@@ -183,6 +187,9 @@ impl Lane {
             return;
         };
         let Ok(progress) = self.bus.progress(self.stream, self.durable).await else { return };
+        if self.places.is_one_unknown.swap(false, Ordering::Relaxed) {
+            known.run = None;
+        }
         if known.run.as_ref() != Some(&run) {
             // What was acknowledged since a restart that nobody noticed at once hides the end of what was lost in it.
             if let Some(before) = known.progress {
@@ -205,7 +212,7 @@ impl Lane {
         let floor = places.iter().map(|place| place.progress.acknowledged).max().unwrap_or_default();
         let is_acknowledged =
             |(sequence, found): &(u64, Found)| *found == Found::Missing && (oldest..=floor).contains(sequence);
-        let is_settled = places.iter().all(|place| place.since.elapsed() >= SETTLED_AFTER);
+        let is_settled = places.iter().any(|place| place.since.elapsed() >= SETTLED_AFTER);
         if !is_settled && !probes.iter().any(is_acknowledged) {
             return Ok(Ok(Looked::Unsettled));
         }
