@@ -112,7 +112,7 @@ pub enum QueryError {
     NoType,
     /// Beside `query_type` and `params` there is something else: most likely a parameter in the wrong place.
     #[error(
-        "unknown field '{field}' beside query_type: parameters of {query_type} belong into \"params\", as in {{\"query_type\":\"{query_type}\",\"params\":{{\"{example}\":…}}}}"
+        "unknown field '{field}' beside query_type: expected the parameters of {query_type} in \"params\", as in {{\"query_type\":\"{query_type}\",\"params\":{{\"{example}\":…}}}}"
     )]
     UnknownField {
         /// The type of question.
@@ -133,7 +133,7 @@ pub enum QueryError {
         expected: String,
     },
     /// A parameter was given more than once, where the words of a person or an address are read.
-    #[error("parameter '{param}' of {query_type} is given more than once: give it once")]
+    #[error("parameter '{param}' of {query_type} is given more than once: expected it once")]
     RepeatedParam {
         /// The type of question.
         query_type: &'static str,

@@ -458,4 +458,15 @@ mod tests {
         assert!(kept == example, "spindle.example.toml is stale: run the tests with SPINDLE_UPDATE_EXAMPLE=1");
         load(&kept, &[]).unwrap();
     }
+
+    #[test]
+    fn a_slip_of_the_pen_is_told_from_another_name() {
+        assert_eq!(settings::meant("SPINDLE_STROE"), Some("SPINDLE_STORE"));
+        assert_eq!(settings::meant("SPINDLE_DEVICE"), Some("SPINDLE_DEVICES"));
+        assert_eq!(settings::meant("SPINDLE_HTTP_TOKEN_FIEL"), Some("SPINDLE_HTTP_TOKEN_FILE"));
+        let others = ["SPINDLE_LOG", "SPINDLE_MODE", "SPINDLE_SERVICE_HOST", "SPINDLE_PORT", "SPINDLE_PORT_8080_TCP"];
+        for name in others.into_iter().chain(SETTINGS.iter().flat_map(|setting| setting.env).copied()) {
+            assert_eq!(settings::meant(name), None, "{name}");
+        }
+    }
 }

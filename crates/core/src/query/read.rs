@@ -329,7 +329,7 @@ mod tests {
         );
         check(
             r#"{"query_type":"devices","limit":1}"#,
-            r#"unknown field 'limit' beside query_type: parameters of devices belong into "params", as in {"query_type":"devices","params":{"limit":…}}"#,
+            r#"unknown field 'limit' beside query_type: expected the parameters of devices in "params", as in {"query_type":"devices","params":{"limit":…}}"#,
         );
         check(r#"{"query_type":"events","params":{},"pramas":{}}"#, "unknown field 'pramas'");
         check(r#"{"query_type":"devices","params":{"limit":"5"}}"#, "is \"5\": expected a whole number");
@@ -372,7 +372,7 @@ mod tests {
         assert!(Query::body_from_words("events", &[("limit".to_owned(), "many".to_owned())], NOW).is_err());
         let twice = [("limit".to_owned(), "1".to_owned()), ("limit".to_owned(), "2".to_owned())];
         let refused = Query::body_from_words("events", &twice, NOW).unwrap_err().to_string();
-        assert_eq!(refused, "parameter 'limit' of events is given more than once: give it once");
+        assert_eq!(refused, "parameter 'limit' of events is given more than once: expected it once");
         let recent = [("from".to_owned(), "2025-06-01T00:00:00Z".to_owned())];
         assert!(Query::body_from_words("events", &recent, NOW).is_ok(), "a start without an end ends now");
     }

@@ -650,19 +650,3 @@ pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> Str
     }
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_of_the_pen_is_told_from_another_name() {
-        assert_eq!(meant("SPINDLE_STROE"), Some("SPINDLE_STORE"));
-        assert_eq!(meant("SPINDLE_DEVICE"), Some("SPINDLE_DEVICES"));
-        assert_eq!(meant("SPINDLE_HTTP_TOKEN_FIEL"), Some("SPINDLE_HTTP_TOKEN_FILE"));
-        let others = ["SPINDLE_LOG", "SPINDLE_MODE", "SPINDLE_SERVICE_HOST", "SPINDLE_PORT", "SPINDLE_PORT_8080_TCP"];
-        for name in others.into_iter().chain(SETTINGS.iter().flat_map(|setting| setting.env).copied()) {
-            assert_eq!(meant(name), None, "{name}");
-        }
-    }
-}
