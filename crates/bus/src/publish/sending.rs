@@ -30,7 +30,7 @@ pub(super) struct Sending {
     shared: Arc<Shared>,
     window: usize,
     /// The message that async-nats is taking. One after the other: side by side they would overtake each other.
-    under_way: Option<BoxFuture<'static, (Attempt, Result<Ack, BusError>)>>,
+    under_way: Option<(Attempt, BoxFuture<'static, Result<Ack, BusError>>)>,
     in_flight: FuturesUnordered<BoxFuture<'static, (Attempt, Result<bool, BusError>)>>,
     /// The messages on their way, by their place, and the attempt that counts: an earlier one may still be in flight.
     sent: BTreeMap<u64, (Attempt, Held)>,
@@ -151,7 +151,7 @@ impl Sending {
         let Some(held) = self.shared.lock().take(may_send) else { return };
         let attempt = Attempt { place: held.place, number: self.n_attempts };
         self.n_attempts += 1;
-        self.under_way = Some(Box::pin(send(self.bus.clone(), attempt, held.message.clone())));
+        self.under_way = Some((attempt, Box::pin(send(self.bus.clone(), held.message.clone()))));
         self.sent.insert(held.place, (attempt, held));
     }
 
@@ -165,9 +165,10 @@ impl Sending {
         if self.bus.n_connects() != self.n_connects {
             return Poll::Ready(Step::NewConnection);
         }
-        if let Some(under_way) = &mut self.under_way
-            && let Poll::Ready((attempt, taken)) = under_way.poll_unpin(context)
+        if let Some((attempt, under_way)) = &mut self.under_way
+            && let Poll::Ready(taken) = under_way.poll_unpin(context)
         {
+            let attempt = *attempt;
             self.under_way = None;
             return Poll::Ready(match taken {
                 Ok(ack) => Step::Taken(attempt, ack),
@@ -185,7 +186,6 @@ impl Sending {
         self.n_connects = self.bus.n_connects();
         // Each leaves an entry behind, as a time-out does.
         self.n_timeouts += self.in_flight.len() as u64;
-        self.under_way = None;
         self.in_flight.clear();
         for queue in [Queue::Others, Queue::Urgent] {
             self.take_back(queue);
@@ -199,6 +199,12 @@ impl Sending {
         for (_, (_, held)) in self.sent.extract_if(.., |_, (_, held)| held.message.queue() == queue) {
             self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
             hold.put_back(held);
+        }
+        drop(hold);
+        // It must not go out before those that are sent again.
+        if self.under_way.as_ref().is_some_and(|(attempt, _)| !self.sent.contains_key(&attempt.place)) {
+            self.under_way = None;
+            self.n_timeouts += 1;
         }
     }
 
@@ -265,8 +271,8 @@ impl Sending {
     }
 }
 
-async fn send(bus: Bus, attempt: Attempt, message: Outgoing) -> (Attempt, Result<Ack, BusError>) {
+async fn send(bus: Bus, message: Outgoing) -> Result<Ack, BusError> {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message.message_id);
-    (attempt, hand_over(&bus, message.subject, headers, message.payload).await)
+    hand_over(&bus, message.subject, headers, message.payload).await
 }
