@@ -2,7 +2,9 @@
 //! naming the key, the value and where it came from. The only place that reads the environment.
 
 mod secret;
+mod setting;
 mod settings;
+mod texts;
 mod value;
 
 use std::fmt;
@@ -16,7 +18,8 @@ use spindle_core::Criticality;
 
 use crate::sources::replay::Pace;
 pub(crate) use secret::Secret;
-pub(crate) use settings::{DEFAULT_HTTP, SETTINGS, Setting};
+pub(crate) use setting::Setting;
+pub(crate) use settings::{DEFAULT_HTTP, SETTINGS};
 pub(crate) use value::duration;
 
 /// Everything that can be set.
@@ -130,7 +133,7 @@ impl Config {
         config.read_file(overrides.file.as_deref())?;
         config.read_environment()?;
         for (key, text) in &overrides.flags {
-            let setting = settings::find(key).with_context(|| format!("no setting '{key}'"))?;
+            let setting = setting::find(key).with_context(|| format!("no setting '{key}'"))?;
             let flag = setting.flag.map_or_else(|| (*key).to_owned(), |flag| format!("--{flag}"));
             config.set(setting, text, &format!("flag {flag}"))?;
         }
@@ -203,8 +206,8 @@ impl Config {
         })?;
         let origin = path.display().to_string();
         for (key, value) in value::flatten(&table) {
-            let Some(setting) = settings::find(&key) else {
-                bail!("unknown key '{key}' in {origin}: {}", settings::suggestion(&key));
+            let Some(setting) = setting::find(&key) else {
+                bail!("unknown key '{key}' in {origin}: {}", setting::suggestion(&key));
             };
             let text = setting.kind.text_of(value).map_err(|expected| {
                 anyhow::anyhow!("{key} = {} ({origin}): expected {expected}", value::shown(value, setting.secret))
@@ -217,7 +220,7 @@ impl Config {
     fn read_environment(&mut self) -> Result<()> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in names.filter(|name| name.starts_with("SPINDLE_")) {
-            if let Some(meant) = settings::meant(&name) {
+            if let Some(meant) = setting::meant(&name) {
                 bail!("environment variable {name} means nothing: did you mean {meant}?");
             }
         }
@@ -301,7 +304,7 @@ impl Config {
 
     /// The effective value of every setting, secrets masked, as a configuration file.
     pub(crate) fn to_toml(&self) -> String {
-        settings::document(|setting| (setting.show)(self), true)
+        setting::document(|setting| (setting.show)(self), true)
     }
 }
 
@@ -449,7 +452,7 @@ mod tests {
 
     #[test]
     fn the_example_file_is_what_the_settings_say_and_loads() {
-        let example = settings::document(|setting| setting.default.to_owned(), false);
+        let example = setting::document(|setting| setting.default.to_owned(), false);
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spindle.example.toml");
         if std::env::var_os("SPINDLE_UPDATE_EXAMPLE").is_some() {
             std::fs::write(&path, &example).unwrap();
@@ -461,12 +464,12 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_pen_is_told_from_another_name() {
-        assert_eq!(settings::meant("SPINDLE_STROE"), Some("SPINDLE_STORE"));
-        assert_eq!(settings::meant("SPINDLE_DEVICE"), Some("SPINDLE_DEVICES"));
-        assert_eq!(settings::meant("SPINDLE_HTTP_TOKEN_FIEL"), Some("SPINDLE_HTTP_TOKEN_FILE"));
+        assert_eq!(setting::meant("SPINDLE_STROE"), Some("SPINDLE_STORE"));
+        assert_eq!(setting::meant("SPINDLE_DEVICE"), Some("SPINDLE_DEVICES"));
+        assert_eq!(setting::meant("SPINDLE_HTTP_TOKEN_FIEL"), Some("SPINDLE_HTTP_TOKEN_FILE"));
         let others = ["SPINDLE_LOG", "SPINDLE_MODE", "SPINDLE_SERVICE_HOST", "SPINDLE_PORT", "SPINDLE_PORT_8080_TCP"];
         for name in others.into_iter().chain(SETTINGS.iter().flat_map(|setting| setting.env).copied()) {
-            assert_eq!(settings::meant(name), None, "{name}");
+            assert_eq!(setting::meant(name), None, "{name}");
         }
     }
 }

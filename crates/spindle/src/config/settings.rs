@@ -3,58 +3,13 @@
 
 use std::path::PathBuf;
 
-use spindle_core::Criticality;
-
+use super::setting::{Setting, setting};
+use super::texts::{
+    criticality, health_listen, listen, put, retention, show_duration, show_pace, show_source, sources, store_kind,
+    subject,
+};
 use super::value::{Kind, bytes, duration, integer, interval, show_bytes};
-use super::{Config, Secret, SourceSpec, StoreKind, without_userinfo};
-use crate::sources::replay::Pace;
-
-/// One setting.
-pub(crate) struct Setting {
-    /// `section.name` in the file.
-    pub(crate) key: &'static str,
-    /// The flag's name, where it has one.
-    pub(crate) flag: Option<&'static str>,
-    /// Environment variables; a later one beats an earlier one.
-    pub(crate) env: &'static [&'static str],
-    /// The default as text; empty for none.
-    pub(crate) default: &'static str,
-    /// What it takes in a file.
-    pub(crate) kind: Kind,
-    /// Never shown.
-    pub(crate) secret: bool,
-    /// One line for people.
-    pub(crate) help: &'static str,
-    /// Reads a text into the configuration; says what it expected, if that fails.
-    pub(super) apply: fn(&mut Config, &str) -> Result<(), String>,
-    /// The effective value as text; empty for none.
-    pub(super) show: fn(&Config) -> String,
-}
-
-type Apply = fn(&mut Config, &str) -> Result<(), String>;
-type Show = fn(&Config) -> String;
-
-const fn setting(
-    key: &'static str,
-    env: &'static [&'static str],
-    default: &'static str,
-    kind: Kind,
-    help: &'static str,
-    apply: Apply,
-    show: Show,
-) -> Setting {
-    Setting { key, flag: None, env, default, kind, secret: false, help, apply, show }
-}
-
-impl Setting {
-    const fn flag(self, flag: &'static str) -> Self {
-        Self { flag: Some(flag), ..self }
-    }
-
-    const fn secret(self) -> Self {
-        Self { secret: true, ..self }
-    }
-}
+use super::{Secret, StoreKind, without_userinfo};
 
 macro_rules! path_setting {
     ($key:literal, $env:literal, $help:literal, $field:ident) => {
@@ -91,15 +46,6 @@ macro_rules! influxdb {
             |config| config.store.influxdb.$field.clone(),
         )
     };
-}
-
-/// Assigns what a reader gives.
-fn put<T>(place: &mut T, value: Result<T, String>) -> Result<(), String> {
-    value.map(|value| *place = value)
-}
-
-fn show_duration(duration: std::time::Duration) -> String {
-    humantime::format_duration(duration).to_string().replace(' ', "")
 }
 
 /// Where HTTP answers unless it is told otherwise.
@@ -526,127 +472,3 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.health_listen.map_or_else(String::new, |address| address.to_string()),
     ),
 ];
-
-fn store_kind(text: &str) -> Result<StoreKind, String> {
-    match text {
-        "embedded" => Ok(StoreKind::Embedded),
-        "influxdb" => Ok(StoreKind::Influxdb),
-        _ => Err("embedded or influxdb".to_owned()),
-    }
-}
-
-fn retention(text: &str) -> Result<Option<std::time::Duration>, String> {
-    if text == "off" {
-        return Ok(None);
-    }
-    let kept = duration(text).map_err(|expected| format!("off, or {expected}"))?;
-    if kept < std::time::Duration::from_secs(60) { Err("off, or at least 60s".to_owned()) } else { Ok(Some(kept)) }
-}
-
-fn sources(text: &str) -> Result<Vec<SourceSpec>, String> {
-    let mut parts: Vec<String> = Vec::new();
-    for part in text.split(',') {
-        // A file's name may hold commas: what begins no source of its own belongs to the one before.
-        match parts.last_mut() {
-            Some(before) if before.starts_with("replay:") && source(part.trim()).is_err() => {
-                *before += &format!(",{part}")
-            }
-            _ => parts.push(part.trim().to_owned()),
-        }
-    }
-    parts.iter().filter(|part| !part.is_empty()).map(|part| source(part)).collect()
-}
-
-fn source(text: &str) -> Result<SourceSpec, String> {
-    match (text, text.strip_prefix("replay:")) {
-        ("simulate", _) => Ok(SourceSpec::Simulate),
-        ("host", _) => Ok(SourceSpec::Host),
-        (_, Some(file)) if !file.is_empty() => Ok(SourceSpec::Replay(PathBuf::from(file))),
-        _ => Err("simulate, host or replay:FILE".to_owned()),
-    }
-}
-
-fn show_source(source: &SourceSpec) -> String {
-    match source {
-        SourceSpec::Simulate => "simulate".to_owned(),
-        SourceSpec::Host => "host".to_owned(),
-        SourceSpec::Replay(path) => format!("replay:{}", path.display()),
-    }
-}
-
-fn show_pace(pace: Pace) -> String {
-    match pace {
-        Pace::Original => "1x".to_owned(),
-        Pace::Times(factor) => format!("{factor}x"),
-        Pace::AsFast => "max".to_owned(),
-    }
-}
-
-fn subject(text: &str) -> Result<String, String> {
-    let good = !text.is_empty()
-        && text.split('.').all(|token| {
-            !token.is_empty() && !token.contains(|letter: char| letter.is_whitespace() || "*>".contains(letter))
-        });
-    if good { Ok(text.to_owned()) } else { Err("a NATS subject without wildcards, such as reader.query".to_owned()) }
-}
-
-fn criticality(text: &str) -> Result<Criticality, String> {
-    text.parse().ok().and_then(Criticality::new).ok_or_else(|| "a whole number from 1 to 10".to_owned())
-}
-
-/// Whether an address may be listened on without a token is judged when a role listens.
-fn listen(text: &str) -> Result<std::net::SocketAddr, String> {
-    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-    named.as_deref().unwrap_or(text).parse().map_err(|_| "an address such as 127.0.0.1:8080".to_owned())
-}
-
-fn health_listen(text: &str) -> Result<Option<std::net::SocketAddr>, String> {
-    if text.is_empty() { Ok(None) } else { listen(text).map(Some) }
-}
-
-pub(super) fn find(key: &str) -> Option<&'static Setting> {
-    SETTINGS.iter().find(|setting| setting.key == key)
-}
-
-/// What an unknown key was probably meant to be.
-pub(super) fn suggestion(key: &str) -> String {
-    let shared = |candidate: &str| candidate.bytes().zip(key.bytes()).take_while(|(left, right)| left == right).count();
-    match SETTINGS.iter().max_by_key(|setting| shared(setting.key)) {
-        Some(near) if shared(near.key) * 2 >= key.len() => format!("did you mean '{}'?", near.key),
-        _ => "`spindle config` lists all keys".to_owned(),
-    }
-}
-
-/// The variable that a slip of the pen was meant to be. Other names are no mistake: run.sh and Kubernetes have some
-/// of their own.
-pub(super) fn meant(name: &str) -> Option<&'static str> {
-    const SLIP: usize = 2;
-    let known = || SETTINGS.iter().flat_map(|setting| setting.env).copied();
-    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
-    let near = known().map(|other| (distance(other), other)).min()?;
-    (1..=SLIP).contains(&near.0).then_some(near.1)
-}
-
-const HEADER: &str = "# Every setting, with its environment variable in brackets. What is logged is set by SPINDLE_LOG alone: warn, debug,\n# off, or by part as in info,async_nats=warn, the default.\n\n";
-
-/// A configuration file with a value for every setting; settings without one are commented out.
-pub(super) fn document(value_of: impl Fn(&Setting) -> String, mask: bool) -> String {
-    let mut text = HEADER.to_owned();
-    let mut section = "";
-    for setting in SETTINGS {
-        let (found, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
-        if found != section {
-            section = found;
-            text += &format!("\n[{section}]\n");
-        }
-        let env = setting.env.join(", ");
-        text += &format!("# {} ({env})\n", setting.help);
-        let value = value_of(setting);
-        match value.as_str() {
-            "" => text += &format!("# {name} =\n"),
-            _ if setting.secret && mask => text += &format!("{name} = \"***\"\n"),
-            _ => text += &format!("{name} = {}\n", setting.kind.toml(&value)),
-        }
-    }
-    text
-}
