@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use async_nats::jetstream::AckKind;
 use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{AckKind, Context};
 use futures::StreamExt;
 use serde_json::Value;
 use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, SmallDisk, wait_until};
@@ -78,19 +78,25 @@ async fn what_came_while_the_server_was_down_is_stored_once_when_it_is_back() {
     assert!(!log.contains("the store has lost"), "{log}");
 }
 
+/// A server with its data on a small disk, and 20,000 values and an event in it.
+async fn started_on(disk: &SmallDisk, folder: &Path, nats: &NatsServer) -> (InfluxServer, RoleProcess, Context) {
+    let options = InfluxOptions { data_dir: Some(disk.path().join("influx")), ..InfluxOptions::default() };
+    let influx = InfluxServer::start_with(options).unwrap();
+    let writer = start(folder, "writer", nats, &influx, &[]);
+    let jetstream = connect(&nats.url()).await;
+    publish_values(&jetstream, 0, 20_000, 100).await;
+    publish_event(&jetstream, 0).await;
+    wait_for_counts(&influx, 20_000, 1);
+    (influx, writer, jetstream)
+}
+
 /// InfluxDB 1.6.7 throws away what it acknowledged between two restarts after a full disk, if it was not started as
 /// README says. The streams still hold it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_has_lost_is_stored_again() {
     let Some(disk) = SmallDisk::mount(48 << 20).unwrap() else { return };
-    let options = InfluxOptions { data_dir: Some(disk.path().join("influx")), ..InfluxOptions::default() };
-    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start_with(options).unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
-    let jetstream = connect(&nats.url()).await;
-    publish_values(&jetstream, 0, 20_000, 100).await;
-    publish_event(&jetstream, 0).await;
-    wait_for_counts(&influx, 20_000, 1);
+    let (folder, nats) = (tempfile::tempdir().unwrap(), NatsServer::start().unwrap());
+    let (mut influx, writer, jetstream) = started_on(&disk, folder.path(), &nats).await;
     disk.fill().unwrap();
     publish_values(&jetstream, 20_000, 10_000, 100).await;
     writer.wait_for_readiness("it says that the disk is full", |words| words.contains("no space left"));
@@ -192,14 +198,8 @@ async fn what_the_server_refuses_is_no_loss() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_disk_of_the_server_loses_nothing_and_is_said() {
     let Some(disk) = SmallDisk::mount(48 << 20).unwrap() else { return };
-    let options = InfluxOptions { data_dir: Some(disk.path().join("influx")), ..InfluxOptions::default() };
-    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start_with(options).unwrap());
-    let folder = tempfile::tempdir().unwrap();
-    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
-    let jetstream = connect(&nats.url()).await;
-    publish_values(&jetstream, 0, 20_000, 100).await;
-    publish_event(&jetstream, 0).await;
-    wait_for_counts(&influx, 20_000, 1);
+    let (folder, nats) = (tempfile::tempdir().unwrap(), NatsServer::start().unwrap());
+    let (mut influx, writer, jetstream) = started_on(&disk, folder.path(), &nats).await;
 
     disk.fill().unwrap();
     publish_values(&jetstream, 20_000, 100_000, 100).await;
