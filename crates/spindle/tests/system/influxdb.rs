@@ -153,7 +153,8 @@ async fn what_is_lost_above_an_unanswered_message_is_stored_again() {
     let from = 1_700_000_000_000_000_000 + 150 * 1_000_000_i64;
     influx.query("spindle", &format!("DELETE FROM device_metrics WHERE time >= {from}")).unwrap();
     influx.restart().unwrap();
-    wait_until(PATIENCE, "the loss is noticed", || writer.log().contains("storing these messages again")).unwrap();
+    // The writer itself waits 40 s, for what may be in another one's hand.
+    wait_until(2 * PATIENCE, "the loss is noticed", || writer.log().contains("storing these messages again")).unwrap();
     unanswered.ack_with(AckKind::Nak(None)).await.unwrap();
     wait_for_counts(&influx, 1_101, 0);
     expect_sum(&influx, 1_101);

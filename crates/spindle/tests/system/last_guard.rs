@@ -13,12 +13,14 @@ use futures::stream::FuturesUnordered;
 use serde_json::Value;
 use spindle_bus::{Bus, Credentials, Intake, NatsSettings, StreamLimits};
 use spindle_store::Store;
-use spindle_testkit::NatsServer;
+use spindle_testkit::{InfluxServer, NatsServer};
 
+use crate::apart::influx_count;
 use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
 use crate::pipeline::get;
 
 const POISON: &str = "POISON";
+const PLANTED: [(&str, &str); 2] = [("SPINDLE_TEST_CRASH_AT", POISON), ("SPINDLE_TEST_ACK_WAIT", "1s")];
 
 /// A nats-server with its streams, and a data directory for writers.
 struct Place {
@@ -58,6 +60,25 @@ impl Place {
             lag += Intake::lag(&self.bus, stream, consumer).await.unwrap_or(1);
         }
         lag
+    }
+
+    /// Starts a writer again and again until nothing is left to do.
+    async fn deaths_until_through(&self, environment: &[(&str, &str)]) -> u32 {
+        let mut n_deaths = 0;
+        loop {
+            let mut writer = self.writer(environment);
+            let mut is_through = false;
+            until("the writer's end, or that of its work", async || {
+                is_through = self.lag().await == 0;
+                is_through || writer.ended().is_some()
+            })
+            .await;
+            if is_through {
+                return n_deaths;
+            }
+            n_deaths += 1;
+            assert!(n_deaths < 20, "it goes on for ever");
+        }
     }
 
     async fn letters(&self) -> u64 {
@@ -149,22 +170,7 @@ async fn a_message_that_ends_the_writer_becomes_a_dead_letter_and_takes_no_other
     publish(&place.jetstream, good(0..150)).await;
     publish(&place.jetstream, [("events.event", poison.clone())]).await;
     publish(&place.jetstream, good(150..300)).await;
-    let planted = [("SPINDLE_TEST_CRASH_AT", POISON), ("SPINDLE_TEST_ACK_WAIT", "1s")];
-    let mut n_deaths = 0;
-    loop {
-        let mut writer = place.writer(&planted);
-        let mut is_through = false;
-        until("the writer's end, or that of its work", async || {
-            is_through = place.lag().await == 0;
-            is_through || writer.ended().is_some()
-        })
-        .await;
-        if is_through {
-            break;
-        }
-        n_deaths += 1;
-        assert!(n_deaths < 20, "it goes on for ever");
-    }
+    let n_deaths = place.deaths_until_through(&PLANTED).await;
     // Four in the company of others (fewer, if a slow machine let the short ack_wait run out), three by itself.
     assert!((3..=7).contains(&n_deaths), "{n_deaths} deaths");
     assert_eq!((place.letters().await, place.stored().await), (1, (300, 300)));
@@ -180,6 +186,28 @@ async fn a_message_that_ends_the_writer_becomes_a_dead_letter_and_takes_no_other
     let _writer = place.writer(&[]);
     until("it to be stored", async || place.stored().await == (300, 301)).await;
     assert_eq!(place.letters().await, 0);
+}
+
+/// It stays in its stream, and the next writer looks there for what an InfluxDB may have lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_has_ended_the_writer_is_not_read_again_at_its_next_start() {
+    let (place, influx) = (Place::new().await, InfluxServer::start().unwrap());
+    let host = influx.url();
+    let environment = [&PLANTED[..], &[("INFLUXDB_HOST", host.as_str())]].concat();
+    let good = |number| ("events.event", event(number, "Good"));
+    publish(&place.jetstream, (0..20).map(good)).await;
+    publish(&place.jetstream, [("events.event", event(1000, POISON))]).await;
+    assert!(place.deaths_until_through(&environment).await >= 3);
+    assert_eq!(place.letters().await, 1);
+
+    let mut writer = place.writer(&environment);
+    publish(&place.jetstream, (20..40).map(good)).await;
+    until("all that is good to be stored", async || {
+        assert!(writer.ended().is_none(), "it has read it again");
+        influx_count(&influx, "events", "criticality") == 40
+    })
+    .await;
+    assert_eq!((writer.ended(), place.letters().await), (None, 1));
 }
 
 /// The store is away, and somebody restarts the writer again and again: each time costs every message in its

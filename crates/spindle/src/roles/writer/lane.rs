@@ -36,7 +36,7 @@ pub(super) struct Lane {
     pub(super) durable: &'static str,
     pub(super) bus: Bus,
     pub(super) store: Store,
-    pub(super) decode: Decode,
+    decode: Decode,
     pub(super) readiness: Readiness,
     pub(super) gate: Arc<Gate>,
     /// The other lane's: it tries at once when this one was served.
@@ -175,16 +175,21 @@ impl Lane {
         Some(InHand { batch, messages, place, room })
     }
 
+    /// Reads a message into a batch; hands back what is wrong with it.
+    pub(super) fn decode(&self, payload: &[u8], batch: &mut Batch) -> Vec<Rejected> {
+        #[cfg(debug_assertions)]
+        super::planted::crash_at(payload);
+        (self.decode)(payload, batch)
+    }
+
     /// Decodes every message. What is bad is kept as a dead letter; a message whose dead letter could not
     /// be kept is put off, but not what is good in it.
     async fn read(&self, deliveries: &[Delivery]) -> (Batch, Vec<Reading>) {
         let mut batch = Batch::default();
         let (mut readings, mut bad) = (Vec::with_capacity(deliveries.len()), Vec::new());
         for (position, delivery) in deliveries.iter().enumerate() {
-            #[cfg(debug_assertions)]
-            super::planted::crash_at(delivery.payload());
             let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
-            let rejected = (self.decode)(delivery.payload(), &mut batch);
+            let rejected = self.decode(delivery.payload(), &mut batch);
             let n_good = batch.len() - n_metrics - n_events;
             if self.put_off.has_stored(delivery) {
                 batch.metrics.truncate(n_metrics);

@@ -3,8 +3,8 @@
 //! An InfluxDB may come back from an outage with less than it had said yes to: version 1.6.7 throws away what
 //! was written between two restarts after a full disk or a crash, and any server may have been set back to
 //! a copy. The stream still holds what was acknowledged, until it needs the room. So after each outage, and at
-//! the start, some messages are looked for in the store: the newest that were delivered by then, and ever fewer further
-//! back. A place is looked at until that has succeeded.
+//! the start, some messages are looked for in the store: the newest that were acknowledged by then, later the newest that
+//! were delivered, and ever fewer further back. A place is looked at until that has succeeded.
 //!
 //! If one is missing that is newer than one that is there, the lane takes nothing more in hand: the loss stays at the
 //! end, where the next start finds it if this one is killed. The newest that is missing is stored again alone; if it is
@@ -47,8 +47,9 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// How often the store's server is asked which run of it this is: a restart must be noticed also while nothing is
 /// stored, and when it is over in less than a second.
 const ASK_EVERY: Duration = Duration::from_secs(5);
-/// What is missing above the floor may be in the hand of another writer: it is there, or delivered again, after this
-/// long. What is missing below was acknowledged.
+/// Above the floor a message may be in the hand of another writer, or be one that ends whoever reads it: it is there,
+/// or delivered again, or a dead letter, after this long. So a place is looked at twice: at once up to its
+/// floor, where all was acknowledged, and then up to what was delivered.
 const SETTLED_AFTER: Duration = Duration::from_secs(40);
 /// Places that are kept to be looked at. When there are more, the newest replaces the one before: the oldest is
 /// where a loss can begin.
@@ -79,6 +80,17 @@ struct Place {
     since: Instant,
 }
 
+impl Place {
+    fn is_settled(&self) -> bool {
+        self.since.elapsed() >= SETTLED_AFTER
+    }
+
+    /// The newest message to look for.
+    fn until(&self) -> u64 {
+        if self.is_settled() { self.progress.delivered } else { self.progress.acknowledged }
+    }
+}
+
 impl Places {
     fn add(&self, progress: Progress) {
         let mut places = self.lock();
@@ -104,6 +116,8 @@ struct Known {
     run: Option<Run>,
     /// How far the consumer was when that run was last seen: what a later run has lost lies behind this.
     progress: Option<Progress>,
+    /// Places whose acknowledged messages are all there.
+    seen: Vec<Place>,
     /// What is missing right after it was stored again: the store does not keep it.
     given_up: HashSet<u64>,
     /// Messages that have ended a writer: not to be touched again.
@@ -118,9 +132,9 @@ struct Stopped;
 
 /// How a look ended.
 enum Looked {
-    Done,
-    /// What is missing may still be on its way.
-    Unsettled,
+    NothingLost,
+    /// All up to the live end is stored again.
+    Mended,
 }
 
 impl Lane {
@@ -157,7 +171,8 @@ impl Lane {
                 _ = ticker.tick() => self.note_another_run(&mut known).await,
             }
             let places = self.places.lock().clone();
-            if places.is_empty() {
+            let settled: Vec<_> = places.iter().filter(|place| place.is_settled()).copied().collect();
+            if settled.is_empty() && places.iter().all(|place| known.seen.contains(place)) {
                 continue;
             }
             let looked = tokio::select! {
@@ -165,8 +180,11 @@ impl Lane {
                 looked = self.look(&places, &mut known, &stop) => looked,
             };
             match looked {
-                Ok(Ok(Looked::Done)) => self.places.done(&places),
-                Ok(Ok(Looked::Unsettled)) => {}
+                Ok(Ok(Looked::NothingLost)) => {
+                    self.places.done(&settled);
+                    known.seen = places;
+                }
+                Ok(Ok(Looked::Mended)) => self.places.done(&places),
                 Ok(Err(Stopped)) => return,
                 Err(fault) => {
                     warn!(
@@ -207,21 +225,18 @@ impl Lane {
         known: &mut Known,
         stop: &CancellationToken,
     ) -> Result<Result<Looked, Stopped>> {
+        // Before anything is read: some of it may have ended a writer.
+        known.undeliverable = self.bus.undeliverable(self.stream).await?;
         let probes = self.probe(places, known).await?;
-        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(Looked::Done)) };
-        let floor = places.iter().map(|place| place.progress.acknowledged).max().unwrap_or_default();
-        let is_acknowledged =
-            |(sequence, found): &(u64, Found)| *found == Found::Missing && (oldest..=floor).contains(sequence);
-        let is_settled = places.iter().any(|place| place.since.elapsed() >= SETTLED_AFTER);
-        if !is_settled && !probes.iter().any(is_acknowledged) {
-            return Ok(Ok(Looked::Unsettled));
+        if first_lost(&probes).is_none() {
+            return Ok(Ok(Looked::NothingLost));
         }
+        let floor = places.iter().map(|place| place.progress.acknowledged).max().unwrap_or_default();
         // What was only on its way is there afterwards. From here on nothing new is acknowledged.
         let n_in_hand = u32::try_from(self.n_in_hand).unwrap_or(u32::MAX);
         let Ok(_held) = self.room.acquire_many(n_in_hand).await else { return Ok(Err(Stopped)) };
-        known.undeliverable = self.bus.undeliverable(self.stream).await?;
         let probes = self.probe(places, known).await?;
-        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(Looked::Done)) };
+        let Some(oldest) = first_lost(&probes) else { return Ok(Ok(Looked::NothingLost)) };
         let missing = |(sequence, found): &&(u64, Found)| *found == Found::Missing && *sequence >= oldest;
         for (sequence, _) in probes.iter().filter(missing) {
             if self.store_one(*sequence, known, stop).await?.is_err() {
@@ -230,8 +245,26 @@ impl Lane {
             if self.find(*sequence, known).await? != Found::Missing {
                 let probes: Vec<_> = probes.into_iter().filter(|probe| !known.given_up.contains(&probe.0)).collect();
                 let first = first_lost(&probes).unwrap_or(oldest);
-                let stored = self.store_from(first, first <= floor, known, stop).await?;
-                return Ok(stored.map(|()| Looked::Done));
+                if first <= floor {
+                    error!(
+                        stream = self.stream,
+                        first,
+                        "the store has lost what it had acknowledged: storing these messages again from the stream"
+                    );
+                } else {
+                    warn!(
+                        stream = self.stream,
+                        first,
+                        "the store does not hold what was delivered, or not any more: storing these messages again from the stream"
+                    );
+                }
+                // What ends whoever reads it is a dead letter before its place is settled.
+                let end: fn(&Progress) -> u64 = match places.iter().any(Place::is_settled) {
+                    true => |progress| progress.delivered,
+                    false => |progress| progress.acknowledged,
+                };
+                let stored = self.store_from(first, end, known, stop).await?;
+                return Ok(stored.map(|()| Looked::Mended));
             }
             info!(
                 stream = self.stream,
@@ -240,41 +273,29 @@ impl Lane {
             );
             known.given_up.insert(*sequence);
         }
-        Ok(Ok(Looked::Done))
+        Ok(Ok(Looked::NothingLost))
     }
 
     /// Up to the live end: another writer may go on meanwhile, and what is newer must be written after what is older.
     async fn store_from(
         &self,
         first: u64,
-        is_acknowledged: bool,
+        end: fn(&Progress) -> u64,
         known: &Known,
         stop: &CancellationToken,
     ) -> Result<Result<(), Stopped>> {
-        let (mut next, mut last) = (first, self.bus.progress(self.stream, self.durable).await?.delivered);
-        if is_acknowledged {
-            error!(
-                stream = self.stream,
-                first,
-                last,
-                "the store has lost what it had acknowledged: storing these messages again from the stream"
-            );
-        } else {
-            warn!(
-                stream = self.stream,
-                first,
-                last,
-                "the store does not hold what was delivered, or not any more: storing these messages again from the stream"
-            );
-        }
-        while next <= last {
+        let mut next = first;
+        loop {
+            let last = end(&self.bus.progress(self.stream, self.durable).await?);
+            if next > last {
+                break;
+            }
             if self.store_again(next, last, known, stop).await.is_err() {
                 return Ok(Err(Stopped));
             }
             next = last + 1;
-            last = self.bus.progress(self.stream, self.durable).await?.delivered;
         }
-        info!(stream = self.stream, n_messages = last + 1 - first, "stored again what the store did not hold");
+        info!(stream = self.stream, n_messages = next - first, "stored again what the store did not hold");
         Ok(Ok(()))
     }
 
@@ -311,10 +332,8 @@ impl Lane {
 
     /// Looks for what messages hold, newest first.
     async fn probe(&self, places: &[Place], known: &Known) -> Result<Vec<(u64, Found)>> {
-        let progresses = || places.iter().map(|place| place.progress);
-        let mut wanted: Vec<u64> = progresses().flat_map(|place| sequences(place.first, place.delivered)).collect();
-        // Above its floor some may not have been acknowledged: the floor has a neighbourhood of its own.
-        wanted.extend(progresses().flat_map(|place| sequences(place.first, place.acknowledged)));
+        let mut wanted: Vec<u64> =
+            places.iter().flat_map(|place| sequences(place.progress.first, place.until())).collect();
         wanted.retain(|sequence| !known.given_up.contains(sequence));
         wanted.sort_unstable_by(|one, other| other.cmp(one));
         wanted.dedup();
@@ -328,7 +347,7 @@ impl Lane {
         }
         let Some(payload) = self.bus.payload(self.stream, sequence).await? else { return Ok(Found::Unknown) };
         let mut batch = Batch::default();
-        let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
+        let _bad_ones_are_letters = self.decode(&payload, &mut batch);
         let Batch { metrics, events } = &batch;
         let mut found = Found::Unknown;
         for metric in metrics.first().into_iter().chain(metrics.last()) {
@@ -350,7 +369,7 @@ impl Lane {
             next += 1;
             if let Some(payload) = payload?.filter(|_| !known.undeliverable.contains(&(next - 1))) {
                 n_bytes += payload.len();
-                let _bad_ones_are_letters = (self.decode)(&payload, &mut batch);
+                let _bad_ones_are_letters = self.decode(&payload, &mut batch);
             }
             if n_bytes >= MAX_BYTES || next - first >= MAX_MESSAGES as u64 {
                 break;
