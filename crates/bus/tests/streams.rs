@@ -12,7 +12,7 @@ use spindle_bus::{
     DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, Kind, METRICS_STREAM, METRICS_SUBJECT, StreamLimits,
 };
 use spindle_testkit::{NatsServer, Options};
-use support::{LIMITS, chain, config_of, connect, put, started, witness};
+use support::{LIMITS, chain, config_of, connect, put, started, until, witness};
 
 /// METRICS as an operator may have made it.
 fn metrics() -> Config {
@@ -111,7 +111,8 @@ async fn a_stream_that_would_lose_messages_is_refused_in_one_clear_line() {
     let server = NatsServer::start().unwrap();
     let (bus, witness) = (connect(&server).await, witness(&server).await);
     let check = async |existing: Config, expected: &str| {
-        witness.create_stream(existing).await.unwrap();
+        // The server may still be removing the folder of the one before, which had the same name.
+        until("a stream", async || witness.create_stream(existing.clone()).await.is_ok()).await;
         let error = bus.ensure_streams(LIMITS).await.unwrap_err();
         assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
         let line = error.to_string();
