@@ -35,7 +35,7 @@ run_tests() {
   step doctest cargo test --workspace --doc --locked
   if can_run bats; then
     # nextest has built the program that they drive.
-    step bats env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
+    step bats heeding_signals env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
   fi
   step kubernetes scripts/check-kubernetes
   if [ "${CI:-}" = true ] || can_fuzz; then
@@ -45,6 +45,16 @@ run_tests() {
     step shellcheck check_scripts
   fi
   closing_words
+}
+
+# Who is started in the background of a script ignores Ctrl-C, and so does all that it starts, for good: tests that
+# send one would wait for ever. GNU's env can undo that.
+heeding_signals() {
+  if env --default-signal=INT true 2>/dev/null; then
+    env --default-signal=INT,QUIT,HUP "$@"
+  else
+    "$@"
+  fi
 }
 
 # Where nobody watches, scripts/fuzz installs cargo-fuzz itself.
