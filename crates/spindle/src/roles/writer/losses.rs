@@ -332,8 +332,11 @@ impl Lane {
 
     /// Looks for what messages hold, newest first.
     async fn probe(&self, places: &[Place], known: &Known) -> Result<Vec<(u64, Found)>> {
+        let sequences_to =
+            |last: fn(&Place) -> u64| places.iter().flat_map(move |place| sequences(place.progress.first, last(place)));
+        // What is just below the floor is there, most likely: what is lost above it is then told from what never was there.
         let mut wanted: Vec<u64> =
-            places.iter().flat_map(|place| sequences(place.progress.first, place.until())).collect();
+            sequences_to(Place::until).chain(sequences_to(|place| place.progress.acknowledged)).collect();
         wanted.retain(|sequence| !known.given_up.contains(sequence));
         wanted.sort_unstable_by(|one, other| other.cmp(one));
         wanted.dedup();
@@ -379,14 +382,16 @@ impl Lane {
     }
 }
 
-/// The sequences to look at, newest first: the last few, then every step half as far again.
-fn sequences(first: u64, acknowledged: u64) -> impl Iterator<Item = u64> {
-    let mut back = 0_u64;
-    std::iter::from_fn(move || {
-        let sequence = acknowledged.checked_sub(back)?;
+/// The sequences to look at, newest first: the last few, then every step half as far again, and the first of all,
+/// so that a loss of nearly everything is told from a database that never had any of it.
+fn sequences(first: u64, last: u64) -> impl Iterator<Item = u64> {
+    let (first, mut back) = (first.max(1), 0_u64);
+    let steps = std::iter::from_fn(move || {
+        let sequence = last.checked_sub(back)?;
         back = back.saturating_add((back / 2).max(1));
-        Some(sequence).filter(|sequence| *sequence >= first.max(1))
-    })
+        Some(sequence).filter(|sequence| *sequence > first)
+    });
+    steps.chain((first <= last).then_some(first))
 }
 
 /// From where on everything must be stored again; `probes` are newest first.
@@ -451,7 +456,7 @@ mod tests {
     #[test]
     fn the_newest_are_looked_at_one_by_one_and_older_ones_ever_less() {
         let looked_at = |first, acknowledged| sequences(first, acknowledged).collect::<Vec<_>>();
-        assert_eq!(looked_at(1, 30), [30, 29, 28, 27, 26, 24, 21, 17, 11, 2]);
+        assert_eq!(looked_at(1, 30), [30, 29, 28, 27, 26, 24, 21, 17, 11, 2, 1]);
         assert_eq!(looked_at(1, 0), [0; 0]);
         assert_eq!(looked_at(5, 4), [0; 0]);
         assert_eq!(looked_at(5, 6), [6, 5]);
