@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use spindle_core::Timestamp;
 use spindle_core::query::{AuditQuery, EventsQuery, Query, QueryError};
-use spindle_core::reading::Window;
+use spindle_core::records::Window;
 use spindle_fuzz::is_one_line;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);

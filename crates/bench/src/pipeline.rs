@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, Credentials, HoldLimits, METRICS_SUBJECT, NatsSettings, Outgoing, Publisher};
+use spindle_bus::{BufferLimits, Bus, Credentials, METRICS_SUBJECT, NatsSettings, Outgoing, Publisher};
 use spindle_core::{Timestamp, wire};
 
 use crate::{metrics, rate, say};
@@ -24,7 +24,7 @@ pub(crate) async fn run(nats: &str, n_values: usize, per_message: usize) -> Resu
     let (publisher, sending) = Publisher::new(
         // As the daemon does.
         bus.another_for_publishing("spindle-bench").await?,
-        HoldLimits { max_bytes: 16 << 20, ..HoldLimits::default() },
+        BufferLimits { max_bytes: 16 << 20, ..BufferLimits::default() },
     );
     tokio::spawn(sending);
     let started = Instant::now();

@@ -1,6 +1,6 @@
 //! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
 
-mod mistake;
+mod diagnose;
 
 use std::fmt;
 use std::time::Duration;
@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::credentials::Credentials;
-use crate::error::{BusError, Kind, said_once};
-use crate::rights::Denied;
-use mistake::mistake;
+use crate::error::{BusError, BusErrorKind, said_once};
+use crate::permissions::DeniedPermissions;
+use diagnose::mistake;
 
 /// Where NATS is and how to get in. User and password in the addresses are not shown by `Debug`.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: async_nats::jetstream::Context,
     /// What the server denied on this connection.
-    pub(crate) denied: Denied,
+    pub(crate) denied: DeniedPermissions,
     settings: NatsSettings,
     name: String,
     inbox: String,
@@ -55,7 +55,7 @@ impl Bus {
     /// Replies come to `_INBOX.<name>.>`, so that an operator can let each role hear its own replies alone.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] at once for a wrong address or credentials, [`Kind::Transient`] when the
+    /// [`BusErrorKind::Configuration`] at once for a wrong address or credentials, [`BusErrorKind::Transient`] when the
     /// patience is over.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
         Self::connect_and_tell(settings, name, warn_of).await
@@ -83,7 +83,7 @@ impl Bus {
         let mut pause = FIRST_RETRY;
         let mut is_told = false;
         loop {
-            let denied = Denied::default();
+            let denied = DeniedPermissions::default();
             let options = options(settings, &named, name, denied.clone()).await?;
             let options = options.custom_inbox_prefix(inbox).client_capacity(channel);
             let error = match options.connect(&addresses[..]).await {
@@ -97,7 +97,7 @@ impl Bus {
             };
             let attempt = format!("connect to NATS at {}", shown(&addresses));
             if let Some(mistake) = mistake(&error) {
-                return Err(BusError::caused(Kind::Configuration, format!("{attempt}: {mistake}"), error));
+                return Err(BusError::caused(BusErrorKind::Configuration, format!("{attempt}: {mistake}"), error));
             }
             if Instant::now() + pause > deadline {
                 let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
@@ -180,7 +180,7 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, BusError> {
         .map(|part| {
             part.parse().map_err(|error: std::io::Error| {
                 BusError::caused(
-                    Kind::Configuration,
+                    BusErrorKind::Configuration,
                     format!("read the NATS address '{}'", without_userinfo(part)),
                     error,
                 )
@@ -190,7 +190,7 @@ fn addresses(url: &str) -> Result<Vec<ServerAddr>, BusError> {
         .and_then(|all: Vec<ServerAddr>| {
             if all.is_empty() {
                 Err(BusError::new(
-                    Kind::Configuration,
+                    BusErrorKind::Configuration,
                     "the NATS address is empty: expected one such as nats://127.0.0.1:4222",
                 ))
             } else {
@@ -233,7 +233,7 @@ async fn options(
     settings: &NatsSettings,
     addresses: &[ServerAddr],
     name: &str,
-    denied: Denied,
+    denied: DeniedPermissions,
 ) -> Result<ConnectOptions, BusError> {
     let options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
         notice(event, &denied);
@@ -242,7 +242,7 @@ async fn options(
     settings.credentials.apply(options, addresses).await
 }
 
-fn notice(event: async_nats::Event, denied: &Denied) {
+fn notice(event: async_nats::Event, denied: &DeniedPermissions) {
     match event {
         async_nats::Event::Connected => {
             denied.forget();

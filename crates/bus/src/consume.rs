@@ -4,7 +4,6 @@
 //! Each pull is one bounded request with a client-side deadline, so a lost reply can never hang the
 //! intake: after a missed deadline or any error the consumer is looked up anew.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -16,13 +15,12 @@ use spindle_core::Timestamp;
 use tracing::{error, warn};
 
 use crate::connect::Bus;
-use crate::deadletter::Attempt;
 use crate::error::BusError;
 use crate::pull;
 
 /// How much is pulled at once.
 #[derive(Clone, Copy, Debug)]
-pub struct IntakeLimits {
+pub struct ConsumerLimits {
     /// Messages in one batch.
     pub max_messages: usize,
     /// Bytes in one batch; at least one message comes, however large.
@@ -37,11 +35,11 @@ pub struct IntakeLimits {
 
 /// A durable consumer on one stream.
 #[derive(Debug)]
-pub struct Intake {
+pub struct Consumer {
     bus: Bus,
     stream: &'static str,
     durable: &'static str,
-    limits: IntakeLimits,
+    limits: ConsumerLimits,
     /// And the connections made when it was looked at: another server may have less.
     consumer: Option<(PullConsumer, u64)>,
 }
@@ -50,20 +48,18 @@ pub struct Intake {
 #[derive(Debug)]
 pub struct Delivery {
     message: Message,
-    /// Set while it is tried by itself.
-    attempt: Mutex<Option<Attempt>>,
 }
 
-impl Intake {
+impl Consumer {
     /// Creates or updates the consumer.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if the stream or JetStream is not there yet.
+    /// [`BusErrorKind::Transient`] if the stream or JetStream is not there yet.
     pub async fn open(
         bus: Bus,
         stream: &'static str,
         durable: &'static str,
-        limits: IntakeLimits,
+        limits: ConsumerLimits,
     ) -> Result<Self, BusError> {
         let mut intake = Self { bus, stream, durable, limits, consumer: None };
         intake.consumer().await?;
@@ -73,7 +69,7 @@ impl Intake {
     /// The next messages: at least one, unless none came within some seconds.
     ///
     /// # Errors
-    /// [`Kind::Transient`]; call again after a pause, the consumer is rebuilt.
+    /// [`BusErrorKind::Transient`]; call again after a pause, the consumer is rebuilt.
     pub async fn next(&mut self) -> Result<Vec<Delivery>, BusError> {
         let batch = self.pull().await;
         if batch.is_err() {
@@ -146,7 +142,7 @@ impl Intake {
     /// Messages that wait for this consumer, unacknowledged ones included.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
     pub async fn lag(bus: &Bus, stream: &str, durable: &str) -> Result<u64, BusError> {
         let attempt = || format!("look up consumer {durable} of stream {stream}");
         let consumer: PullConsumer = bus
@@ -165,7 +161,7 @@ fn deliveries(messages: Vec<Message>) -> Vec<Delivery> {
 
 impl From<Message> for Delivery {
     fn from(message: Message) -> Self {
-        Self { message, attempt: Mutex::new(None) }
+        Self { message }
     }
 }
 
@@ -227,16 +223,15 @@ impl Delivery {
     /// It is safe: never send it again. A lost ack only brings it back, and storing is idempotent.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if the connection is closed.
+    /// [`BusErrorKind::Transient`] if the connection is closed.
     pub async fn ack(&self) -> Result<(), BusError> {
-        self.survived().await?;
         self.answer(AckKind::Ack).await
     }
 
     /// Still at work: restart the clock of `ack_wait`.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if the connection is closed.
+    /// [`BusErrorKind::Transient`] if the connection is closed.
     pub async fn progress(&self) -> Result<(), BusError> {
         self.answer(AckKind::Progress).await
     }
@@ -244,42 +239,17 @@ impl Delivery {
     /// Send it again, after `delay`.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if the connection is closed.
+    /// [`BusErrorKind::Transient`] if the connection is closed.
     pub async fn nak(&self, delay: Duration) -> Result<(), BusError> {
-        self.survived().await?;
         self.answer(AckKind::Nak(Some(delay))).await
     }
 
     /// It can never be stored and its dead letter is safe: never send it again.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if the connection is closed.
+    /// [`BusErrorKind::Transient`] if the connection is closed.
     pub async fn term(&self) -> Result<(), BusError> {
-        self.survived().await?;
         self.answer(AckKind::Term).await
-    }
-
-    /// Marks that it is being tried by itself, until it is answered or was [survived](Self::survived).
-    pub(crate) fn begin(&self, attempt: Attempt) {
-        *self.attempt() = Some(attempt);
-    }
-
-    /// Whoever handled it is still there: it is no message that ends those who touch it. Every answer says
-    /// the same; this is for who keeps it in hand. Does nothing for a message that is not under suspicion.
-    ///
-    /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer; the message is then not answered either, and comes again.
-    pub async fn survived(&self) -> Result<(), BusError> {
-        let Some(attempt) = self.attempt().take() else { return Ok(()) };
-        let ended = attempt.end().await;
-        if ended.is_err() {
-            *self.attempt() = Some(attempt);
-        }
-        ended
-    }
-
-    fn attempt(&self) -> std::sync::MutexGuard<'_, Option<Attempt>> {
-        self.attempt.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     async fn answer(&self, kind: AckKind) -> Result<(), BusError> {

@@ -9,7 +9,7 @@ use async_nats::rustls::pki_types::pem::PemObject;
 use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::{ConnectOptions, ServerAddr};
 
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// How a client proves who it is. The password is not shown by `Debug`.
 ///
@@ -139,9 +139,9 @@ async fn certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'sta
 }
 
 async fn read(path: &Path, what: &str) -> Result<String, BusError> {
-    tokio::fs::read_to_string(path)
-        .await
-        .map_err(|error| BusError::caused(Kind::Configuration, format!("read {what} {}", path.display()), error))
+    tokio::fs::read_to_string(path).await.map_err(|error| {
+        BusError::caused(BusErrorKind::Configuration, format!("read {what} {}", path.display()), error)
+    })
 }
 
 fn wrong(path: &Path, what: impl fmt::Display) -> BusError {
@@ -149,7 +149,7 @@ fn wrong(path: &Path, what: impl fmt::Display) -> BusError {
 }
 
 fn misused(what: impl Into<String>) -> BusError {
-    BusError::new(Kind::Configuration, what)
+    BusError::new(BusErrorKind::Configuration, what)
 }
 
 /// The part of an address with `%xx` as what it stands for: a password may hold any letter.

@@ -4,8 +4,7 @@
 //! acknowledged or when somebody drops it. Between the two nothing here changes it. The stream refuses
 //! new letters when it is full; then the original stays where it is, unacknowledged.
 
-mod attempt;
-mod letter;
+mod head;
 mod list;
 mod removal;
 mod replay;
@@ -15,20 +14,17 @@ use bytes::Bytes;
 
 use crate::connect::Bus;
 use crate::consume::Delivery;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 use crate::publish::publish;
 use crate::streams::DEAD_LETTER_STREAM;
 
-pub use attempt::{MAX_ATTEMPTS, Suspicion, UNDELIVERABLE};
-pub use letter::{Letter, LetterFilter, Part};
-pub use list::Letters;
-pub use replay::{Replayed, Replayer, WholeLetter};
-
-pub(crate) use attempt::Attempt;
+pub use head::{DeadLetterFilter, DeadLetterHead, Part};
+pub use list::DeadLetterPages;
+pub use replay::{DeadLetter, Replayed, Replayer};
 
 /// Something that cannot be stored.
 #[derive(Clone, Debug)]
-pub struct DeadLetter {
+pub struct NewDeadLetter {
     /// The original bytes.
     pub bytes: Bytes,
     /// A short, stable word: the second token of its subject.
@@ -55,8 +51,6 @@ mod header {
     pub(super) const PART: &str = "Spindle-Part";
     /// How often it was replayed. A replay carries it to the writer, whose next letter carries it on.
     pub(super) const REPLAYS: &str = "Spindle-Replays";
-    /// How often the writer has tried a message by itself, this time included.
-    pub(super) const ATTEMPT: &str = "Spindle-Attempt";
 }
 
 impl Bus {
@@ -66,7 +60,12 @@ impl Bus {
     ///
     /// # Errors
     /// As any publish; the original must then stay unacknowledged.
-    pub async fn keep_dead_letter(&self, stream: &str, origin: &Delivery, letter: DeadLetter) -> Result<(), BusError> {
+    pub async fn keep_dead_letter(
+        &self,
+        stream: &str,
+        origin: &Delivery,
+        letter: NewDeadLetter,
+    ) -> Result<(), BusError> {
         let subject = format!("deadletter.{}", letter.reason);
         let id = id(stream, origin, letter.index);
         self.keep_in_parts(&subject, &id, headers(stream, origin, &letter), letter.bytes).await
@@ -92,14 +91,14 @@ impl Bus {
 /// What an operator can do about a full stream, once and for the log, `/readyz` and whoever reads them.
 fn with_remedy(error: BusError) -> BusError {
     match error.kind() {
-        Kind::StreamFull => BusError::caused(
-            Kind::StreamFull,
+        BusErrorKind::StreamFull => BusError::caused(
+            BusErrorKind::StreamFull,
             format!(
                 "keep a dead letter: the stream {DEAD_LETTER_STREAM} is full; `spindle dlq replay` or `spindle dlq drop` makes room, or raise nats.deadletter_bytes and restart"
             ),
             error,
         ),
-        Kind::Transient | Kind::Configuration | Kind::Permanent => error,
+        BusErrorKind::Transient | BusErrorKind::Configuration | BusErrorKind::Permanent => error,
     }
 }
 
@@ -119,7 +118,7 @@ pub(crate) fn sequence_of(subject: &str, stream: &str) -> Option<u64> {
     of_stream.rsplit_once('-')?.1.parse().ok()
 }
 
-fn headers(stream: &str, origin: &Delivery, letter: &DeadLetter) -> HeaderMap {
+fn headers(stream: &str, origin: &Delivery, letter: &NewDeadLetter) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::REASON, letter.reason);
     headers.insert(header::DETAIL, one_line(&letter.detail).as_str());

@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// Whether and how an error mends itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum BusErrorKind {
     /// NATS is away, starting, or busy: the same call may succeed later.
     Transient,
     /// The stream is full and refuses new messages until some are stored and removed.
@@ -22,19 +22,19 @@ pub struct BusError {
     /// What was tried, with the address or subject.
     attempt: String,
     /// Whether waiting helps.
-    kind: Kind,
+    kind: BusErrorKind,
     /// The causes in words, all in one: see [`said_once`].
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl BusError {
-    pub(crate) fn new(kind: Kind, attempt: impl Into<String>) -> Self {
+    pub(crate) fn new(kind: BusErrorKind, attempt: impl Into<String>) -> Self {
         Self { attempt: attempt.into(), kind, source: None }
     }
 
     pub(crate) fn caused(
-        kind: Kind,
+        kind: BusErrorKind,
         attempt: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
@@ -43,11 +43,11 @@ impl BusError {
     }
 
     pub(crate) fn transient(attempt: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::caused(Kind::Transient, attempt, source)
+        Self::caused(BusErrorKind::Transient, attempt, source)
     }
 
     /// Whether and how the error mends itself.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> BusErrorKind {
         self.kind
     }
 }

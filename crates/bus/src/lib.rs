@@ -10,27 +10,26 @@ mod consume;
 mod credentials;
 mod deadletter;
 mod error;
-mod janitor;
+mod permissions;
 mod publish;
 mod pull;
 mod request;
-mod rights;
 mod service;
-mod stored;
+mod stream_reader;
 mod streams;
+mod trim;
 
 pub use connect::{Bus, NatsSettings};
-pub use consume::{Delivery, Intake, IntakeLimits};
+pub use consume::{Consumer, ConsumerLimits, Delivery};
 pub use credentials::Credentials;
 pub use deadletter::{
-    DeadLetter, Letter, LetterFilter, Letters, MAX_ATTEMPTS, Part, Replayed, Replayer, Suspicion, UNDELIVERABLE,
-    WholeLetter,
+    DeadLetter, DeadLetterFilter, DeadLetterHead, DeadLetterPages, NewDeadLetter, Part, Replayed, Replayer,
 };
-pub use error::{BusError, Kind};
-pub use janitor::{n_messages, purge_stored};
-pub use publish::{HoldLimits, Outgoing, PublishStats, Publisher};
+pub use error::{BusError, BusErrorKind};
+pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
-pub use stored::Progress;
+pub use stream_reader::ConsumerPosition;
 pub use streams::{
     DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, StreamState,
 };
+pub use trim::{n_messages, trim_acknowledged};

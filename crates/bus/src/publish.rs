@@ -10,8 +10,8 @@
 //! kill of this process takes the newest away and leaves no hole. Almost: async-nats sends the one message that still
 //! lay in its channel when the connection was lost first; a kill in that moment leaves those before it out.
 
-mod hold;
-mod sending;
+mod outbound;
+mod send_loop;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -25,9 +25,9 @@ use futures::future::BoxFuture;
 use tokio::sync::Notify;
 
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
-use hold::Hold;
-use sending::Sending;
+use crate::error::{BusError, BusErrorKind};
+use outbound::OutboundBuffer;
+use send_loop::SendLoop;
 
 /// A message to be published.
 #[derive(Clone, Debug)]
@@ -46,14 +46,14 @@ pub struct Outgoing {
 
 /// How much may wait for an ack.
 #[derive(Clone, Copy, Debug)]
-pub struct HoldLimits {
+pub struct BufferLimits {
     /// Bytes of payload that are held at most, sent or not.
     pub max_bytes: usize,
     /// Messages in flight at most. Far below the 5,000 at which async-nats stops taking more.
     pub window: usize,
 }
 
-impl Default for HoldLimits {
+impl Default for BufferLimits {
     fn default() -> Self {
         Self { max_bytes: 64 << 20, window: 256 }
     }
@@ -86,7 +86,7 @@ pub struct Publisher {
 
 #[derive(Debug)]
 struct Shared {
-    hold: std::sync::Mutex<Hold>,
+    hold: std::sync::Mutex<OutboundBuffer>,
     counters: Counters,
     /// Something was handed over.
     work: Notify,
@@ -107,15 +107,15 @@ struct Counters {
 
 impl Publisher {
     /// A publisher, and the loop that does its work until the hold is closed and empty.
-    pub fn new(bus: Bus, limits: HoldLimits) -> (Self, impl Future<Output = ()> + Send) {
+    pub fn new(bus: Bus, limits: BufferLimits) -> (Self, impl Future<Output = ()> + Send) {
         let shared = Arc::new(Shared {
-            hold: std::sync::Mutex::new(Hold::new(limits.max_bytes)),
+            hold: std::sync::Mutex::new(OutboundBuffer::new(limits.max_bytes)),
             counters: Counters::default(),
             work: Notify::new(),
             room: Notify::new(),
         });
         let publisher = Self { shared: shared.clone() };
-        (publisher, Sending::new(bus, shared, limits.window).run())
+        (publisher, SendLoop::new(bus, shared, limits.window).run())
     }
 
     /// Hands a message over without waiting. When the hold is full, the oldest that are not urgent are
@@ -178,7 +178,7 @@ impl Publisher {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Hold> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, OutboundBuffer> {
         self.hold.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -222,20 +222,22 @@ async fn hand_over(bus: &Bus, subject: &str, headers: HeaderMap, payload: Bytes)
 
 fn failure(subject: &str, error: PublishError) -> BusError {
     let kind = match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => Kind::Permanent,
+        PublishErrorKind::MaxPayloadExceeded => BusErrorKind::Permanent,
         PublishErrorKind::Other => refusal(&error),
-        _ => Kind::Transient,
+        _ => BusErrorKind::Transient,
     };
     BusError::caused(kind, format!("publish to {subject}"), error)
 }
 
 /// What a refusal by JetStream means. 10077 says "full" and also wraps disk errors; both may pass.
-fn refusal(error: &PublishError) -> Kind {
+fn refusal(error: &PublishError) -> BusErrorKind {
     let reply =
         std::error::Error::source(error).and_then(|source| source.downcast_ref::<async_nats::jetstream::Error>());
     match reply.map(async_nats::jetstream::Error::error_code) {
-        Some(ErrorCode::STREAM_STORE_FAILED) => Kind::StreamFull,
-        Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM) => Kind::Permanent,
-        _ => Kind::Transient,
+        Some(ErrorCode::STREAM_STORE_FAILED) => BusErrorKind::StreamFull,
+        Some(ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM | ErrorCode::STREAM_HEADER_EXCEEDS_MAXIMUM) => {
+            BusErrorKind::Permanent
+        }
+        _ => BusErrorKind::Transient,
     }
 }

@@ -15,7 +15,7 @@ use futures::StreamExt;
 use tokio::time::{Instant, timeout};
 
 use crate::connect::{ACK_TIMEOUT, Bus};
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// One pull waits this long at the server for a first message.
 const EXPIRES: Duration = Duration::from_secs(5);
@@ -83,7 +83,7 @@ async fn pull(
             // What came before the fault is good; the fault is met again at the next pull, if it stays.
             Answer::Fault(_) if !batch.is_empty() => break,
             Answer::Fault(words) => {
-                return Err(BusError::new(Kind::Transient, format!("receive messages: {words}")));
+                return Err(BusError::new(BusErrorKind::Transient, format!("receive messages: {words}")));
             }
         }
     }

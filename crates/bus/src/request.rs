@@ -7,26 +7,26 @@ use async_nats::client::Request;
 use bytes::Bytes;
 
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 impl Bus {
     /// Sends a request and waits for the reply.
     ///
     /// # Errors
-    /// [`Kind::Transient`] when nobody serves the subject or the time-out is over, [`Kind::Configuration`]
-    /// when this user may not ask, [`Kind::Permanent`] when the request itself cannot be sent.
+    /// [`BusErrorKind::Transient`] when nobody serves the subject or the time-out is over, [`BusErrorKind::Configuration`]
+    /// when this user may not ask, [`BusErrorKind::Permanent`] when the request itself cannot be sent.
     pub async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
         let request = Request::new().payload(payload).timeout(Some(timeout));
         let reply = self.client.send_request(subject.to_owned(), request).await;
         reply.map(|message| message.payload).map_err(|error| match error.kind() {
             RequestErrorKind::NoResponders => {
-                BusError::new(Kind::Transient, format!("nobody answers on '{subject}': is the reader running?"))
+                BusError::new(BusErrorKind::Transient, format!("nobody answers on '{subject}': is the reader running?"))
             }
             RequestErrorKind::TimedOut => {
                 let words = format!("no answer on '{subject}' within {} s", timeout.as_secs_f32());
-                self.denied.or("publish", &[subject], BusError::new(Kind::Transient, words))
+                self.denied.or("publish", &[subject], BusError::new(BusErrorKind::Transient, words))
             }
-            _ => BusError::caused(Kind::Permanent, format!("request on '{subject}'"), error),
+            _ => BusError::caused(BusErrorKind::Permanent, format!("request on '{subject}'"), error),
         })
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// One subject that is served.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ where
             () = &mut leave => break Ok(()),
             next = requests.next() => {
                 let Some((index, request)) = next else {
-                    let fault = || BusError::new(Kind::Transient, format!("service {name}: its subscriptions ended"));
+                    let fault = || BusError::new(BusErrorKind::Transient, format!("service {name}: its subscriptions ended"));
                     break if service.is_some() { Err(fault()) } else { Ok(()) };
                 };
                 let Ok(place) = places.clone().acquire_owned().await else { continue };

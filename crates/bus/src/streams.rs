@@ -9,7 +9,7 @@ use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, Stor
 use tracing::{info, warn};
 
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// Stream of metrics.
 pub const METRICS_STREAM: &str = "METRICS";
@@ -69,7 +69,7 @@ impl Bus {
     /// Creates the streams that are missing and checks those that exist.
     ///
     /// # Errors
-    /// [`Kind::Transient`] while JetStream is not ready, [`Kind::Configuration`] when the server has no
+    /// [`BusErrorKind::Transient`] while JetStream is not ready, [`BusErrorKind::Configuration`] when the server has no
     /// room for them, this user may not make them, or an existing stream differs in a way that would lose messages.
     pub async fn ensure_streams(&self, limits: StreamLimits) -> Result<(), BusError> {
         for wanted in wanted(limits) {
@@ -82,7 +82,7 @@ impl Bus {
     /// streams waits for those who have it.
     ///
     /// # Errors
-    /// As [`Bus::ensure_streams`], but [`Kind::Transient`] for a missing stream that this user may not make.
+    /// As [`Bus::ensure_streams`], but [`BusErrorKind::Transient`] for a missing stream that this user may not make.
     pub async fn ensure_publishing(&self, limits: StreamLimits) -> Result<(), BusError> {
         for wanted in wanted(limits) {
             let name = wanted.name.clone();
@@ -92,7 +92,7 @@ impl Bus {
             let Err(fault) = self.ensure_stream(wanted).await else { continue };
             if self.denied.has("publish", &create_subject(&name)) {
                 let words = format!("stream {name} is not there, and this NATS user may not make it: start a writer");
-                return Err(BusError::new(Kind::Transient, words));
+                return Err(BusError::new(BusErrorKind::Transient, words));
             }
             return Err(fault);
         }
@@ -145,7 +145,7 @@ impl Bus {
         let subject = create_subject(&name);
         if self.denied.has("publish", &subject) {
             // Asking again would only time out again.
-            let fault = BusError::new(Kind::Transient, format!("create stream {name}"));
+            let fault = BusError::new(BusErrorKind::Transient, format!("create stream {name}"));
             return Err(self.denied.or("publish", &[&subject], fault));
         }
         let Err(error) = self.jetstream.create_stream(wanted).await else { return Ok(()) };
@@ -157,16 +157,17 @@ impl Bus {
             Some(ErrorCode::STORAGE_RESOURCES_EXCEEDED) => {
                 let key = name.to_lowercase();
                 (
-                    Kind::Configuration,
+                    BusErrorKind::Configuration,
                     format!(
                         ": the NATS server may not store {max_bytes} bytes more; raise its max_file_store or lower nats.{key}_bytes"
                     ),
                 )
             }
-            Some(ErrorCode::STREAM_SUBJECT_OVERLAP) => {
-                (Kind::Configuration, format!(": another stream already takes {subjects}; remove it from that stream"))
-            }
-            _ => (Kind::Transient, String::new()),
+            Some(ErrorCode::STREAM_SUBJECT_OVERLAP) => (
+                BusErrorKind::Configuration,
+                format!(": another stream already takes {subjects}; remove it from that stream"),
+            ),
+            _ => (BusErrorKind::Transient, String::new()),
         };
         let fault = BusError::caused(kind, format!("create stream {name}{why}"), error);
         Err(self.denied.or("publish", &[&subject], fault))
@@ -175,7 +176,7 @@ impl Bus {
     /// How full a stream is.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
     pub async fn stream_state(&self, name: &str) -> Result<StreamState, BusError> {
         let stream = self
             .jetstream
@@ -233,7 +234,7 @@ fn verify(found: &Config, wanted: &Config) -> Result<(), BusError> {
     }
     let remedy = format!("mend it with `nats stream edit {name}`, or remove it so that it is made anew");
     Err(BusError::new(
-        Kind::Configuration,
+        BusErrorKind::Configuration,
         format!("stream {name} is not safe to use: {}; {remedy}", faults.join("; ")),
     ))
 }

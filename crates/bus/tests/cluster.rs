@@ -7,11 +7,11 @@ mod support;
 use std::time::Duration;
 
 use async_nats::jetstream::{Context, stream};
-use spindle_bus::{Intake, IntakeLimits, METRICS_STREAM, METRICS_SUBJECT};
+use spindle_bus::{Consumer, ConsumerLimits, METRICS_STREAM, METRICS_SUBJECT};
 use spindle_testkit::{NatsServer, Options};
 use support::{connect, ends, names, until, witness};
 
-const LIMITS: IntakeLimits = IntakeLimits {
+const LIMITS: ConsumerLimits = ConsumerLimits {
     max_messages: 500,
     max_bytes: 1 << 20,
     linger: Duration::ZERO,
@@ -46,7 +46,7 @@ async fn every_message_comes_at_its_first_delivery() {
         ack.await.unwrap();
     }
     let bus = connect(&servers[1]).await;
-    let mut intake = Intake::open(bus, METRICS_STREAM, "test", LIMITS).await.unwrap();
+    let mut intake = Consumer::open(bus, METRICS_STREAM, "test", LIMITS).await.unwrap();
     let (mut seen, mut n_pulls) = (Vec::new(), 0);
     while seen.len() < N_MESSAGES {
         let batch = ends("next()", intake.next()).await.unwrap();

@@ -7,7 +7,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use spindle_bus::{Bus, Credentials, Kind, NatsSettings};
+use spindle_bus::{Bus, BusErrorKind, Credentials, NatsSettings};
 use spindle_testkit::{NatsServer, Options, free_port};
 use support::{chain, ends, settings};
 
@@ -32,7 +32,7 @@ async fn wrong_credentials_are_said_at_once_and_never_shown() {
     };
     for wrong in [patient.clone(), with(named("spindle", "wr0ng")), in_address("spindle:wr0ng")] {
         let error = ends("a refused connection", Bus::connect(&wrong, "test")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
+        assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
         assert!(error.to_string().contains(&server.port().to_string()), "{error}");
         assert!(!chain(&error).contains("wr0ng"), "the password is in {}", chain(&error));
     }
@@ -46,7 +46,7 @@ async fn a_wrong_address_or_a_missing_file_is_an_operators_matter() {
     let check = async |wrong: NatsSettings, expected: &str| {
         let patient = NatsSettings { patience: Duration::from_secs(600), ..wrong };
         let error = ends("a hopeless connect", Bus::connect(&patient, "test")).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
+        assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!chain(&error).contains("secret"), "{}", chain(&error));
     };
@@ -64,7 +64,7 @@ async fn nothing_listening_is_transient_when_the_patience_is_over() {
     let impatient = NatsSettings { patience: Duration::from_millis(400), ..settings(&url) };
     let started = Instant::now();
     let error = ends("an impatient connect", Bus::connect(&impatient, "test")).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
     assert!(error.to_string().contains("within 0.4 s"), "{error}");
     // The last pause would have gone beyond the patience, so it ends at most that much earlier.
     assert!(started.elapsed() >= Duration::from_millis(150), "gave up after {:?}", started.elapsed());
@@ -88,7 +88,7 @@ async fn a_server_that_comes_late_is_waited_for_and_one_that_returns_is_found_ag
     bus.close().await;
     let asking = || bus.request("$SRV.PING", Bytes::new(), Duration::from_secs(1));
     support::until("the closed connection to be of no use", async || {
-        asking().await.is_err_and(|error| error.kind() == Kind::Permanent)
+        asking().await.is_err_and(|error| error.kind() == BusErrorKind::Permanent)
     })
     .await;
     assert!(other.is_connected(), "the other connection is one of its own");

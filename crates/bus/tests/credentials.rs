@@ -12,7 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa};
 use serde_json::{Value, json};
-use spindle_bus::{Bus, BusError, Credentials, Kind, NatsSettings};
+use spindle_bus::{Bus, BusError, BusErrorKind, Credentials, NatsSettings};
 use spindle_testkit::{NatsServer, Options};
 use support::{LIMITS, chain, ends, until};
 
@@ -91,7 +91,7 @@ async fn connect(url: &str, credentials: Credentials) -> Result<Bus, BusError> {
 async fn refused(url: &str, credentials: Credentials, words: &[&str]) {
     let error = connect(url, credentials).await.expect_err("a connection that must be refused");
     let said = chain(&error);
-    assert_eq!(error.kind(), Kind::Configuration, "{said}");
+    assert_eq!(error.kind(), BusErrorKind::Configuration, "{said}");
     assert!(words.iter().all(|word| error.to_string().contains(word)), "{words:?} are not all in: {said}");
     assert!(!said.contains('\n') && !said.contains("sesame"), "{said}");
 }

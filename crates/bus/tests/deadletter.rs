@@ -8,28 +8,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use spindle_bus::{
-    Bus, DEAD_LETTER_STREAM, DeadLetter, Delivery, Intake, IntakeLimits, Kind, METRICS_STREAM, METRICS_SUBJECT,
-    StreamLimits,
+    Bus, BusErrorKind, Consumer, ConsumerLimits, DEAD_LETTER_STREAM, Delivery, METRICS_STREAM, METRICS_SUBJECT,
+    NewDeadLetter, StreamLimits,
 };
 use spindle_testkit::NatsServer;
 use support::{LIMITS, chain, connect, content, ends, header, put, put_many, started, witness};
 
 async fn deliveries(bus: &Bus, n: usize) -> Vec<Delivery> {
-    let limits = IntakeLimits {
+    let limits = ConsumerLimits {
         max_messages: n,
         max_bytes: 4 << 20,
         linger: Duration::ZERO,
         max_ack_pending: 100,
         ack_wait: Duration::from_secs(30),
     };
-    let mut intake = Intake::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
+    let mut intake = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
     let batch = ends("next()", intake.next()).await.unwrap();
     assert_eq!(batch.len(), n);
     batch
 }
 
-fn letter(index: usize) -> DeadLetter {
-    DeadLetter { bytes: Bytes::from_static(b"bad"), reason: "undecodable", detail: "it is bad".to_owned(), index }
+fn letter(index: usize) -> NewDeadLetter {
+    NewDeadLetter { bytes: Bytes::from_static(b"bad"), reason: "undecodable", detail: "it is bad".to_owned(), index }
 }
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn every_byte_is_kept_with_where_it_came_from_and_why() {
     put(&witness, METRICS_SUBJECT, "the-id", payload.clone()).await;
     let origin = &deliveries(&bus, 2).await[1];
     let detail = "line 1\r\nNats-Msg-Id: forged\n\ttab \0 nul, and ümlaut".to_owned();
-    let dead = DeadLetter { bytes: origin.payload().clone(), detail, ..letter(7) };
+    let dead = NewDeadLetter { bytes: origin.payload().clone(), detail, ..letter(7) };
     bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.unwrap();
 
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
@@ -84,7 +84,7 @@ async fn a_letter_as_large_as_a_message_is_kept_in_parts() {
     put(&witness, METRICS_SUBJECT, "x", payload.clone()).await;
     let origin = &deliveries(&bus, 1).await[0];
     for _ in 0..2 {
-        let dead = DeadLetter { bytes: origin.payload().clone(), detail: "ü".repeat(5000), ..letter(0) };
+        let dead = NewDeadLetter { bytes: origin.payload().clone(), detail: "ü".repeat(5000), ..letter(0) };
         bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.map_err(|error| chain(&error)).unwrap();
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
@@ -100,7 +100,7 @@ async fn a_reason_of_any_length_can_be_kept() {
     put_many(&witness, METRICS_SUBJECT, 1).await;
     let origin = &deliveries(&bus, 1).await[0];
     for (index, detail) in [String::new(), "ü".repeat(100_000)].into_iter().enumerate() {
-        let dead = DeadLetter { detail: detail.clone(), ..letter(index) };
+        let dead = NewDeadLetter { detail: detail.clone(), ..letter(index) };
         bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.map_err(|error| chain(&error)).unwrap();
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
@@ -116,10 +116,10 @@ async fn a_letter_that_was_not_kept_is_an_error() {
     bus.ensure_streams(StreamLimits { dead_letter_bytes: 2048, ..LIMITS }).await.unwrap();
     put_many(&witness, METRICS_SUBJECT, 1).await;
     let origin = &deliveries(&bus, 1).await[0];
-    let large = DeadLetter { bytes: vec![0; 4096].into(), ..letter(0) };
+    let large = NewDeadLetter { bytes: vec![0; 4096].into(), ..letter(0) };
     let error = bus.keep_dead_letter(METRICS_STREAM, origin, large).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::StreamFull, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::StreamFull, "{}", chain(&error));
     witness.delete_stream(DEAD_LETTER_STREAM).await.unwrap();
     let error = bus.keep_dead_letter(METRICS_STREAM, origin, letter(0)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
 }

@@ -11,7 +11,7 @@ use async_nats::jetstream::Context;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use spindle_bus::{Bus, DEAD_LETTER_STREAM, Kind, Letter, LetterFilter, StreamLimits};
+use spindle_bus::{Bus, BusErrorKind, DEAD_LETTER_STREAM, DeadLetterFilter, DeadLetterHead, StreamLimits};
 use spindle_core::Timestamp;
 use spindle_testkit::NatsServer;
 use support::{LIMITS, PATIENCE, chain, connect, content, started, until, witness};
@@ -27,7 +27,7 @@ async fn leave(witness: &Context, reason: &str, subject: &str, number: u64, payl
     sent.await.unwrap().sequence
 }
 
-async fn all(bus: &Bus, filter: LetterFilter) -> Vec<Letter> {
+async fn all(bus: &Bus, filter: DeadLetterFilter) -> Vec<DeadLetterHead> {
     let mut letters = bus.dead_letters(filter).await.unwrap();
     let mut found = Vec::new();
     while let Some(page) = letters.next().await.unwrap() {
@@ -36,7 +36,7 @@ async fn all(bus: &Bus, filter: LetterFilter) -> Vec<Letter> {
     found
 }
 
-async fn sequences(bus: &Bus, filter: LetterFilter) -> Vec<u64> {
+async fn sequences(bus: &Bus, filter: DeadLetterFilter) -> Vec<u64> {
     all(bus, filter).await.iter().map(|letter| letter.sequence).collect()
 }
 
@@ -51,7 +51,7 @@ fn named(text: &str) -> Option<String> {
 #[tokio::test]
 async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
     let (_server, bus, witness) = started().await;
-    assert!(all(&bus, LetterFilter::default()).await.is_empty(), "an empty stream");
+    assert!(all(&bus, DeadLetterFilter::default()).await.is_empty(), "an empty stream");
     for (number, (reason, subject)) in [
         ("bad_json", "events.event"),
         ("bad_field", "events.metrics"),
@@ -65,25 +65,25 @@ async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
     }
     witness.publish("deadletter.foreign", "no header at all".into()).await.unwrap().await.unwrap();
 
-    let letters = all(&bus, LetterFilter::default()).await;
+    let letters = all(&bus, DeadLetterFilter::default()).await;
     assert_eq!(letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!(letters.iter().map(|letter| letter.size_bytes).collect::<Vec<_>>(), [10, 11, 12, 13, 16]);
     assert_eq!(letters[3].reason, "undeliverable");
     assert_eq!((letters[1].detail.as_str(), letters[1].stream_sequence), ("it is bad", Some(1)));
     assert_eq!((letters[4].reason.as_str(), &letters[4].subject), ("foreign", &None));
 
-    let by_reason = |reason: &str| LetterFilter { reason: named(reason), ..LetterFilter::default() };
+    let by_reason = |reason: &str| DeadLetterFilter { reason: named(reason), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, by_reason("bad_json")).await, [1, 3]);
     assert_eq!(sequences(&bus, by_reason("undeliverable")).await, [4]);
     for odd in ["bad", "", "*", ">", "a b", "bad_json.x"] {
         assert_eq!(sequences(&bus, by_reason(odd)).await, [0; 0], "{odd}");
     }
-    let metrics = LetterFilter { subject: named("events.metrics"), ..LetterFilter::default() };
+    let metrics = DeadLetterFilter { subject: named("events.metrics"), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, metrics.clone()).await, [2, 3, 4]);
-    assert_eq!(sequences(&bus, LetterFilter { reason: named("bad_json"), ..metrics }).await, [3]);
-    let since = LetterFilter { since: Some(letters[2].kept_at), ..LetterFilter::default() };
+    assert_eq!(sequences(&bus, DeadLetterFilter { reason: named("bad_json"), ..metrics }).await, [3]);
+    let since = DeadLetterFilter { since: Some(letters[2].kept_at), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, since.clone()).await, [3, 4, 5]);
-    let until = LetterFilter { until: Some(letters[4].kept_at), ..since };
+    let until = DeadLetterFilter { until: Some(letters[4].kept_at), ..since };
     assert_eq!(sequences(&bus, until).await, [3, 4]);
     assert_eq!(n_consumers(&witness).await, 0);
 }
@@ -113,7 +113,7 @@ async fn a_hundred_thousand_letters_are_read_page_by_page() {
         acked.unwrap();
     }
     let started = Instant::now();
-    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
     let (mut n_letters, mut longest_page) = (0, 0);
     while let Some(page) = letters.next().await.unwrap() {
         for letter in &page {
@@ -127,7 +127,7 @@ async fn a_hundred_thousand_letters_are_read_page_by_page() {
     eprintln!("{N_LETTERS} letters read in {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let started = Instant::now();
-    let rare = LetterFilter { reason: named("rare"), ..LetterFilter::default() };
+    let rare = DeadLetterFilter { reason: named("rare"), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, rare).await.len(), 100);
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
 }
@@ -138,7 +138,7 @@ async fn what_comes_after_the_beginning_is_not_met() {
     for number in 0..3 {
         leave(&witness, "x", "events.event", number, "before").await;
     }
-    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
     leave(&witness, "x", "events.event", 99, "after").await;
     let mut found = Vec::new();
     while let Some(page) = letters.next().await.unwrap() {
@@ -155,19 +155,19 @@ async fn reading_goes_on_where_a_killed_server_interrupted_it() {
     for number in 0..2500 {
         leave(&witness, "x", "events.event", number, "letter").await;
     }
-    let mut letters = bus.dead_letters(LetterFilter::default()).await.unwrap();
+    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
     let mut found = letters.next().await.unwrap().unwrap();
     assert_eq!(found.len(), 1000);
     server.kill();
     let error = letters.next().await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
     server.restart().unwrap();
     until("the connection", async || bus.is_connected()).await;
     loop {
         match letters.next().await {
             Ok(Some(page)) => found.extend(page),
             Ok(None) => break,
-            Err(error) => assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error)),
+            Err(error) => assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error)),
         }
     }
     let numbers: Vec<_> = found.iter().map(|letter| letter.stream_sequence.unwrap()).collect();
@@ -177,8 +177,8 @@ async fn reading_goes_on_where_a_killed_server_interrupted_it() {
 #[tokio::test]
 async fn a_missing_stream_is_said_at_once() {
     let server = NatsServer::start().unwrap();
-    let error = connect(&server).await.dead_letters(LetterFilter::default()).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Configuration);
+    let error = connect(&server).await.dead_letters(DeadLetterFilter::default()).await.unwrap_err();
+    assert_eq!(error.kind(), BusErrorKind::Configuration);
     assert!(error.to_string().contains("no stream DEADLETTER"), "{error}");
 }
 
@@ -190,12 +190,12 @@ async fn letters_are_removed_by_sequence_or_by_reason_and_never_beyond() {
     }
     assert_eq!(bus.remove_dead_letters(&[2, 99]).await.unwrap(), 1);
     assert_eq!(bus.remove_dead_letters(&[2]).await.unwrap(), 0, "already gone");
-    assert_eq!(sequences(&bus, LetterFilter::default()).await, [1, 3, 4, 5, 6]);
+    assert_eq!(sequences(&bus, DeadLetterFilter::default()).await, [1, 3, 4, 5, 6]);
     assert_eq!(bus.purge_dead_letters(Some("even"), 3).await.unwrap(), 2);
-    assert_eq!(sequences(&bus, LetterFilter::default()).await, [4, 5, 6]);
+    assert_eq!(sequences(&bus, DeadLetterFilter::default()).await, [4, 5, 6]);
     assert_eq!(bus.purge_dead_letters(None, 5).await.unwrap(), 2);
-    assert_eq!(sequences(&bus, LetterFilter::default()).await, [6]);
+    assert_eq!(sequences(&bus, DeadLetterFilter::default()).await, [6]);
     assert_eq!(content(&witness, DEAD_LETTER_STREAM).await.len(), 1);
-    let time = all(&bus, LetterFilter::default()).await[0].kept_at;
+    let time = all(&bus, DeadLetterFilter::default()).await[0].kept_at;
     assert!(time > Timestamp::from_seconds(1_700_000_000), "{time}");
 }

@@ -10,21 +10,21 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::Context;
 use bytes::Bytes;
 use spindle_bus::{
-    Bus, DEAD_LETTER_STREAM, DeadLetter, Delivery, EVENTS_STREAM, EVENTS_SUBJECT, Intake, IntakeLimits, Kind,
-    METRICS_STREAM, METRICS_SUBJECT, Replayed, WholeLetter,
+    Bus, BusErrorKind, Consumer, ConsumerLimits, DEAD_LETTER_STREAM, DeadLetter, Delivery, EVENTS_STREAM,
+    EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, NewDeadLetter, Replayed,
 };
 use support::{chain, content, ends, header, put, started, until};
 
 /// The next message of METRICS for the consumer of the test.
 async fn next(bus: &Bus) -> Delivery {
-    let limits = IntakeLimits {
+    let limits = ConsumerLimits {
         max_messages: 1,
         max_bytes: 4 << 20,
         linger: Duration::ZERO,
         max_ack_pending: 100,
         ack_wait: Duration::from_secs(30),
     };
-    let mut intake = Intake::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
+    let mut intake = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
     ends("next()", intake.next()).await.unwrap().pop().unwrap()
 }
 
@@ -32,12 +32,12 @@ async fn next(bus: &Bus) -> Delivery {
 async fn bury(bus: &Bus, index: usize) {
     let origin = next(bus).await;
     let (bytes, detail) = (origin.payload().clone(), "it is bad".to_owned());
-    let letter = DeadLetter { bytes, reason: "bad", detail, index };
+    let letter = NewDeadLetter { bytes, reason: "bad", detail, index };
     bus.keep_dead_letter(METRICS_STREAM, &origin, letter).await.map_err(|error| chain(&error)).unwrap();
     origin.term().await.unwrap();
 }
 
-async fn letter(bus: &Bus, sequence: u64) -> WholeLetter {
+async fn letter(bus: &Bus, sequence: u64) -> DeadLetter {
     bus.dead_letter(sequence).await.map_err(|error| chain(&error)).unwrap().unwrap()
 }
 
@@ -138,7 +138,7 @@ async fn the_parts_of_a_letter_are_found_from_each_of_them_and_a_missing_one_is_
     assert_eq!(header_less, Replayed::Stored, "no room for an id: only the store recognises it");
     bus.remove_dead_letters(&[1]).await.unwrap();
     let error = bus.dead_letter(2).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Permanent);
+    assert_eq!(error.kind(), BusErrorKind::Permanent);
     assert!(error.to_string().contains("part 1 of 2 is missing"), "{error}");
     assert!(letter(&bus, 4).await.bytes == payload);
 }
@@ -178,7 +178,7 @@ async fn nothing_is_published_where_no_stream_of_ours_listens() {
         let headers: Vec<_> = subject.map(|subject| ("Spindle-Subject", subject)).into_iter().collect();
         let sequence = leave(&witness, &headers, "{}").await;
         let error = replayer.replay(&letter(&bus, sequence).await).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Permanent, "{error}");
+        assert_eq!(error.kind(), BusErrorKind::Permanent, "{error}");
         assert!(error.to_string().contains(words), "{error}");
     }
     let event = leave(&witness, &[("Spindle-Subject", EVENTS_SUBJECT)], "{}").await;
@@ -211,6 +211,6 @@ async fn a_letter_stays_while_its_replay_is_refused() {
     let whole = letter(&bus, 1).await;
     witness.delete_stream(METRICS_STREAM).await.unwrap();
     let error = replayer.replay(&whole).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
     until("the letter to be there still", async || bus.dead_letter(1).await.unwrap().is_some()).await;
 }

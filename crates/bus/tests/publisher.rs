@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::stream::Config;
 use spindle_bus::{
-    EVENTS_STREAM, EVENTS_SUBJECT, HoldLimits, METRICS_STREAM, METRICS_SUBJECT, Outgoing, PublishStats, Publisher,
+    BufferLimits, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, Outgoing, PublishStats, Publisher,
     StreamLimits,
 };
 use spindle_testkit::{NatsServer, Options};
@@ -27,7 +27,7 @@ fn event(id: &str) -> Outgoing {
 #[tokio::test]
 async fn every_message_is_acknowledged_and_counted_once_and_the_work_ends_when_closed() {
     let (_server, bus, witness) = started().await;
-    let (publisher, work) = Publisher::new(bus, HoldLimits { window: 32, ..HoldLimits::default() });
+    let (publisher, work) = Publisher::new(bus, BufferLimits { window: 32, ..BufferLimits::default() });
     let work = tokio::spawn(work);
     ends("drained() with nothing held", publisher.drained()).await;
     for id in names(500) {
@@ -46,7 +46,7 @@ async fn every_message_is_acknowledged_and_counted_once_and_the_work_ends_when_c
 #[tokio::test]
 async fn what_comes_after_the_end_is_counted_and_holds_nobody_up() {
     let (_server, bus, witness) = started().await;
-    let (publisher, work) = Publisher::new(bus, HoldLimits::default());
+    let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     publisher.close();
     ends("the work of a closed publisher", work).await;
     publisher.hold(metric("late", 10));
@@ -63,7 +63,7 @@ async fn who_waits_for_room_is_let_go_when_it_closes() {
     bus.ensure_streams(LIMITS).await.unwrap();
     server.kill();
     until("the loss to be noticed", async || !bus.is_connected()).await;
-    let (publisher, _work) = Publisher::new(bus, HoldLimits { max_bytes: 10, window: 8 });
+    let (publisher, _work) = Publisher::new(bus, BufferLimits { max_bytes: 10, window: 8 });
     publisher.hold(metric("held", 10));
     let waiting = tokio::spawn({
         let publisher = publisher.clone();
@@ -81,7 +81,7 @@ async fn who_waits_for_room_is_let_go_when_it_closes() {
 #[tokio::test]
 async fn the_same_id_twice_is_one_message_and_one_duplicate() {
     let (_server, bus, witness) = started().await;
-    let (publisher, work) = Publisher::new(bus, HoldLimits::default());
+    let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     let work = tokio::spawn(work);
     for message in [event("same"), event("same"), event("other")] {
         publisher.hold(message);
@@ -104,7 +104,7 @@ async fn what_the_server_will_never_take_is_refused_and_holds_nobody_up() {
     assert_eq!(bus.max_payload(), 8192);
     let events = Config { max_message_size: 100, ..config_of(&witness, EVENTS_STREAM).await };
     witness.update_stream(events).await.unwrap();
-    let (publisher, work) = Publisher::new(bus, HoldLimits::default());
+    let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     let work = tokio::spawn(work);
     publisher.hold(metric("before", 100));
     publisher.hold(metric("over max_payload", 8193));
@@ -124,7 +124,7 @@ async fn a_full_stream_is_said_and_nothing_is_lost_until_there_is_room() {
     let server = NatsServer::start().unwrap();
     let (bus, witness) = (connect(&server).await, witness(&server).await);
     bus.ensure_streams(StreamLimits { metrics_bytes: 32 << 10, ..LIMITS }).await.unwrap();
-    let (publisher, work) = Publisher::new(bus, HoldLimits { window: 16, ..HoldLimits::default() });
+    let (publisher, work) = Publisher::new(bus, BufferLimits { window: 16, ..BufferLimits::default() });
     let work = tokio::spawn(work);
     for id in names(70) {
         publisher.hold(metric(&id, 1024));

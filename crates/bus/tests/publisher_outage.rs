@@ -9,7 +9,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use spindle_bus::{
-    Bus, EVENTS_STREAM, EVENTS_SUBJECT, HoldLimits, METRICS_STREAM, METRICS_SUBJECT, Outgoing, Publisher, StreamLimits,
+    BufferLimits, Bus, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, Outgoing, Publisher,
+    StreamLimits,
 };
 use spindle_testkit::NatsServer;
 use support::{LIMITS, connect, ends, ids, names, started, until, witness};
@@ -25,8 +26,8 @@ fn event(id: &str) -> Outgoing {
     Outgoing { subject: EVENTS_SUBJECT, urgent: true, ..metric(id) }
 }
 
-fn room_for(n_messages: usize) -> HoldLimits {
-    HoldLimits { max_bytes: n_messages * MESSAGE_BYTES, window: 16 }
+fn room_for(n_messages: usize) -> BufferLimits {
+    BufferLimits { max_bytes: n_messages * MESSAGE_BYTES, window: 16 }
 }
 
 async fn away(server: &mut NatsServer, bus: &Bus) {
@@ -83,7 +84,7 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     let bus = connect(&server).await;
     bus.ensure_streams(StreamLimits { metrics_bytes: 128 << 20, ..LIMITS }).await.unwrap();
     let bus = bus.another_for_publishing("publisher").await.unwrap();
-    let limits = HoldLimits { max_bytes: N_MESSAGES * LARGE, ..HoldLimits::default() };
+    let limits = BufferLimits { max_bytes: N_MESSAGES * LARGE, ..BufferLimits::default() };
     let (publisher, work) = Publisher::new(bus, limits);
     let work = tokio::spawn(work);
     publisher.hold(metric("m0"));
@@ -113,7 +114,7 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_never_rests_is_heard_again_after_an_outage() {
     let (mut server, bus, _) = started().await;
-    let (publisher, work) = Publisher::new(bus.clone(), HoldLimits::default());
+    let (publisher, work) = Publisher::new(bus.clone(), BufferLimits::default());
     let work = tokio::spawn(work);
     let source = tokio::spawn({
         let publisher = publisher.clone();

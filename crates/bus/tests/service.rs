@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use spindle_bus::{Bus, BusError, Endpoint, Kind, Reply, serve};
+use spindle_bus::{Bus, BusError, BusErrorKind, Endpoint, Reply, serve};
 use spindle_testkit::NatsServer;
 use support::{chain, connect, ends, header, until};
 use tokio::sync::{Semaphore, oneshot};
@@ -97,14 +97,14 @@ async fn where_nobody_answers_it_is_said_at_once_and_a_late_answer_is_a_time_out
     let server = NatsServer::start().unwrap();
     let (_service, asking) = service(&server).await;
     let error = ask(&asking, "test.unknown", "").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient);
+    assert_eq!(error.kind(), BusErrorKind::Transient);
     assert!(error.to_string().contains("nobody answers on 'test.unknown'"), "{error}");
     let error = asking.request("test.slow", Bytes::new(), Duration::from_millis(200)).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient);
+    assert_eq!(error.kind(), BusErrorKind::Transient);
     assert!(error.to_string().contains("no answer on 'test.slow' within 0.2 s"), "{error}");
     let too_large = vec![0; asking.max_payload() + 1].into();
     let error = asking.request("test.echo", too_large, TIMEOUT).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Permanent, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Permanent, "{}", chain(&error));
 }
 
 #[tokio::test]

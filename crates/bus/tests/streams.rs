@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
 use spindle_bus::{
-    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, Kind, METRICS_STREAM, METRICS_SUBJECT, StreamLimits,
+    BusErrorKind, DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits,
 };
 use spindle_testkit::{NatsServer, Options};
 use support::{LIMITS, chain, config_of, connect, put, started, until, witness};
@@ -114,7 +114,7 @@ async fn a_stream_that_would_lose_messages_is_refused_in_one_clear_line() {
         // The server may still be removing the folder of the one before, which had the same name.
         until("a stream", async || witness.create_stream(existing.clone()).await.is_ok()).await;
         let error = bus.ensure_streams(LIMITS).await.unwrap_err();
-        assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
+        assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
         let line = error.to_string();
         assert!(line.contains(expected) && line.contains(METRICS_STREAM), "{line:?} lacks {expected:?}");
         assert!(!line.contains('\n'), "{line:?}");
@@ -157,7 +157,7 @@ async fn no_room_and_a_taken_subject_are_said_with_the_remedy() {
     let server = NatsServer::start_with(options).unwrap();
     let (bus, witness) = (connect(&server).await, witness(&server).await);
     let error = bus.ensure_streams(LIMITS).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
     for expected in ["EVENTS", "8388608", "max_file_store", "nats.events_bytes"] {
         assert!(error.to_string().contains(expected), "{error} lacks {expected:?}");
     }
@@ -165,7 +165,7 @@ async fn no_room_and_a_taken_subject_are_said_with_the_remedy() {
     let taken = Config { name: "OTHER".to_owned(), subjects: vec!["events.>".to_owned()], ..Config::default() };
     witness.create_stream(taken).await.unwrap();
     let error = bus.ensure_streams(LIMITS).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Configuration, "{}", chain(&error));
+    assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
     assert!(error.to_string().contains("already takes events.metrics"), "{error}");
 }
 
@@ -173,6 +173,6 @@ async fn no_room_and_a_taken_subject_are_said_with_the_remedy() {
 async fn an_unknown_stream_is_worth_another_try() {
     let server = NatsServer::start().unwrap();
     let error = connect(&server).await.stream_state("NONE").await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Transient);
+    assert_eq!(error.kind(), BusErrorKind::Transient);
     assert!(error.to_string().contains("NONE"), "{error}");
 }

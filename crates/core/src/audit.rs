@@ -10,37 +10,37 @@
 //! A run is judged from the smallest to the largest number that was seen: before the first one and after the
 //! last one nothing is known, so nothing is claimed.
 
-pub mod numbering;
-mod places;
+mod seq_times;
+pub mod sequencer;
 mod tally;
 
 use crate::timestamp::Timestamp;
 
-pub use places::Places;
-pub use tally::{Doubled, MAX_LISTED, Missing, PointKind, Points, RunFindings, Tally};
+pub use seq_times::SeqTimes;
+pub use tally::{Duplicate, EpochFindings, MAX_LISTED, Missing, PointKind, Points, Tally};
 
 /// Bits of a `seq` that count; those above name the run.
 pub const NUMBER_BITS: u32 = 24;
 /// Numbers in one run.
-pub const NUMBERS_PER_RUN: u64 = 1 << NUMBER_BITS;
+pub const SEQUENCES_PER_EPOCH: u64 = 1 << NUMBER_BITS;
 
 /// The run of a `seq`.
-pub fn run_of(seq: u64) -> u64 {
+pub fn epoch_of(seq: u64) -> u64 {
     seq >> NUMBER_BITS
 }
 
 /// The number of a `seq` within its run.
 pub fn number_of(seq: u64) -> u64 {
-    seq % NUMBERS_PER_RUN
+    seq % SEQUENCES_PER_EPOCH
 }
 
-/// The `seq` of a number in a run; the inverse of [`run_of`] and [`number_of`].
+/// The `seq` of a number in a run; the inverse of [`epoch_of`] and [`number_of`].
 fn seq_of(run: u64, number: u64) -> u64 {
     (run << NUMBER_BITS) | number
 }
 
 /// Takes the numbers of stored points, one after the other, in no order.
-pub trait Listener: Send + 'static {
+pub trait SeqVisitor: Send + 'static {
     /// A stored point of this time has this `seq`.
-    fn hear(&mut self, seq: u64, time: Timestamp);
+    fn visit(&mut self, seq: u64, time: Timestamp);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::metric::{self, Limits};
-use crate::reading::{EventRecord, LatestSample, Window};
+use crate::records::{EventRecord, LatestSample, Window};
 use crate::timestamp::Timestamp;
 
 /// How long a fault that nobody reported mended still counts.

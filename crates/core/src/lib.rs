@@ -4,15 +4,15 @@
 //! Nothing here knows a clock, a file, a network or global randomness: time and seed are arguments.
 //! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
 
-pub mod answer;
 pub mod audit;
 pub mod backblaze;
 pub mod health;
 pub mod metric;
 pub mod name;
 pub mod query;
-pub mod reading;
 pub mod recording;
+pub mod records;
+pub mod response;
 pub mod schema;
 pub mod simulate;
 pub mod timestamp;

@@ -7,7 +7,7 @@ mod table;
 use std::time::Duration;
 
 use crate::name::{DeviceName, EventType, MetricType};
-use crate::reading::{TimeBasis, Window};
+use crate::records::{TimeBasis, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::Criticality;
 

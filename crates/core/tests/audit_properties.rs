@@ -6,9 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use spindle_core::audit::numbering::{Kept, Life, Numbering, Unnumbered};
+use spindle_core::audit::sequencer::{Kept, ProducerEpoch, Sequencer, Unnumbered};
 use spindle_core::audit::{
-    Doubled, Listener, MAX_LISTED, Missing, NUMBERS_PER_RUN, PointKind, Points, RunFindings, Tally, number_of, run_of,
+    Duplicate, EpochFindings, MAX_LISTED, Missing, PointKind, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally, epoch_of,
+    number_of,
 };
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use uuid::Uuid;
@@ -22,15 +23,15 @@ fn tally(seqs: &[Option<u64>]) -> Tally {
 }
 
 /// The findings and the totals, the slow way.
-fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<RunFindings>, (u64, u64, u64)) {
+fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<EpochFindings>, (u64, u64, u64)) {
     let mut runs: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();
     for seq in seqs.iter().flatten() {
-        *runs.entry(run_of(*seq)).or_default().entry(number_of(*seq)).or_default() += 1;
+        *runs.entry(epoch_of(*seq)).or_default().entry(number_of(*seq)).or_default() += 1;
     }
     let (mut findings, mut totals) = (Vec::new(), (0, 0, 0));
     for (run, counts) in runs {
         let (first, last) = (*counts.first_key_value().unwrap().0, *counts.last_key_value().unwrap().0);
-        let is_outside = |number: u64| outside.contains(&(run * NUMBERS_PER_RUN + number));
+        let is_outside = |number: u64| outside.contains(&(run * SEQUENCES_PER_EPOCH + number));
         let is_seen = |number: u64| counts.contains_key(&number) || is_outside(number);
         let n_seen = (first..=last).filter(|number| is_seen(*number)).count() as u64;
         let missing: Vec<u64> = (first..=last).filter(|number| !is_seen(*number)).collect();
@@ -45,7 +46,7 @@ fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<RunFindings>, (u64, u64,
         }
         ranges.truncate(MAX_LISTED);
         if !missing.is_empty() || !doubled.is_empty() {
-            findings.push(RunFindings {
+            findings.push(EpochFindings {
                 run,
                 points: Points::Metrics,
                 first,
@@ -54,7 +55,11 @@ fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<RunFindings>, (u64, u64,
                 n_missing: missing.len() as u64,
                 n_doubled: doubled.len() as u64,
                 missing: ranges,
-                doubled: doubled.into_iter().take(MAX_LISTED).map(|number| Doubled { number, times: vec![] }).collect(),
+                doubled: doubled
+                    .into_iter()
+                    .take(MAX_LISTED)
+                    .map(|number| Duplicate { number, times: vec![] })
+                    .collect(),
             });
         }
     }
@@ -67,8 +72,8 @@ fn seq() -> impl Strategy<Value = u64> {
     prop_oneof![
         6 => 0..40_u64,
         3 => 4_080..4_110_u64,
-        2 => (0..3_u64, 0..12_000_u64).prop_map(|(run, number)| run * NUMBERS_PER_RUN + number),
-        1 => (NUMBERS_PER_RUN - 5)..(NUMBERS_PER_RUN + 5),
+        2 => (0..3_u64, 0..12_000_u64).prop_map(|(run, number)| run * SEQUENCES_PER_EPOCH + number),
+        1 => (SEQUENCES_PER_EPOCH - 5)..(SEQUENCES_PER_EPOCH + 5),
     ]
 }
 
@@ -91,23 +96,23 @@ proptest! {
         let all_missing = missing_seqs(&seqs);
         prop_assert_eq!(gaps.clone(), all_missing.first().map(|first| *first..=*all_missing.last().unwrap()));
         let heard: Vec<u64> = outside.into_iter().filter(|seq| gaps.as_ref().is_some_and(|gaps| gaps.contains(seq))).collect();
-        heard.iter().for_each(|seq| tally.hear(*seq, NOW));
+        heard.iter().for_each(|seq| tally.visit(*seq, NOW));
         let (findings, totals) = model(&seqs, &heard);
         prop_assert_eq!(tally.findings(), findings);
         prop_assert_eq!(tally.totals(), totals);
         prop_assert_eq!(tally.n_points(), seqs.len() as u64);
         prop_assert_eq!(tally.n_without_number(), seqs.iter().filter(|seq| seq.is_none()).count() as u64);
-        prop_assert!(!tally.is_overfull());
+        prop_assert!(!tally.overflowed());
     }
 
     #[test]
     fn any_numbers_are_counted_without_a_panic(seqs in prop::collection::vec(any::<u64>(), 0..60), heard in any::<u64>()) {
         let mut tally = tally(&seqs.iter().copied().map(Some).collect::<Vec<_>>());
-        tally.hear(heard, NOW);
+        tally.visit(heard, NOW);
         let different: BTreeSet<u64> = seqs.iter().copied().collect();
         let (n_seen, n_missing, _) = tally.totals();
         prop_assert!(n_seen >= different.len() as u64);
-        prop_assert!(n_missing <= NUMBERS_PER_RUN * seqs.len() as u64);
+        prop_assert!(n_missing <= SEQUENCES_PER_EPOCH * seqs.len() as u64);
         for mut finding in tally.findings() {
             let places = finding.places();
             finding.locate(&places);
@@ -117,9 +122,9 @@ proptest! {
 
 fn missing_seqs(seqs: &[Option<u64>]) -> BTreeSet<u64> {
     let all: BTreeSet<u64> = seqs.iter().flatten().copied().collect();
-    let runs: BTreeSet<u64> = all.iter().map(|seq| run_of(*seq)).collect();
+    let runs: BTreeSet<u64> = all.iter().map(|seq| epoch_of(*seq)).collect();
     let of_run = |run: u64| {
-        let mut seqs = all.range(run * NUMBERS_PER_RUN..(run + 1) * NUMBERS_PER_RUN);
+        let mut seqs = all.range(run * SEQUENCES_PER_EPOCH..(run + 1) * SEQUENCES_PER_EPOCH);
         let first = *seqs.next().unwrap();
         first..*seqs.next_back().unwrap_or(&first)
     };
@@ -130,7 +135,7 @@ fn model_is_quick(seqs: &[Option<u64>]) -> bool {
     let mut ends: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for seq in seqs.iter().flatten() {
         let number = number_of(*seq);
-        let end = ends.entry(run_of(*seq)).or_insert((number, number));
+        let end = ends.entry(epoch_of(*seq)).or_insert((number, number));
         *end = (end.0.min(number), end.1.max(number));
     }
     ends.values().map(|(first, last)| last - first).sum::<u64>() < 30_000
@@ -138,11 +143,11 @@ fn model_is_quick(seqs: &[Option<u64>]) -> bool {
 
 #[test]
 fn a_hole_from_one_end_of_a_run_to_the_other_is_one_range() {
-    let tally = tally(&[Some(0), Some(NUMBERS_PER_RUN - 1)]);
+    let tally = tally(&[Some(0), Some(SEQUENCES_PER_EPOCH - 1)]);
     let findings = tally.findings();
-    let whole = Missing { from: 1, to: NUMBERS_PER_RUN - 2, after: None, before: None };
-    assert_eq!((&findings[0].missing, findings[0].n_missing), (&vec![whole], NUMBERS_PER_RUN - 2));
-    assert_eq!(tally.gaps(), Some(1..=NUMBERS_PER_RUN - 2));
+    let whole = Missing { from: 1, to: SEQUENCES_PER_EPOCH - 2, after: None, before: None };
+    assert_eq!((&findings[0].missing, findings[0].n_missing), (&vec![whole], SEQUENCES_PER_EPOCH - 2));
+    assert_eq!(tally.gaps(), Some(1..=SEQUENCES_PER_EPOCH - 2));
 }
 
 #[test]
@@ -151,7 +156,7 @@ fn lists_are_cut_and_totals_are_not() {
     let numbers = (0..200_u64).map(|number| number * 2);
     let numbers: Vec<u64> =
         numbers.flat_map(|number| [number; 2].into_iter().take(1 + usize::from(number % 3 == 0))).collect();
-    let seqs = (0..30_u64).flat_map(|run| numbers.iter().map(move |number| Some(run * NUMBERS_PER_RUN + number)));
+    let seqs = (0..30_u64).flat_map(|run| numbers.iter().map(move |number| Some(run * SEQUENCES_PER_EPOCH + number)));
     let tally = tally(&seqs.collect::<Vec<_>>());
     let findings = tally.findings();
     assert_eq!(findings.len(), MAX_LISTED);
@@ -171,13 +176,13 @@ fn a_run_of_both_kinds_says_so_and_times_are_found() {
     let mut places = findings[0].places();
     assert_eq!(places.range(), Some(2..=4));
     for (seq, seconds) in [(1, 10), (2, 20), (4, 44), (4, 41), (4, 43), (9, 90)] {
-        places.hear(seq, Timestamp::from_seconds(seconds));
+        places.visit(seq, Timestamp::from_seconds(seconds));
     }
     findings[0].locate(&places);
     let time = |seconds| Timestamp::from_seconds(seconds);
     assert_eq!(
         findings,
-        [RunFindings {
+        [EpochFindings {
             run: 0,
             points: Points::Both,
             first: 1,
@@ -186,7 +191,7 @@ fn a_run_of_both_kinds_says_so_and_times_are_found() {
             n_missing: 1,
             n_doubled: 1,
             missing: vec![Missing { from: 3, to: 3, after: Some(time(20)), before: Some(time(41)) }],
-            doubled: vec![Doubled { number: 4, times: vec![time(41), time(43)] }],
+            doubled: vec![Duplicate { number: 4, times: vec![time(41), time(43)] }],
         }]
     );
 }
@@ -208,13 +213,13 @@ fn numbers_that_are_no_counter_fill_the_tally_and_it_says_so() {
     for number in 0..200_000_u64 {
         tally.see(PointKind::Metric, Some(number.wrapping_mul(0x9E37_79B9_7F4A_7C15)));
     }
-    assert!(tally.is_overfull());
+    assert!(tally.overflowed());
     assert_eq!(tally.n_points(), 200_000);
-    tally.hear(5, NOW);
+    tally.visit(5, NOW);
     // A million in a row fit.
     let mut dense = Tally::default();
     (0..1_000_000).for_each(|seq| dense.see(PointKind::Metric, Some(seq)));
-    assert!(!dense.is_overfull());
+    assert!(!dense.overflowed());
     assert_eq!(dense.totals(), (1_000_000, 0, 0));
 }
 
@@ -244,7 +249,7 @@ fn event(device: &str, timestamp: Timestamp) -> Event {
     }
 }
 
-fn no_life() -> Option<Life> {
+fn no_life() -> Option<ProducerEpoch> {
     None
 }
 
@@ -254,8 +259,8 @@ fn seqs(batch: &Batch) -> Vec<Option<u64>> {
 
 #[test]
 fn metrics_and_events_of_each_device_are_counted_apart() {
-    let life = Life::begin(NOW, None).unwrap();
-    let mut numbering = Numbering::new(life, None, NOW);
+    let life = ProducerEpoch::begin(NOW, None).unwrap();
+    let mut numbering = Sequencer::new(life, None, NOW);
     let mut batch = Batch {
         metrics: vec![metric("a"), metric("b"), metric("a")],
         events: vec![event("a", NOW), event("a", NOW.minus(std::time::Duration::from_nanos(1))), event("a", NOW)],
@@ -264,7 +269,7 @@ fn metrics_and_events_of_each_device_are_counted_apart() {
     assert_eq!(unnumbered, Unnumbered { n_before: 1, ..Unnumbered::default() });
     let numbers: Vec<_> = seqs(&batch).into_iter().map(|seq| seq.map(number_of)).collect();
     assert_eq!(numbers, [Some(0), Some(0), Some(1), Some(0), None, Some(1)]);
-    let runs: Vec<_> = seqs(&batch).into_iter().flatten().map(run_of).collect();
+    let runs: Vec<_> = seqs(&batch).into_iter().flatten().map(epoch_of).collect();
     assert!(runs[..3].iter().all(|run| *run == runs[0]) && runs[3..].iter().all(|run| *run == runs[0] + 1));
     assert!(seqs(&batch).into_iter().flatten().all(|seq| seq < 1 << 53));
 }
@@ -272,42 +277,42 @@ fn metrics_and_events_of_each_device_are_counted_apart() {
 #[test]
 fn a_life_is_later_than_the_one_before_whatever_the_clock_says() {
     let early = Timestamp::from_seconds(1_710_000_000);
-    let first = Life::begin(NOW, None).unwrap();
-    assert!(Life::begin(NOW, Some(first)).unwrap() > first);
-    assert!(Life::begin(early, Some(first)).unwrap() > first);
-    assert!(Life::begin(NOW.plus(std::time::Duration::from_secs(2)), None).unwrap() > first);
+    let first = ProducerEpoch::begin(NOW, None).unwrap();
+    assert!(ProducerEpoch::begin(NOW, Some(first)).unwrap() > first);
+    assert!(ProducerEpoch::begin(early, Some(first)).unwrap() > first);
+    assert!(ProducerEpoch::begin(NOW.plus(std::time::Duration::from_secs(2)), None).unwrap() > first);
     for end in [i64::MIN, 0, i64::MAX].map(Timestamp::from_ns) {
-        let life = Life::begin(end, None).unwrap();
+        let life = ProducerEpoch::begin(end, None).unwrap();
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![event("a", end)] };
-        Numbering::new(life, None, end).number(&mut batch, no_life);
+        Sequencer::new(life, None, end).number(&mut batch, no_life);
         assert!(seqs(&batch).into_iter().all(|seq| seq.unwrap() < 1 << 53));
     }
-    let last = Life::begin(Timestamp::from_ns(i64::MAX), None);
-    assert_eq!(Life::begin(NOW, last), None, "there are no more");
+    let last = ProducerEpoch::begin(Timestamp::from_ns(i64::MAX), None);
+    assert_eq!(ProducerEpoch::begin(NOW, last), None, "there are no more");
 }
 
 #[test]
 fn a_run_that_is_used_up_is_followed_by_one_of_a_new_life() {
-    let life = Life::begin(NOW, None).unwrap();
+    let life = ProducerEpoch::begin(NOW, None).unwrap();
     let run = {
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![] };
-        Numbering::new(life, None, NOW).number(&mut batch, no_life);
-        run_of(batch.metrics[0].seq.unwrap())
+        Sequencer::new(life, None, NOW).number(&mut batch, no_life);
+        epoch_of(batch.metrics[0].seq.unwrap())
     };
-    let next = Life::begin(NOW, Some(life)).unwrap();
-    let near_the_end = (Some((run + 1) * NUMBERS_PER_RUN - 2), None);
+    let next = ProducerEpoch::begin(NOW, Some(life)).unwrap();
+    let near_the_end = (Some((run + 1) * SEQUENCES_PER_EPOCH - 2), None);
     let kept = Kept { life, devices: [(DeviceName::new("a").unwrap(), near_the_end)].into() };
-    let mut numbering = Numbering::new(next, Some(kept), NOW);
+    let mut numbering = Sequencer::new(next, Some(kept), NOW);
     let mut batch = Batch { metrics: vec![metric("a"), metric("a"), metric("a"), metric("b")], events: vec![] };
     let unnumbered = numbering.number(&mut batch, no_life);
     assert_eq!(unnumbered, Unnumbered { n_no_life: 1, ..Unnumbered::default() });
     let mut later = Batch { metrics: vec![metric("a"), metric("a")], events: vec![] };
-    let renewed = Life::begin(NOW, Some(next));
+    let renewed = ProducerEpoch::begin(NOW, Some(next));
     numbering.number(&mut later, || renewed);
     let all: Vec<u64> = seqs(&batch).into_iter().chain(seqs(&later)).flatten().collect();
     assert_eq!(
         all.iter().map(|seq| number_of(*seq)).collect::<Vec<_>>(),
-        [NUMBERS_PER_RUN - 2, NUMBERS_PER_RUN - 1, 0, 0, 1]
+        [SEQUENCES_PER_EPOCH - 2, SEQUENCES_PER_EPOCH - 1, 0, 0, 1]
     );
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 5);
     assert_eq!(numbering.keep().life, renewed.unwrap());
@@ -315,12 +320,12 @@ fn a_run_that_is_used_up_is_followed_by_one_of_a_new_life() {
 
 #[test]
 fn what_no_life_before_can_have_kept_is_left_out() {
-    let life = Life::begin(NOW, None).unwrap();
-    let next = Life::begin(NOW, Some(life)).unwrap();
-    for wrong in [u64::MAX, 1 << 53, NUMBERS_PER_RUN] {
+    let life = ProducerEpoch::begin(NOW, None).unwrap();
+    let next = ProducerEpoch::begin(NOW, Some(life)).unwrap();
+    for wrong in [u64::MAX, 1 << 53, SEQUENCES_PER_EPOCH] {
         let kept = Kept { life, devices: [(DeviceName::new("a").unwrap(), (Some(wrong), None))].into() };
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![] };
-        Numbering::new(next, Some(kept), NOW).number(&mut batch, no_life);
+        Sequencer::new(next, Some(kept), NOW).number(&mut batch, no_life);
         let seq = batch.metrics[0].seq.unwrap();
         assert!(seq != wrong && seq < 1 << 53 && number_of(seq) == 0, "{wrong}");
     }
@@ -328,8 +333,8 @@ fn what_no_life_before_can_have_kept_is_left_out() {
 
 #[test]
 fn what_is_kept_survives_as_json() {
-    let life = Life::begin(NOW, None).unwrap();
-    let mut numbering = Numbering::new(life, None, NOW);
+    let life = ProducerEpoch::begin(NOW, None).unwrap();
+    let mut numbering = Sequencer::new(life, None, NOW);
     numbering.number(&mut Batch { metrics: vec![metric("shelf 3/ü \"x\"")], events: vec![event("b", NOW)] }, no_life);
     let kept = numbering.keep();
     assert_eq!(kept.devices.len(), 2);
@@ -365,8 +370,8 @@ proptest! {
     fn no_number_is_ever_given_twice(steps in prop::collection::vec(step(), 1..40)) {
         let mut now = NOW;
         // As on disk: written before the first number of a life, and when it stops in order.
-        let mut life = Life::begin(now, None).unwrap();
-        let mut numbering = Numbering::new(life, None, now);
+        let mut life = ProducerEpoch::begin(now, None).unwrap();
+        let mut numbering = Sequencer::new(life, None, now);
         let mut given: BTreeMap<String, Tally> = BTreeMap::new();
         let mut all = BTreeSet::new();
         for step in steps {
@@ -390,12 +395,12 @@ proptest! {
                 }
                 Step::StopInOrder => {
                     let kept = numbering.keep();
-                    life = Life::begin(now, Some(kept.life)).unwrap();
-                    numbering = Numbering::new(life, Some(kept), now);
+                    life = ProducerEpoch::begin(now, Some(kept.life)).unwrap();
+                    numbering = Sequencer::new(life, Some(kept), now);
                 }
                 Step::Kill => {
-                    life = Life::begin(now, Some(life)).unwrap();
-                    numbering = Numbering::new(life, None, now);
+                    life = ProducerEpoch::begin(now, Some(life)).unwrap();
+                    numbering = Sequencer::new(life, None, now);
                 }
                 Step::Clock(seconds) => now = Timestamp::from_ns(now.as_ns() + seconds * 1_000_000_000),
             }

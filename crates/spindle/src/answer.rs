@@ -7,10 +7,10 @@ mod rows;
 use std::time::Duration;
 
 use anyhow::Result;
-use spindle_core::answer::{Answer, Basis, Body, DeviceHealth, TemperatureAnomaly};
 use spindle_core::health::{self, Evidence};
 use spindle_core::query::{Query, QueryError};
-use spindle_core::reading::{EventFilter, TimeBasis, Window};
+use spindle_core::records::{EventFilter, TimeBasis, Window};
+use spindle_core::response::{Basis, Data, DeviceHealth, Response, TemperatureAnomaly};
 use spindle_core::{Criticality, DeviceName, MetricType, Timestamp, metric};
 use spindle_store::Store;
 use tracing::error;
@@ -63,11 +63,11 @@ pub(crate) fn refuse(mistake: &QueryError) -> Answered {
 }
 
 fn failed(failure: Failure) -> Answered {
-    let json = rows::to_json(&Answer::Error { message: failure.message.clone() });
+    let json = rows::to_json(&Response::Error { message: failure.message.clone() });
     Answered { json, failure: Some(failure) }
 }
 
-async fn find(store: &Store, query: Query) -> Result<Body, Failure> {
+async fn find(store: &Store, query: Query) -> Result<Data, Failure> {
     let query_type = query.query_type();
     match tokio::time::timeout(TIMEOUT, body(store, query)).await {
         Ok(Ok(body)) => Ok(body),
@@ -82,11 +82,11 @@ async fn find(store: &Store, query: Query) -> Result<Body, Failure> {
     }
 }
 
-async fn body(store: &Store, query: Query) -> Result<Body> {
+async fn body(store: &Store, query: Query) -> Result<Data> {
     match query {
-        Query::AlertsCritical(query) => rows::events(store, query, true).await.map(Body::AlertsCritical),
-        Query::Events(query) => rows::events(store, query, false).await.map(Body::Events),
-        Query::Devices { after, limit, at } => rows::devices(store, after, limit, at).await.map(Body::Devices),
+        Query::AlertsCritical(query) => rows::events(store, query, true).await.map(Data::AlertsCritical),
+        Query::Events(query) => rows::events(store, query, false).await.map(Data::Events),
+        Query::Devices { after, limit, at } => rows::devices(store, after, limit, at).await.map(Data::Devices),
         Query::DeviceHealth { source_device, window } => device_health(store, source_device, window).await,
         Query::AnomalyTemperature { source_device, threshold, window } => {
             anomaly_temperature(store, source_device, threshold, window).await
@@ -94,18 +94,18 @@ async fn body(store: &Store, query: Query) -> Result<Body> {
         Query::Series { source_device, metric_type, window, bucket } => {
             let data = store.buckets(&source_device, &metric_type, window, bucket).await?;
             let n_points = data.iter().map(|bucket| bucket.count).sum();
-            Ok(Body::Series {
+            Ok(Data::Series {
                 data,
                 unit: metric::unit_symbol(&metric_type),
                 bucket_seconds: bucket.as_secs_f64(),
                 basis: Basis::of(window, n_points),
             })
         }
-        Query::AuditGaps(query) => audit::gaps(store, query).await.map(Body::AuditGaps),
+        Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
     }
 }
 
-async fn device_health(store: &Store, device: DeviceName, window: Window) -> Result<Body> {
+async fn device_health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
     let latest = store.latest(&device, window).await?;
     let lookback = Window::ending_at(window.until, health::FAULT_LOOKBACK);
     let events = store
@@ -126,7 +126,7 @@ async fn device_health(store: &Store, device: DeviceName, window: Window) -> Res
     };
     let verdict = health::judge(&Evidence { window, latest: &latest, events: &events, last_seen, rhythm });
     let n_points = (latest.len() + events.len()) as u64;
-    Ok(Body::DeviceHealth { data: DeviceHealth { device, verdict, last_seen }, basis: Basis::of(window, n_points) })
+    Ok(Data::DeviceHealth { data: DeviceHealth { device, verdict, last_seen }, basis: Basis::of(window, n_points) })
 }
 
 /// The mean time between two values of a metric: in the window, or in one ten times as long if it holds too few.
@@ -141,7 +141,7 @@ async fn rhythm(store: &Store, device: &DeviceName, metric: &MetricType, window:
     Ok(None)
 }
 
-async fn anomaly_temperature(store: &Store, device: DeviceName, threshold: f64, window: Window) -> Result<Body> {
+async fn anomaly_temperature(store: &Store, device: DeviceName, threshold: f64, window: Window) -> Result<Data> {
     let temperature = MetricType::new(TEMPERATURE)?;
     let found = store.first_and_last(&device, &temperature, window).await?;
     let (initial, latest) = (found.map(|(first, ..)| first.value), found.map(|(_, last, _)| last.value));
@@ -154,5 +154,5 @@ async fn anomaly_temperature(store: &Store, device: DeviceName, threshold: f64, 
     let anomaly = ratio.is_some_and(|ratio| ratio >= threshold);
     let data =
         TemperatureAnomaly { device, initial_temp: initial, latest_temp: latest, ratio, anomaly, threshold, note };
-    Ok(Body::AnomalyTemperature { data, basis: Basis::of(window, found.map_or(0, |(.., count)| count)) })
+    Ok(Data::AnomalyTemperature { data, basis: Basis::of(window, found.map_or(0, |(.., count)| count)) })
 }

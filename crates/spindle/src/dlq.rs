@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, BusError, Kind, Letter, LetterFilter};
+use spindle_bus::{Bus, BusError, BusErrorKind, DeadLetterFilter, DeadLetterHead};
 use tokio::time::{Instant, sleep};
 
 use crate::Outcome;
@@ -57,7 +57,7 @@ impl Desk {
     }
 
     /// Shows every letter that the filter takes to `look`, oldest first, page by page.
-    async fn look_through(&self, filter: LetterFilter, mut look: impl FnMut(Letter)) -> Result<u64> {
+    async fn look_through(&self, filter: DeadLetterFilter, mut look: impl FnMut(DeadLetterHead)) -> Result<u64> {
         let mut letters = self.patiently(async || self.bus.dead_letters(filter.clone()).await).await?;
         while let Some(page) = self.patiently(async || letters.next().await).await? {
             for letter in page {
@@ -68,14 +68,14 @@ impl Desk {
     }
 }
 
-fn is_passing(kind: Kind) -> bool {
+fn is_passing(kind: BusErrorKind) -> bool {
     match kind {
-        Kind::Transient | Kind::StreamFull => true,
-        Kind::Configuration | Kind::Permanent => false,
+        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
+        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 
-fn letter_filter(wanted: Wanted) -> Result<LetterFilter> {
+fn letter_filter(wanted: Wanted) -> Result<DeadLetterFilter> {
     let now = clock::now();
     let instant = |moment| match moment {
         Moment::At(time) => time,
@@ -84,7 +84,7 @@ fn letter_filter(wanted: Wanted) -> Result<LetterFilter> {
     let Wanted { reason, subject, since, until } = wanted;
     let (since, until) = (since.map(instant), until.map(instant));
     ensure!(since.zip(until).is_none_or(|(since, until)| since <= until), BACKWARDS);
-    Ok(LetterFilter { reason, subject, since, until })
+    Ok(DeadLetterFilter { reason, subject, since, until })
 }
 
 /// How many letters there are, by reason.
@@ -96,7 +96,7 @@ struct Totals {
 
 impl Totals {
     /// A letter in parts counts once.
-    fn add(&mut self, letter: &Letter) {
+    fn add(&mut self, letter: &DeadLetterHead) {
         if letter.part.is_none_or(|part| part.number == 1) {
             self.add_whole(letter);
         } else {
@@ -104,7 +104,7 @@ impl Totals {
         }
     }
 
-    fn add_whole(&mut self, letter: &Letter) {
+    fn add_whole(&mut self, letter: &DeadLetterHead) {
         self.n_messages += 1;
         *self.by_reason.entry(letter.reason.clone()).or_default() += 1;
     }

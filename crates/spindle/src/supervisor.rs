@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use spindle_bus::{Bus, BusError, Kind, NatsSettings};
+use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings};
 use spindle_store::{InfluxSettings, InfluxVersion, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -284,8 +284,8 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
 
 fn is_passing(fault: &BusError) -> bool {
     match fault.kind() {
-        Kind::Transient | Kind::StreamFull => true,
-        Kind::Configuration | Kind::Permanent => false,
+        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
+        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 

@@ -114,14 +114,6 @@ pub(crate) static WRITER_PUT_OFF: LazyLock<IntCounterVec> = LazyLock::new(|| {
         &["stream"],
     )
 });
-/// Messages tried by themselves, by stream.
-pub(crate) static WRITER_SUSPECTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters(
-        "spindle_writer_suspect_messages_total",
-        "Times that a message was tried by itself because it had come often",
-        &["stream"],
-    )
-});
 /// Messages in the stream of dead letters.
 pub(crate) static DEAD_LETTERS_IN_STREAM: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream", "Messages in the stream of dead letters"));

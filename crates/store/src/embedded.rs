@@ -30,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use spindle_core::audit::{Listener, Tally};
-use spindle_core::reading::{
+use spindle_core::audit::{SeqVisitor, Tally};
+use spindle_core::records::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -158,7 +158,7 @@ impl EmbeddedStore {
         .await
     }
 
-    pub(crate) async fn numbers<L: Listener>(
+    pub(crate) async fn numbers<L: SeqVisitor>(
         &self,
         device: &DeviceName,
         window: Window,

@@ -27,8 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use spindle_core::audit::{Listener, Tally};
-use spindle_core::reading::{Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
+use spindle_core::audit::{SeqVisitor, Tally};
+use spindle_core::records::{Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 use tokio::sync::Mutex;
@@ -228,7 +228,7 @@ impl InfluxStore {
         self.0.tally(devices, window).await
     }
 
-    pub(crate) async fn numbers<L: Listener>(
+    pub(crate) async fn numbers<L: SeqVisitor>(
         &self,
         device: &DeviceName,
         window: Window,

@@ -19,8 +19,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spindle_core::audit::{Listener, Tally};
-use spindle_core::reading::{
+use spindle_core::audit::{SeqVisitor, Tally};
+use spindle_core::records::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -283,7 +283,7 @@ impl Store {
 
     /// Lets a listener hear the `seq` of each point of a device in the window, those between two bounds; others may
     /// be heard as well. Nothing is gathered: it takes the memory that the listener takes.
-    pub async fn numbers<L: Listener>(
+    pub async fn numbers<L: SeqVisitor>(
         &self,
         device: &DeviceName,
         window: Window,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::Connection;
-use spindle_core::reading::{TimeBasis, Window};
+use spindle_core::records::{TimeBasis, Window};
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp};
 use spindle_store::{EmbeddedOptions, Store, StoreError, StoreErrorKind};
 use spindle_testkit::SmallDisk;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use spindle_core::reading::Window;
+use spindle_core::records::Window;
 use spindle_core::{Batch, DeviceMetric, DeviceName, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreErrorKind};
 use spindle_testkit::{InfluxOptions, InfluxServer};

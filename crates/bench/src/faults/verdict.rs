@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use spindle_core::reading::{EventFilter, EventRecord, Sample, TimeBasis, Window};
+use spindle_core::records::{EventFilter, EventRecord, Sample, TimeBasis, Window};
 use spindle_core::{Criticality, DeviceName, MetricType, Timestamp};
 use spindle_store::Store;
 use tokio::time::timeout;

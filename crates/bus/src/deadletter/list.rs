@@ -12,10 +12,10 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{ErrorCode, stream};
 
-use super::letter::{Letter, LetterFilter};
+use super::head::{DeadLetterFilter, DeadLetterHead};
 use crate::connect::Bus;
 use crate::consume::Delivery;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::streams::DEAD_LETTER_STREAM;
 
@@ -27,9 +27,9 @@ const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
 
 /// The letters that a filter takes, from the oldest to the one that was the newest at the beginning.
 #[derive(Debug)]
-pub struct Letters {
+pub struct DeadLetterPages {
     bus: Bus,
-    filter: LetterFilter,
+    filter: DeadLetterFilter,
     consumer: Option<PullConsumer>,
     /// The consumer counts what it sends; a number left out is a message that was lost on its way.
     n_received: u64,
@@ -42,16 +42,16 @@ impl Bus {
     /// Begins to read the letters that `filter` takes.
     ///
     /// # Errors
-    /// [`Kind::Configuration`] if there is no such stream, [`Kind::Transient`] if NATS does not answer.
-    pub async fn dead_letters(&self, filter: LetterFilter) -> Result<Letters, BusError> {
+    /// [`BusErrorKind::Configuration`] if there is no such stream, [`BusErrorKind::Transient`] if NATS does not answer.
+    pub async fn dead_letters(&self, filter: DeadLetterFilter) -> Result<DeadLetterPages, BusError> {
         let last_sequence = self.dead_letter_stream().await?.cached_info().state.last_sequence;
         Ok(self.letters_between(filter, 1, last_sequence))
     }
 
     /// Those with sequences from `first` to `last`, both inclusive.
-    pub(super) fn letters_between(&self, filter: LetterFilter, first: u64, last: u64) -> Letters {
+    pub(super) fn letters_between(&self, filter: DeadLetterFilter, first: u64, last: u64) -> DeadLetterPages {
         let bus = self.clone();
-        Letters {
+        DeadLetterPages {
             bus,
             filter,
             consumer: None,
@@ -65,7 +65,7 @@ impl Bus {
     pub(super) async fn dead_letter_stream(&self) -> Result<stream::Stream, BusError> {
         self.jetstream.get_stream(DEAD_LETTER_STREAM).await.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => BusError::new(
-                Kind::Configuration,
+                BusErrorKind::Configuration,
                 format!("there is no stream {DEAD_LETTER_STREAM} on this NATS server: has Spindle run with it?"),
             ),
             _ => self.no_answer("look at", &format!("STREAM.INFO.{DEAD_LETTER_STREAM}"), error),
@@ -73,7 +73,7 @@ impl Bus {
     }
 }
 
-impl Letters {
+impl DeadLetterPages {
     /// The sequence of the newest letter that can be among them.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
@@ -83,8 +83,8 @@ impl Letters {
     /// call goes on where it was.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
-    pub async fn next(&mut self) -> Result<Option<Vec<Letter>>, BusError> {
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    pub async fn next(&mut self) -> Result<Option<Vec<DeadLetterHead>>, BusError> {
         if self.is_finished || self.next_sequence > self.last_sequence {
             self.forget_consumer().await;
             return Ok(None);
@@ -96,7 +96,7 @@ impl Letters {
         page.map(Some)
     }
 
-    async fn page(&mut self) -> Result<Vec<Letter>, BusError> {
+    async fn page(&mut self) -> Result<Vec<DeadLetterHead>, BusError> {
         let consumer = self.consumer().await?;
         let subject = self.api_subject("MSG.NEXT", &consumer.cached_info().name);
         let pulled = pull::ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
@@ -179,10 +179,10 @@ pub(super) fn subjects_of(reason: &str) -> Vec<String> {
     vec![format!("deadletter.{reason}"), format!("deadletter.{reason}.>")]
 }
 
-fn read(delivery: &Delivery) -> Letter {
+fn read(delivery: &Delivery) -> DeadLetterHead {
     let size_bytes = delivery.header("Nats-Msg-Size").and_then(|size| size.parse().ok()).unwrap_or(0);
     let (sequence, kept_at) = (delivery.stream_sequence(), delivery.published());
-    Letter::read(sequence, kept_at, delivery.subject(), delivery.headers(), size_bytes)
+    DeadLetterHead::read(sequence, kept_at, delivery.subject(), delivery.headers(), size_bytes)
 }
 
 impl Bus {

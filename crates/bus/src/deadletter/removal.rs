@@ -24,7 +24,7 @@ impl Bus {
     /// Removes the messages with these sequences; returns how many of them were still there.
     ///
     /// # Errors
-    /// [`crate::Kind::Transient`] if NATS does not answer; some may be removed then.
+    /// [`crate::BusErrorKind::Transient`] if NATS does not answer; some may be removed then.
     pub async fn remove_dead_letters(&self, sequences: &[u64]) -> Result<usize, BusError> {
         let mut n_removed = 0;
         // From the last to the first: of a letter in parts, the one that is listed goes last.
@@ -50,7 +50,7 @@ impl Bus {
     /// Removes everything up to the sequence `last`, or only what has one reason; returns how many messages.
     ///
     /// # Errors
-    /// [`crate::Kind::Transient`] if NATS does not answer.
+    /// [`crate::BusErrorKind::Transient`] if NATS does not answer.
     pub async fn purge_dead_letters(&self, reason: Option<&str>, last: u64) -> Result<u64, BusError> {
         let subject = format!("STREAM.PURGE.{DEAD_LETTER_STREAM}");
         let failed = |error| self.no_answer("remove", &subject, error);

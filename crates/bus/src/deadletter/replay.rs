@@ -10,18 +10,18 @@ use async_nats::HeaderMap;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::{Bytes, BytesMut};
 
+use super::head::{DeadLetterFilter, DeadLetterHead, Part};
 use super::header;
-use super::letter::{Letter, LetterFilter, Part};
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 use crate::publish::{publish, publish_message};
 use crate::streams::{DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
 
 /// A letter with all its bytes, however many messages hold them.
 #[derive(Clone, Debug)]
-pub struct WholeLetter {
+pub struct DeadLetter {
     /// The message that was asked for.
-    pub letter: Letter,
+    pub letter: DeadLetterHead,
     /// The sequences of all messages of the letter, in order.
     pub sequences: Vec<u64>,
     /// The original bytes.
@@ -53,11 +53,11 @@ impl Bus {
     /// such message.
     ///
     /// # Errors
-    /// [`Kind::Permanent`] if a part of it is missing, [`Kind::Transient`] if NATS does not answer.
-    pub async fn dead_letter(&self, sequence: u64) -> Result<Option<WholeLetter>, BusError> {
+    /// [`BusErrorKind::Permanent`] if a part of it is missing, [`BusErrorKind::Transient`] if NATS does not answer.
+    pub async fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetter>, BusError> {
         let Some((letter, bytes)) = self.letter_message(sequence).await? else { return Ok(None) };
         let Some(part) = letter.part else {
-            return Ok(Some(WholeLetter { letter, sequences: vec![sequence], bytes }));
+            return Ok(Some(DeadLetter { letter, sequences: vec![sequence], bytes }));
         };
         let parts = self.parts_of(&letter, part).await?;
         let mut bytes = BytesMut::new();
@@ -70,22 +70,22 @@ impl Bus {
             };
             let Some((_, part_bytes)) = message else {
                 return Err(BusError::new(
-                    Kind::Permanent,
+                    BusErrorKind::Permanent,
                     format!("dead letter {sequence} is not whole: part {number} of {} is missing", part.of),
                 ));
             };
             bytes.extend_from_slice(&part_bytes);
         }
         let sequences = parts.into_iter().map(|(_, sequence)| sequence).collect();
-        Ok(Some(WholeLetter { letter, sequences, bytes: bytes.freeze() }))
+        Ok(Some(DeadLetter { letter, sequences, bytes: bytes.freeze() }))
     }
 
     /// The sequences of all messages that hold a part of the same letter; the letter's own, if it is in
     /// one piece.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
-    pub async fn sequences_of(&self, letter: &Letter) -> Result<Vec<u64>, BusError> {
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    pub async fn sequences_of(&self, letter: &DeadLetterHead) -> Result<Vec<u64>, BusError> {
         match letter.part {
             None => Ok(vec![letter.sequence]),
             Some(part) => Ok(self.parts_of(letter, part).await?.into_iter().map(|(_, sequence)| sequence).collect()),
@@ -94,7 +94,7 @@ impl Bus {
 
     /// Part numbers and sequences of a letter's messages, in order. Looked for nearby, and everywhere only
     /// if one is missing.
-    async fn parts_of(&self, letter: &Letter, part: Part) -> Result<Vec<(usize, u64)>, BusError> {
+    async fn parts_of(&self, letter: &DeadLetterHead, part: Part) -> Result<Vec<(usize, u64)>, BusError> {
         let near = (letter.sequence.saturating_sub(NEAR).max(1), letter.sequence.saturating_add(NEAR));
         let parts = self.parts_between(letter, near).await?;
         if (1..=part.of).all(|number| parts.iter().any(|(found, _)| *found == number)) {
@@ -103,8 +103,12 @@ impl Bus {
         self.parts_between(letter, (1, u64::MAX)).await
     }
 
-    async fn parts_between(&self, letter: &Letter, (first, last): (u64, u64)) -> Result<Vec<(usize, u64)>, BusError> {
-        let same_reason = LetterFilter { reason: Some(letter.reason.clone()), ..LetterFilter::default() };
+    async fn parts_between(
+        &self,
+        letter: &DeadLetterHead,
+        (first, last): (u64, u64),
+    ) -> Result<Vec<(usize, u64)>, BusError> {
+        let same_reason = DeadLetterFilter { reason: Some(letter.reason.clone()), ..DeadLetterFilter::default() };
         let mut letters = self.letters_between(same_reason, first, last);
         let mut parts = Vec::new();
         while let Some(page) = letters.next().await? {
@@ -118,12 +122,12 @@ impl Bus {
     /// The message with this sequence, without its bytes; `None` if there is none.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
-    pub async fn dead_letter_head(&self, sequence: u64) -> Result<Option<Letter>, BusError> {
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    pub async fn dead_letter_head(&self, sequence: u64) -> Result<Option<DeadLetterHead>, BusError> {
         Ok(self.letter_message(sequence).await?.map(|(letter, _)| letter))
     }
 
-    async fn letter_message(&self, sequence: u64) -> Result<Option<(Letter, Bytes)>, BusError> {
+    async fn letter_message(&self, sequence: u64) -> Result<Option<(DeadLetterHead, Bytes)>, BusError> {
         let subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
         let stream = self
             .jetstream
@@ -137,14 +141,14 @@ impl Bus {
         };
         let ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or(0);
         let (kept_at, size) = (spindle_core::Timestamp::from_ns(ns), message.payload.len() as u64);
-        let letter = Letter::read(sequence, kept_at, &message.subject, Some(&message.headers), size);
+        let letter = DeadLetterHead::read(sequence, kept_at, &message.subject, Some(&message.headers), size);
         Ok(Some((letter, message.payload)))
     }
 
     /// Makes ready to replay letters.
     ///
     /// # Errors
-    /// [`Kind::Transient`] if NATS does not answer.
+    /// [`BusErrorKind::Transient`] if NATS does not answer.
     pub async fn replayer(&self) -> Result<Replayer, BusError> {
         let mut subjects = Vec::new();
         for name in [METRICS_STREAM, EVENTS_STREAM] {
@@ -161,16 +165,16 @@ impl Replayer {
     /// letter stays where it is.
     ///
     /// # Errors
-    /// [`Kind::Permanent`] if it has no subject of ours or is larger than the server takes, else as any
+    /// [`BusErrorKind::Permanent`] if it has no subject of ours or is larger than the server takes, else as any
     /// publish.
-    pub async fn replay(&self, whole: &WholeLetter) -> Result<Replayed, BusError> {
+    pub async fn replay(&self, whole: &DeadLetter) -> Result<Replayed, BusError> {
         let letter = &whole.letter;
         let (stream, subject) = self.destination(letter)?;
         let mut headers = HeaderMap::new();
         headers.insert(header::REPLAYS, letter.n_replays.saturating_add(1).to_string().as_str());
         headers.insert(async_nats::header::NATS_EXPECTED_STREAM, stream);
         let mut sent = publish(&self.bus, subject, &replay_id(whole), headers, whole.bytes.clone()).await;
-        if sent.as_ref().is_err_and(|error| error.kind() == Kind::Permanent) {
+        if sent.as_ref().is_err_and(|error| error.kind() == BusErrorKind::Permanent) {
             // The original filled its message to the brim, and there is no room for a header. Without an id
             // only the store recognises it when it is replayed twice, and its next letter does not count
             // its replays.
@@ -180,9 +184,9 @@ impl Replayer {
     }
 
     /// The stream and subject that a letter came from; nothing else is ever published to.
-    fn destination<'a>(&self, letter: &'a Letter) -> Result<(&'static str, &'a str), BusError> {
+    fn destination<'a>(&self, letter: &'a DeadLetterHead) -> Result<(&'static str, &'a str), BusError> {
         let sequence = letter.sequence;
-        let nowhere = |why: String| BusError::new(Kind::Permanent, format!("dead letter {sequence} {why}"));
+        let nowhere = |why: String| BusError::new(BusErrorKind::Permanent, format!("dead letter {sequence} {why}"));
         let Some(subject) = letter.subject.as_deref() else {
             return Err(nowhere("does not say where it came from: it is none of Spindle's".to_owned()));
         };
@@ -196,7 +200,7 @@ impl Replayer {
     }
 }
 
-fn replay_id(whole: &WholeLetter) -> String {
+fn replay_id(whole: &DeadLetter) -> String {
     let letter = &whole.letter;
     match (whole.sequences.first(), letter.parts_key()) {
         // Whichever part was named: the letter is the same.

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use super::{Listener, Places, number_of, run_of, seq_of};
+use super::{SeqTimes, SeqVisitor, epoch_of, number_of, seq_of};
 use crate::timestamp::Timestamp;
 
 const PAGE_WORDS: usize = 64;
@@ -50,12 +50,12 @@ pub struct Tally {
     n_points: u64,
     n_without_number: u64,
     n_pages: usize,
-    is_overfull: bool,
+    overflowed: bool,
 }
 
 /// A run in which numbers are missing or doubled.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct RunFindings {
+pub struct EpochFindings {
     /// The run, see [`super`].
     pub run: u64,
     /// What its points are.
@@ -73,7 +73,7 @@ pub struct RunFindings {
     /// The missing ones, the first [`MAX_LISTED`] ranges.
     pub missing: Vec<Missing>,
     /// The doubled ones, the first [`MAX_LISTED`].
-    pub doubled: Vec<Doubled>,
+    pub doubled: Vec<Duplicate>,
 }
 
 /// Numbers in a row that are missing.
@@ -91,7 +91,7 @@ pub struct Missing {
 
 /// A number that more than one stored point has.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Doubled {
+pub struct Duplicate {
     /// The number.
     pub number: u64,
     /// Times of two of the points.
@@ -131,7 +131,7 @@ impl Tally {
             return;
         }
         let new = || Run { first: number, last: number, points, pages: BTreeMap::new() };
-        let run = self.runs.entry(run_of(seq)).or_insert_with(new);
+        let run = self.runs.entry(epoch_of(seq)).or_insert_with(new);
         run.first = run.first.min(number);
         run.last = run.last.max(number);
         if run.points != points {
@@ -167,8 +167,8 @@ impl Tally {
     }
 
     /// Whether the numbers were too many, or too far apart, to be counted. Then nothing else of them counts.
-    pub fn is_overfull(&self) -> bool {
-        self.is_overfull
+    pub fn overflowed(&self) -> bool {
+        self.overflowed
     }
 
     /// Different numbers, missing numbers and doubled numbers, over all runs.
@@ -178,7 +178,7 @@ impl Tally {
     }
 
     /// From the first missing `seq` to the last. One that is found outside the window is to be
-    /// [heard](Listener::hear) here.
+    /// [heard](SeqVisitor::visit) here.
     pub fn gaps(&self) -> Option<RangeInclusive<u64>> {
         let mut with_gaps = self.runs.iter().filter(|(_, run)| run.totals().1 > 0);
         let first = with_gaps.next()?;
@@ -189,7 +189,7 @@ impl Tally {
     }
 
     /// The runs with missing or doubled numbers, the first [`MAX_LISTED`].
-    pub fn findings(&self) -> Vec<RunFindings> {
+    pub fn findings(&self) -> Vec<EpochFindings> {
         let runs = self.runs.iter().filter(|(_, run)| {
             let (_, n_missing, n_doubled) = run.totals();
             n_missing + n_doubled > 0
@@ -200,22 +200,22 @@ impl Tally {
     /// Whether there is a page for it, or room for another one.
     fn has_room_for(&mut self, seq: u64) -> bool {
         let page = number_of(seq) / PAGE_NUMBERS;
-        if self.runs.get(&run_of(seq)).is_some_and(|run| run.pages.contains_key(&page)) {
+        if self.runs.get(&epoch_of(seq)).is_some_and(|run| run.pages.contains_key(&page)) {
             return true;
         }
-        self.is_overfull |= self.n_pages >= MAX_PAGES;
-        self.n_pages += usize::from(!self.is_overfull);
-        !self.is_overfull
+        self.overflowed |= self.n_pages >= MAX_PAGES;
+        self.n_pages += usize::from(!self.overflowed);
+        !self.overflowed
     }
 }
 
 /// A number outside the window fills a gap within, and changes nothing else.
-impl Listener for Tally {
-    fn hear(&mut self, seq: u64, _time: Timestamp) {
+impl SeqVisitor for Tally {
+    fn visit(&mut self, seq: u64, _time: Timestamp) {
         let number = number_of(seq);
         let fits = |run: &Run| (run.first..=run.last).contains(&number);
-        if self.runs.get(&run_of(seq)).is_some_and(fits) && self.has_room_for(seq) {
-            let Some(run) = self.runs.get_mut(&run_of(seq)) else { return };
+        if self.runs.get(&epoch_of(seq)).is_some_and(fits) && self.has_room_for(seq) {
+            let Some(run) = self.runs.get_mut(&epoch_of(seq)) else { return };
             let (word, bit) = place(number);
             run.page(number).seen[word] |= bit;
         }
@@ -235,11 +235,11 @@ impl Run {
         (n_seen, self.last - self.first + 1 - n_seen, n_doubled)
     }
 
-    fn findings(&self, run: u64) -> RunFindings {
+    fn findings(&self, run: u64) -> EpochFindings {
         let (n_seen, n_missing, n_doubled) = self.totals();
         let missing = if n_missing > 0 { self.missing().take(MAX_LISTED).collect() } else { Vec::new() };
         let doubled = self.numbers(|page| page.doubled.as_deref()).take(MAX_LISTED);
-        RunFindings {
+        EpochFindings {
             run,
             points: self.points,
             first: self.first,
@@ -248,7 +248,7 @@ impl Run {
             n_missing,
             n_doubled,
             missing,
-            doubled: doubled.map(|number| Doubled { number, times: Vec::new() }).collect(),
+            doubled: doubled.map(|number| Duplicate { number, times: Vec::new() }).collect(),
         }
     }
 
@@ -284,16 +284,16 @@ impl Page {
     }
 }
 
-impl RunFindings {
+impl EpochFindings {
     /// The `seq`s of which the times are worth knowing: those beside what is missing, and those doubled.
-    pub fn places(&self) -> Places {
+    pub fn places(&self) -> SeqTimes {
         let beside = self.missing.iter().flat_map(|missing| [missing.from - 1, missing.to + 1]);
         let doubled = self.doubled.iter().map(|doubled| doubled.number);
-        Places::new(beside.chain(doubled).map(|number| seq_of(self.run, number)))
+        SeqTimes::new(beside.chain(doubled).map(|number| seq_of(self.run, number)))
     }
 
     /// Takes over the times that were found.
-    pub fn locate(&mut self, places: &Places) {
+    pub fn locate(&mut self, places: &SeqTimes) {
         let time = |number| places.times(seq_of(self.run, number)).first().copied();
         for missing in &mut self.missing {
             (missing.after, missing.before) = (time(missing.from - 1), time(missing.to + 1));

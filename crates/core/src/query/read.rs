@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::table::{self, Param, ParamKind, QueryType};
 use super::{AuditQuery, EventsQuery, MAX_QUERY_BYTES, Query, QueryError};
 use crate::name::{DeviceName, EventType, MetricType};
-use crate::reading::{TimeBasis, Window};
+use crate::records::{TimeBasis, Window};
 use crate::timestamp::{Timestamp, shorten};
 use crate::wire::Criticality;
 

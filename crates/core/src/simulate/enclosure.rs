@@ -1,7 +1,7 @@
 //! What devices share: an enclosure's air, its fans, and the paths to its shelf.
 
 use super::random::{Purpose, RandomStream};
-use crate::reading::Window;
+use crate::records::Window;
 use crate::timestamp::Timestamp;
 
 /// Devices per enclosure. Small, so that a demonstration fleet of a few devices has healthy enclosures

@@ -10,7 +10,7 @@ use super::random::{Purpose, RandomStream};
 use super::site::Site;
 use super::truth::Truth;
 use super::wear::{WearOut, draw_cause, hundredths};
-use crate::reading::Window;
+use crate::records::Window;
 use crate::timestamp::Timestamp;
 
 /// How often another device is tried when the first one drawn cannot have the fault.

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
-use spindle_core::answer::{AuditState, AuditedDevice, Basis, GapAudit, GapRow};
-use spindle_core::audit::{Places, Tally};
+use spindle_core::audit::{SeqTimes, Tally};
 use spindle_core::query::AuditQuery;
-use spindle_core::reading::Window;
+use spindle_core::records::Window;
+use spindle_core::response::{AuditState, AuditedDevice, Basis, GapAudit, GapRow};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 use tokio::time::Instant;
@@ -63,14 +63,14 @@ async fn names(store: &Store, after: Option<&DeviceName>, limit: usize) -> Resul
 
 async fn add(store: &Store, audit: &mut GapAudit, device: &DeviceName, mut tally: Tally, window: Window) -> Result<()> {
     let wider = wider(window);
-    if let Some(seqs) = tally.gaps().filter(|_| !tally.is_overfull()) {
+    if let Some(seqs) = tally.gaps().filter(|_| !tally.overflowed()) {
         tally = store.numbers(device, wider, seqs, tally).await?;
     }
     let audited = AuditedDevice::new(device.clone(), &tally);
     audit.basis.n_points += audited.n_points;
     if audited.state == AuditState::Gaps {
         let mut runs = tally.findings();
-        let mut places = Places::default();
+        let mut places = SeqTimes::default();
         runs.iter().for_each(|findings| places.extend(findings.places()));
         if let Some(seqs) = places.range() {
             places = store.numbers(device, wider, seqs, places).await?;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::Value;
-use spindle_core::answer::{Answer, Basis, Body, DeviceCount, DeviceRow, EventRow, Listing, MetricRow};
 use spindle_core::query::EventsQuery;
-use spindle_core::reading::{EventFilter, EventRecord, TimeBasis, Window};
+use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
+use spindle_core::response::{Basis, Data, DeviceCount, DeviceRow, EventRow, Listing, MetricRow, Response};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
@@ -105,17 +105,17 @@ fn after_last(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Val
 }
 
 /// The answer as JSON. A list that is longer than a message may be is cut, and says how to go on.
-pub(super) fn fit(mut body: Body, max_bytes: usize) -> Result<Vec<u8>, Failure> {
+pub(super) fn fit(mut body: Data, max_bytes: usize) -> Result<Vec<u8>, Failure> {
     loop {
-        let json = to_json(&Answer::Success(body.clone()));
+        let json = to_json(&Response::Success(body.clone()));
         if json.len() <= max_bytes {
             return Ok(json);
         }
         let cut = match &mut body {
-            Body::AlertsCritical(listing) | Body::Events(listing) => cut_events(listing),
-            Body::Devices(listing) => cut_devices(listing),
-            Body::AuditGaps(audit) => audit::cut(audit),
-            Body::DeviceHealth { .. } | Body::AnomalyTemperature { .. } | Body::Series { .. } => false,
+            Data::AlertsCritical(listing) | Data::Events(listing) => cut_events(listing),
+            Data::Devices(listing) => cut_devices(listing),
+            Data::AuditGaps(audit) => audit::cut(audit),
+            Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. } => false,
         };
         if !cut {
             let message = format!(
@@ -150,6 +150,6 @@ fn cut_devices(listing: &mut Listing<DeviceRow>) -> bool {
 }
 
 /// JSON of an answer.
-pub(super) fn to_json(answer: &Answer) -> Vec<u8> {
+pub(super) fn to_json(answer: &Response) -> Vec<u8> {
     serde_json::to_vec(answer).expect("answers have string keys only, which JSON can always say")
 }

@@ -42,7 +42,7 @@ pub(super) struct Filters {
 pub(super) struct LsArgs {
     #[command(flatten)]
     filters: Filters,
-    /// Letters shown at most
+    /// DeadLetterPages shown at most
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
     limit: u64,
     /// The oldest first

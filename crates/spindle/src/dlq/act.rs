@@ -11,7 +11,7 @@ mod replaying;
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Result, bail};
-use spindle_bus::{Letter, LetterFilter};
+use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
 use super::{Desk, Totals, letter_filter, list};
 use crate::Outcome;
@@ -25,7 +25,7 @@ const MAX_ROWS: usize = 50;
 struct Plan {
     totals: Totals,
     /// The first of them.
-    rows: Vec<Letter>,
+    rows: Vec<DeadLetterHead>,
     /// Named, but not there.
     missing: Vec<u64>,
     what: What,
@@ -34,9 +34,9 @@ struct Plan {
 /// The letters that are meant.
 enum What {
     /// One message of each.
-    Named(Vec<Letter>),
+    Named(Vec<DeadLetterHead>),
     /// All that a filter takes, up to a sequence.
-    Filtered(LetterFilter, u64),
+    Filtered(DeadLetterFilter, u64),
 }
 
 pub(super) async fn run(desk: &Desk, action: Action, which: Which, dry_run: bool, yes: bool) -> Result<Outcome> {
@@ -110,7 +110,7 @@ async fn look(desk: &Desk, which: Which) -> Result<Plan> {
 async fn look_at(desk: &Desk, mut sequences: Vec<u64>) -> Result<Plan> {
     sequences.sort_unstable();
     sequences.dedup();
-    let (mut totals, mut named, mut missing) = (Totals::default(), Vec::<Letter>::new(), Vec::new());
+    let (mut totals, mut named, mut missing) = (Totals::default(), Vec::<DeadLetterHead>::new(), Vec::new());
     for sequence in sequences {
         match desk.patiently(async || desk.bus.dead_letter_head(sequence).await).await? {
             // Another part of a letter that was named already.
@@ -126,7 +126,7 @@ async fn look_at(desk: &Desk, mut sequences: Vec<u64>) -> Result<Plan> {
     Ok(Plan { totals, rows, missing, what: What::Named(named) })
 }
 
-async fn look_for(desk: &Desk, filter: LetterFilter) -> Result<Plan> {
+async fn look_for(desk: &Desk, filter: DeadLetterFilter) -> Result<Plan> {
     let (mut totals, mut rows) = (Totals::default(), Vec::new());
     let last = desk
         .look_through(filter.clone(), |letter| {

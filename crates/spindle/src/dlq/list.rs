@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use spindle_bus::{Letter, LetterFilter};
+use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
 use super::{Desk, Totals, text};
 use crate::Outcome;
@@ -13,12 +13,12 @@ use crate::output::{self, data, safe, say};
 /// No dead letters are good news, not a failure to find some.
 pub(super) async fn run(
     desk: &Desk,
-    filter: LetterFilter,
+    filter: DeadLetterFilter,
     limit: usize,
     oldest_first: bool,
     as_json: bool,
 ) -> Result<Outcome> {
-    let is_filtered = filter != LetterFilter::default();
+    let is_filtered = filter != DeadLetterFilter::default();
     let (mut totals, mut shown) = (Totals::default(), VecDeque::new());
     desk.look_through(filter, |letter| {
         totals.add(&letter);
@@ -31,7 +31,7 @@ pub(super) async fn run(
         }
     })
     .await?;
-    let mut shown: Vec<Letter> = shown.into();
+    let mut shown: Vec<DeadLetterHead> = shown.into();
     if !oldest_first {
         shown.reverse();
     }
@@ -53,12 +53,12 @@ fn summary(totals: &Totals, is_filtered: bool, n_shown: usize, oldest_first: boo
 }
 
 /// One letter in each line, so that it can be read both as JSON and line by line.
-fn json_array(letters: &[Letter]) -> Vec<u8> {
+fn json_array(letters: &[DeadLetterHead]) -> Vec<u8> {
     let rows: Vec<_> = letters.iter().map(|letter| row(letter).to_string()).collect();
     if rows.is_empty() { b"[]\n".to_vec() } else { format!("[\n{}\n]\n", rows.join(",\n")).into_bytes() }
 }
 
-fn row(letter: &Letter) -> Value {
+fn row(letter: &DeadLetterHead) -> Value {
     json!({
         "sequence": letter.sequence,
         "time": letter.kept_at,
@@ -80,11 +80,11 @@ fn row(letter: &Letter) -> Value {
 const DETAIL_CHARS: usize = 100;
 
 /// Empty for no letters: a head without rows says nothing.
-pub(super) fn table(letters: &[Letter]) -> String {
+pub(super) fn table(letters: &[DeadLetterHead]) -> String {
     if letters.is_empty() {
         return String::new();
     }
-    let row = |letter: &Letter| {
+    let row = |letter: &DeadLetterHead| {
         let place = letter.stream.as_ref().map_or_else(String::new, |stream| {
             format!("{stream}:{}:{}", number(letter.stream_sequence), number(letter.index))
         });

@@ -1,7 +1,7 @@
 //! `spindle dlq show`: everything about a letter, or its bytes and nothing else.
 
 use anyhow::Result;
-use spindle_bus::WholeLetter;
+use spindle_bus::DeadLetter;
 
 use super::{Desk, text};
 use crate::Outcome;
@@ -25,7 +25,7 @@ pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Out
     Ok(outcome)
 }
 
-fn head(sequence: u64, whole: &WholeLetter) -> String {
+fn head(sequence: u64, whole: &DeadLetter) -> String {
     let letter = &whole.letter;
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());

@@ -7,30 +7,28 @@
 //! - `lane`: fetches and reads batches.
 //! - `batch`: stores and acknowledges one.
 //! - `gate`: whether the store takes writes, and who tries when it does not.
-//! - `losses`: what the store has lost of what it had acknowledged.
 //! - `order`: which batches must not overtake each other.
 //! - `put_off`: bad messages whose dead letter cannot be kept.
-//! - `suspects`: the last guard, against a message that ends the writer.
 //! - `readiness`, `figures`: what others are told. `said`: how often the log is.
 
 mod batch;
 mod figures;
 mod gate;
 mod lane;
-mod losses;
 mod order;
 #[cfg(debug_assertions)]
 mod planted;
 mod put_off;
 mod readiness;
 mod said;
-mod suspects;
 
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use spindle_bus::{Bus, BusError, EVENTS_STREAM, Intake, IntakeLimits, Kind, METRICS_STREAM, purge_stored};
-use spindle_core::reading::TimeBasis;
+use spindle_bus::{
+    Bus, BusError, BusErrorKind, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged,
+};
+use spindle_core::records::TimeBasis;
 use spindle_store::Store;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -74,14 +72,14 @@ pub(crate) struct Parts {
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, store, config, retention, readiness } = parts;
     let n_in_hand = config.batches_in_flight.min(store.writes_at_once());
-    let metrics_limits = IntakeLimits {
+    let metrics_limits = ConsumerLimits {
         max_messages: config.batch_messages,
         max_bytes: config.batch_bytes,
         linger: config.batch_age,
         max_ack_pending: max_ack_pending(config.batch_messages, n_in_hand),
         ack_wait: ack_wait(METRICS_ACK_WAIT),
     };
-    let events_limits = IntakeLimits {
+    let events_limits = ConsumerLimits {
         max_messages: EVENTS_PER_BATCH,
         max_bytes: EVENTS_BYTES_PER_BATCH,
         linger: Duration::ZERO,
@@ -103,7 +101,6 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone(), n_in_hand);
     let mut parts = JoinSet::new();
     for (lane, intake) in [(metrics_lane, metrics), (events_lane, events)] {
-        parts.spawn(lane.clone().look_after_losses(stop.clone()));
         parts.spawn(lane.run(intake, stop.clone()));
     }
     parts.spawn(chores(bus.clone(), store.clone(), retention, stop.clone()));
@@ -136,11 +133,11 @@ async fn open(
     bus: &Bus,
     stream: &'static str,
     consumer: &'static str,
-    limits: IntakeLimits,
-) -> Result<Intake, BusError> {
+    limits: ConsumerLimits,
+) -> Result<Consumer, BusError> {
     loop {
-        match Intake::open(bus.clone(), stream, consumer, limits).await {
-            Err(fault) if fault.kind() == Kind::Transient => {
+        match Consumer::open(bus.clone(), stream, consumer, limits).await {
+            Err(fault) if fault.kind() == BusErrorKind::Transient => {
                 warn!(
                     stream,
                     error = format!("{:#}", anyhow::Error::from(fault)),
@@ -162,10 +159,10 @@ async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: Cance
             _ = ticker.tick() => {}
         }
         for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
-            if let Ok(lag) = Intake::lag(&bus, stream, consumer).await {
+            if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
                 WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
             }
-            match purge_stored(&bus, stream).await {
+            match trim_acknowledged(&bus, stream).await {
                 Ok(0) => {}
                 Ok(n_messages) => info!(stream, n_messages, "stored messages removed from the stream to make room"),
                 Err(error) => warn!(stream, %error, "no room could be made in the stream"),

@@ -126,7 +126,7 @@ fn announce(config: &Config, run: &RunFile) {
 
 /// The roles at work, in the order in which they are stopped.
 struct System {
-    /// Intake first: the daemon.
+    /// Consumer first: the daemon.
     intake: CancellationToken,
     /// Then the writer, which finishes what is in hand.
     storing: CancellationToken,

@@ -4,7 +4,7 @@ use async_nats::jetstream;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use spindle_core::audit::Points;
-use spindle_core::reading::Window;
+use spindle_core::records::Window;
 use spindle_core::{DeviceName, Timestamp};
 use spindle_testkit::wait_until;
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
-use spindle_core::reading::{Counts, Window};
+use spindle_core::records::{Counts, Window};
 use spindle_core::{DeviceName, MetricType, Timestamp};
 use spindle_store::Store;
 use spindle_testkit::wait_until;

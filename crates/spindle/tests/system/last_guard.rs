@@ -11,7 +11,7 @@ use async_nats::jetstream;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::Value;
-use spindle_bus::{Bus, Credentials, Intake, NatsSettings, StreamLimits};
+use spindle_bus::{Bus, Consumer, Credentials, NatsSettings, StreamLimits};
 use spindle_store::Store;
 use spindle_testkit::{InfluxServer, NatsServer};
 
@@ -57,7 +57,7 @@ impl Place {
     async fn lag(&self) -> u64 {
         let mut lag = 0;
         for (stream, consumer) in [("METRICS", "writer-metrics"), ("EVENTS", "writer-events")] {
-            lag += Intake::lag(&self.bus, stream, consumer).await.unwrap_or(1);
+            lag += Consumer::lag(&self.bus, stream, consumer).await.unwrap_or(1);
         }
         lag
     }

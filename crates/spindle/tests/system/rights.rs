@@ -9,7 +9,6 @@ use std::time::Duration;
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde_json::Value;
-use spindle_bus::{Bus, Credentials, Intake, IntakeLimits, MAX_ATTEMPTS, NatsSettings, StreamLimits, Suspicion};
 use spindle_testkit::{NatsServer, Options, wait_until};
 
 use crate::harness::{PATIENCE, spindle};
@@ -112,45 +111,6 @@ fn every_role_works_with_the_rights_that_are_shipped() {
         .filter(|line| line.to_lowercase().contains("permissions violation") && !line.contains("STREAM.CREATE"))
         .collect();
     assert!(refused.is_empty(), "{refused:#?}");
-}
-
-/// What ends the writer is rare, and so is what the writer needs against it: tried by hand, with its user.
-#[test]
-fn the_writer_may_try_a_suspect_and_make_it_a_dead_letter() {
-    let nats = server();
-    let settings = |user: &str| {
-        let credentials =
-            Credentials { user: Some(user.to_owned()), password: Some(format!("pw-{user}")), ..Credentials::default() };
-        NatsSettings { url: nats.url(), credentials, patience: PATIENCE }
-    };
-    run(async {
-        let writer = Bus::connect(&settings("writer"), "spindle-writer").await.unwrap();
-        let bytes = 1 << 20;
-        let limits = StreamLimits { metrics_bytes: bytes, events_bytes: bytes, dead_letter_bytes: bytes };
-        writer.ensure_streams(limits).await.unwrap();
-        let daemon = connect(&nats, "daemon").await;
-        daemon.publish("events.metrics", "poison".into()).await.unwrap();
-        daemon.flush().await.unwrap();
-        let limits = IntakeLimits {
-            max_messages: 1,
-            max_bytes: 1 << 20,
-            linger: Duration::ZERO,
-            max_ack_pending: 10,
-            ack_wait: Duration::from_secs(30),
-        };
-        let mut intake = Intake::open(writer.clone(), "METRICS", "writer-metrics", limits).await.unwrap();
-        let suspect = loop {
-            if let Some(suspect) = intake.next().await.unwrap().pop() {
-                break suspect;
-            }
-        };
-        for _ in 0..MAX_ATTEMPTS {
-            assert_eq!(writer.suspect("METRICS", &suspect).await.unwrap(), Suspicion::Try);
-        }
-        assert_eq!(writer.suspect("METRICS", &suspect).await.unwrap(), Suspicion::Guilty);
-        suspect.survived().await.unwrap();
-        assert_eq!(writer.stream_state("DEADLETTER").await.unwrap().messages, 0);
-    });
 }
 
 /// What a role must not do, tried by hand with its user.

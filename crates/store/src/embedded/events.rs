@@ -2,7 +2,7 @@
 
 use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
-use spindle_core::reading::{EventFilter, EventRecord, TimeBasis};
+use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::{Criticality, DeviceName, Event, EventType};
 use uuid::Uuid;
 
@@ -126,7 +126,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
 
 #[cfg(test)]
 mod tests {
-    use spindle_core::reading::Window;
+    use spindle_core::records::Window;
 
     use super::*;
     use crate::embedded::schema::{memory_for_tests, plan_for_tests};

@@ -2,8 +2,8 @@
 
 use rusqlite::{Connection, params};
 use spindle_core::DeviceName;
-use spindle_core::audit::{Listener, PointKind, Tally};
-use spindle_core::reading::Window;
+use spindle_core::audit::{PointKind, SeqVisitor, Tally};
+use spindle_core::records::Window;
 use tokio_util::sync::CancellationToken;
 
 use super::series::time_from_sql;
@@ -40,7 +40,7 @@ pub(super) fn tally(
 }
 
 /// `Store::numbers`.
-pub(super) fn listen<L: Listener>(
+pub(super) fn listen<L: SeqVisitor>(
     connection: &Connection,
     device: &DeviceName,
     window: Window,
@@ -49,7 +49,7 @@ pub(super) fn listen<L: Listener>(
 ) -> rusqlite::Result<L> {
     each(connection, device, window, unwanted, |_, seq, row| {
         if let Some(seq) = seq {
-            listener.hear(seq, time_from_sql(row, 0)?);
+            listener.visit(seq, time_from_sql(row, 0)?);
         }
         Ok(())
     })?;

@@ -8,7 +8,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 use spindle_core::Timestamp;
-use spindle_core::reading::TimeBasis;
+use spindle_core::records::TimeBasis;
 
 use super::fault::Fault;
 use super::insert::NS_PER_HOUR;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use spindle_core::reading::{Bucket, Counts, DeviceRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Bucket, Counts, DeviceRecord, LatestSample, Sample, Window};
 use spindle_core::{DeviceName, MetricType, Timestamp};
 
 use super::device::labels_from_sql;

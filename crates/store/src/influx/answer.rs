@@ -8,7 +8,7 @@ use std::io::{BufReader, Read};
 
 use serde::Deserialize;
 use serde_json::Value;
-use spindle_core::reading::{Bucket, EventRecord, Sample};
+use spindle_core::records::{Bucket, EventRecord, Sample};
 use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
 use uuid::Uuid;
 

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::ops::RangeInclusive;
 
 use serde_json::Value;
-use spindle_core::audit::{Listener, PointKind, Tally};
-use spindle_core::reading::Window;
+use spindle_core::audit::{PointKind, SeqVisitor, Tally};
+use spindle_core::records::Window;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Timestamp};
 use uuid::Uuid;
@@ -93,7 +93,7 @@ impl Inner {
         .await
     }
 
-    pub(super) async fn numbers<L: Listener>(
+    pub(super) async fn numbers<L: SeqVisitor>(
         &self,
         device: &DeviceName,
         window: Window,
@@ -115,14 +115,14 @@ impl Inner {
         self.select(from, until, query, |series| {
             for row in &series.values {
                 if let (Some(time), Some(seq)) = (row.first().and_then(Value::as_i64), row.get(1).and_then(seq)) {
-                    listener.hear(seq, Timestamp::from_ns(time));
+                    listener.visit(seq, Timestamp::from_ns(time));
                 }
             }
         })
         .await?;
         self.each_event(window, &only, |event| {
             if let Some(seq) = event.seq {
-                listener.hear(seq, Timestamp::from_ns(event.happened));
+                listener.visit(seq, Timestamp::from_ns(event.happened));
             }
         })
         .await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
-use spindle_core::reading::{
+use spindle_core::records::{
     Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
 };
 use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};

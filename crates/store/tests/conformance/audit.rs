@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spindle_core::audit::{Listener, Missing, NUMBERS_PER_RUN, Points, Tally};
+use spindle_core::audit::{Missing, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally};
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
 use spindle_store::Store;
 
@@ -76,8 +76,8 @@ pub(crate) async fn windows_include_their_start_and_exclude_their_end(store: &St
 #[derive(Default)]
 struct Heard(Vec<(u64, Timestamp)>);
 
-impl Listener for Heard {
-    fn hear(&mut self, seq: u64, time: Timestamp) {
+impl SeqVisitor for Heard {
+    fn visit(&mut self, seq: u64, time: Timestamp) {
         self.0.push((seq, time));
     }
 }
@@ -122,8 +122,9 @@ pub(crate) async fn what_lies_outside_the_window_is_no_gap(store: &Store) {
 
 pub(crate) async fn the_same_delivered_again_doubles_nothing(store: &Store) {
     let metrics: Vec<_> = (0..50).map(|time| numbered(metric("a", "IOPs", time, 1.0), time as u64)).collect();
-    let events: Vec<_> =
-        (0..50).map(|id| numbered_event(event(id, "a", "Note", id as i64, 1), NUMBERS_PER_RUN + id as u64)).collect();
+    let events: Vec<_> = (0..50)
+        .map(|id| numbered_event(event(id, "a", "Note", id as i64, 1), SEQUENCES_PER_EPOCH + id as u64))
+        .collect();
     let once = Arc::new(Batch { metrics: metrics.clone(), events });
     for received in [NOON, NOON + SECOND] {
         store.write(Arc::clone(&once), at(received)).await.unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spindle_core::reading::{EventFilter, EventRecord, TimeBasis};
+use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::{Batch, Criticality, Event, EventType};
 use spindle_store::Store;
 

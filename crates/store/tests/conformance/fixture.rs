@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spindle_core::reading::{Counts, EventFilter, TimeBasis, Window};
+use spindle_core::records::{Counts, EventFilter, TimeBasis, Window};
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
 use spindle_store::{Store, Written};
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use spindle_core::reading::Sample;
+use spindle_core::records::Sample;
 use spindle_store::Store;
 use tokio::runtime::Handle;
 

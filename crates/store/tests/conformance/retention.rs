@@ -1,6 +1,6 @@
 //! Removing what is old.
 
-use spindle_core::reading::TimeBasis;
+use spindle_core::records::TimeBasis;
 use spindle_store::{Removed, Store};
 
 use crate::fixture::*;

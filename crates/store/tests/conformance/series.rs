@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spindle_core::reading::{Bucket, Sample};
+use spindle_core::records::{Bucket, Sample};
 use spindle_store::Store;
 
 use crate::fixture::*;

@@ -10,7 +10,7 @@ mod refusals;
 
 use std::sync::Arc;
 
-use spindle_core::reading::Window;
+use spindle_core::records::Window;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreError, Written};
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};

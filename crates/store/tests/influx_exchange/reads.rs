@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use spindle_core::reading::{EventFilter, TimeBasis};
+use spindle_core::records::{EventFilter, TimeBasis};
 use spindle_testkit::{Generation, InfluxFacade};
 
 use crate::*;

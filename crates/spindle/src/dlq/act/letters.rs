@@ -4,23 +4,23 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use futures::StreamExt;
-use spindle_bus::Letter;
+use spindle_bus::DeadLetterHead;
 
 use super::What;
 use crate::dlq::Desk;
 
-/// Letters at work at once: each waits for syncs of the server's disk, and may hold some MiB.
+/// DeadLetterPages at work at once: each waits for syncs of the server's disk, and may hold some MiB.
 const AT_ONCE: usize = 32;
 
 /// Does `act` with every letter and hands what came of it to `note`; ends at the first error.
 pub(super) async fn for_each<T>(
     desk: &Desk,
     what: &What,
-    act: impl AsyncFn(Letter) -> Result<T>,
+    act: impl AsyncFn(DeadLetterHead) -> Result<T>,
     mut note: impl FnMut(T),
 ) -> Result<()> {
     let mut parts_seen = HashSet::new();
-    let mut is_first = |letter: &Letter| match letter.parts_key() {
+    let mut is_first = |letter: &DeadLetterHead| match letter.parts_key() {
         Some(key) => parts_seen.insert(key.to_owned()),
         None => true,
     };
@@ -41,8 +41,8 @@ pub(super) async fn for_each<T>(
 }
 
 async fn together<T>(
-    letters: Vec<Letter>,
-    act: &impl AsyncFn(Letter) -> Result<T>,
+    letters: Vec<DeadLetterHead>,
+    act: &impl AsyncFn(DeadLetterHead) -> Result<T>,
     note: &mut impl FnMut(T),
 ) -> Result<()> {
     let mut at_work = futures::stream::iter(letters).map(|letter| act(letter)).buffer_unordered(AT_ONCE);

@@ -1,14 +1,14 @@
 //! Dropping letters. Where nothing but the reason tells which, the server removes them all in one stroke.
 
 use anyhow::{Context, Result};
-use spindle_bus::LetterFilter;
+use spindle_bus::DeadLetterFilter;
 
 use super::{What, letters};
 use crate::dlq::{Desk, Totals};
 use crate::output::data;
 
 pub(super) async fn run(desk: &Desk, what: &What, totals: &Totals) -> Result<()> {
-    if let What::Filtered(LetterFilter { reason, subject: None, since: None, until: None }, last) = what {
+    if let What::Filtered(DeadLetterFilter { reason, subject: None, since: None, until: None }, last) = what {
         let n_removed = desk.patiently(async || desk.bus.purge_dead_letters(reason.as_deref(), *last).await).await?;
         // Messages, not letters; the same, unless somebody else removed some meanwhile.
         let n_letters = if n_removed == totals.n_messages { totals.n_letters() } else { n_removed };

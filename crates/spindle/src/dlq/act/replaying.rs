@@ -1,7 +1,7 @@
 //! Replaying letters: published, acknowledged, removed; in this order, for each.
 
 use anyhow::{Context, Result, bail};
-use spindle_bus::{BusError, Kind, Letter, Replayed, Replayer};
+use spindle_bus::{BusError, BusErrorKind, DeadLetterHead, Replayed, Replayer};
 
 use super::{What, letters};
 use crate::dlq::Desk;
@@ -52,7 +52,7 @@ pub(super) async fn run(desk: &Desk, what: &What) -> Result<()> {
     printed
 }
 
-async fn replay(desk: &Desk, replayer: &Replayer, letter: Letter) -> Result<Fate> {
+async fn replay(desk: &Desk, replayer: &Replayer, letter: DeadLetterHead) -> Result<Fate> {
     let found = desk.patiently(async || desk.bus.dead_letter(letter.sequence).await).await;
     let whole = match found {
         Ok(Some(whole)) => whole,
@@ -71,8 +71,8 @@ async fn replay(desk: &Desk, replayer: &Replayer, letter: Letter) -> Result<Fate
 /// What concerns this letter alone does not stop the others.
 fn failed(fault: BusError) -> Result<Fate> {
     match fault.kind() {
-        Kind::Permanent => Ok(Fate::Failed(format!("{:#}", anyhow::Error::from(fault)))),
-        Kind::Transient | Kind::StreamFull | Kind::Configuration => Err(fault.into()),
+        BusErrorKind::Permanent => Ok(Fate::Failed(format!("{:#}", anyhow::Error::from(fault)))),
+        BusErrorKind::Transient | BusErrorKind::StreamFull | BusErrorKind::Configuration => Err(fault.into()),
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use spindle_core::audit::numbering::{Kept, Life, MAX_DEVICES, Numbering, Unnumbered};
+use spindle_core::audit::sequencer::{Kept, MAX_DEVICES, ProducerEpoch, Sequencer, Unnumbered};
 use spindle_core::{Batch, Timestamp};
 use tracing::{error, info, warn};
 
@@ -31,7 +31,7 @@ pub(crate) struct Numbers(Arc<Mutex<Counting>>);
 #[derive(Debug)]
 struct Counting {
     path: PathBuf,
-    numbering: Numbering,
+    numbering: Sequencer,
     /// Said once each.
     has_said_full: bool,
     has_said_no_life: bool,
@@ -42,7 +42,7 @@ impl Numbers {
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
         let kept = read(&path)?;
-        let life = Life::begin(now, kept.as_ref().map(|kept| kept.life))
+        let life = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.life))
             .with_context(|| format!("{} leaves no numbers to give: is it damaged? remove it", path.display()))?;
         write(&path, &Kept { life, devices: Default::default() })
             .with_context(|| format!("cannot write {}", path.display()))?;
@@ -50,7 +50,7 @@ impl Numbers {
             Some(n_devices) if n_devices > 0 => info!(n_devices, "numbers go on where they were"),
             _ => info!("numbers begin anew"),
         }
-        let numbering = Numbering::new(life, kept, now);
+        let numbering = Sequencer::new(life, kept, now);
         let counting = Counting { path, numbering, has_said_full: false, has_said_no_life: false };
         Ok(Self(Arc::new(Mutex::new(counting))))
     }
@@ -95,10 +95,10 @@ impl Counting {
 
 /// Begins a life in the middle of one, when a run is used up: once in 16 million readings of a device, so its
 /// sync to disk does no harm here.
-fn renew(path: &Path) -> Option<Life> {
-    let renewed = || -> Result<Life> {
+fn renew(path: &Path) -> Option<ProducerEpoch> {
+    let renewed = || -> Result<ProducerEpoch> {
         let before = read(path)?.map(|kept| kept.life);
-        let life = Life::begin(clock::now(), before).context("no more runs")?;
+        let life = ProducerEpoch::begin(clock::now(), before).context("no more runs")?;
         write(path, &Kept { life, devices: Default::default() })?;
         Ok(life)
     };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use spindle_bus::{DeadLetter, Delivery};
+use spindle_bus::{Delivery, NewDeadLetter};
 use spindle_core::{Batch, wire};
 use spindle_store::{Refused, RefusedItem, StoreError, Written};
 use tokio::sync::OwnedSemaphorePermit;
@@ -127,16 +127,6 @@ impl Lane {
             if is_to_be_said {
                 error!(stream = self.stream, error, "store refuses writes: keeping everything and trying again");
             }
-            self.note_survived(messages).await;
-        }
-    }
-
-    /// The store is away, and the writer lives: whatever happens to it now, these messages are not to blame.
-    async fn note_survived(&self, messages: &[Message]) {
-        for Message { delivery, .. } in messages {
-            if let Err(fault) = delivery.survived().await {
-                warn!(stream = self.stream, error = chain(fault), "the copy of a message could not be removed yet");
-            }
         }
     }
 
@@ -145,7 +135,6 @@ impl Lane {
         WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
         if self.gate.worked() {
             info!(stream = self.stream, "store takes writes again");
-            self.note_return().await;
         }
         self.readiness.mended(self.stream, Trouble::Store);
         self.neighbour.hurry();
@@ -171,7 +160,7 @@ impl Lane {
         let index = reading.elements[number - reading.first_item];
         let bytes = wire::element(delivery.payload(), index)
             .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
-        let letter = DeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
+        let letter = NewDeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
         if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
             self.note_unkept(delivery, fault);
             return Some(position);

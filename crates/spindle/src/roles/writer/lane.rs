@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
-use spindle_bus::{Bus, BusError, DeadLetter, Delivery, EVENTS_STREAM, Intake, METRICS_STREAM};
+use spindle_bus::{Bus, BusError, Consumer, Delivery, EVENTS_STREAM, METRICS_STREAM, NewDeadLetter};
 use spindle_core::wire::{self, Batch, Decoded, Rejected};
 use spindle_store::Store;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -19,12 +19,10 @@ use tracing::warn;
 
 use super::batch::{Answer, InHand, Message, Reading, with_progress};
 use super::gate::Gate;
-use super::losses::Places;
 use super::order::Order;
 use super::put_off::PutOff;
 use super::readiness::Trouble;
 use super::said::Said;
-use super::suspects;
 use super::{EVENTS_CONSUMER, METRICS_CONSUMER, Readiness};
 use crate::telemetry::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
 
@@ -43,8 +41,6 @@ pub(super) struct Lane {
     pub(super) neighbour: Arc<Gate>,
     pub(super) put_off: PutOff,
     pub(super) said: Said,
-    /// Where the store may have lost something.
-    pub(super) places: Places,
     /// A permit for each batch in hand.
     pub(super) room: Arc<Semaphore>,
     pub(super) n_in_hand: usize,
@@ -87,7 +83,6 @@ pub(super) fn lanes(
         neighbour: events_gate.clone(),
         put_off: PutOff::default(),
         said: Said::default(),
-        places: Places::default(),
         room: Arc::new(Semaphore::new(n_in_hand)),
         n_in_hand,
     };
@@ -102,7 +97,6 @@ pub(super) fn lanes(
         neighbour: metrics_gate,
         put_off: PutOff::default(),
         said: Said::default(),
-        places: Places::default(),
         room: Arc::new(Semaphore::new(n_in_hand)),
         n_in_hand,
     };
@@ -111,7 +105,7 @@ pub(super) fn lanes(
 
 impl Lane {
     /// Stores until told to stop, then until everything in hand is stored or left alone.
-    pub(super) async fn run(self: Arc<Self>, mut intake: Intake, stop: CancellationToken) {
+    pub(super) async fn run(self: Arc<Self>, mut intake: Consumer, stop: CancellationToken) {
         let lane = self;
         let (mut order, mut on_their_way) = (Order::default(), JoinSet::new());
         let mut pause = FIRST_PAUSE;
@@ -126,14 +120,8 @@ impl Lane {
             match fetched {
                 Ok(deliveries) => {
                     pause = FIRST_PAUSE;
-                    let (deliveries, suspects) = suspects::sift(deliveries);
                     if let Some(in_hand) = lane.take_in_hand(deliveries, room, &mut order).await {
                         on_their_way.spawn(lane.clone().bring_through(in_hand, stop.clone()));
-                    }
-                    if !suspects.is_empty() {
-                        // By itself: no other batch is on its way then that could be to blame.
-                        with_progress(suspects.iter(), all_through(&mut on_their_way)).await;
-                        lane.try_suspects(suspects, &mut order, &stop).await;
                     }
                 }
                 Err(fault) => {
@@ -147,7 +135,7 @@ impl Lane {
     }
 
     /// Waits for room and for the store, then for messages.
-    async fn fetch(&self, intake: &mut Intake) -> (Option<OwnedSemaphorePermit>, Result<Vec<Delivery>, BusError>) {
+    async fn fetch(&self, intake: &mut Consumer) -> (Option<OwnedSemaphorePermit>, Result<Vec<Delivery>, BusError>) {
         // No permit would mean that the semaphore was closed, which nobody does.
         let room = self.room.clone().acquire_owned().await.ok();
         self.gate.open().await;
@@ -253,7 +241,7 @@ impl Lane {
             first.index,
             first.error
         );
-        let letter = DeadLetter { bytes: delivery.payload().clone(), reason, detail, index: first.index };
+        let letter = NewDeadLetter { bytes: delivery.payload().clone(), reason, detail, index: first.index };
         self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
         WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
         Ok(())
@@ -276,7 +264,7 @@ impl Lane {
     async fn keep_dead_letter(&self, delivery: &Delivery, bad: &Rejected) -> Result<(), BusError> {
         let reason = bad.error.reason();
         let bytes = Bytes::copy_from_slice(&bad.bytes);
-        let letter = DeadLetter { bytes, reason, detail: bad.error.to_string(), index: bad.index };
+        let letter = NewDeadLetter { bytes, reason, detail: bad.error.to_string(), index: bad.index };
         self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
         WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
         Ok(())

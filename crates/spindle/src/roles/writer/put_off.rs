@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use spindle_bus::{BusError, Delivery, Kind};
+use spindle_bus::{BusError, BusErrorKind, Delivery};
 use tokio::time::Instant;
 use tracing::error;
 
@@ -66,9 +66,9 @@ impl PutOff {
     }
 
     /// Notes a letter that could not be kept; the number of messages to be said now, if it is time.
-    fn failed(&self, kind: Kind) -> Option<u64> {
+    fn failed(&self, kind: BusErrorKind) -> Option<u64> {
         let mut state = self.state();
-        if kind != Kind::StreamFull {
+        if kind != BusErrorKind::StreamFull {
             state.rests_until = Some(Instant::now() + REST);
         }
         state.n_unsaid += 1;
@@ -130,13 +130,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_lasting_trouble_is_said_now_and_then_with_its_count() {
         let put_off = PutOff::default();
-        assert_eq!(put_off.failed(Kind::StreamFull), Some(1));
+        assert_eq!(put_off.failed(BusErrorKind::StreamFull), Some(1));
         for _ in 0..41 {
-            assert_eq!(put_off.failed(Kind::StreamFull), None);
+            assert_eq!(put_off.failed(BusErrorKind::StreamFull), None);
         }
         assert!(!put_off.rests(), "a smaller letter may fit");
         tokio::time::advance(SAY_EVERY).await;
-        assert_eq!(put_off.failed(Kind::Transient), Some(42));
+        assert_eq!(put_off.failed(BusErrorKind::Transient), Some(42));
         assert!(put_off.rests());
         tokio::time::advance(REST).await;
         assert!(!put_off.rests());

@@ -13,10 +13,10 @@ use futures::{FutureExt, StreamExt};
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::hold::{Held, Queue};
+use super::outbound::{Held, Queue};
 use super::{Ack, Outgoing, Shared, hand_over};
 use crate::connect::Bus;
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// Time-outs after which the client is replaced: each leaves an entry behind in it (nats.rs #1617).
 const TIMEOUTS_PER_CLIENT: u64 = 2_000;
@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
-pub(super) struct Sending {
+pub(super) struct SendLoop {
     bus: Bus,
     shared: Arc<Shared>,
     window: usize,
@@ -87,7 +87,7 @@ struct Attempt {
     number: u64,
 }
 
-impl Sending {
+impl SendLoop {
     pub(super) fn new(bus: Bus, shared: Arc<Shared>, window: usize) -> Self {
         Self {
             bus,
@@ -229,7 +229,7 @@ impl Sending {
         if is_current {
             self.failed(attempt, &error);
         }
-        self.n_timeouts += u64::from(error.kind() == Kind::Transient);
+        self.n_timeouts += u64::from(error.kind() == BusErrorKind::Transient);
         if self.n_timeouts >= TIMEOUTS_PER_CLIENT && self.bus.is_connected() {
             self.replace_client().await;
         }
@@ -239,7 +239,7 @@ impl Sending {
         let counters = &self.shared.counters;
         let Some((_, held)) = self.sent.get(&attempt.place) else { return };
         let (subject, queue, n_items) = (held.message.subject, held.message.queue(), held.message.n_items);
-        if error.kind() == Kind::Permanent {
+        if error.kind() == BusErrorKind::Permanent {
             counters.refused.fetch_add(n_items, Ordering::Relaxed);
             tracing::error!(%error, n_items, "message given up: the server will never take it");
             if let Some((_, held)) = self.sent.remove(&attempt.place) {
@@ -247,7 +247,9 @@ impl Sending {
             }
             return;
         }
-        if error.kind() == Kind::StreamFull && !counters.stream_full[queue as usize].swap(true, Ordering::Relaxed) {
+        if error.kind() == BusErrorKind::StreamFull
+            && !counters.stream_full[queue as usize].swap(true, Ordering::Relaxed)
+        {
             warn!(subject, "stream is full and refuses new messages: holding them; is the writer storing?");
         }
         // With it goes all of its queue that is on its way, so that nothing overtakes it.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Listener;
+use super::SeqVisitor;
 use crate::timestamp::Timestamp;
 
 /// Times kept of one `seq`: two show that it is doubled.
@@ -10,9 +10,9 @@ const MAX_TIMES: usize = 2;
 
 /// Certain `seq`s, and the times of points that have them.
 #[derive(Clone, Debug, Default)]
-pub struct Places(BTreeMap<u64, Vec<Timestamp>>);
+pub struct SeqTimes(BTreeMap<u64, Vec<Timestamp>>);
 
-impl Places {
+impl SeqTimes {
     /// The `seq`s to look for.
     pub(super) fn new(seqs: impl Iterator<Item = u64>) -> Self {
         Self(seqs.map(|seq| (seq, Vec::new())).collect())
@@ -35,8 +35,8 @@ impl Places {
 }
 
 /// Keeps the oldest times.
-impl Listener for Places {
-    fn hear(&mut self, seq: u64, time: Timestamp) {
+impl SeqVisitor for SeqTimes {
+    fn visit(&mut self, seq: u64, time: Timestamp) {
         let Some(times) = self.0.get_mut(&seq) else { return };
         times.push(time);
         times.sort_unstable();

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
-use spindle_core::answer::{
-    Answer, AuditedDevice, Basis, Body, DeviceCount, DeviceHealth, DeviceRow, EventRow, GapAudit, GapRow, Listing,
-    MetricRow, TemperatureAnomaly,
-};
-use spindle_core::audit::{Doubled, Missing, PointKind, Points, RunFindings, Tally};
+use spindle_core::audit::{Duplicate, EpochFindings, Missing, PointKind, Points, Tally};
 use spindle_core::health::{Health, Reason, Verdict};
-use spindle_core::reading::{Bucket, Window};
+use spindle_core::records::{Bucket, Window};
+use spindle_core::response::{
+    AuditedDevice, Basis, Data, DeviceCount, DeviceHealth, DeviceRow, EventRow, GapAudit, GapRow, Listing, MetricRow,
+    Response, TemperatureAnomaly,
+};
 use spindle_core::{Criticality, DeviceName, EventType, Labels, MetricType, Timestamp};
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ const T1: Timestamp = Timestamp::from_seconds(1_749_212_100);
 const BASIS: &str = r#"{"from":"2025-06-06T12:00:00Z","until":"2025-06-06T12:15:00Z","n_points":7}"#;
 
 #[track_caller]
-fn check(answer: &Answer, expected: &str) {
+fn check(answer: &Response, expected: &str) {
     assert_eq!(serde_json::to_string(answer).unwrap(), expected.replace("BASIS", BASIS));
 }
 
@@ -47,7 +47,7 @@ fn event(message: Option<&str>) -> EventRow {
 
 #[test]
 fn alerts_critical() {
-    let answer = Answer::Success(Body::AlertsCritical(Listing {
+    let answer = Response::Success(Data::AlertsCritical(Listing {
         data: vec![event(None)],
         summary: Some(vec![DeviceCount { source_device: device(), critical_event_count: 3 }]),
         next: None,
@@ -63,7 +63,7 @@ fn alerts_critical() {
 #[test]
 fn events() {
     let next = BTreeMap::from([("offset", json!(200)), ("until", json!("2025-06-06T12:15:00Z"))]);
-    let answer = Answer::Success(Body::Events(Listing {
+    let answer = Response::Success(Data::Events(Listing {
         data: vec![event(Some("fan 2"))],
         summary: None,
         next: Some(next),
@@ -83,7 +83,7 @@ fn devices() {
         let row = MetricRow::new(&metric_type, value, T1);
         (metric_type, row)
     };
-    let answer = Answer::Success(Body::Devices(Listing {
+    let answer = Response::Success(Data::Devices(Listing {
         data: vec![DeviceRow {
             source_device: device(),
             first_seen: T0,
@@ -105,7 +105,7 @@ fn devices() {
 #[test]
 fn device_health() {
     let health = |verdict, last_seen| {
-        Answer::Success(Body::DeviceHealth {
+        Response::Success(Data::DeviceHealth {
             data: DeviceHealth { device: device(), verdict, last_seen },
             basis: basis(),
         })
@@ -135,7 +135,7 @@ fn anomaly_temperature() {
         let note = note.map(str::to_owned);
         let data =
             TemperatureAnomaly { device: device(), initial_temp, latest_temp, ratio, anomaly, threshold: 1.3, note };
-        Answer::Success(Body::AnomalyTemperature { data, basis: basis() })
+        Response::Success(Data::AnomalyTemperature { data, basis: basis() })
     };
     check(
         &anomaly(Some(40.0), Some(58.0), Some(1.45), true, None),
@@ -151,7 +151,7 @@ fn anomaly_temperature() {
 fn series() {
     let bucket = Bucket { time: T0, min: 40.0, mean: 41.25, max: 42.5, count: 6 };
     let answer =
-        Answer::Success(Body::Series { data: vec![bucket], unit: Some("°C"), bucket_seconds: 60.0, basis: basis() });
+        Response::Success(Data::Series { data: vec![bucket], unit: Some("°C"), bucket_seconds: 60.0, basis: basis() });
     check(
         &answer,
         r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","min":40.0,"mean":41.25,"max":42.5,"count":6}],"unit":"°C","bucket_seconds":60.0,"basis":BASIS}"#,
@@ -160,7 +160,7 @@ fn series() {
 
 #[test]
 fn audit_gaps() {
-    let findings = RunFindings {
+    let findings = EpochFindings {
         run: 0,
         points: Points::Both,
         first: 1,
@@ -169,14 +169,14 @@ fn audit_gaps() {
         n_missing: 1,
         n_doubled: 1,
         missing: vec![Missing { from: 3, to: 3, after: Some(T0), before: None }],
-        doubled: vec![Doubled { number: 4, times: vec![T0, T1] }],
+        doubled: vec![Duplicate { number: 4, times: vec![T0, T1] }],
     };
     let mut tally = Tally::default();
     for seq in [Some(1), Some(2), Some(4), Some(4), None] {
         tally.see(PointKind::Metric, seq);
     }
     let answer =
-        |data, summary, next| Answer::Success(Body::AuditGaps(GapAudit { data, summary, next, basis: basis() }));
+        |data, summary, next| Response::Success(Data::AuditGaps(GapAudit { data, summary, next, basis: basis() }));
     check(
         &answer(
             vec![GapRow { source_device: device(), findings }],
@@ -203,6 +203,6 @@ fn audit_gaps() {
 
 #[test]
 fn error() {
-    let answer = Answer::Error { message: "unknown query_type 'x': expected one of …".to_owned() };
+    let answer = Response::Error { message: "unknown query_type 'x': expected one of …".to_owned() };
     check(&answer, r#"{"status":"error","message":"unknown query_type 'x': expected one of …"}"#);
 }

@@ -5,7 +5,7 @@
 //! moment in which a lost connection is mended, under load, can still leave one: those readings are lost, after all.)
 //!
 //! A *life* of a sender is the time for which it knows its counters. What is new in a life begins with the life's
-//! own two runs. A sender that stopped in order [keeps](Numbering::keep) its counters and goes on with them in the
+//! own two runs. A sender that stopped in order [keeps](Sequencer::keep) its counters and goes on with them in the
 //! next life, so that nothing it lost in between stays unseen. One that was killed cannot know what it had sent: each
 //! of its devices begins anew, in runs that no life had before.
 //!
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{NUMBERS_PER_RUN, number_of, run_of, seq_of};
+use super::{SEQUENCES_PER_EPOCH, epoch_of, number_of, seq_of};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
 use crate::wire::Batch;
@@ -35,9 +35,9 @@ const N_LIVES: u32 = 1 << 28;
 /// A life of a sender, see [the module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Life(u32);
+pub struct ProducerEpoch(u32);
 
-impl Life {
+impl ProducerEpoch {
     /// A life that begins now, later than the one before, whatever the clock says. The clock alone
     /// keeps lives apart where nothing is known of those before. `None` when there are no more.
     pub fn begin(now: Timestamp, before: Option<Self>) -> Option<Self> {
@@ -63,7 +63,7 @@ enum Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
     /// The newest life that was begun.
-    pub life: Life,
+    pub life: ProducerEpoch,
     /// The next `seq` of metrics and that of events, where there were any.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub devices: BTreeMap<DeviceName, (Option<u64>, Option<u64>)>,
@@ -82,8 +82,8 @@ pub struct Unnumbered {
 
 /// The counters of a sender.
 #[derive(Debug)]
-pub struct Numbering {
-    life: Life,
+pub struct Sequencer {
+    life: ProducerEpoch,
     began_at: Timestamp,
     devices: HashMap<DeviceName, [Counter; 2]>,
 }
@@ -104,12 +104,12 @@ enum Refusal {
     NoLife,
 }
 
-impl Numbering {
+impl Sequencer {
     /// Goes on from what was kept, in a new life. What cannot have been kept by a life before is left out.
-    pub fn new(life: Life, kept: Option<Kept>, now: Timestamp) -> Self {
+    pub fn new(life: ProducerEpoch, kept: Option<Kept>, now: Timestamp) -> Self {
         let devices = kept.map(|kept| kept.devices).unwrap_or_default();
         let counter = |seq: Option<u64>, lane: Lane| {
-            let is_ours = |seq: &u64| run_of(*seq) < life.run(Lane::Metrics) && run_of(*seq) % 2 == lane as u64;
+            let is_ours = |seq: &u64| epoch_of(*seq) < life.run(Lane::Metrics) && epoch_of(*seq) % 2 == lane as u64;
             seq.filter(is_ours).map_or(Counter::Unused, Counter::Next)
         };
         let counters = |(metrics, events)| [counter(metrics, Lane::Metrics), counter(events, Lane::Events)];
@@ -119,7 +119,7 @@ impl Numbering {
 
     /// Gives each reading of the batch its number, in order. `renew` begins a new life: a run that is used up is
     /// followed by one of that.
-    pub fn number(&mut self, batch: &mut Batch, mut renew: impl FnMut() -> Option<Life>) -> Unnumbered {
+    pub fn number(&mut self, batch: &mut Batch, mut renew: impl FnMut() -> Option<ProducerEpoch>) -> Unnumbered {
         let mut unnumbered = Unnumbered::default();
         for metric in &mut batch.metrics {
             match self.next(&metric.source_device, Lane::Metrics, &mut renew) {
@@ -156,7 +156,7 @@ impl Numbering {
         &mut self,
         device: &DeviceName,
         lane: Lane,
-        renew: &mut impl FnMut() -> Option<Life>,
+        renew: &mut impl FnMut() -> Option<ProducerEpoch>,
     ) -> Result<u64, Refusal> {
         if !self.devices.contains_key(device) {
             if self.devices.len() >= MAX_DEVICES {
@@ -174,7 +174,7 @@ impl Numbering {
                 seq_of(self.life.run(lane), 0)
             }
         };
-        let is_last = number_of(seq) == NUMBERS_PER_RUN - 1;
+        let is_last = number_of(seq) == SEQUENCES_PER_EPOCH - 1;
         *counter = if is_last { Counter::UsedUp } else { Counter::Next(seq + 1) };
         Ok(seq)
     }

@@ -9,12 +9,12 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use spindle_bus::{Bus, Intake, IntakeLimits, Kind, METRICS_STREAM, METRICS_SUBJECT};
+use spindle_bus::{Bus, BusErrorKind, Consumer, ConsumerLimits, METRICS_STREAM, METRICS_SUBJECT};
 use support::{connect, ends, names, put, put_many, started, until, witness};
 
 const DURABLE: &str = "test";
 
-const LIMITS: IntakeLimits = IntakeLimits {
+const LIMITS: ConsumerLimits = ConsumerLimits {
     max_messages: 10,
     max_bytes: 1 << 20,
     linger: Duration::ZERO,
@@ -22,13 +22,13 @@ const LIMITS: IntakeLimits = IntakeLimits {
     ack_wait: Duration::from_secs(1),
 };
 
-async fn open(bus: &Bus) -> Intake {
-    Intake::open(bus.clone(), METRICS_STREAM, DURABLE, LIMITS).await.unwrap()
+async fn open(bus: &Bus) -> Consumer {
+    Consumer::open(bus.clone(), METRICS_STREAM, DURABLE, LIMITS).await.unwrap()
 }
 
 /// Takes and acknowledges until all of `wanted` were there. Errors are met as the writer meets them: they
 /// must be transient, and the next call tries again. Returns how many there were.
-async fn take(intake: &mut Intake, mut wanted: BTreeSet<String>) -> usize {
+async fn take(intake: &mut Consumer, mut wanted: BTreeSet<String>) -> usize {
     let mut n_errors = 0;
     while !wanted.is_empty() {
         match intake.next().await {
@@ -39,7 +39,7 @@ async fn take(intake: &mut Intake, mut wanted: BTreeSet<String>) -> usize {
                 }
             }
             Err(error) => {
-                assert_eq!(error.kind(), Kind::Transient, "{}", support::chain(&error));
+                assert_eq!(error.kind(), BusErrorKind::Transient, "{}", support::chain(&error));
                 n_errors += 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -91,7 +91,7 @@ async fn nothing_is_lost_when_the_server_is_killed_in_the_middle() {
     until("the loss to be noticed", async || !bus.is_connected()).await;
     server.restart().unwrap();
     ends("the rest", taking).await.unwrap();
-    let lag = async || Intake::lag(&bus, METRICS_STREAM, DURABLE).await.unwrap();
+    let lag = async || Consumer::lag(&bus, METRICS_STREAM, DURABLE).await.unwrap();
     // What the kill took of the acks comes again, and is acknowledged again.
     let mut intake = open(&bus).await;
     let again = async {
@@ -102,7 +102,7 @@ async fn nothing_is_lost_when_the_server_is_killed_in_the_middle() {
     ends("what comes again", again).await;
 }
 
-async fn take_what_is_there(intake: &mut Intake) {
+async fn take_what_is_there(intake: &mut Consumer) {
     for delivery in intake.next().await.unwrap() {
         delivery.ack().await.unwrap();
     }
@@ -139,7 +139,7 @@ async fn a_stream_restored_from_an_older_state_still_delivers_what_comes_next() 
     let mut intake = open(&bus).await;
     put_many(&before, METRICS_SUBJECT, 5).await;
     ends("m1 to m5", take(&mut intake, names(5).into_iter().collect())).await;
-    let all_counted = async || Intake::lag(&bus, METRICS_STREAM, DURABLE).await.is_ok_and(|lag| lag == 0);
+    let all_counted = async || Consumer::lag(&bus, METRICS_STREAM, DURABLE).await.is_ok_and(|lag| lag == 0);
     until("the acks to be counted", all_counted).await;
     server.stop().unwrap();
     let messages = server.store_dir().join("jetstream/$G/streams").join(METRICS_STREAM).join("msgs");

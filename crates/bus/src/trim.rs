@@ -11,7 +11,7 @@ use crate::error::BusError;
 ///
 /// # Errors
 /// Transient, if NATS does not answer.
-pub async fn purge_stored(bus: &Bus, stream_name: &str) -> Result<u64, BusError> {
+pub async fn trim_acknowledged(bus: &Bus, stream_name: &str) -> Result<u64, BusError> {
     let attempt = || format!("make room in stream {stream_name}");
     let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| BusError::transient(attempt(), error))?;
     let info = stream.cached_info();

@@ -7,7 +7,9 @@ mod support;
 use std::time::Duration;
 
 use async_nats::jetstream::Context;
-use spindle_bus::{Bus, Delivery, Intake, IntakeLimits, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, purge_stored};
+use spindle_bus::{
+    Bus, Consumer, ConsumerLimits, Delivery, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, trim_acknowledged,
+};
 use spindle_testkit::NatsServer;
 use support::{LIMITS, connect, ends, ids, names, put, until, witness};
 
@@ -28,18 +30,18 @@ async fn fill(witness: &Context, numbers: std::ops::RangeInclusive<usize>) {
     }
 }
 
-async fn intake(bus: &Bus, durable: &'static str) -> Intake {
-    let limits = IntakeLimits {
+async fn intake(bus: &Bus, durable: &'static str) -> Consumer {
+    let limits = ConsumerLimits {
         max_messages: 100,
         max_bytes: 1 << 20,
         linger: Duration::ZERO,
         max_ack_pending: 1000,
         ack_wait: Duration::from_secs(30),
     };
-    Intake::open(bus.clone(), METRICS_STREAM, durable, limits).await.unwrap()
+    Consumer::open(bus.clone(), METRICS_STREAM, durable, limits).await.unwrap()
 }
 
-async fn take(intake: &mut Intake, n: usize) -> Vec<Delivery> {
+async fn take(intake: &mut Consumer, n: usize) -> Vec<Delivery> {
     let batch = ends("next()", intake.next()).await.unwrap();
     assert_eq!(batch.len(), n);
     batch
@@ -63,13 +65,13 @@ async fn nothing_goes_below_half_or_without_a_consumer() {
     fill(&witness, 1..=20).await;
     let batch = take(&mut intake(&bus, "a").await, 20).await;
     ack(&witness, "a", &batch, 20).await;
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 0);
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0);
     assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 20, "below half");
 
     witness.get_stream(METRICS_STREAM).await.unwrap().delete_consumer("a").await.unwrap();
     fill(&witness, 21..=40).await;
     assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 0);
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0);
     assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 40, "nobody has stored anything");
 }
 
@@ -80,19 +82,19 @@ async fn what_any_of_two_consumers_wants_stays() {
     fill(&witness, 1..=50).await;
     let fast_batch = take(&mut fast, 50).await;
     ack(&witness, "fast", &fast_batch, 50).await;
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 0, "slow has nothing yet");
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0, "slow has nothing yet");
 
     // All but the sixth of the first ten, and some beyond: a gap holds all that follows it.
     let slow_batch = take(&mut slow, 50).await;
     let (before, after) = slow_batch.split_at(5);
     ack(&witness, "slow", before, 5).await;
     ack(&witness, "slow", &after[1..20], 5).await;
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 5);
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 5);
     assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 0, "a second time there is nothing more");
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0, "a second time there is nothing more");
 
     ack(&witness, "slow", &after[..1], 25).await;
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 20);
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 20);
     assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[25..]);
 }
 
@@ -103,7 +105,7 @@ async fn a_full_stream_takes_messages_again_and_consumers_go_on_after_it() {
     fill(&witness, 1..=55).await;
     let batch = take(&mut intake, 55).await;
     ack(&witness, "a", &batch, 55).await;
-    assert_eq!(purge_stored(&bus, METRICS_STREAM).await.unwrap(), 55);
+    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 55);
     fill(&witness, 56..=100).await;
     let batch = take(&mut intake, 45).await;
     assert_eq!(batch[0].stream_sequence(), 56);
@@ -113,6 +115,6 @@ async fn a_full_stream_takes_messages_again_and_consumers_go_on_after_it() {
 #[tokio::test]
 async fn a_missing_stream_is_an_error() {
     let (_server, bus, _) = small_stream().await;
-    let error = purge_stored(&bus, "NONE").await.unwrap_err();
+    let error = trim_acknowledged(&bus, "NONE").await.unwrap_err();
     assert!(error.to_string().contains("NONE"), "{error}");
 }

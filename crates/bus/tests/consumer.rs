@@ -8,13 +8,13 @@ mod support;
 use std::time::{Duration, Instant};
 
 use spindle_bus::{
-    Bus, Delivery, EVENTS_STREAM, EVENTS_SUBJECT, Intake, IntakeLimits, METRICS_STREAM, METRICS_SUBJECT,
+    Bus, Consumer, ConsumerLimits, Delivery, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT,
 };
 use support::{connect, ends, names, put, put_many, started, until};
 
 const DURABLE: &str = "test";
 
-const WIDE: IntakeLimits = IntakeLimits {
+const WIDE: ConsumerLimits = ConsumerLimits {
     max_messages: 100,
     max_bytes: 1 << 20,
     linger: Duration::ZERO,
@@ -22,15 +22,15 @@ const WIDE: IntakeLimits = IntakeLimits {
     ack_wait: Duration::from_secs(30),
 };
 
-async fn open(bus: &Bus, limits: IntakeLimits) -> Intake {
-    Intake::open(bus.clone(), METRICS_STREAM, DURABLE, limits).await.unwrap()
+async fn open(bus: &Bus, limits: ConsumerLimits) -> Consumer {
+    Consumer::open(bus.clone(), METRICS_STREAM, DURABLE, limits).await.unwrap()
 }
 
-async fn next(intake: &mut Intake) -> Vec<Delivery> {
+async fn next(intake: &mut Consumer) -> Vec<Delivery> {
     ends("next()", intake.next()).await.unwrap()
 }
 
-async fn only(intake: &mut Intake) -> Delivery {
+async fn only(intake: &mut Consumer) -> Delivery {
     let mut batch = next(intake).await;
     assert_eq!(batch.len(), 1);
     batch.pop().unwrap()
@@ -41,7 +41,7 @@ fn payloads(batch: &[Delivery]) -> Vec<String> {
 }
 
 async fn lag(bus: &Bus) -> u64 {
-    Intake::lag(bus, METRICS_STREAM, DURABLE).await.unwrap()
+    Consumer::lag(bus, METRICS_STREAM, DURABLE).await.unwrap()
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn everything_published_arrives_as_it_was_and_is_gone_when_acknowledged() 
 async fn the_streams_do_not_mix_and_an_idle_one_answers_with_nothing() {
     let (_server, bus, witness) = started().await;
     put(&witness, METRICS_SUBJECT, "m", "metric").await;
-    let mut events = Intake::open(bus.clone(), EVENTS_STREAM, DURABLE, WIDE).await.unwrap();
+    let mut events = Consumer::open(bus.clone(), EVENTS_STREAM, DURABLE, WIDE).await.unwrap();
     let idle = ends("next() of an idle stream", events.next()).await.unwrap();
     assert!(idle.is_empty(), "{:?}", payloads(&idle));
     // Woken by the first message, not by the end of its patience.
@@ -83,8 +83,8 @@ async fn the_streams_do_not_mix_and_an_idle_one_answers_with_nothing() {
 #[tokio::test]
 async fn a_missing_stream_is_transient() {
     let (_server, bus, _) = started().await;
-    let error = Intake::open(bus, "NONE", DURABLE, WIDE).await.unwrap_err();
-    assert_eq!(error.kind(), spindle_bus::Kind::Transient);
+    let error = Consumer::open(bus, "NONE", DURABLE, WIDE).await.unwrap_err();
+    assert_eq!(error.kind(), spindle_bus::BusErrorKind::Transient);
     assert!(error.to_string().contains("test of stream NONE"), "{error}");
 }
 
@@ -92,7 +92,7 @@ async fn a_missing_stream_is_transient() {
 async fn what_is_not_acknowledged_comes_again_and_what_is_terminated_never() {
     let (_server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 3).await;
-    let mut intake = open(&bus, IntakeLimits { ack_wait: Duration::from_millis(500), ..WIDE }).await;
+    let mut intake = open(&bus, ConsumerLimits { ack_wait: Duration::from_millis(500), ..WIDE }).await;
     let first = next(&mut intake).await;
     assert_eq!(payloads(&first), ["m1", "m2", "m3"]);
     first[0].term().await.unwrap();
@@ -125,7 +125,7 @@ async fn a_nak_sends_it_again_after_its_delay_and_not_before() {
 async fn progress_keeps_a_message_while_its_neighbour_comes_again() {
     let (_server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 2).await;
-    let mut intake = open(&bus, IntakeLimits { ack_wait: Duration::from_secs(1), ..WIDE }).await;
+    let mut intake = open(&bus, ConsumerLimits { ack_wait: Duration::from_secs(1), ..WIDE }).await;
     let batch = next(&mut intake).await;
     let working = async {
         loop {
@@ -144,7 +144,7 @@ async fn progress_keeps_a_message_while_its_neighbour_comes_again() {
 async fn a_batch_keeps_to_its_limits_and_a_large_message_comes_alone() {
     let (_server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 25).await;
-    let mut by_number = open(&bus, IntakeLimits { max_messages: 10, ..WIDE }).await;
+    let mut by_number = open(&bus, ConsumerLimits { max_messages: 10, ..WIDE }).await;
     for expected in [10, 10, 5] {
         assert_eq!(next(&mut by_number).await.len(), expected);
     }
@@ -153,8 +153,8 @@ async fn a_batch_keeps_to_its_limits_and_a_large_message_comes_alone() {
     for (index, size) in sizes.into_iter().enumerate() {
         put(&witness, EVENTS_SUBJECT, &format!("e{index}"), vec![b'x'; size * 1000]).await;
     }
-    let limits = IntakeLimits { max_bytes: 10_000, linger: Duration::from_millis(5), ..WIDE };
-    let mut by_bytes = Intake::open(bus.clone(), EVENTS_STREAM, DURABLE, limits).await.unwrap();
+    let limits = ConsumerLimits { max_bytes: 10_000, linger: Duration::from_millis(5), ..WIDE };
+    let mut by_bytes = Consumer::open(bus.clone(), EVENTS_STREAM, DURABLE, limits).await.unwrap();
     let mut seen = Vec::new();
     while seen.len() < sizes.len() {
         let batch = next(&mut by_bytes).await;
@@ -169,7 +169,7 @@ async fn a_batch_keeps_to_its_limits_and_a_large_message_comes_alone() {
 #[tokio::test]
 async fn a_pause_after_the_first_message_lets_others_join_it() {
     let (_server, bus, witness) = started().await;
-    let mut intake = open(&bus, IntakeLimits { linger: Duration::from_secs(2), ..WIDE }).await;
+    let mut intake = open(&bus, ConsumerLimits { linger: Duration::from_secs(2), ..WIDE }).await;
     let (batch, ()) = tokio::join!(next(&mut intake), put_many(&witness, METRICS_SUBJECT, 20));
     assert_eq!(payloads(&batch), names(20));
 }
@@ -178,7 +178,7 @@ async fn a_pause_after_the_first_message_lets_others_join_it() {
 async fn two_intakes_on_one_consumer_share_without_loss_or_double() {
     let (server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 200).await;
-    let limits = IntakeLimits { max_messages: 7, ..WIDE };
+    let limits = ConsumerLimits { max_messages: 7, ..WIDE };
     let (mut one, mut other) = (open(&bus, limits).await, open(&connect(&server).await, limits).await);
     let mut seen = Vec::new();
     while seen.len() < 200 {

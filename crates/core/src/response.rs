@@ -6,18 +6,18 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::audit::{RunFindings, Tally};
+use crate::audit::{EpochFindings, Tally};
 use crate::health::Verdict;
-use crate::reading::{Bucket, EventRecord, Window};
+use crate::records::{Bucket, EventRecord, Window};
 use crate::wire::{Criticality, Labels};
 use crate::{DeviceName, EventType, MetricType, Timestamp, metric};
 
 /// An answer, good or bad.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
-pub enum Answer {
+pub enum Response {
     /// The question was answered.
-    Success(Body),
+    Success(Data),
     /// It was not; the message says why.
     Error {
         /// What was wrong, where, and what to do.
@@ -28,7 +28,7 @@ pub enum Answer {
 /// The answer to each type of question.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
-pub enum Body {
+pub enum Data {
     /// To `alerts_critical`.
     AlertsCritical(Listing<EventRow>),
     /// To `events`.
@@ -231,7 +231,7 @@ pub struct GapRow {
     pub source_device: DeviceName,
     /// What is missing and doubled.
     #[serde(flatten)]
-    pub findings: RunFindings,
+    pub findings: EpochFindings,
 }
 
 /// What the numbers of one device say, in all its runs.
@@ -274,10 +274,10 @@ pub enum AuditState {
 impl AuditedDevice {
     /// What a tally comes to.
     pub fn new(source_device: DeviceName, tally: &Tally) -> Self {
-        let (n_numbers, n_missing, n_doubled) = if tally.is_overfull() { (0, 0, 0) } else { tally.totals() };
+        let (n_numbers, n_missing, n_doubled) = if tally.overflowed() { (0, 0, 0) } else { tally.totals() };
         let state = match tally.n_points() {
             0 => AuditState::NoData,
-            _ if tally.is_overfull() => AuditState::NotCounted,
+            _ if tally.overflowed() => AuditState::NotCounted,
             _ if n_numbers == 0 => AuditState::NoNumbers,
             _ if n_missing + n_doubled > 0 => AuditState::Gaps,
             _ => AuditState::Complete,

@@ -4,18 +4,18 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::error::{BusError, Kind};
+use crate::error::{BusError, BusErrorKind};
 
 /// What was denied on one connection. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Denied(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct DeniedPermissions(Arc<Mutex<BTreeSet<String>>>);
 
 /// Denials kept; a user without rights is denied the same few again and again, and each has its name in it.
 const MAX_KEPT: usize = 64;
 /// How the server begins.
 const VIOLATION: &str = "permissions violation for ";
 
-impl Denied {
+impl DeniedPermissions {
     /// Keeps what the server said, if it was a denial.
     pub(crate) fn note(&self, words: &str) {
         if let Some(denied) = denied(words) {
@@ -44,7 +44,7 @@ impl Denied {
         let attempt = format!(
             "{otherwise}: the NATS user may not {verb} to '{subject}'; grant it that right (deploy/nats/nats-server.conf has the rights of every role) or use another user"
         );
-        BusError::new(Kind::Configuration, attempt)
+        BusError::new(BusErrorKind::Configuration, attempt)
     }
 }
 
@@ -66,17 +66,17 @@ mod tests {
 
     #[test]
     fn the_servers_words_become_the_missing_right() {
-        let denied = Denied::default();
+        let denied = DeniedPermissions::default();
         denied.note("Permissions Violation for Publish to \"$JS.API.STREAM.INFO.METRICS\"");
         denied.note("permissions violation for subscription to \"reader.query\" using queue \"q\"");
         denied.note("Maximum Payload Violation");
-        let lost = || BusError::new(Kind::Transient, "look up stream METRICS");
+        let lost = || BusError::new(BusErrorKind::Transient, "look up stream METRICS");
         let told = denied.or("publish", &["a", "$JS.API.STREAM.INFO.METRICS"], lost());
-        assert_eq!(told.kind(), Kind::Configuration);
+        assert_eq!(told.kind(), BusErrorKind::Configuration);
         assert!(told.to_string().contains("may not publish to '$JS.API.STREAM.INFO.METRICS'"), "{told}");
-        assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), Kind::Configuration);
-        assert_eq!(denied.or("publish", &["reader.query"], lost()).kind(), Kind::Transient);
+        assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), BusErrorKind::Configuration);
+        assert_eq!(denied.or("publish", &["reader.query"], lost()).kind(), BusErrorKind::Transient);
         denied.forget();
-        assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), Kind::Transient);
+        assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), BusErrorKind::Transient);
     }
 }

@@ -1,20 +1,15 @@
 //! What consumers have acknowledged and a stream still holds, for those who must read it once more.
 
-use std::collections::HashSet;
-
 use async_nats::jetstream::consumer::PullConsumer;
 use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::Bytes;
-use futures::TryStreamExt;
 
 use crate::connect::Bus;
-use crate::deadletter::{UNDELIVERABLE, sequence_of};
 use crate::error::BusError;
-use crate::streams::DEAD_LETTER_STREAM;
 
 /// How far a consumer has come in its stream, in sequences of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct ConsumerPosition {
     /// The oldest message that the stream holds.
     pub first: u64,
     /// Everything up to here is acknowledged.
@@ -28,7 +23,7 @@ impl Bus {
     ///
     /// # Errors
     /// Transient, if NATS does not answer or there is no such consumer; configuration, if a right is missing.
-    pub async fn progress(&self, stream: &str, durable: &str) -> Result<Progress, BusError> {
+    pub async fn progress(&self, stream: &str, durable: &str) -> Result<ConsumerPosition, BusError> {
         let denied = |right: String, error: Box<dyn std::error::Error + Send + Sync>| {
             let attempt = format!("look at consumer {durable} of stream {stream}");
             self.denied.or("publish", &[&right], BusError::transient(attempt, error))
@@ -39,7 +34,7 @@ impl Bus {
         let right = format!("$JS.API.CONSUMER.INFO.{stream}.{durable}");
         let consumer = consumer.map_err(|error| denied(right, error.into()))?;
         let info = consumer.cached_info();
-        Ok(Progress {
+        Ok(ConsumerPosition {
             first: found.cached_info().state.first_sequence,
             acknowledged: info.ack_floor.stream_sequence,
             delivered: info.delivered.stream_sequence,
@@ -62,25 +57,5 @@ impl Bus {
                 Err(self.denied.or("publish", &[&right], BusError::transient(attempt(), error)))
             }
         }
-    }
-
-    /// The sequences of messages of a stream that have ended a writer, or are being tried by one right now.
-    ///
-    /// # Errors
-    /// Transient, if NATS does not answer; configuration, if a right is missing.
-    pub async fn undeliverable(&self, stream: &str) -> Result<HashSet<u64>, BusError> {
-        let right = format!("$JS.API.STREAM.INFO.{DEAD_LETTER_STREAM}");
-        let fault = |error: Box<dyn std::error::Error + Send + Sync>| {
-            let attempt = format!("look for letters of messages that ended the writer in {DEAD_LETTER_STREAM}");
-            self.denied.or("publish", &[&right], BusError::transient(attempt, error))
-        };
-        let found = self.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await.map_err(|error| fault(error.into()))?;
-        let subjects = found.info_with_subjects(format!("deadletter.{UNDELIVERABLE}.>")).await;
-        let mut subjects = subjects.map_err(|error| fault(error.into()))?;
-        let mut sequences = HashSet::new();
-        while let Some((subject, _)) = subjects.try_next().await.map_err(|error| fault(error.into()))? {
-            sequences.extend(sequence_of(&subject, stream));
-        }
-        Ok(sequences)
     }
 }

@@ -8,7 +8,7 @@ use super::header;
 
 /// One message of the stream of dead letters, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Letter {
+pub struct DeadLetterHead {
     /// Its sequence in the stream of dead letters; what people name it by.
     pub sequence: u64,
     /// When it was kept.
@@ -51,7 +51,7 @@ pub struct Part {
 /// No letter of ours has more: the largest message that a server can be set to take is 64 MiB.
 const MAX_PARTS: usize = 1 << 18;
 
-impl Letter {
+impl DeadLetterHead {
     pub(super) fn read(
         sequence: u64,
         kept_at: Timestamp,
@@ -104,7 +104,7 @@ impl Part {
 
 /// Which letters are meant; an empty one means all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LetterFilter {
+pub struct DeadLetterFilter {
     /// The reason, as it stands in the letter.
     pub reason: Option<String>,
     /// The original's subject.
@@ -115,9 +115,9 @@ pub struct LetterFilter {
     pub until: Option<Timestamp>,
 }
 
-impl LetterFilter {
+impl DeadLetterFilter {
     /// Whether a letter is meant.
-    pub fn takes(&self, letter: &Letter) -> bool {
+    pub fn takes(&self, letter: &DeadLetterHead) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
         is(&self.reason, Some(&letter.reason))
             && is(&self.subject, letter.subject.as_deref())
@@ -130,17 +130,17 @@ impl LetterFilter {
 mod tests {
     use super::*;
 
-    fn read(subject: &str, headers: &[(&str, &str)]) -> Letter {
+    fn read(subject: &str, headers: &[(&str, &str)]) -> DeadLetterHead {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, *value);
         }
-        Letter::read(7, Timestamp::from_ns(1), subject, Some(&map), 3)
+        DeadLetterHead::read(7, Timestamp::from_ns(1), subject, Some(&map), 3)
     }
 
     #[test]
     fn what_others_leave_in_the_stream_is_read_without_trust() {
-        let bare = Letter::read(7, Timestamp::from_ns(1), "deadletter", None, 0);
+        let bare = DeadLetterHead::read(7, Timestamp::from_ns(1), "deadletter", None, 0);
         assert_eq!((bare.reason.as_str(), bare.subject, bare.part), ("", None, None));
         let id = ("Nats-Msg-Id", "a-1-2-0-1");
         for part in ["", "/", "0/2", "3/2", "1/0", "-1/2", "1/99999999999999999999", "1/300000", "x/y", "1"] {
@@ -157,15 +157,15 @@ mod tests {
         let letter = read("deadletter.bad_json", &[("Spindle-Subject", "events.event")]);
         let at = |ns| Some(Timestamp::from_ns(ns));
         let named = |text: &str| Some(text.to_owned());
-        let all = LetterFilter::default();
+        let all = DeadLetterFilter::default();
         let filters = [
             (all.clone(), true),
-            (LetterFilter { reason: named("bad_json"), subject: named("events.event"), ..all.clone() }, true),
-            (LetterFilter { reason: named("bad"), ..all.clone() }, false),
-            (LetterFilter { subject: named("events.metrics"), ..all.clone() }, false),
-            (LetterFilter { since: at(1), until: at(2), ..all.clone() }, true),
-            (LetterFilter { since: at(2), ..all.clone() }, false),
-            (LetterFilter { until: at(1), ..all.clone() }, false),
+            (DeadLetterFilter { reason: named("bad_json"), subject: named("events.event"), ..all.clone() }, true),
+            (DeadLetterFilter { reason: named("bad"), ..all.clone() }, false),
+            (DeadLetterFilter { subject: named("events.metrics"), ..all.clone() }, false),
+            (DeadLetterFilter { since: at(1), until: at(2), ..all.clone() }, true),
+            (DeadLetterFilter { since: at(2), ..all.clone() }, false),
+            (DeadLetterFilter { until: at(1), ..all.clone() }, false),
         ];
         for (filter, expected) in filters {
             assert_eq!(filter.takes(&letter), expected, "{filter:?}");

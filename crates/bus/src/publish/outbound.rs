@@ -25,7 +25,7 @@ impl Outgoing {
 }
 
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct OutboundBuffer {
     urgent: VecDeque<Held>,
     others: VecDeque<Held>,
     next_place: u64,
@@ -37,7 +37,7 @@ pub(super) struct Hold {
     closed: bool,
 }
 
-impl Hold {
+impl OutboundBuffer {
     pub(super) fn new(max_bytes: usize) -> Self {
         let (urgent, others) = (VecDeque::new(), VecDeque::new());
         Self { urgent, others, next_place: 0, n_bytes: 0, n_items: 0, max_bytes, closed: false }
@@ -140,13 +140,13 @@ mod tests {
         Outgoing { subject: "s", message_id: id.to_owned(), payload: vec![0; bytes].into(), n_items: 1, urgent }
     }
 
-    fn ids(hold: &mut Hold) -> Vec<String> {
+    fn ids(hold: &mut OutboundBuffer) -> Vec<String> {
         std::iter::from_fn(|| hold.take(|_| true)).map(|held| held.message.message_id).collect()
     }
 
     #[test]
     fn a_full_hold_gives_up_the_oldest_metrics_and_never_an_event_for_one() {
-        let mut hold = Hold::new(100);
+        let mut hold = OutboundBuffer::new(100);
         assert_eq!(hold.push_giving_up(message("m1", 40, false)), 0);
         assert_eq!(hold.push_giving_up(message("e1", 40, true)), 0);
         assert_eq!(hold.push_giving_up(message("m2", 40, false)), 1);
@@ -158,7 +158,7 @@ mod tests {
 
     #[test]
     fn what_can_never_fit_pushes_nothing_out() {
-        let mut hold = Hold::new(100);
+        let mut hold = OutboundBuffer::new(100);
         hold.push_giving_up(message("m1", 40, false));
         assert_eq!(hold.push_giving_up(message("large", 101, false)), 1);
         assert_eq!(ids(&mut hold), ["m1"]);
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn what_was_not_acknowledged_goes_first_again() {
-        let mut hold = Hold::new(100);
+        let mut hold = OutboundBuffer::new(100);
         for id in ["a", "b", "c", "d"] {
             hold.push_giving_up(message(id, 10, false));
         }
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn who_can_wait_is_refused_until_there_is_room() {
-        let mut hold = Hold::new(50);
+        let mut hold = OutboundBuffer::new(50);
         hold.push_if_room(message("large", 80, false)).unwrap();
         let waiting = hold.push_if_room(message("next", 10, false)).unwrap_err();
         let sent = hold.take(|_| true).unwrap();
