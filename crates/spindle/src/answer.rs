@@ -15,7 +15,7 @@ use spindle_core::{Criticality, DeviceName, MetricType, Timestamp, metric};
 use spindle_store::Store;
 use tracing::error;
 
-use crate::telemetry::{ANSWER_SECONDS, ANSWERS};
+use crate::metrics::{QUERIES, QUERY_SECONDS};
 
 /// The metric that `anomaly_temperature` looks at.
 const TEMPERATURE: &str = "DiskTemp";
@@ -42,14 +42,14 @@ pub(crate) struct Failure {
 
 /// Answers the bytes of a question; never fails, an error is an answer too.
 pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_bytes: usize) -> Answered {
-    let timer = ANSWER_SECONDS.start_timer();
+    let timer = QUERY_SECONDS.start_timer();
     let (query_type, outcome) = match Query::parse(payload, now) {
         Ok(query) => (query.query_type(), find(store, query).await),
         Err(mistake) => ("invalid", Err(Failure { is_askers_fault: true, message: mistake.to_string() })),
     };
     timer.observe_duration();
     let status = if outcome.is_ok() { "success" } else { "error" };
-    ANSWERS.with_label_values(&[query_type, status]).inc();
+    QUERIES.with_label_values(&[query_type, status]).inc();
     match outcome.and_then(|body| rows::fit(body, max_bytes)) {
         Ok(json) => Answered { json, failure: None },
         Err(failure) => failed(failure),
@@ -58,7 +58,7 @@ pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_by
 
 /// The answer to a question that was found wrong before its bytes were made.
 pub(crate) fn refuse(mistake: &QueryError) -> Answered {
-    ANSWERS.with_label_values(&["invalid", "error"]).inc();
+    QUERIES.with_label_values(&["invalid", "error"]).inc();
     failed(Failure { is_askers_fault: true, message: mistake.to_string() })
 }
 

@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::serve::Peer;
 use crate::config::Secret;
-use crate::telemetry::WEB_REFUSED;
+use crate::metrics::WEB_REFUSED;
 
 /// Wrong tokens are spoken of this often at most, with how many there were.
 const COMPLAIN_EVERY: Duration = Duration::from_secs(10);

@@ -22,7 +22,6 @@ use crate::Outcome;
 use crate::config::Secret;
 use crate::output;
 use crate::roles::writer::Readiness;
-use crate::telemetry;
 
 /// How long the store may take to say that it is there.
 const STORE_PATIENCE: Duration = Duration::from_secs(2);
@@ -89,7 +88,7 @@ async fn ready(State(health): State<Health>, Extension(visitor): Extension<Visit
 }
 
 async fn metrics() -> Response {
-    match telemetry::exposition() {
+    match crate::metrics::exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }

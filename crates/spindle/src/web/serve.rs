@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::patient::Patient;
-use crate::telemetry::WEB_CONNECTIONS;
+use crate::metrics::WEB_CONNECTIONS;
 
 /// Connections at once. A page holds one or two, a supervisor one for a moment. Further ones wait in the
 /// kernel's queue until one of these ends, which the times below see to.
