@@ -12,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings};
+use spindle_bus::{Bus, NatsSettings};
 use spindle_store::{InfluxSettings, InfluxVersion, Store};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -252,7 +252,7 @@ async fn connect(config: &Config, name: &str, streams: Streams) -> Result<Bus> {
 
 async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, streams: Streams) -> Result<Bus> {
     let bus = match Bus::connect(settings, name).await {
-        Err(fault) if is_passing(&fault) => return Err(fault).context("start nats-server, or correct NATS_URL"),
+        Err(fault) if fault.is_transient() => return Err(fault).context("start nats-server, or correct NATS_URL"),
         outcome => outcome?,
     };
     let deadline = Instant::now() + config.nats.patience;
@@ -266,7 +266,7 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
         };
         match ensured {
             Ok(()) => return Ok(bus),
-            Err(fault) if is_passing(&fault) && Instant::now() < deadline => {
+            Err(fault) if fault.is_transient() && Instant::now() < deadline => {
                 if !is_told {
                     let (patience_s, why) = (config.nats.patience.as_secs_f32(), anyhow::Error::from(fault));
                     warn!("waiting up to {patience_s} s for JetStream: {why:#}");
@@ -279,13 +279,6 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
                     .context("JetStream is not usable: is it switched on (nats-server -js), and is there room?"));
             }
         }
-    }
-}
-
-fn is_passing(fault: &BusError) -> bool {
-    match fault.kind() {
-        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
-        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 
