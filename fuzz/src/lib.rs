@@ -58,7 +58,7 @@ pub fn is_accounted_for<T>(payload: &[u8], decoded: &Decoded<T>) {
 /// What is refused as the wrong shape is JSON, and the reason is one for people.
 fn is_explained(bytes: &[u8], error: &WireError) {
     is_one_line(error);
-    if error.reason() == "bad_shape" {
+    if error.reason().as_str() == "bad_shape" {
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
         assert!(json.is_ok(), "'{error}' of what is no JSON: {:?}", String::from_utf8_lossy(bytes));
     }

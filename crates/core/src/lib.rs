@@ -6,12 +6,16 @@
 
 pub mod audit;
 pub mod backblaze;
+pub mod backoff;
+pub mod dead_letter;
 pub mod health;
+pub mod log_limit;
 pub mod metric;
 pub mod name;
 pub mod query;
 pub mod recording;
 pub mod records;
+pub mod redact;
 pub mod response;
 pub mod schema;
 pub mod simulate;

@@ -13,6 +13,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::dead_letter::Reason;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::Timestamp;
 
@@ -172,14 +173,14 @@ pub enum WireError {
 }
 
 impl WireError {
-    /// A short, stable word for headers, counters and filters.
-    pub fn reason(&self) -> &'static str {
+    /// Returns the reason of the dead letter that the bytes become.
+    pub fn reason(&self) -> Reason {
         match self {
-            Self::PayloadTooLarge(_) | Self::TooManyElements(_) => "too_large",
-            Self::Json(_) => "bad_json",
-            Self::Shape(_) => "bad_shape",
-            Self::Missing(_) => "missing_field",
-            Self::Field { .. } => "bad_field",
+            Self::PayloadTooLarge(_) | Self::TooManyElements(_) => Reason::TooLarge,
+            Self::Json(_) => Reason::BadJson,
+            Self::Shape(_) => Reason::BadShape,
+            Self::Missing(_) => Reason::MissingField,
+            Self::Field { .. } => Reason::BadField,
         }
     }
 }

@@ -278,7 +278,7 @@ mod tests {
                 (decoded.items.len(), decoded.rejected)
             };
             let found: Vec<_> =
-                rejected.into_iter().map(|bad| (bad.index, bad.bytes.clone(), bad.error.reason())).collect();
+                rejected.into_iter().map(|bad| (bad.index, bad.bytes.clone(), bad.error.reason().as_str())).collect();
             assert_eq!((n_items, found), (n_good, expected_bad), "{}", String::from_utf8_lossy(&message.payload));
         }
     }

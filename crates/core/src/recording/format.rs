@@ -220,7 +220,7 @@ fn second_look(rejected: Rejected) -> Result<Record, Refused> {
     let Rejected { bytes, error, .. } = rejected;
     // An array is a payload of its own to the wire, but no record.
     let Ok(fields) = serde_json::from_slice::<Outline<'_>>(&bytes) else {
-        return Err(Refused::new(error.reason(), &error, &bytes));
+        return Err(Refused::new(error.reason().as_str(), &error, &bytes));
     };
     let (is_metric, is_event) = (fields.contains_key("metricType"), fields.contains_key("eventType"));
     if !is_metric && !is_event {
@@ -233,7 +233,7 @@ fn second_look(rejected: Rejected) -> Result<Record, Refused> {
         return Ok(Record::Event(event));
     }
     let error = if is_metric { error } else { as_event.rejected.pop().map_or(error, |rejected| rejected.error) };
-    Err(Refused::new(error.reason(), &error, &bytes))
+    Err(Refused::new(error.reason().as_str(), &error, &bytes))
 }
 
 #[cfg(test)]

@@ -234,7 +234,7 @@ impl Lane {
 
     /// A message that is bad in many places is kept once, whole: it must not fill the stream of dead letters.
     async fn keep_whole(&self, delivery: &Delivery, rejected: &[Rejected], first: &Rejected) -> Result<(), BusError> {
-        let reason = first.error.reason();
+        let reason = first.error.reason().as_str();
         let detail = format!(
             "the whole message: {} elements are bad, the first (number {}): {}",
             rejected.len(),
@@ -262,7 +262,7 @@ impl Lane {
     }
 
     async fn keep_dead_letter(&self, delivery: &Delivery, bad: &Rejected) -> Result<(), BusError> {
-        let reason = bad.error.reason();
+        let reason = bad.error.reason().as_str();
         let bytes = Bytes::copy_from_slice(&bad.bytes);
         let letter = NewDeadLetter { bytes, reason, detail: bad.error.to_string(), index: bad.index };
         self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
