@@ -7,6 +7,7 @@ mod cli;
 mod clock;
 mod config;
 mod dlq;
+mod log_limit;
 mod logging;
 mod metrics;
 mod output;
