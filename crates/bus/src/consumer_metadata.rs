@@ -39,16 +39,15 @@ impl Bus {
         let found = self.jetstream.get_stream_no_info(stream).await;
         let found = found.map_err(|error| BusError::transient(attempt(), error))?;
         let info = found.consumer_info(durable).await;
-        let info = info.map_err(|error| {
-            self.denied.api_error(attempt(), &format!("CONSUMER.INFO.{stream}.{durable}"), error)
-        })?;
+        let info = info
+            .map_err(|error| self.denied.api_error(attempt(), &format!("CONSUMER.INFO.{stream}.{durable}"), error))?;
         let mut config =
             Config::try_from_consumer_config(info.config).map_err(|error| BusError::transient(attempt(), error))?;
         config.metadata.insert(key.to_owned(), value.to_owned());
         let updated = found.update_consumer(config).await;
-        updated.map(drop).map_err(|error| {
-            self.denied.api_error(attempt(), &format!("CONSUMER.CREATE.{stream}.{durable}"), error)
-        })
+        updated
+            .map(drop)
+            .map_err(|error| self.denied.api_error(attempt(), &format!("CONSUMER.CREATE.{stream}.{durable}"), error))
     }
 }
 

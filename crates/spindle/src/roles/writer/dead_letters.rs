@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::decode::Reject;
 use super::readiness::{Problem, Readiness};
-use crate::log_limit::LogLimit;
+use crate::log_limit::LogLimiter;
 use crate::logging::chain;
 use crate::metrics::{WRITER_DEAD_LETTERS, WRITER_DEFERRED, WRITER_MANY_DELIVERIES, WRITER_POISON};
 
@@ -48,9 +48,9 @@ pub(super) struct DeadLetters {
 }
 
 struct Limits {
-    kept: LogLimit,
-    unkept: LogLimit,
-    many_deliveries: LogLimit,
+    kept: LogLimiter,
+    unkept: LogLimiter,
+    many_deliveries: LogLimiter,
 }
 
 /// Only a cache: if it is lost, messages are stored once more.
@@ -63,7 +63,7 @@ struct Deferred {
 
 impl DeadLetters {
     pub(super) fn new(stream: &'static str, bus: Bus, readiness: Readiness) -> Self {
-        let limit = |n_lines| LogLimit::new(n_lines, Duration::from_secs(10));
+        let limit = |n_lines| LogLimiter::new(n_lines, Duration::from_secs(10));
         let limits = Limits { kept: limit(5), unkept: limit(1), many_deliveries: limit(1) };
         Self { stream, bus, readiness, deferred: Mutex::default(), limits }
     }
@@ -99,7 +99,8 @@ impl DeadLetters {
             .iter()
             .map(|reject| {
                 let element = || wire::element(delivery.payload(), reject.index);
-                let bytes = reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
+                let bytes =
+                    reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
                 let bytes = bytes.unwrap_or_else(|| delivery.payload().clone());
                 self.publish(delivery, bytes, reject.reason, reject.detail.clone(), reject.index)
             })

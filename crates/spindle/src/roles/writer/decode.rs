@@ -36,8 +36,7 @@ pub(super) struct DecodedMessage {
 
 impl Decoder {
     /// For the stream of metrics.
-    pub(super) const METRICS: Self =
-        Self(|payload, batch| extend(&mut batch.metrics, wire::decode_metrics(payload)));
+    pub(super) const METRICS: Self = Self(|payload, batch| extend(&mut batch.metrics, wire::decode_metrics(payload)));
     /// For the stream of events.
     pub(super) const EVENTS: Self = Self(|payload, batch| extend(&mut batch.events, wire::decode_events(payload)));
 

@@ -83,7 +83,8 @@ impl Lane {
                     if !deliveries.is_empty() {
                         let batch = self.decode(deliveries, permit).await;
                         let (lane, stop) = (self.clone(), stop.clone());
-                        in_flight.spawn(async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await });
+                        in_flight
+                            .spawn(async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await });
                     }
                 }
                 Err(error) => {
@@ -109,7 +110,8 @@ impl Lane {
         let n_redelivered = deliveries.iter().filter(|delivery| delivery.n_delivered() > 1).count();
         WRITER_REDELIVERED.with_label_values(&[self.stream]).inc_by(n_redelivered as u64);
         self.dead_letters.warn_of_many_deliveries(&deliveries);
-        let (batch, decoded) = decode_all(self.decoder, &deliveries, |delivery| self.dead_letters.has_stored(delivery)).await;
+        let (batch, decoded) =
+            decode_all(self.decoder, &deliveries, |delivery| self.dead_letters.has_stored(delivery)).await;
         let messages =
             deliveries.into_iter().zip(decoded).map(|(delivery, decoded)| Message { delivery, decoded }).collect();
         let batch = Arc::new(batch);

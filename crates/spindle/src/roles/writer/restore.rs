@@ -127,7 +127,10 @@ impl Restorer {
         if next > last {
             return Ok(());
         }
-        warn!(stream = self.stream, first, last, "store may have lost acknowledged writes; restoring them from the stream");
+        warn!(
+            stream = self.stream,
+            first, last, "store may have lost acknowledged writes; restoring them from the stream"
+        );
         for _ in 0..MAX_PASSES {
             self.pass(next..=last, true, stop).await?;
             next = last + 1;

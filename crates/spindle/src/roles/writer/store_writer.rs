@@ -15,7 +15,7 @@ use tracing::{error, info};
 use super::breaker::CircuitBreaker;
 use super::readiness::{Problem, Readiness};
 use crate::clock;
-use crate::log_limit::LogLimit;
+use crate::log_limit::LogLimiter;
 use crate::logging::chain;
 use crate::metrics::{WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
 
@@ -26,7 +26,7 @@ pub(super) struct StoreWriter {
     /// The other lane's breaker: it retries at once when a write of this lane succeeds.
     neighbour: Arc<CircuitBreaker>,
     readiness: Readiness,
-    log_limit: LogLimit,
+    log_limit: LogLimiter,
     /// Notified when the store takes writes again.
     pub(super) recovered: Notify,
 }
@@ -46,7 +46,7 @@ impl StoreWriter {
         neighbour: Arc<CircuitBreaker>,
         readiness: Readiness,
     ) -> Self {
-        let log_limit = LogLimit::new(1, Duration::from_secs(10));
+        let log_limit = LogLimiter::new(1, Duration::from_secs(10));
         Self { stream, store, breaker, neighbour, readiness, log_limit, recovered: Notify::new() }
     }
 
