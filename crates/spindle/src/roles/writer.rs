@@ -96,8 +96,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         opened = opened => opened?,
     };
     let mut parts = JoinSet::new();
-    for (lane, restorer, consumer) in lanes(configs, consumers, &store, &readiness) {
-        parts.spawn(restorer.run(stop.clone()));
+    for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
+        parts.spawn(restorer.run(delivered, stop.clone()));
         parts.spawn(Arc::new(lane).run(consumer, stop.clone()));
     }
     readiness.set_running(true);
@@ -146,10 +146,10 @@ async fn lane_configs(bus: &Bus, config: &config::Writer, store: &Store) -> Resu
 
 fn lanes(
     configs: [LaneConfig; 2],
-    consumers: [Consumer; 2],
+    consumers: [(Consumer, u64); 2],
     store: &Store,
     readiness: &Readiness,
-) -> Vec<(Lane, restore::Restorer, Consumer)> {
+) -> Vec<(Lane, restore::Restorer, (Consumer, u64))> {
     let breakers = [METRICS_MAX_RETRY, EVENTS_MAX_RETRY].map(|max_retry| Arc::new(CircuitBreaker::new(max_retry)));
     let neighbours = [breakers[1].clone(), breakers[0].clone()];
     let parts = configs.into_iter().zip(consumers).zip(breakers).zip(neighbours);
@@ -181,11 +181,15 @@ fn ack_wait(default: Duration) -> Duration {
     default
 }
 
-/// Opens the consumer, however long NATS is unavailable.
-async fn open(config: &LaneConfig) -> Result<Consumer, BusError> {
+/// Opens the consumer, however long NATS is unavailable; with the newest message that was delivered before.
+async fn open(config: &LaneConfig) -> Result<(Consumer, u64), BusError> {
     let LaneConfig { stream, durable, bus, limits, .. } = config;
     loop {
-        match Consumer::open(bus.clone(), stream, durable, *limits).await {
+        let opened = async {
+            let consumer = Consumer::open(bus.clone(), stream, durable, *limits).await?;
+            Ok::<_, BusError>((consumer, bus.consumer_position(stream, durable).await?.delivered))
+        };
+        match opened.await {
             Err(error) if error.is_transient() => {
                 warn!(stream, error = chain(error), "consumer could not be opened, retrying");
                 sleep(OPEN_RETRY).await;

@@ -182,7 +182,8 @@ async fn a_poison_message_does_not_stop_a_restore() {
     publish(&place.jetstream, (0..20).map(good)).await;
     publish(&place.jetstream, [("events.event", event(1000, POISON))]).await;
     publish(&place.jetstream, (20..40).map(good)).await;
-    until("all that is good to be stored", async || influx_count(&influx, "events", "criticality") == 40).await;
+    until("everything to be done", async || place.lag().await == 0).await;
+    assert_eq!(influx_count(&influx, "events", "criticality"), 40);
     until("the dead letter", async || place.letters().await == 1).await;
     influx.query("spindle", "DELETE FROM events").unwrap();
     influx.restart().unwrap();

@@ -64,15 +64,19 @@ struct Progress {
     restored_to: Option<Incarnation>,
     /// There was an outage since.
     had_outage: bool,
+    /// The newest message delivered before this writer started, until the first restore: what this writer wrote itself
+    /// went to the incarnation that answers now, unless there was an outage.
+    delivered_before: Option<u64>,
 }
 
 impl Restorer {
     /// Restores when it is due, until `stop`. Ends at once for a store that cannot lose what it has acknowledged.
-    pub(super) async fn run(self, stop: CancellationToken) {
+    /// `delivered_before` is the newest message that was delivered before the lane started.
+    pub(super) async fn run(self, delivered_before: u64, stop: CancellationToken) {
         if !self.store_writer.store.may_come_back_with_less() {
             return;
         }
-        let mut progress = Progress::default();
+        let mut progress = Progress { delivered_before: Some(delivered_before), ..Progress::default() };
         let mut ticker = interval(ASK_INTERVAL);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -105,11 +109,13 @@ impl Restorer {
             progress.had_outage = false;
             return Ok(());
         }
+        let last = progress.delivered_before.filter(|_| !progress.had_outage);
         progress.had_outage = false;
-        if let Err(error) = self.restore(stop).await {
+        if let Err(error) = self.restore(last, stop).await {
             progress.had_outage = true;
             return Err(error);
         }
+        progress.delivered_before = None;
         if self.store_writer.store.incarnation().await.ok().as_ref() != Some(&incarnation) {
             bail!("the store restarted meanwhile");
         }
@@ -120,10 +126,12 @@ impl Restorer {
         Ok(())
     }
 
-    /// Writes again, in order, what the stream holds and has delivered.
-    async fn restore(&self, stop: &CancellationToken) -> Result<()> {
+    /// Writes again, in order, what the stream holds and has delivered, up to `last` if it is given.
+    async fn restore(&self, last: Option<u64>, stop: &CancellationToken) -> Result<()> {
         let position = self.bus.consumer_position(self.stream, self.durable).await?;
-        let (first, mut next, mut last) = (position.first, position.first, position.delivered);
+        // An empty stream begins with 0.
+        let first = position.first.max(1);
+        let (mut next, mut last) = (first, last.unwrap_or(position.delivered));
         if next > last {
             return Ok(());
         }
