@@ -1,13 +1,13 @@
 //! Spindle: event handling for storage fleets. One program; each role is a subcommand, and `spindle up`
 //! runs them all.
 
-mod answer;
 mod ask;
 mod cli;
 mod clock;
 mod config;
 mod dlq;
 mod output;
+mod query_service;
 mod roles;
 mod sources;
 mod supervisor;
@@ -62,7 +62,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     let outcome = match command {
         Command::Config => output::data(config.to_toml().as_bytes()).map(|()| Outcome::Good),
         Command::Health => {
-            web::health::ask(supervisor::runfile::health_address(&config), config.http_token()?.as_ref())
+            web::probes::ask(supervisor::runfile::health_address(&config), config.http_token()?.as_ref())
         }
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),

@@ -24,7 +24,7 @@ use crate::Outcome;
 use crate::cli::Command;
 use crate::config::{Config, StoreKind};
 use crate::roles::{client, daemon, reader, writer};
-use crate::web::{self, health::Health};
+use crate::web::{self, probes::Dependencies};
 use signals::Signals;
 
 /// Runs a command that goes on until it is stopped.
@@ -47,7 +47,7 @@ async fn run_daemon(config: Config) -> Result<Outcome> {
     let inputs = daemon::open_inputs(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon", Streams::Publish).await?;
     let (grace, stop) = (config.grace, CancellationToken::new());
-    tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
+    tell_health(&config, Dependencies { bus: bus.clone(), store: None, writer: None }, &stop).await?;
     let parts = daemon::Parts { bus, config: config.daemon, inputs, grace };
     one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
 }
@@ -63,8 +63,9 @@ async fn run_writer(config: Config) -> Result<Outcome> {
         readiness: writer::Readiness::default(),
     };
     let stop = CancellationToken::new();
-    let health = Health { bus: parts.bus.clone(), store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
-    tell_health(&config, health, &stop).await?;
+    let dependencies =
+        Dependencies { bus: parts.bus.clone(), store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
+    tell_health(&config, dependencies, &stop).await?;
     let outcome = one_role("writer", tokio::spawn(writer::run(parts, stop.clone())), stop, config.grace).await;
     close_store(&store).await;
     outcome
@@ -74,7 +75,7 @@ async fn run_reader(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-reader", Streams::Unused).await?;
     let stop = CancellationToken::new();
-    tell_health(&config, Health { bus: bus.clone(), store: Some(store.clone()), writer: None }, &stop).await?;
+    tell_health(&config, Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None }, &stop).await?;
     let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
     one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.grace).await
 }
@@ -85,15 +86,15 @@ async fn run_web(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", Streams::Unused).await?;
     let stop = CancellationToken::new();
-    let health = Health { bus, store: Some(store.clone()), writer: None };
-    let parts = web::Parts { store, health, token };
+    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None };
+    let parts = web::Parts { store, dependencies, token };
     one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
 }
 
 async fn run_client(config: Config, once: bool) -> Result<Outcome> {
     let bus = connect(&config, "spindle-client", Streams::Unused).await?;
     let stop = CancellationToken::new();
-    tell_health(&config, Health { bus: bus.clone(), store: None, writer: None }, &stop).await?;
+    tell_health(&config, Dependencies { bus: bus.clone(), store: None, writer: None }, &stop).await?;
     let parts = client_parts(&config, bus);
     one_role("client", tokio::spawn(client::run(parts, once, stop.clone())), stop, config.grace).await
 }
@@ -109,13 +110,13 @@ fn client_parts(config: &Config, bus: Bus) -> client::Parts {
 }
 
 /// Tells supervisors how a role that runs alone is, if it was given an address for that.
-async fn tell_health(config: &Config, health: Health, stop: &CancellationToken) -> Result<()> {
+async fn tell_health(config: &Config, dependencies: Dependencies, stop: &CancellationToken) -> Result<()> {
     let Some(address) = config.health_listen else { return Ok(()) };
     let token = config.http_token()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
     })?;
-    tokio::spawn(web::health::run(health, token, listener, stop.clone()));
+    tokio::spawn(web::probes::serve_probes(dependencies, token, listener, stop.clone()));
     Ok(())
 }
 

@@ -3,9 +3,9 @@
 //! cannot be delivered is held within a bound, and what must be given up is counted and said.
 
 mod live;
-mod numbers;
-mod outlet;
+mod publish_stage;
 mod recorded;
+mod sequence_numbers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::sources::replay::{Options, Replay};
 use crate::telemetry::{DAEMON_ACKED, DAEMON_GIVEN_UP, DAEMON_HELD};
-use numbers::Numbers;
-use outlet::Outlet;
+use publish_stage::PublishStage;
+use sequence_numbers::SequenceNumbers;
 
 /// What the daemon works with.
 pub(crate) struct Parts {
@@ -59,7 +59,7 @@ pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<In
 
 /// Begins to count. `None` if no source is live: then the counters stay as they are. Not before everything else
 /// has started, since a start that fails would use them up.
-async fn open_numbers(inputs: &Inputs) -> Result<Option<Numbers>> {
+async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     let is_live = |source: &Source| match source {
         Source::Simulate { .. } | Source::Host { .. } => true,
         Source::Replay(_) => false,
@@ -68,7 +68,7 @@ async fn open_numbers(inputs: &Inputs) -> Result<Option<Numbers>> {
         return Ok(None);
     }
     let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
-    tokio::task::spawn_blocking(move || Numbers::open(&data_dir, opened_at)).await?.map(Some)
+    tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
 }
 
 fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
@@ -99,15 +99,15 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let (publisher, sending) =
         Publisher::new(bus, BufferLimits { max_bytes: config.hold_bytes, ..BufferLimits::default() });
     let sending = tokio::spawn(sending);
-    let outlet = Outlet::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
+    let stage = PublishStage::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
     let mut at_work = JoinSet::new();
     for source in inputs.sources {
-        let (outlet, stop, config) = (outlet.clone(), stop.clone(), config.clone());
+        let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
         at_work.spawn(async move {
             match source {
-                Source::Simulate { fleet, truth } => live::simulate(*fleet, truth, config.interval, outlet, stop).await,
-                Source::Host { hostname } => live::host(hostname, config.interval, outlet, stop).await,
-                Source::Replay(replay) => recorded::replay(*replay, config.replay_speed, outlet, stop).await,
+                Source::Simulate { fleet, truth } => live::simulate(*fleet, truth, config.interval, stage, stop).await,
+                Source::Host { hostname } => live::host(hostname, config.interval, stage, stop).await,
+                Source::Replay(replay) => recorded::replay(*replay, config.replay_speed, stage, stop).await,
             }
         });
     }

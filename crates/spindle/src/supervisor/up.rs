@@ -21,7 +21,7 @@ use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
 use crate::config::{Config, Secret, without_userinfo};
 use crate::roles::{client, daemon, reader, writer};
-use crate::web::{self, health::Health};
+use crate::web::{self, probes::Dependencies};
 
 /// The share of the grace period that the daemon may spend on waiting for its last acks; the others need
 /// the rest.
@@ -184,8 +184,9 @@ impl System {
             subject: config.reader_subject.clone(),
         };
         self.spawn("reader", reader::run(parts, self.answering.clone()));
-        let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
+        let dependencies =
+            Dependencies { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
+        let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = client_parts(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));

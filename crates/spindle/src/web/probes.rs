@@ -1,6 +1,7 @@
-//! Health for supervisors and counters for Prometheus: of the whole system beside its answers, or of one
-//! role that runs alone. Nothing here shows data (of a fault the words, which name a server or a file), so a role that runs alone tells it on any address without a
-//! token; where there is one, it is demanded for everything but "alive" and "ready".
+//! Liveness and readiness probes, and metrics for Prometheus: of the whole system beside the query API, or of one
+//! standalone role. They return no data (details of a failure name a server or a file at most), so a standalone
+//! role serves them on any address without a token. Where a token is set, everything but `/healthz` and the status
+//! of `/readyz` requires it.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,30 +18,31 @@ use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::access::Visitor;
+use super::access::Caller;
+use super::server;
 use crate::Outcome;
 use crate::config::Secret;
 use crate::output;
 use crate::roles::writer::Readiness;
 use crate::telemetry;
 
-/// How long the store may take to say that it is there.
-const STORE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a process may take to say how it is: longer than it waits for its store.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(4);
+/// Timeout of the store's ping.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for the response of a process: above the one that the process has for its store.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What a process needs to do its work.
+/// Everything a process depends on to be ready.
 #[derive(Clone)]
-pub(crate) struct Health {
+pub(crate) struct Dependencies {
     pub(crate) bus: Bus,
-    /// Where the process stores or reads.
+    /// The store, for a process that writes to it or reads from it.
     pub(crate) store: Option<Store>,
-    /// The writer's, where it runs in this process.
+    /// The state of the writer, if it runs in this process.
     pub(crate) writer: Option<Readiness>,
 }
 
-impl Health {
-    /// What is missing right now; empty when all is there.
+impl Dependencies {
+    /// Lists the dependencies that are unavailable.
     async fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
         if !self.bus.is_connected() {
@@ -48,44 +50,44 @@ impl Health {
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.answers()).await, Ok(Ok(_)))
+            && !matches!(tokio::time::timeout(STORE_TIMEOUT, store.answers()).await, Ok(Ok(_)))
         {
-            missing.push("the store does not answer".to_owned());
+            missing.push("the store does not respond".to_owned());
         }
         missing
     }
 }
 
-/// `/healthz`: alive. `/readyz`: able to work, or what is missing. `/metrics`: counters.
-pub(crate) fn routes(health: Health) -> Router {
+/// Routes `/healthz` (liveness), `/readyz` (readiness, or the missing dependencies) and `/metrics`.
+pub(super) fn routes(dependencies: Dependencies) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(health)
+        .with_state(dependencies)
 }
 
-/// Serves nothing but health, for a role that runs alone.
-pub(crate) async fn run(
-    health: Health,
+/// Serves the probes alone, for a standalone role.
+pub(crate) async fn serve_probes(
+    dependencies: Dependencies,
     token: Option<Secret>,
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<()> {
-    super::open(routes(health), token, listener, stop).await
+    server::serve(routes(dependencies), token, listener, stop).await
 }
 
-/// What is missing is for those who know the token, where there is one.
-async fn ready(State(health): State<Health>, Extension(visitor): Extension<Visitor>) -> Response {
-    let missing = health.missing().await;
+/// Returns the readiness; details go to authenticated callers only.
+async fn ready(State(dependencies): State<Dependencies>, Extension(caller): Extension<Caller>) -> Response {
+    let missing = dependencies.missing().await;
     if missing.is_empty() {
         return (StatusCode::OK, "ready\n").into_response();
     }
-    let words = match visitor {
-        Visitor::Known => format!("{}\n", missing.join("; ")),
-        Visitor::Stranger => "not ready\n".to_owned(),
+    let body = match caller {
+        Caller::Authenticated => format!("{}\n", missing.join("; ")),
+        Caller::Anonymous => "not ready\n".to_owned(),
     };
-    (StatusCode::SERVICE_UNAVAILABLE, words).into_response()
+    (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
 async fn metrics() -> Response {
@@ -114,13 +116,13 @@ pub(crate) fn ask(address: Result<SocketAddr>, token: Option<&Secret>) -> Result
 
 /// What `address` says to that question, head and body.
 fn readiness(address: SocketAddr, token: Option<&Secret>) -> Result<String> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_PATIENCE).with_context(|| {
+    let mut stream = TcpStream::connect_timeout(&address, ANSWER_TIMEOUT).with_context(|| {
         format!("nothing answers on {address}: is the role running, with the same SPINDLE_HEALTH (or --http)?")
     })?;
     let mut answer = String::new();
     let shown = token.map_or_else(String::new, |token| format!("Authorization: Bearer {}\r\n", token.expose()));
     stream
-        .set_read_timeout(Some(ANSWER_PATIENCE))
+        .set_read_timeout(Some(ANSWER_TIMEOUT))
         .and_then(|()| stream.write_all(format!("GET /readyz HTTP/1.0\r\n{shown}\r\n").as_bytes()))
         .and_then(|()| stream.read_to_string(&mut answer))
         .with_context(|| format!("{address} does not answer in time"))?;

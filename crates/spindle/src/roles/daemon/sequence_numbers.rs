@@ -26,7 +26,7 @@ const FILE: &str = "daemon-seq.json";
 
 /// The counters; clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct Numbers(Arc<Mutex<Counting>>);
+pub(crate) struct SequenceNumbers(Arc<Mutex<Counting>>);
 
 #[derive(Debug)]
 struct Counting {
@@ -37,7 +37,7 @@ struct Counting {
     has_said_no_life: bool,
 }
 
-impl Numbers {
+impl SequenceNumbers {
     /// Begins a life: with the counters of the one before, if that stopped in order.
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
@@ -55,7 +55,7 @@ impl Numbers {
         Ok(Self(Arc::new(Mutex::new(counting))))
     }
 
-    /// Numbers each reading. What cannot be numbered goes out without, and is counted.
+    /// SequenceNumbers each reading. What cannot be numbered goes out without, and is counted.
     pub(super) fn number(&self, batch: &mut Batch) {
         let counting = &mut *self.lock();
         let path = counting.path.clone();
@@ -142,7 +142,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
-    fn take(numbers: &Numbers, n: usize) -> Vec<u64> {
+    fn take(numbers: &SequenceNumbers, n: usize) -> Vec<u64> {
         let metric = DeviceMetric {
             timestamp: NOW,
             source_device: DeviceName::new("disk").unwrap(),
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn numbers_go_on_after_a_stop_and_begin_anew_after_a_kill() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Numbers::open(folder.path(), NOW).unwrap();
+        let open = || SequenceNumbers::open(folder.path(), NOW).unwrap();
         let numbers = open();
         let first = take(&numbers, 3);
         numbers.keep();
@@ -179,7 +179,7 @@ mod tests {
     #[test]
     fn what_was_kept_is_used_once() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || Numbers::open(folder.path(), NOW).unwrap();
+        let open = || SequenceNumbers::open(folder.path(), NOW).unwrap();
         let numbers = open();
         take(&numbers, 3);
         numbers.keep();
@@ -193,27 +193,27 @@ mod tests {
         let path = folder.path().join(FILE);
         for damaged in ["", "{", "{\"life\":-1}", "{\"life\":1,\"devices\":{\"\":[1,2]}}", "null"] {
             std::fs::write(&path, damaged).unwrap();
-            take(&Numbers::open(folder.path(), NOW).unwrap(), 1);
+            take(&SequenceNumbers::open(folder.path(), NOW).unwrap(), 1);
         }
         std::fs::write(&path, "{\"life\":4294967295}").unwrap();
-        let fault = Numbers::open(folder.path(), NOW).unwrap_err().to_string();
+        let fault = SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string();
         assert!(fault.contains("daemon-seq.json leaves no numbers"), "{fault}");
         let nowhere = folder.path().join("missing");
-        assert!(Numbers::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
+        assert!(SequenceNumbers::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(Numbers::open(folder.path(), NOW).unwrap_err().to_string().contains("cannot read"));
+        assert!(SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string().contains("cannot read"));
     }
 
     #[test]
     fn a_run_that_is_used_up_is_followed_by_another() {
         let folder = tempfile::tempdir().unwrap();
-        let numbers = Numbers::open(folder.path(), NOW).unwrap();
+        let numbers = SequenceNumbers::open(folder.path(), NOW).unwrap();
         let first = take(&numbers, 1)[0];
         let kept = std::fs::read_to_string(folder.path().join(FILE)).unwrap().replace('}', "");
         let near_the_end = format!("{kept},\"devices\":{{\"disk\":[{},null]}}}}", first + (1 << 24) - 2);
         std::fs::write(folder.path().join(FILE), near_the_end).unwrap();
-        let numbers = Numbers::open(folder.path(), NOW).unwrap();
+        let numbers = SequenceNumbers::open(folder.path(), NOW).unwrap();
         let taken = take(&numbers, 3);
         assert_eq!(taken.iter().map(|seq| seq % (1 << 24)).collect::<Vec<_>>(), [(1 << 24) - 2, (1 << 24) - 1, 0]);
         assert!(taken[2] > taken[1]);

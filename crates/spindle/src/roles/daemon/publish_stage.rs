@@ -7,7 +7,7 @@ use spindle_bus::{EVENTS_SUBJECT, METRICS_SUBJECT, Outgoing, Publisher};
 use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
 
-use super::numbers::Numbers;
+use super::sequence_numbers::SequenceNumbers;
 use crate::telemetry::DAEMON_COLLECTED;
 
 /// Room in a message for headers.
@@ -15,9 +15,9 @@ const HEADER_BYTES: usize = 4 << 10;
 
 /// Where sources hand over what they collected.
 #[derive(Clone)]
-pub(super) struct Outlet {
+pub(super) struct PublishStage {
     publisher: Publisher,
-    numbers: Option<Numbers>,
+    numbers: Option<SequenceNumbers>,
     metrics_per_message: usize,
     max_payload: usize,
     /// Message ids of metrics: this run, and a number.
@@ -25,10 +25,10 @@ pub(super) struct Outlet {
     n_messages: Arc<AtomicU64>,
 }
 
-impl Outlet {
+impl PublishStage {
     pub(super) fn new(
         publisher: Publisher,
-        numbers: Option<Numbers>,
+        numbers: Option<SequenceNumbers>,
         metrics_per_message: usize,
         max_payload: usize,
     ) -> Self {
