@@ -26,7 +26,7 @@ pub(crate) use value::duration;
 #[derive(Clone)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
-    pub(crate) grace: Duration,
+    pub(crate) shutdown_timeout: Duration,
     pub(crate) nats: Nats,
     pub(crate) store: StoreChoice,
     pub(crate) daemon: Daemon,
@@ -45,11 +45,11 @@ pub(crate) struct Config {
 pub(crate) struct Nats {
     pub(crate) url: Option<String>,
     pub(crate) credentials: Credentials,
-    pub(crate) patience: Duration,
+    pub(crate) connect_timeout: Duration,
     pub(crate) server: PathBuf,
     pub(crate) port: u16,
     /// The started nats-server asks for no password.
-    pub(crate) open: bool,
+    pub(crate) allow_anonymous: bool,
     pub(crate) limits: StreamLimits,
 }
 
@@ -83,7 +83,7 @@ pub(crate) struct Daemon {
     pub(crate) sources: Vec<SourceSpec>,
     pub(crate) interval: Duration,
     pub(crate) metrics_per_message: usize,
-    pub(crate) hold_bytes: usize,
+    pub(crate) buffer_bytes: usize,
     pub(crate) n_devices: usize,
     pub(crate) seed: u64,
     pub(crate) replay_speed: Pace,
@@ -104,6 +104,7 @@ pub(crate) struct Writer {
     pub(crate) batch_bytes: usize,
     pub(crate) batch_age: Duration,
     pub(crate) batches_in_flight: usize,
+    pub(crate) replay_tail: Duration,
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +113,7 @@ pub(crate) struct Client {
     pub(crate) interval: Duration,
     pub(crate) min_criticality: Criticality,
     pub(crate) log_max_bytes: u64,
-    pub(crate) log_keep: usize,
+    pub(crate) log_max_files: usize,
 }
 
 /// What was given on the command line: settings by key, and the file.
@@ -143,14 +144,14 @@ impl Config {
     fn defaults() -> Result<Self> {
         let mut config = Self {
             data_dir: PathBuf::new(),
-            grace: Duration::ZERO,
+            shutdown_timeout: Duration::ZERO,
             nats: Nats {
                 url: None,
                 credentials: Credentials::default(),
-                patience: Duration::ZERO,
+                connect_timeout: Duration::ZERO,
                 server: PathBuf::new(),
                 port: 0,
-                open: false,
+                allow_anonymous: false,
                 limits: StreamLimits::default(),
             },
             store: StoreChoice { kind: None, influxdb: Influxdb::default(), retention: None },
@@ -158,20 +159,26 @@ impl Config {
                 sources: Vec::new(),
                 interval: Duration::ZERO,
                 metrics_per_message: 0,
-                hold_bytes: 0,
+                buffer_bytes: 0,
                 n_devices: 0,
                 seed: 0,
                 replay_speed: Pace::AsFast,
                 replay_shift_to_now: false,
             },
-            writer: Writer { batch_messages: 0, batch_bytes: 0, batch_age: Duration::ZERO, batches_in_flight: 0 },
+            writer: Writer {
+                batch_messages: 0,
+                batch_bytes: 0,
+                batch_age: Duration::ZERO,
+                batches_in_flight: 0,
+                replay_tail: Duration::ZERO,
+            },
             reader_subject: String::new(),
             client: Client {
                 log: None,
                 interval: Duration::ZERO,
                 min_criticality: Criticality::MAX,
                 log_max_bytes: 0,
-                log_keep: 0,
+                log_max_files: 0,
             },
             http_listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             http_token: None,
@@ -206,6 +213,9 @@ impl Config {
         })?;
         let origin = path.display().to_string();
         for (key, value) in value::flatten(&table) {
+            if let Some(new) = setting::renamed(&key) {
+                bail!("unknown key '{key}' in {origin}; renamed to {new}");
+            }
             let Some(setting) = setting::find(&key) else {
                 bail!("unknown key '{key}' in {origin}: {}", setting::suggestion(&key));
             };
@@ -220,8 +230,11 @@ impl Config {
     fn read_environment(&mut self) -> Result<()> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in names.filter(|name| name.starts_with("SPINDLE_")) {
+            if let Some(new) = setting::renamed(&name) {
+                bail!("unknown environment variable {name}; renamed to {new}");
+            }
             if let Some(meant) = setting::meant(&name) {
-                bail!("environment variable {name} means nothing: did you mean {meant}?");
+                bail!("unknown environment variable {name}; did you mean {meant}?");
             }
         }
         for setting in SETTINGS {
@@ -299,7 +312,11 @@ impl Config {
 
     /// How to reach NATS at an address.
     pub(crate) fn nats_settings(&self, url: &str) -> NatsSettings {
-        NatsSettings { url: url.to_owned(), credentials: self.nats.credentials.clone(), patience: self.nats.patience }
+        NatsSettings {
+            url: url.to_owned(),
+            credentials: self.nats.credentials.clone(),
+            patience: self.nats.connect_timeout,
+        }
     }
 
     /// The effective value of every setting, secrets masked, as a configuration file.
@@ -444,6 +461,8 @@ mod tests {
         check("[daemon]\ninterval = \"soon\"", &["daemon.interval = 'soon'", "spindle.toml", "expected a duration"]);
         check("[daemon]\ndevices = \"many\"", &["daemon.devices = \"many\"", "expected a whole number"]);
         check("[http]\nlisten = \"nowhere\"", &["http.listen", "expected an address"]);
+        check("grace = \"1s\"", &["unknown key 'grace'", "renamed to shutdown_timeout"]);
+        check("[nats]\npatience = 5", &["unknown key 'nats.patience'", "renamed to nats.connect_timeout"]);
         check("a = = 1", &["line 1"]);
         check("\n[nats]\nport = 1\nport = 2", &["line 4", "duplicate"]);
         check("[nats]\npassword = 7", &["nats.password = ***"]);

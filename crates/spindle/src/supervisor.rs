@@ -46,7 +46,7 @@ async fn run_daemon(config: Config) -> Result<Outcome> {
     prepare_data_dir(&config)?;
     let inputs = daemon::open_inputs(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon", Streams::Publish).await?;
-    let (grace, stop) = (config.grace, CancellationToken::new());
+    let (grace, stop) = (config.shutdown_timeout, CancellationToken::new());
     tell_health(&config, Dependencies { bus: bus.clone(), store: None, writer: None }, &stop).await?;
     let parts = daemon::Parts { bus, config: config.daemon, inputs, grace };
     one_role("daemon", tokio::spawn(daemon::run(parts, stop.clone())), stop, grace).await
@@ -66,7 +66,8 @@ async fn run_writer(config: Config) -> Result<Outcome> {
     let dependencies =
         Dependencies { bus: parts.bus.clone(), store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
     tell_health(&config, dependencies, &stop).await?;
-    let outcome = one_role("writer", tokio::spawn(writer::run(parts, stop.clone())), stop, config.grace).await;
+    let outcome =
+        one_role("writer", tokio::spawn(writer::run(parts, stop.clone())), stop, config.shutdown_timeout).await;
     close_store(&store).await;
     outcome
 }
@@ -77,7 +78,7 @@ async fn run_reader(config: Config) -> Result<Outcome> {
     let stop = CancellationToken::new();
     tell_health(&config, Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None }, &stop).await?;
     let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
-    one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.grace).await
+    one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.shutdown_timeout).await
 }
 
 async fn run_web(config: Config) -> Result<Outcome> {
@@ -88,7 +89,7 @@ async fn run_web(config: Config) -> Result<Outcome> {
     let stop = CancellationToken::new();
     let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None };
     let parts = web::Parts { store, dependencies, token };
-    one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.grace).await
+    one_role("web", tokio::spawn(web::run(parts, listener, stop.clone())), stop, config.shutdown_timeout).await
 }
 
 async fn run_client(config: Config, once: bool) -> Result<Outcome> {
@@ -96,7 +97,7 @@ async fn run_client(config: Config, once: bool) -> Result<Outcome> {
     let stop = CancellationToken::new();
     tell_health(&config, Dependencies { bus: bus.clone(), store: None, writer: None }, &stop).await?;
     let parts = client_parts(&config, bus);
-    one_role("client", tokio::spawn(client::run(parts, once, stop.clone())), stop, config.grace).await
+    one_role("client", tokio::spawn(client::run(parts, once, stop.clone())), stop, config.shutdown_timeout).await
 }
 
 fn client_parts(config: &Config, bus: Bus) -> client::Parts {
@@ -256,7 +257,7 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
         Err(fault) if is_passing(&fault) => return Err(fault).context("start nats-server, or correct NATS_URL"),
         outcome => outcome?,
     };
-    let deadline = Instant::now() + config.nats.patience;
+    let deadline = Instant::now() + config.nats.connect_timeout;
     let limits = config.nats.limits;
     let mut is_told = false;
     loop {
@@ -269,7 +270,7 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
             Ok(()) => return Ok(bus),
             Err(fault) if is_passing(&fault) && Instant::now() < deadline => {
                 if !is_told {
-                    let (patience_s, why) = (config.nats.patience.as_secs_f32(), anyhow::Error::from(fault));
+                    let (patience_s, why) = (config.nats.connect_timeout.as_secs_f32(), anyhow::Error::from(fault));
                     warn!("waiting up to {patience_s} s for JetStream: {why:#}");
                     is_told = true;
                 }

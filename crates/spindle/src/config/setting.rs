@@ -55,6 +55,25 @@ pub(super) fn find(key: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.key == key)
 }
 
+/// Former names of settings and variables.
+const RENAMED: &[(&str, &str)] = &[
+    ("grace", "shutdown_timeout"),
+    ("nats.patience", "nats.connect_timeout"),
+    ("nats.open", "nats.allow_anonymous"),
+    ("daemon.hold_bytes", "daemon.buffer_bytes"),
+    ("client.log_keep", "client.log_max_files"),
+    ("SPINDLE_GRACE", "SPINDLE_SHUTDOWN_TIMEOUT"),
+    ("SPINDLE_NATS_PATIENCE", "SPINDLE_NATS_CONNECT_TIMEOUT"),
+    ("SPINDLE_NATS_OPEN", "SPINDLE_NATS_ALLOW_ANONYMOUS"),
+    ("SPINDLE_HOLD_BYTES", "SPINDLE_BUFFER_BYTES"),
+    ("SPINDLE_CLIENT_LOG_KEEP", "SPINDLE_CLIENT_LOG_MAX_FILES"),
+];
+
+/// The present name of a former key or variable.
+pub(super) fn renamed(name: &str) -> Option<&'static str> {
+    RENAMED.iter().find(|(old, _)| *old == name).map(|(_, new)| *new)
+}
+
 /// What an unknown key was probably meant to be.
 pub(super) fn suggestion(key: &str) -> String {
     let shared = |candidate: &str| candidate.bytes().zip(key.bytes()).take_while(|(left, right)| left == right).count();

@@ -67,13 +67,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     )
     .flag("data-dir"),
     setting(
-        "grace",
-        &["SPINDLE_GRACE"],
+        "shutdown_timeout",
+        &["SPINDLE_SHUTDOWN_TIMEOUT"],
         "10s",
         Kind::Duration,
         "how long an orderly stop may take",
-        |config, text| put(&mut config.grace, duration(text)),
-        |config| show_duration(config.grace),
+        |config, text| put(&mut config.shutdown_timeout, duration(text)),
+        |config| show_duration(config.shutdown_timeout),
     ),
     setting(
         "nats.url",
@@ -119,13 +119,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
     path_setting!("nats.cert", "NATS_CERT", "client certificate", cert),
     path_setting!("nats.key", "NATS_KEY", "key of the client certificate", key),
     setting(
-        "nats.patience",
-        &["SPINDLE_NATS_PATIENCE"],
+        "nats.connect_timeout",
+        &["SPINDLE_NATS_CONNECT_TIMEOUT"],
         "30s",
         Kind::Duration,
         "how long to wait for NATS at the start",
-        |config, text| put(&mut config.nats.patience, duration(text)),
-        |config| show_duration(config.nats.patience),
+        |config, text| put(&mut config.nats.connect_timeout, duration(text)),
+        |config| show_duration(config.nats.connect_timeout),
     ),
     setting(
         "nats.server",
@@ -149,13 +149,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.nats.port.to_string(),
     ),
     setting(
-        "nats.open",
-        &["SPINDLE_NATS_OPEN"],
+        "nats.allow_anonymous",
+        &["SPINDLE_NATS_ALLOW_ANONYMOUS"],
         "false",
         Kind::Boolean,
         "whether the started nats-server lets in everybody on this machine; otherwise they need the address in run.json, which has user and password in it",
-        |config, text| put(&mut config.nats.open, text.parse().map_err(|_| "true or false".to_owned())),
-        |config| config.nats.open.to_string(),
+        |config, text| put(&mut config.nats.allow_anonymous, text.parse().map_err(|_| "true or false".to_owned())),
+        |config| config.nats.allow_anonymous.to_string(),
     ),
     setting(
         "nats.metrics_bytes",
@@ -278,15 +278,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
     )
     .flag("metrics-per-message"),
     setting(
-        "daemon.hold_bytes",
-        &["SPINDLE_HOLD_BYTES"],
+        "daemon.buffer_bytes",
+        &["SPINDLE_BUFFER_BYTES"],
         "64MiB",
         Kind::Bytes,
         "how much is held while NATS is away; beyond it the oldest metrics are given up, and counted",
         |config, text| {
-            put(&mut config.daemon.hold_bytes, bytes(text).map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
+            put(&mut config.daemon.buffer_bytes, bytes(text).map(|size| usize::try_from(size).unwrap_or(usize::MAX)))
         },
-        |config| show_bytes(config.daemon.hold_bytes as u64),
+        |config| show_bytes(config.daemon.buffer_bytes as u64),
     ),
     setting(
         "daemon.devices",
@@ -371,6 +371,15 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| config.writer.batches_in_flight.to_string(),
     ),
     setting(
+        "writer.replay_tail",
+        &["SPINDLE_REPLAY_TAIL"],
+        "1h",
+        Kind::Duration,
+        "how far back acknowledged messages are kept in the streams and written again after the store came back with less",
+        |config, text| put(&mut config.writer.replay_tail, duration(text)),
+        |config| show_duration(config.writer.replay_tail),
+    ),
+    setting(
         "reader.subject",
         &["NATS_SUBJECT_REQUEST", "SPINDLE_READER_SUBJECT"],
         "reader.query",
@@ -422,13 +431,13 @@ pub(crate) const SETTINGS: &[Setting] = &[
         |config| show_bytes(config.client.log_max_bytes),
     ),
     setting(
-        "client.log_keep",
-        &["SPINDLE_CLIENT_LOG_KEEP"],
+        "client.log_max_files",
+        &["SPINDLE_CLIENT_LOG_MAX_FILES"],
         "5",
         Kind::Integer,
         "rotated log files that are kept",
-        |config, text| put(&mut config.client.log_keep, integer(text, 1..=1000)),
-        |config| config.client.log_keep.to_string(),
+        |config, text| put(&mut config.client.log_max_files, integer(text, 1..=1000)),
+        |config| config.client.log_max_files.to_string(),
     ),
     setting(
         "http.listen",

@@ -78,7 +78,7 @@ struct Client {
 
 /// Asks and logs until told to stop; with `once` a single time.
 pub(crate) async fn run(parts: Parts, once: bool, stop: CancellationToken) -> Result<()> {
-    let log = Log::open(&parts.log, parts.config.log_max_bytes, parts.config.log_keep)
+    let log = Log::open(&parts.log, parts.config.log_max_bytes, parts.config.log_max_files)
         .with_context(|| format!("cannot keep the log file {}: choose another with --log", parts.log.display()))?;
     let oldest = clock::now().minus(LONGEST_WINDOW);
     let known_until = log.newest().unwrap_or_else(|| clock::now().minus(FIRST_WINDOW)).max(oldest);

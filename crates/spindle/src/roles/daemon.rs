@@ -97,7 +97,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let bus = bus.another_for_publishing("spindle-daemon").await?;
     let max_payload = bus.max_payload();
     let (publisher, sending) =
-        Publisher::new(bus, BufferLimits { max_bytes: config.hold_bytes, ..BufferLimits::default() });
+        Publisher::new(bus, BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() });
     let sending = tokio::spawn(sending);
     let stage = PublishStage::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
     let mut at_work = JoinSet::new();

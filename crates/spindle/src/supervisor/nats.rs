@@ -65,7 +65,7 @@ impl NatsChild {
         let directory = config.data_dir.join("nats");
         private::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let password = if config.nats.open { None } else { Some(password(&directory)?) };
+        let password = if config.nats.allow_anonymous { None } else { Some(password(&directory)?) };
         let max_store = config.nats.limits.total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {

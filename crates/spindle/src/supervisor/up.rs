@@ -60,7 +60,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
     };
     runfile::write(&config.data_dir, &run)?;
     announce(&config, &run);
-    let outcome = system.until_stopped(signals, config.grace).await;
+    let outcome = system.until_stopped(signals, config.shutdown_timeout).await;
     runfile::remove(&config.data_dir);
     outcome
 }
@@ -194,7 +194,7 @@ impl System {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
-            grace: config.grace.mul_f32(DAEMON_SHARE),
+            grace: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
         Ok(())

@@ -69,7 +69,10 @@ fn with_secrets(data: &Path, nats: &NatsServer, influx: &InfluxServer, words: &[
     command.args(words).env("SPINDLE_LOG", "trace").env("RUST_BACKTRACE", "full");
     // The user and password set beside the address count, and are right.
     command.env("NATS_URL", format!("nats://other:{MARK}-url@127.0.0.1:{}", nats.port()));
-    command.env("NATS_USER", "spindle").env("NATS_PASSWORD", format!("{MARK}-nats")).env("SPINDLE_NATS_PATIENCE", "1s");
+    command
+        .env("NATS_USER", "spindle")
+        .env("NATS_PASSWORD", format!("{MARK}-nats"))
+        .env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s");
     command.env("INFLUXDB_HOST", influx.url().replace("://", &format!("://me:{MARK}-host@")));
     command.env("INFLUXDB_TOKEN", format!("{MARK}-token"));
     command.env("INFLUXDB_USERNAME", "admin").env("INFLUXDB_PASSWORD", format!("{MARK}-influx"));

@@ -46,7 +46,7 @@ impl Desk {
 
     fn command(&self, words: &[&str]) -> std::process::Command {
         let mut command = spindle(&self.data);
-        command.arg("dlq").args(words).env("SPINDLE_NATS_PATIENCE", "10s");
+        command.arg("dlq").args(words).env("SPINDLE_NATS_CONNECT_TIMEOUT", "10s");
         if let Some(url) = &self.url {
             command.env("NATS_URL", url);
         }
@@ -295,7 +295,7 @@ async fn a_replay_whose_server_dies_says_how_far_it_came_and_the_same_command_go
         desk.leave("events.metrics", metric("d", number, "40")).await;
     }
     let mut command = desk.command(&["replay", "--all"]);
-    command.env("SPINDLE_NATS_PATIENCE", "1s").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = command.spawn().unwrap();
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while desk.n_messages("METRICS").await < 200 {
@@ -319,7 +319,7 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
     desk.leave("events.metrics", "{}").await;
     let impatient = |words: &[&str], url: &str| {
         let mut command = desk.command(words);
-        command.env("SPINDLE_NATS_PATIENCE", "1s").env("NATS_URL", url).output().unwrap()
+        command.env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").env("NATS_URL", url).output().unwrap()
     };
     mistake(&impatient(&["ls"], "nats://127.0.0.1:1"), &["127.0.0.1:1", "within 1 s"]);
     let (empty, folder) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
@@ -356,7 +356,7 @@ async fn a_missing_right_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let run = |user: &str, words: &[&str]| {
         let mut command = spindle(&folder.path().join("data"));
-        command.arg("dlq").args(words).env("NATS_URL", address(user)).env("SPINDLE_NATS_PATIENCE", "1s");
+        command.arg("dlq").args(words).env("NATS_URL", address(user)).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s");
         command.output().unwrap()
     };
     mistake(&run("nobody", &["ls"]), &["may not publish to '$JS.API.STREAM.INFO.DEADLETTER'"]);

@@ -166,7 +166,7 @@ fn a_missing_right_is_named_with_its_remedy() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let check = |user: &str, words: &[&str], right: &str| {
-        let output = command(&data, &nats, user, words).env("SPINDLE_NATS_PATIENCE", "1s").output().unwrap();
+        let output = command(&data, &nats, user, words).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(said.contains(right) && said.contains("nats-server.conf"), "{said}");
