@@ -6,12 +6,13 @@ mod cli;
 mod clock;
 mod config;
 mod dlq;
+mod logging;
+mod metrics;
 mod output;
 mod query_service;
 mod roles;
 mod sources;
 mod supervisor;
-mod telemetry;
 mod web;
 
 use std::process::ExitCode;
@@ -67,7 +68,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
         Command::Query(question) => runtime.block_on(ask::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
         role => {
-            telemetry::init_logs(&config::log_filter())?;
+            logging::init(&config::log_filter())?;
             runtime.block_on(supervisor::run(role, config))
         }
     };

@@ -15,7 +15,7 @@ use spindle_core::response::{Basis, Data, Response};
 use spindle_store::Store;
 use tracing::error;
 
-use crate::telemetry::{ANSWER_SECONDS, ANSWERS};
+use crate::metrics::{QUERIES, QUERY_SECONDS};
 
 /// Longest time that a query may take; beyond it the caller has to narrow the query.
 const TIMEOUT: Duration = Duration::from_secs(8);
@@ -38,14 +38,14 @@ pub(crate) struct Failure {
 
 /// Runs a query. Never fails: an error, of the query itself too, becomes a response.
 pub(crate) async fn serve_query(store: &Store, query: Result<Query, QueryError>, max_bytes: usize) -> Served {
-    let timer = ANSWER_SECONDS.start_timer();
+    let timer = QUERY_SECONDS.start_timer();
     let (query_type, outcome) = match query {
         Ok(query) => (query.query_type(), run_in_time(store, query).await),
         Err(error) => ("invalid", Err(Failure { is_bad_query: true, message: error.to_string() })),
     };
     timer.observe_duration();
     let status = if outcome.is_ok() { "success" } else { "error" };
-    ANSWERS.with_label_values(&[query_type, status]).inc();
+    QUERIES.with_label_values(&[query_type, status]).inc();
     match outcome.and_then(|data| fit::to_json_within(data, max_bytes).map_err(|n_bytes| oversized(n_bytes, max_bytes)))
     {
         Ok(json) => Served { json, failure: None },

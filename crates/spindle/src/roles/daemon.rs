@@ -21,8 +21,8 @@ use tracing::{error, info, warn};
 
 use crate::clock;
 use crate::config::{self, SourceSpec};
+use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
-use crate::telemetry::{DAEMON_ACKED, DAEMON_GIVEN_UP, DAEMON_HELD};
 use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
 
@@ -160,10 +160,10 @@ async fn watch(publisher: &Publisher, at_work: &mut JoinSet<Result<()>>, stop: &
 }
 
 fn show(stats: &PublishStats) {
-    DAEMON_ACKED.set(stats.n_acked as i64);
-    DAEMON_HELD.set(stats.n_held as i64);
-    DAEMON_GIVEN_UP.with_label_values(&["hold_full"]).set(stats.n_given_up_full as i64);
-    DAEMON_GIVEN_UP.with_label_values(&["refused"]).set(stats.n_given_up_refused as i64);
+    advance_to(&DAEMON_ACKED, stats.n_acked);
+    DAEMON_BUFFERED.set(stats.n_held as i64);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_given_up_full);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_given_up_refused);
 }
 
 async fn finish(publisher: &Publisher, grace: Duration) {

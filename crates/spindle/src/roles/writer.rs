@@ -37,7 +37,7 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config;
-use crate::telemetry::{STORE_BYTES, WRITER_LAG};
+use crate::metrics::{STORE_BYTES, WRITER_LAG};
 use put_off::MAX_PUT_OFF;
 pub(crate) use readiness::Readiness;
 

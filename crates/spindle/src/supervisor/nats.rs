@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use super::{LEAST_FREE_BYTES, free_bytes, private};
 use crate::config::{Config, Secret};
-use crate::telemetry::NATS_RESTARTS;
+use crate::metrics::NATS_RESTARTS;
 
 /// A large store takes a while to be read in.
 const START_PATIENCE: Duration = Duration::from_secs(60);

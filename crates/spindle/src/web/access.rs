@@ -19,7 +19,7 @@ use tracing::warn;
 
 use super::connections::Peer;
 use crate::config::Secret;
-use crate::telemetry::WEB_REFUSED;
+use crate::metrics::WEB_REFUSED;
 
 /// Minimum interval between log lines about wrong tokens.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);

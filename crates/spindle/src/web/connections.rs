@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error};
 
 use super::write_timeout::WriteTimeout;
-use crate::telemetry::WEB_CONNECTIONS;
+use crate::metrics::WEB_CONNECTIONS;
 
 /// Maximum number of open connections. A page holds one or two, a supervisor one for a moment. More wait in the
 /// kernel's queue until one of these ends, which the timeouts below enforce.

@@ -24,7 +24,6 @@ use crate::Outcome;
 use crate::config::Secret;
 use crate::output;
 use crate::roles::writer::Readiness;
-use crate::telemetry;
 
 /// Timeout of the store's ping.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -91,7 +90,7 @@ async fn ready(State(dependencies): State<Dependencies>, Extension(caller): Exte
 }
 
 async fn metrics() -> Response {
-    match telemetry::exposition() {
+    match crate::metrics::exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }

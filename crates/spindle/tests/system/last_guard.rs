@@ -276,7 +276,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
     assert!(words.contains("DEADLETTER is full") && words.contains("spindle dlq drop"), "{words}");
     assert!(system.log().contains("block no others"), "{}", system.log());
     let metrics = get(&system, "/metrics").1;
-    assert!(metrics.contains("spindle_writer_put_off_messages_total{stream=\"METRICS\"}"), "{metrics}");
+    assert!(metrics.contains("spindle_writer_deferred_messages_total{stream=\"METRICS\"}"), "{metrics}");
 
     let dropped = spindle(&system.data_dir()).args(["dlq", "drop", "--all", "--yes"]).output().unwrap();
     assert_eq!(dropped.status.code(), Some(0), "{}", String::from_utf8_lossy(&dropped.stderr));

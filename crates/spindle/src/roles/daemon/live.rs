@@ -17,8 +17,8 @@ use tracing::{info, warn};
 use super::publish_stage::PublishStage;
 use crate::clock;
 use crate::config;
+use crate::metrics::DAEMON_UNREADABLE;
 use crate::sources::host::{Host, Problems, Roots};
-use crate::telemetry::DAEMON_UNREADABLE;
 
 /// What is remembered of the simulated fleet, so that the same fleet goes on after a restart.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]

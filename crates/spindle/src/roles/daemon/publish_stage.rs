@@ -8,7 +8,7 @@ use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
 
 use super::sequence_numbers::SequenceNumbers;
-use crate::telemetry::DAEMON_COLLECTED;
+use crate::metrics::DAEMON_COLLECTED;
 
 /// Room in a message for headers.
 const HEADER_BYTES: usize = 4 << 10;

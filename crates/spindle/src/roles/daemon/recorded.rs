@@ -10,8 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::publish_stage::PublishStage;
+use crate::metrics::DAEMON_UNREADABLE;
 use crate::sources::replay::{BadRecord, Pace, Replay};
-use crate::telemetry::DAEMON_UNREADABLE;
 
 /// Bad records are named up to this many, then only counted.
 const MAX_NAMED: u64 = 10;

@@ -19,7 +19,7 @@ use spindle_core::{Batch, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::clock;
-use crate::telemetry::DAEMON_UNNUMBERED;
+use crate::metrics::DAEMON_UNNUMBERED;
 
 /// Its name in the data directory.
 const FILE: &str = "daemon-seq.json";

@@ -17,8 +17,9 @@ use super::lane::{Lane, MESSAGES_WITH_LETTERS, chain};
 use super::order::Place;
 use super::readiness::Trouble;
 use crate::clock;
-use crate::telemetry::{
-    WRITER_ACKED, WRITER_BATCHES_IN_HAND, WRITER_DEAD_LETTERS, WRITER_RETRIES, WRITER_STORE_SECONDS, WRITER_STORED,
+use crate::metrics::{
+    WRITER_ACKED, WRITER_BATCHES_IN_FLIGHT, WRITER_DEAD_LETTERS, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS,
+    WRITER_STORED,
 };
 
 /// Well below the consumer's `ack_wait`, so that nothing in hand is delivered again while the store is slow
@@ -74,7 +75,7 @@ impl Lane {
     /// comes again.
     pub(super) async fn bring_through(self: Arc<Self>, in_hand: InHand, stop: CancellationToken) {
         let InHand { batch, mut messages, place, room } = in_hand;
-        let n_in_hand = WRITER_BATCHES_IN_HAND.with_label_values(&[self.stream]);
+        let n_in_hand = WRITER_BATCHES_IN_FLIGHT.with_label_values(&[self.stream]);
         n_in_hand.inc();
         let deliveries = messages.iter().map(|message| &message.delivery);
         let unkept = with_progress(deliveries, async {
@@ -106,7 +107,7 @@ impl Lane {
                 () = stop.cancelled() => return None,
                 turn = self.gate.turn() => turn,
             };
-            let timer = WRITER_STORE_SECONDS.start_timer();
+            let timer = WRITER_STORE_WRITE_SECONDS.start_timer();
             let outcome = self.store.write(batch.clone(), clock::now()).await;
             timer.observe_duration();
             let fault = match outcome {

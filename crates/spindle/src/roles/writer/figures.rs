@@ -10,9 +10,9 @@ use tracing::debug;
 
 use super::Readiness;
 use crate::clock;
-use crate::telemetry::{
+use crate::metrics::{
     DEAD_LETTER_BYTES, DEAD_LETTERS_IN_STREAM, WRITER_DEAD_LETTERS, WRITER_LAG, WRITER_REDELIVERED, WRITER_RETRIES,
-    WRITER_STORE_SECONDS, WRITER_STORED, sum,
+    WRITER_STORE_WRITE_SECONDS, WRITER_STORED, sum,
 };
 
 const EVERY: Duration = Duration::from_secs(10);
@@ -38,8 +38,8 @@ impl Counters {
             dead_letters: sum(&WRITER_DEAD_LETTERS),
             redelivered: sum(&WRITER_REDELIVERED),
             retries: sum(&WRITER_RETRIES),
-            store_seconds: WRITER_STORE_SECONDS.get_sample_sum(),
-            n_writes: WRITER_STORE_SECONDS.get_sample_count() as f64,
+            store_seconds: WRITER_STORE_WRITE_SECONDS.get_sample_sum(),
+            n_writes: WRITER_STORE_WRITE_SECONDS.get_sample_count() as f64,
         }
     }
 }

@@ -24,7 +24,7 @@ use super::put_off::PutOff;
 use super::readiness::Trouble;
 use super::said::Said;
 use super::{EVENTS_CONSUMER, METRICS_CONSUMER, Readiness};
-use crate::telemetry::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
+use crate::metrics::{WRITER_DEAD_LETTERS, WRITER_REDELIVERED};
 
 /// Reads a payload into a batch; hands back what is wrong with it.
 type Decode = fn(&[u8], &mut Batch) -> Vec<Rejected>;

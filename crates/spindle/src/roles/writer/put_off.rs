@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::lane::{Lane, chain};
 use super::readiness::Trouble;
-use crate::telemetry::WRITER_PUT_OFF;
+use crate::metrics::WRITER_DEFERRED;
 
 /// Messages that can be put off before a lane comes to a halt: the server counts them as unacknowledged (2.15.1
 /// does), and each costs it some hundred bytes. 28,000 of them made no difference to the others' rate.
@@ -106,7 +106,7 @@ impl Lane {
         if is_stored {
             self.put_off.note_stored(delivery);
         }
-        WRITER_PUT_OFF.with_label_values(&[self.stream]).inc();
+        WRITER_DEFERRED.with_label_values(&[self.stream]).inc();
         delivery.nak(delay(delivery.n_delivered())).await
     }
 }
