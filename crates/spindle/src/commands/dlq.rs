@@ -13,18 +13,18 @@ use anyhow::{Context, Result, ensure};
 use spindle_bus::{Bus, BusError, BusErrorKind, DeadLetterFilter, DeadLetterHead};
 use tokio::time::{Instant, sleep};
 
-use crate::Outcome;
 use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
+use crate::data_dir::run_file;
+use crate::outcome::Outcome;
 use crate::output;
-use crate::supervisor::runfile;
 
 /// Between two attempts while NATS does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
-    let settings = runfile::nats_settings(config)?;
+    let settings = run_file::nats_settings(config)?;
     let bus = Bus::connect_and_tell(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
     let desk = Desk { bus, patience: config.nats.connect_timeout };
     match task {
