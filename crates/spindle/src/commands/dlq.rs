@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, BusError, BusErrorKind, DeadLetterFilter, DeadLetterHead};
+use spindle_bus::{Bus, BusError, DeadLetterFilter, DeadLetterHead};
 use tokio::time::{Instant, sleep};
 
 use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
@@ -48,7 +48,7 @@ impl Desk {
         let deadline = Instant::now() + self.patience;
         loop {
             match attempt().await {
-                Err(fault) if is_passing(fault.kind()) && Instant::now() + RETRY_EVERY < deadline => {
+                Err(fault) if fault.is_transient() && Instant::now() + RETRY_EVERY < deadline => {
                     sleep(RETRY_EVERY).await;
                 }
                 ended => return ended,
@@ -65,13 +65,6 @@ impl Desk {
             }
         }
         Ok(letters.last_sequence())
-    }
-}
-
-fn is_passing(kind: BusErrorKind) -> bool {
-    match kind {
-        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
-        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings};
+use spindle_bus::{Bus, BusError, NatsSettings};
 use spindle_store::{InfluxSettings, InfluxVersion, Store};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
@@ -38,7 +38,7 @@ pub(super) async fn connect_to(
     streams: StreamUse,
 ) -> Result<Bus> {
     let bus = match Bus::connect(settings, name).await {
-        Err(error) if is_transient(&error) => return Err(error).context("start nats-server, or correct NATS_URL"),
+        Err(error) if error.is_transient() => return Err(error).context("start nats-server, or correct NATS_URL"),
         outcome => outcome?,
     };
     let timeout = config.nats.connect_timeout;
@@ -47,7 +47,7 @@ pub(super) async fn connect_to(
     loop {
         match ensure_streams(&bus, config, streams).await {
             Ok(()) => return Ok(bus),
-            Err(error) if is_transient(&error) && Instant::now() < deadline => {
+            Err(error) if error.is_transient() && Instant::now() < deadline => {
                 if !std::mem::replace(&mut is_logged, true) {
                     let error = format!("{:#}", anyhow::Error::from(error));
                     warn!(error, timeout_s = timeout.as_secs_f32(), "JetStream not ready, waiting");
@@ -68,13 +68,6 @@ async fn ensure_streams(bus: &Bus, config: &Config, streams: StreamUse) -> Resul
         StreamUse::Own => bus.ensure_streams(config.nats.limits).await,
         StreamUse::Publish => bus.ensure_publishing(config.nats.limits).await,
         StreamUse::Unused => Ok(()),
-    }
-}
-
-fn is_transient(error: &BusError) -> bool {
-    match error.kind() {
-        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
-        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 
