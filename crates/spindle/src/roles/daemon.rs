@@ -5,7 +5,7 @@
 mod live;
 mod outlet;
 mod recorded;
-mod sequence_file;
+mod sequence_numbers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
 use outlet::Outlet;
-use sequence_file::SequenceFile;
+use sequence_numbers::SequenceNumbers;
 
 /// What the daemon works with.
 pub(crate) struct Parts {
@@ -59,7 +59,7 @@ pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<In
 
 /// Begins to count. `None` if no source is live: then the counters stay as they are. Not before everything else
 /// has started, since a start that fails would use them up.
-async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceFile>> {
+async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     let is_live = |source: &Source| match source {
         Source::Simulate { .. } | Source::Host { .. } => true,
         Source::Replay(_) => false,
@@ -68,7 +68,7 @@ async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceFile>> {
         return Ok(None);
     }
     let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
-    tokio::task::spawn_blocking(move || SequenceFile::open(&data_dir, opened_at)).await?.map(Some)
+    tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
 }
 
 fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
@@ -116,7 +116,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     finish(&publisher, grace).await;
     // What was lost at the end is a gap that the next life makes visible.
     if let Some(numbers) = numbers {
-        tokio::task::spawn_blocking(move || numbers.save()).await?;
+        tokio::task::spawn_blocking(move || numbers.keep()).await?;
     }
     sending.abort();
     Ok(())

@@ -26,7 +26,7 @@ const FILE: &str = "daemon-seq.json";
 
 /// The sequencer and its file; clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct SequenceFile(Arc<Mutex<Inner>>);
+pub(crate) struct SequenceNumbers(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
 struct Inner {
@@ -37,7 +37,7 @@ struct Inner {
     has_logged_no_epoch: bool,
 }
 
-impl SequenceFile {
+impl SequenceNumbers {
     /// Starts an epoch: with the counters of the previous one, if that stopped in order.
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
@@ -66,7 +66,7 @@ impl SequenceFile {
     }
 
     /// Saves the counters for the next epoch. No number may be assigned afterwards.
-    pub(super) fn save(&self) {
+    pub(super) fn keep(&self) {
         let inner = self.lock();
         if let Err(error) = write(&inner.path, &inner.sequencer.keep()) {
             warn!(error = format!("{error:#}"), "sequence numbers not saved, the next start begins a new epoch");
@@ -136,7 +136,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
-    fn take(numbers: &SequenceFile, n: usize) -> Vec<u64> {
+    fn take(numbers: &SequenceNumbers, n: usize) -> Vec<u64> {
         let metric = DeviceMetric {
             timestamp: NOW,
             source_device: DeviceName::new("disk").unwrap(),
@@ -153,10 +153,10 @@ mod tests {
     #[test]
     fn numbers_go_on_after_a_stop_and_begin_anew_after_a_kill() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || SequenceFile::open(folder.path(), NOW).unwrap();
+        let open = || SequenceNumbers::open(folder.path(), NOW).unwrap();
         let numbers = open();
         let first = take(&numbers, 3);
-        numbers.save();
+        numbers.keep();
         // The clock stands still: only the file distinguishes the epochs.
         let stopped = open();
         let second = take(&stopped, 2);
@@ -173,10 +173,10 @@ mod tests {
     #[test]
     fn what_was_kept_is_used_once() {
         let folder = tempfile::tempdir().unwrap();
-        let open = || SequenceFile::open(folder.path(), NOW).unwrap();
+        let open = || SequenceNumbers::open(folder.path(), NOW).unwrap();
         let numbers = open();
         take(&numbers, 3);
-        numbers.save();
+        numbers.keep();
         let (one, other) = (open(), open());
         assert!(take(&one, 2).iter().all(|seq| !take(&other, 2).contains(seq)));
     }
@@ -187,27 +187,27 @@ mod tests {
         let path = folder.path().join(FILE);
         for damaged in ["", "{", "{\"life\":-1}", "{\"life\":1,\"devices\":{\"\":[1,2]}}", "null"] {
             std::fs::write(&path, damaged).unwrap();
-            take(&SequenceFile::open(folder.path(), NOW).unwrap(), 1);
+            take(&SequenceNumbers::open(folder.path(), NOW).unwrap(), 1);
         }
         std::fs::write(&path, "{\"life\":4294967295}").unwrap();
-        let error = SequenceFile::open(folder.path(), NOW).unwrap_err().to_string();
+        let error = SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string();
         assert!(error.contains("daemon-seq.json leaves no sequence-number epoch"), "{error}");
         let nowhere = folder.path().join("missing");
-        assert!(SequenceFile::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
+        assert!(SequenceNumbers::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(SequenceFile::open(folder.path(), NOW).unwrap_err().to_string().contains("cannot read"));
+        assert!(SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string().contains("cannot read"));
     }
 
     #[test]
     fn a_run_that_is_used_up_is_followed_by_another() {
         let folder = tempfile::tempdir().unwrap();
-        let numbers = SequenceFile::open(folder.path(), NOW).unwrap();
+        let numbers = SequenceNumbers::open(folder.path(), NOW).unwrap();
         let first = take(&numbers, 1)[0];
         let kept = std::fs::read_to_string(folder.path().join(FILE)).unwrap().replace('}', "");
         let near_the_end = format!("{kept},\"devices\":{{\"disk\":[{},null]}}}}", first + (1 << 24) - 2);
         std::fs::write(folder.path().join(FILE), near_the_end).unwrap();
-        let numbers = SequenceFile::open(folder.path(), NOW).unwrap();
+        let numbers = SequenceNumbers::open(folder.path(), NOW).unwrap();
         let taken = take(&numbers, 3);
         assert_eq!(taken.iter().map(|seq| seq % (1 << 24)).collect::<Vec<_>>(), [(1 << 24) - 2, (1 << 24) - 1, 0]);
         assert!(taken[2] > taken[1]);
