@@ -1,15 +1,14 @@
-//! The numbers that the daemon gives to what live sources say, and the file in the data directory through which they
-//! go on after a restart.
+//! Sequence numbers of what live sources report, and the file in the data directory through which they continue after a
+//! restart.
 //!
-//! The file names the newest life that was begun, and it does so on disk before the life's first number is
-//! given: a crash never leads to a number twice. Only an orderly stop adds the counters, and the next start
-//! takes them off again. One daemon per data directory; a second one begins lives of its own.
+//! The file names the newest epoch, and it is on disk before the epoch's first number is assigned: a crash never leads
+//! to a number twice. Only an orderly stop adds the counters, and the next start takes them out again. One daemon per
+//! data directory; a second one starts its own epochs.
 //!
-//! Recordings get no numbers, they keep those that they have: the same recording again is stored once, and a number
-//! of its own would then be missing.
+//! Recordings are not numbered, they keep the numbers they have: a recording that is replayed again is stored once, and
+//! numbers of its own would then be missing.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -19,117 +18,112 @@ use spindle_core::{Batch, Timestamp};
 use tracing::{error, info, warn};
 
 use crate::clock;
+use crate::data_dir::atomic_file;
 use crate::metrics::DAEMON_UNNUMBERED;
 
 /// Its name in the data directory.
 const FILE: &str = "daemon-seq.json";
 
-/// The counters; clones share them.
+/// The sequencer and its file; clones share them.
 #[derive(Clone, Debug)]
-pub(crate) struct SequenceNumbers(Arc<Mutex<Counting>>);
+pub(crate) struct SequenceNumbers(Arc<Mutex<Inner>>);
 
 #[derive(Debug)]
-struct Counting {
+struct Inner {
     path: PathBuf,
-    numbering: Sequencer,
-    /// Said once each.
-    has_said_full: bool,
-    has_said_no_life: bool,
+    sequencer: Sequencer,
+    /// Each logged once.
+    has_logged_full: bool,
+    has_logged_no_epoch: bool,
 }
 
 impl SequenceNumbers {
-    /// Begins a life: with the counters of the one before, if that stopped in order.
+    /// Starts an epoch: with the counters of the previous one, if that stopped in order.
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
         let kept = read(&path)?;
-        let life = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.life))
-            .with_context(|| format!("{} leaves no numbers to give: is it damaged? remove it", path.display()))?;
-        write(&path, &Kept { life, devices: Default::default() })
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        let epoch = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.life)).with_context(|| {
+            format!("{} leaves no sequence-number epoch to start: if it is damaged, remove it", path.display())
+        })?;
+        write(&path, &Kept { life: epoch, devices: Default::default() })?;
         match kept.as_ref().map(|kept| kept.devices.len()) {
-            Some(n_devices) if n_devices > 0 => info!(n_devices, "numbers go on where they were"),
-            _ => info!("numbers begin anew"),
+            Some(n_devices) if n_devices > 0 => info!(n_devices, "sequence numbers continue"),
+            _ => info!("starting a new sequence-number epoch"),
         }
-        let numbering = Sequencer::new(life, kept, now);
-        let counting = Counting { path, numbering, has_said_full: false, has_said_no_life: false };
-        Ok(Self(Arc::new(Mutex::new(counting))))
+        let sequencer = Sequencer::new(epoch, kept, now);
+        let inner = Inner { path, sequencer, has_logged_full: false, has_logged_no_epoch: false };
+        Ok(Self(Arc::new(Mutex::new(inner))))
     }
 
-    /// SequenceNumbers each reading. What cannot be numbered goes out without, and is counted.
+    /// Numbers each reading. What cannot be numbered is published without a number, and counted.
     pub(super) fn number(&self, batch: &mut Batch) {
-        let counting = &mut *self.lock();
-        let path = counting.path.clone();
-        let unnumbered = counting.numbering.number(batch, || renew(&path));
+        let inner = &mut *self.lock();
+        let path = inner.path.clone();
+        let unnumbered = inner.sequencer.number(batch, || renew(&path));
         if unnumbered != Unnumbered::default() {
-            counting.note(unnumbered);
+            inner.note(unnumbered);
         }
     }
 
-    /// Leaves the counters to the next life. Give no number afterwards.
+    /// Saves the counters for the next epoch. No number may be assigned afterwards.
     pub(super) fn keep(&self) {
-        let counting = self.lock();
-        if let Err(fault) = write(&counting.path, &counting.numbering.keep()) {
-            warn!(%fault, path = %counting.path.display(), "numbers could not be kept: the next start begins new runs");
+        let inner = self.lock();
+        if let Err(error) = write(&inner.path, &inner.sequencer.keep()) {
+            warn!(error = format!("{error:#}"), "sequence numbers not saved, the next start begins a new epoch");
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counting> {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Counting {
+impl Inner {
     fn note(&mut self, unnumbered: Unnumbered) {
         let Unnumbered { n_before, n_devices_full, n_no_life } = unnumbered;
-        for (reason, n_items) in [("before_start", n_before), ("devices_full", n_devices_full), ("no_run", n_no_life)] {
+        for (reason, n_items) in [("before_start", n_before), ("devices_full", n_devices_full), ("no_epoch", n_no_life)]
+        {
             DAEMON_UNNUMBERED.with_label_values(&[reason]).inc_by(n_items);
         }
-        if n_devices_full > 0 && !std::mem::replace(&mut self.has_said_full, true) {
-            warn!(MAX_DEVICES, "more devices than are numbered: what the others say cannot be audited");
+        if n_devices_full > 0 && !std::mem::replace(&mut self.has_logged_full, true) {
+            warn!(MAX_DEVICES, "too many devices to number, the gap audit cannot cover the rest");
         }
-        if n_no_life > 0 && !std::mem::replace(&mut self.has_said_no_life, true) {
-            error!(path = %self.path.display(), "a counter is used up and a new run could not be noted: readings go out without numbers");
+        if n_no_life > 0 && !std::mem::replace(&mut self.has_logged_no_epoch, true) {
+            error!(path = %self.path.display(), "counter exhausted and no new epoch recorded, readings are not numbered");
         }
     }
 }
 
-/// Begins a life in the middle of one, when a run is used up: once in 16 million readings of a device, so its
-/// sync to disk does no harm here.
+/// Starts an epoch within one, when a counter is exhausted: once in 16 million readings of a device, so its sync to
+/// disk does no harm here.
 fn renew(path: &Path) -> Option<ProducerEpoch> {
     let renewed = || -> Result<ProducerEpoch> {
-        let before = read(path)?.map(|kept| kept.life);
-        let life = ProducerEpoch::begin(clock::now(), before).context("no more runs")?;
-        write(path, &Kept { life, devices: Default::default() })?;
-        Ok(life)
+        let previous = read(path)?.map(|kept| kept.life);
+        let epoch = ProducerEpoch::begin(clock::now(), previous).context("no epoch left")?;
+        write(path, &Kept { life: epoch, devices: Default::default() })?;
+        Ok(epoch)
     };
-    renewed().inspect_err(|fault| warn!(fault = format!("{fault:#}"), "no new run could be begun")).ok()
+    renewed().inspect_err(|error| warn!(error = format!("{error:#}"), "no new sequence-number epoch started")).ok()
 }
 
-/// What was kept; nothing if there is no file, or none that makes sense.
+/// Returns the content of the file; `None` if it does not exist or is damaged.
 fn read(path: &Path) -> Result<Option<Kept>> {
     let bytes = match std::fs::read(path) {
-        Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         read => read.with_context(|| format!("cannot read {}", path.display()))?,
     };
     match serde_json::from_slice(&bytes) {
         Ok(kept) => Ok(Some(kept)),
-        Err(fault) => {
-            warn!(%fault, path = %path.display(), "the file of numbers is damaged: new runs begin, told apart by the clock alone");
+        Err(error) => {
+            let path = path.display();
+            warn!(%error, %path, "sequence file damaged: the clock alone distinguishes the new epoch from earlier ones");
             Ok(None)
         }
     }
 }
 
-/// Whole or not at all, and on disk when it returns.
 fn write(path: &Path, kept: &Kept) -> Result<()> {
-    let draft = path.with_extension("json.new");
-    let mut file = File::create(&draft)?;
-    file.write_all(&serde_json::to_vec(kept)?)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(folder)?.sync_all()?;
-    Ok(())
+    atomic_file::write(path, &serde_json::to_vec(kept)?).with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]
@@ -163,7 +157,7 @@ mod tests {
         let numbers = open();
         let first = take(&numbers, 3);
         numbers.keep();
-        // The clock stands still, and the file alone tells the lives apart.
+        // The clock stands still: only the file distinguishes the epochs.
         let stopped = open();
         let second = take(&stopped, 2);
         assert_eq!(second[0], first[2] + 1);
@@ -174,8 +168,8 @@ mod tests {
         assert_eq!(third[0] % (1 << 24), 0);
     }
 
-    /// What was kept is taken off the file before a number is given: a second start from the same file would
-    /// give them again.
+    /// Saved counters are removed from the file before a number is assigned: a second start from the same file would
+    /// assign the same numbers.
     #[test]
     fn what_was_kept_is_used_once() {
         let folder = tempfile::tempdir().unwrap();
@@ -196,8 +190,8 @@ mod tests {
             take(&SequenceNumbers::open(folder.path(), NOW).unwrap(), 1);
         }
         std::fs::write(&path, "{\"life\":4294967295}").unwrap();
-        let fault = SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string();
-        assert!(fault.contains("daemon-seq.json leaves no numbers"), "{fault}");
+        let error = SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string();
+        assert!(error.contains("daemon-seq.json leaves no sequence-number epoch"), "{error}");
         let nowhere = folder.path().join("missing");
         assert!(SequenceNumbers::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
         std::fs::remove_file(&path).unwrap();
