@@ -71,7 +71,7 @@ async fn add(store: &Store, audit: &mut GapAudit, device: &DeviceName, mut tally
     if audited.state == AuditState::Gaps {
         let mut runs = tally.findings();
         let mut places = SeqTimes::default();
-        runs.iter().for_each(|findings| places.extend(findings.places()));
+        runs.iter().for_each(|findings| places.extend(findings.seq_times()));
         if let Some(seqs) = places.range() {
             places = store.numbers(device, wider, seqs, places).await?;
         }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use spindle_core::audit::sequencer::{Kept, MAX_DEVICES, ProducerEpoch, Sequencer, Unnumbered};
+use spindle_core::audit::sequencer::{Kept, MAX_DEVICES, ProducerEpoch, Sequencer, Unsequenced};
 use spindle_core::{Batch, Timestamp};
 use tracing::{error, info, warn};
 
@@ -42,9 +42,9 @@ impl Numbers {
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
         let kept = read(&path)?;
-        let life = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.life))
+        let life = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.producer_epoch))
             .with_context(|| format!("{} leaves no numbers to give: is it damaged? remove it", path.display()))?;
-        write(&path, &Kept { life, devices: Default::default() })
+        write(&path, &Kept { producer_epoch: life, devices: Default::default() })
             .with_context(|| format!("cannot write {}", path.display()))?;
         match kept.as_ref().map(|kept| kept.devices.len()) {
             Some(n_devices) if n_devices > 0 => info!(n_devices, "numbers go on where they were"),
@@ -59,8 +59,8 @@ impl Numbers {
     pub(super) fn number(&self, batch: &mut Batch) {
         let counting = &mut *self.lock();
         let path = counting.path.clone();
-        let unnumbered = counting.numbering.number(batch, || renew(&path));
-        if unnumbered != Unnumbered::default() {
+        let unnumbered = counting.numbering.assign(batch, || renew(&path));
+        if unnumbered != Unsequenced::default() {
             counting.note(unnumbered);
         }
     }
@@ -79,15 +79,16 @@ impl Numbers {
 }
 
 impl Counting {
-    fn note(&mut self, unnumbered: Unnumbered) {
-        let Unnumbered { n_before, n_devices_full, n_no_life } = unnumbered;
-        for (reason, n_items) in [("before_start", n_before), ("devices_full", n_devices_full), ("no_run", n_no_life)] {
+    fn note(&mut self, unnumbered: Unsequenced) {
+        let Unsequenced { n_before, n_devices_full, n_no_epoch } = unnumbered;
+        for (reason, n_items) in [("before_start", n_before), ("devices_full", n_devices_full), ("no_run", n_no_epoch)]
+        {
             DAEMON_UNNUMBERED.with_label_values(&[reason]).inc_by(n_items);
         }
         if n_devices_full > 0 && !std::mem::replace(&mut self.has_said_full, true) {
             warn!(MAX_DEVICES, "more devices than are numbered: what the others say cannot be audited");
         }
-        if n_no_life > 0 && !std::mem::replace(&mut self.has_said_no_life, true) {
+        if n_no_epoch > 0 && !std::mem::replace(&mut self.has_said_no_life, true) {
             error!(path = %self.path.display(), "a counter is used up and a new run could not be noted: readings go out without numbers");
         }
     }
@@ -97,9 +98,9 @@ impl Counting {
 /// sync to disk does no harm here.
 fn renew(path: &Path) -> Option<ProducerEpoch> {
     let renewed = || -> Result<ProducerEpoch> {
-        let before = read(path)?.map(|kept| kept.life);
+        let before = read(path)?.map(|kept| kept.producer_epoch);
         let life = ProducerEpoch::begin(clock::now(), before).context("no more runs")?;
-        write(path, &Kept { life, devices: Default::default() })?;
+        write(path, &Kept { producer_epoch: life, devices: Default::default() })?;
         Ok(life)
     };
     renewed().inspect_err(|fault| warn!(fault = format!("{fault:#}"), "no new run could be begun")).ok()
