@@ -16,7 +16,7 @@ fn is_paper(path: &str) -> bool {
     PAPERS.contains(&path) || path.starts_with("docs/") && path.ends_with(".md")
 }
 
-/// Paths in backquotes that do not exist. `exists` gets the path alone.
+/// Finds paths in backquotes that do not exist.
 fn missing_paths(papers: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
     for paper in papers {
@@ -33,7 +33,7 @@ fn missing_paths(papers: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<Stri
     violations
 }
 
-/// References of papers and comments to documents that are not in the repository: names of Markdown files, and words
+/// Finds references of papers and comments to documents that are not in the repository: names of Markdown files, and words
 /// in capitals before "section".
 fn missing_documents(files: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
@@ -53,7 +53,7 @@ fn missing_documents(files: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<S
     violations
 }
 
-/// `../README.md` of a folder, without the dots.
+/// Resolves `../README.md` relative to a folder.
 fn resolved(folder: &str, document: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').collect();
     let mut rest = document;
@@ -65,7 +65,7 @@ fn resolved(folder: &str, document: &str) -> String {
     parts.join("/").trim_start_matches('/').to_owned()
 }
 
-/// Lines that people read: all of a paper, the comments of anything else.
+/// Returns the prose of a file: all of a paper, the comments of anything else.
 fn prose(file: &TextFile) -> Vec<(usize, &str)> {
     if file.path.ends_with(".rs") || file.path.ends_with(".ts") {
         return comments(&file.text);
@@ -95,7 +95,7 @@ fn documents(line: &str) -> Vec<String> {
     found
 }
 
-/// Tests that the table of promises names, and that do not exist: a file or folder of tests, or a test in one of them.
+/// Finds missing tests in the table of promises: files or folders of tests, and tests in them.
 fn missing_tests(guarantees: &str, exists: impl Fn(&str) -> bool, has_test: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
     for row in guarantees.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
