@@ -43,7 +43,7 @@ pub(crate) struct Failure {
 /// Answers the bytes of a question; never fails, an error is an answer too.
 pub(crate) async fn answer(store: &Store, payload: &[u8], now: Timestamp, max_bytes: usize) -> Answered {
     let timer = ANSWER_SECONDS.start_timer();
-    let (query_type, outcome) = match Query::parse(payload, now) {
+    let (query_type, outcome) = match Query::from_json(payload, now) {
         Ok(query) => (query.query_type(), find(store, query).await),
         Err(mistake) => ("invalid", Err(Failure { is_askers_fault: true, message: mistake.to_string() })),
     };
