@@ -8,9 +8,11 @@ use uuid::Uuid;
 
 use crate::audit::{EpochFindings, Tally};
 use crate::health::Verdict;
+use crate::metric;
+use crate::name::{DeviceName, EventType, MetricType};
 use crate::records::{Bucket, EventRecord, Window};
+use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
-use crate::{DeviceName, EventType, MetricType, Timestamp, metric};
 
 /// Response to a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::device::Device;
 use super::enclosure::{DEVICES_PER_ENCLOSURE, Enclosure};
-use super::reading::{Meter, advance, meters, n_meters, read};
+use super::meters::{Meter, advance, meters, n_meters, read};
 use super::step::{Instant, Step, steps};
 use spindle_core::name::DeviceName;
 use spindle_core::timestamp::Timestamp;

@@ -1,8 +1,8 @@
 //! Verdicts over silence, limits and faults.
 
 use super::*;
+use crate::name::{DeviceName, EventType, MetricType};
 use crate::wire::{Criticality, Event};
-use crate::{DeviceName, EventType, MetricType};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
 
