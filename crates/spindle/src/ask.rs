@@ -37,7 +37,7 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
 
 async fn page(bus: &Bus, config: &Config, question: &Question, params: &[(String, String)]) -> Result<Value> {
     let body = Query::body_from_words(&question.query_type, params, clock::now())?;
-    let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;
+    let reply = bus.request(&config.reader.subject, body.into(), question.timeout).await?;
     let answer: Value = serde_json::from_slice(&reply).context("the reader's answer is no JSON")?;
     if answer["status"] == "error" {
         bail!("{}", answer["message"].as_str().unwrap_or("the reader gives no reason"));

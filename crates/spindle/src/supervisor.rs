@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings};
-use spindle_store::{InfluxSettings, InfluxVersion, Store};
+use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -76,7 +76,7 @@ async fn run_reader(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-reader", Streams::Unused).await?;
     let stop = CancellationToken::new();
     tell_health(&config, Health { bus: bus.clone(), store: Some(store.clone()), writer: None }, &stop).await?;
-    let parts = reader::Parts { bus, store, subject: config.reader_subject.clone() };
+    let parts = reader::Parts { bus, store, subject: config.reader.subject.clone() };
     one_role("reader", tokio::spawn(reader::run(parts, stop.clone())), stop, config.shutdown_timeout).await
 }
 
@@ -102,7 +102,7 @@ async fn run_client(config: Config, once: bool) -> Result<Outcome> {
 fn client_parts(config: &Config, bus: Bus) -> client::Parts {
     client::Parts {
         bus,
-        subject: config.reader_subject.clone(),
+        subject: config.reader.subject.clone(),
         config: config.client.clone(),
         log: config.client_log(),
         terminal: Box::new(std::io::stdout()),
@@ -111,7 +111,7 @@ fn client_parts(config: &Config, bus: Bus) -> client::Parts {
 
 /// Tells supervisors how a role that runs alone is, if it was given an address for that.
 async fn tell_health(config: &Config, health: Health, stop: &CancellationToken) -> Result<()> {
-    let Some(address) = config.health_listen else { return Ok(()) };
+    let Some(address) = config.health.listen else { return Ok(()) };
     let token = config.http_token()?;
     let listener = TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
@@ -197,24 +197,7 @@ async fn open_store(config: &Config) -> Result<Store> {
 }
 
 async fn open_influx(config: &Config) -> Result<Store> {
-    let settings = &config.store.influxdb;
-    ensure!(!settings.host.is_empty(), "--store influxdb needs the server's address: set INFLUXDB_HOST");
-    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let store = Store::open_influx(InfluxSettings {
-        host: settings.host.clone(),
-        database: settings.bucket.clone(),
-        token: given(&settings.token),
-        org: given(&settings.org),
-        username: given(&settings.username),
-        password: given(&settings.password),
-        version: match settings.version.as_str() {
-            "1" => Some(InfluxVersion::V1),
-            "2" => Some(InfluxVersion::V2),
-            "3" => Some(InfluxVersion::V3),
-            _ => None,
-        },
-        retention: config.store.retention,
-    })?;
+    let store = Store::open_influx(config.influx_settings()?)?;
     // A server that is away, or that an operator must mend, is waited for: JetStream keeps everything.
     if let Err(fault) = store.check().await {
         warn!("{fault}; going on, and trying again");
@@ -229,7 +212,7 @@ async fn close_store(store: &Store) {
 }
 
 async fn bind(config: &Config) -> Result<TcpListener> {
-    let address = config.http_listen;
+    let address = config.http.listen;
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for HTTP: choose another address with --http, or port 0 for any free one")
     })
@@ -257,7 +240,7 @@ async fn connect_to(config: &Config, settings: &NatsSettings, name: &str, stream
         outcome => outcome?,
     };
     let deadline = Instant::now() + config.nats.connect_timeout;
-    let limits = config.nats.limits;
+    let limits = config.nats.limits();
     let mut is_told = false;
     loop {
         let ensured = match streams {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use spindle_bus::Bus;
+use spindle_core::redact::without_userinfo;
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -19,7 +20,7 @@ use super::runfile::{self, RunFile};
 use super::signals::Signals;
 use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
 use crate::Outcome;
-use crate::config::{Config, Secret, without_userinfo};
+use crate::config::{Config, Secret};
 use crate::roles::{client, daemon, reader, writer};
 use crate::web::{self, health::Health};
 
@@ -181,7 +182,7 @@ impl System {
         let parts = reader::Parts {
             bus: self.bus.another("spindle-reader").await?,
             store: self.store.clone(),
-            subject: config.reader_subject.clone(),
+            subject: config.reader.subject.clone(),
         };
         self.spawn("reader", reader::run(parts, self.answering.clone()));
         let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
