@@ -37,7 +37,7 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
 
 async fn page(bus: &Bus, config: &Config, question: &Question, params: &[(String, String)]) -> Result<Value> {
     let body = Query::body_from_words(&question.query_type, params, clock::now())?;
-    let reply = bus.request(&config.reader_subject, body.into(), question.timeout).await?;
+    let reply = bus.request(&config.reader.subject, body.into(), question.timeout).await?;
     let response: Value = serde_json::from_slice(&reply).context("the reader's response is not JSON")?;
     if response["status"] == "error" {
         bail!("{}", response["message"].as_str().unwrap_or("the reader gave no reason"));

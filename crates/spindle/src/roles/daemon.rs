@@ -29,7 +29,7 @@ use sequence_numbers::SequenceNumbers;
 /// What the daemon works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
-    pub(crate) config: config::Daemon,
+    pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
     /// How long an orderly stop may wait for the last acks.
     pub(crate) grace: Duration,
@@ -50,7 +50,7 @@ enum Source {
 }
 
 /// Opens every source, so that a wrong path is said before anything runs.
-pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<Inputs> {
+pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Result<Inputs> {
     // Before any source can say when something happened.
     let opened_at = clock::now();
     let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
@@ -71,13 +71,13 @@ async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
 }
 
-fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
+fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
             let state = data_dir.join("simulation.json");
             let epoch = live::epoch(&state, config, clock::now())
                 .with_context(|| format!("cannot keep the simulation's state in {}", state.display()))?;
-            let fleet = Fleet::new(FleetConfig::new(config.n_devices, config.seed, epoch));
+            let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
         SourceSpec::Host => {

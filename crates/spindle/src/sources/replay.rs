@@ -5,8 +5,6 @@
 //! reason and its bytes, and never stops the records after it. Memory stays bounded whatever the file
 //! holds: by one line of [`wire::MAX_PAYLOAD_BYTES`] and one batch.
 
-mod pace;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -22,8 +20,6 @@ use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
 use spindle_core::wire;
 use spindle_core::{Batch, Timestamp};
 use tracing::info;
-
-pub(crate) use pace::Pace;
 
 /// Most metrics and events in one batch, so that a whole fleet's day is published in steps. At about 130
 /// bytes each this is less than NATS's default 1 MiB; whoever publishes splits by bytes all the same.

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::outlet::Outlet;
+use crate::config::Pace;
 use crate::metrics::DAEMON_UNREADABLE;
-use crate::sources::replay::{BadRecord, Pace, Replay};
+use crate::sources::replay::{BadRecord, Replay};
 
 /// Bad records are named up to this many, then only counted.
 const MAX_NAMED: u64 = 10;
