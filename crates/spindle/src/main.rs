@@ -1,7 +1,6 @@
 //! Spindle: a telemetry pipeline for storage fleets. One program; each role is a subcommand, and `spindle up` runs
 //! them all.
 
-mod answer;
 mod cli;
 mod clock;
 mod commands;
@@ -11,6 +10,7 @@ mod logging;
 mod metrics;
 mod outcome;
 mod output;
+mod query_service;
 mod roles;
 mod sources;
 mod supervisor;

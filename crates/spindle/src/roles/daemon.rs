@@ -3,7 +3,7 @@
 //! cannot be delivered is held within a bound, and what must be given up is counted and said.
 
 mod live;
-mod outlet;
+mod publish_stage;
 mod recorded;
 mod sequence_numbers;
 
@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
-use outlet::Outlet;
+use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
 
 /// What the daemon works with.
@@ -99,15 +99,15 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let (publisher, sending) =
         Publisher::new(bus, BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() });
     let sending = tokio::spawn(sending);
-    let outlet = Outlet::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
+    let stage = PublishStage::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
     let mut at_work = JoinSet::new();
     for source in inputs.sources {
-        let (outlet, stop, config) = (outlet.clone(), stop.clone(), config.clone());
+        let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
         at_work.spawn(async move {
             match source {
-                Source::Simulate { fleet, truth } => live::simulate(*fleet, truth, config.interval, outlet, stop).await,
-                Source::Host { hostname } => live::host(hostname, config.interval, outlet, stop).await,
-                Source::Replay(replay) => recorded::replay(*replay, config.replay_speed, outlet, stop).await,
+                Source::Simulate { fleet, truth } => live::simulate(*fleet, truth, config.interval, stage, stop).await,
+                Source::Host { hostname } => live::host(hostname, config.interval, stage, stop).await,
+                Source::Replay(replay) => recorded::replay(*replay, config.replay_speed, stage, stop).await,
             }
         });
     }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::outlet::Outlet;
+use super::publish_stage::PublishStage;
 use crate::clock;
 use crate::config;
 use crate::metrics::DAEMON_UNREADABLE;
@@ -46,7 +46,7 @@ pub(super) async fn simulate(
     mut fleet: Fleet,
     truth: PathBuf,
     every: Duration,
-    outlet: Outlet,
+    stage: PublishStage,
     stop: CancellationToken,
 ) -> Result<()> {
     info!(truth = %truth.display(), "simulated fleet runs");
@@ -59,7 +59,7 @@ pub(super) async fn simulate(
             _ = ticker.tick() => {}
         }
         let batch = fleet.tick(clock::now());
-        outlet.offer(batch);
+        stage.offer(batch);
         told.append(&fleet.new_truth())?;
     }
 }
@@ -108,7 +108,12 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SAY_EVERY: Duration = Duration::from_secs(600);
 
 /// Watches this host's disks and file systems.
-pub(super) async fn host(hostname: String, every: Duration, outlet: Outlet, stop: CancellationToken) -> Result<()> {
+pub(super) async fn host(
+    hostname: String,
+    every: Duration,
+    stage: PublishStage,
+    stop: CancellationToken,
+) -> Result<()> {
     let mut watched = Host::new(Roots::default(), &hostname);
     let mut pause = FIRST_INTERVAL.min(every);
     let (mut n_counted, mut said_at) = (0, None::<Instant>);
@@ -134,7 +139,7 @@ pub(super) async fn host(hostname: String, every: Duration, outlet: Outlet, stop
         if std::mem::take(&mut is_first) && watched.is_bare() {
             warn!(hostname, "no disk and no file system found on this host: it has nothing to say");
         }
-        outlet.offer(batch);
+        stage.offer(batch);
         let n_problems = watched.problems().n_total();
         if n_problems > n_counted {
             DAEMON_UNREADABLE.with_label_values(&["host"]).inc_by(n_problems - n_counted);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::outlet::Outlet;
+use super::publish_stage::PublishStage;
 use crate::config::Pace;
 use crate::metrics::DAEMON_UNREADABLE;
 use crate::sources::replay::{BadRecord, Replay};
@@ -18,7 +18,12 @@ use crate::sources::replay::{BadRecord, Replay};
 const MAX_NAMED: u64 = 10;
 
 /// Plays a recording to its end.
-pub(super) async fn replay(mut recording: Replay, pace: Pace, outlet: Outlet, stop: CancellationToken) -> Result<()> {
+pub(super) async fn replay(
+    mut recording: Replay,
+    pace: Pace,
+    stage: PublishStage,
+    stop: CancellationToken,
+) -> Result<()> {
     let started = Instant::now();
     let mut first: Option<Timestamp> = None;
     let (mut n_metrics, mut n_events, mut n_bad) = (0, 0, 0);
@@ -44,7 +49,7 @@ pub(super) async fn replay(mut recording: Replay, pace: Pace, outlet: Outlet, st
         tokio::select! { () = stop.cancelled() => return Ok(()), () = sleep(due) => {} }
         n_metrics += batch.metrics.len();
         n_events += batch.events.len();
-        if !deliver(&outlet, &batch, &stop).await {
+        if !deliver(&stage, &batch, &stop).await {
             return Ok(());
         }
     }
@@ -53,10 +58,10 @@ pub(super) async fn replay(mut recording: Replay, pace: Pace, outlet: Outlet, st
 }
 
 /// Waits for room in the hold, unless told to stop.
-async fn deliver(outlet: &Outlet, batch: &Batch, stop: &CancellationToken) -> bool {
+async fn deliver(stage: &PublishStage, batch: &Batch, stop: &CancellationToken) -> bool {
     tokio::select! {
         () = stop.cancelled() => false,
-        () = outlet.deliver(batch) => true,
+        () = stage.deliver(batch) => true,
     }
 }
 

@@ -1,28 +1,29 @@
-//! Answers that are lists, and how they are cut to what a message can hold.
+//! Queries that return a list: `events`, `alerts_critical` and `devices`, page by page.
 
 use std::collections::BTreeMap;
 
 use anyhow::Result;
+use serde::Serialize;
 use serde_json::Value;
 use spindle_core::query::EventsQuery;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
-use spindle_core::response::{Basis, Data, DeviceCount, DeviceRow, EventRow, Listing, MetricRow, Response};
+use spindle_core::response::{Basis, DeviceCount, DeviceRow, EventRow, Listing, MetricRow};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
-use super::{Failure, audit};
+use super::fit::{Page, json_bytes};
 
-/// Events by a filter, newest first; for alerts with the number per device.
+/// Returns events by a filter, newest first; `with_summary` adds the number per device.
 pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool) -> Result<Listing<EventRow>> {
     let EventsQuery { window, basis, source_device, event_type, min_criticality, limit, offset } = query;
-    // One more than asked for tells whether there is a next page.
+    // One row more than the limit shows that there is a next page.
     let filter = EventFilter { window, basis, source_device, event_type, min_criticality, limit: limit + 1, offset };
     let mut records = store.events(filter.clone()).await?;
     let mut summary = None;
     if with_summary {
-        // From the same reading where it is whole: a second one may see events that came in between.
-        let is_whole = offset == 0 && records.len() <= limit;
-        let counts = if is_whole { count(&records) } else { store.count_events_by_device(filter).await? };
+        // Counted from the same read if that is complete: a second one may include events stored in between.
+        let is_complete = offset == 0 && records.len() <= limit;
+        let counts = if is_complete { count_by_device(&records) } else { store.count_events_by_device(filter).await? };
         let row = |(source_device, critical_event_count)| DeviceCount { source_device, critical_event_count };
         summary = Some(counts.into_iter().map(row).collect());
     }
@@ -37,14 +38,14 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     let data = records.into_iter().map(EventRow::from).collect();
     let mut listing = Listing { data, summary, next: None, basis, offset: offset as u64 };
     if has_more {
-        listing.next = Some(after_these(&listing));
+        listing.next = Some(next_events(&listing));
     }
     Ok(listing)
 }
 
-/// The window stays the one of this page, though the clock goes on: rows that came in behind its end would push
-/// those of this page into the next.
-fn after_these(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
+/// Returns the parameters of the next page. They pin the window of this page: rows stored after its end would
+/// otherwise push rows of this page into the next.
+fn next_events(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
     let time = |time: Timestamp| Value::from(time.to_string());
     let mut next = BTreeMap::from([
         ("offset", Value::from(listing.offset + listing.data.len() as u64)),
@@ -54,7 +55,7 @@ fn after_these(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
     next
 }
 
-fn count(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
+fn count_by_device(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
     let mut counts: BTreeMap<DeviceName, u64> = BTreeMap::new();
     for record in records {
         *counts.entry(record.event.source_device.clone()).or_default() += 1;
@@ -62,7 +63,7 @@ fn count(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
     counts.into_iter().collect()
 }
 
-/// Devices by name, with their latest values.
+/// Returns devices by name, with their latest values.
 pub(super) async fn devices(
     store: &Store,
     after: Option<DeviceName>,
@@ -70,7 +71,7 @@ pub(super) async fn devices(
     at: Timestamp,
 ) -> Result<Listing<DeviceRow>> {
     let mut records = store.devices(after.as_ref(), limit + 1).await?;
-    let more = records.len() > limit;
+    let has_more = records.len() > limit;
     records.truncate(limit);
     let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
     let until = at.plus(std::time::Duration::from_nanos(1));
@@ -93,63 +94,50 @@ pub(super) async fn devices(
     }
     let mut listing =
         Listing { data, summary: None, next: None, basis: Basis { from: None, until, n_points, by: None }, offset: 0 };
-    if more {
-        listing.next = after_last(&listing);
+    if has_more {
+        listing.next = next_devices(&listing);
     }
     Ok(listing)
 }
 
-fn after_last(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {
+fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {
     let last = listing.data.last()?;
     Some(BTreeMap::from([("after", Value::from(last.source_device.as_str()))]))
 }
 
-/// The answer as JSON. A list that is longer than a message may be is cut, and says how to go on.
-pub(super) fn fit(mut body: Data, max_bytes: usize) -> Result<Vec<u8>, Failure> {
-    loop {
-        let json = to_json(&Response::Success(body.clone()));
-        if json.len() <= max_bytes {
-            return Ok(json);
-        }
-        let cut = match &mut body {
-            Data::AlertsCritical(listing) | Data::Events(listing) => cut_events(listing),
-            Data::Devices(listing) => cut_devices(listing),
-            Data::AuditGaps(audit) => audit::cut(audit),
-            Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. } => false,
-        };
-        if !cut {
-            let message = format!(
-                "the answer has {} bytes, more than the {max_bytes} that fit: ask for a shorter window, longer buckets or fewer rows",
-                json.len()
-            );
-            return Err(Failure { is_askers_fault: true, message });
-        }
+/// Returns the bytes that each row of a JSON array adds, with the comma before all but the first.
+fn bytes_of_rows(rows: &[impl Serialize]) -> Vec<usize> {
+    rows.iter().enumerate().map(|(index, row)| json_bytes(row) + usize::from(index > 0)).collect()
+}
+
+impl Page for Listing<EventRow> {
+    fn row_bytes(&self) -> Vec<usize> {
+        bytes_of_rows(&self.data)
+    }
+
+    fn truncate(&mut self, n_rows: usize) {
+        self.data.truncate(n_rows);
+        self.basis.n_points = self.data.len() as u64;
+        self.next = Some(next_events(self));
+    }
+
+    fn frame_bytes(&self) -> usize {
+        json_bytes(&self.next) + json_bytes(&self.basis)
     }
 }
 
-fn cut_events(listing: &mut Listing<EventRow>) -> bool {
-    let n_after = listing.data.len() / 2;
-    if n_after == 0 {
-        return false;
+impl Page for Listing<DeviceRow> {
+    fn row_bytes(&self) -> Vec<usize> {
+        bytes_of_rows(&self.data)
     }
-    listing.data.truncate(n_after);
-    listing.basis.n_points = n_after as u64;
-    listing.next = Some(after_these(listing));
-    true
-}
 
-fn cut_devices(listing: &mut Listing<DeviceRow>) -> bool {
-    let n_after = listing.data.len() / 2;
-    if n_after == 0 {
-        return false;
+    fn truncate(&mut self, n_rows: usize) {
+        self.data.truncate(n_rows);
+        self.basis.n_points = self.data.iter().map(|row| row.metrics.len() as u64).sum();
+        self.next = next_devices(self);
     }
-    listing.data.truncate(n_after);
-    listing.basis.n_points = listing.data.iter().map(|row| row.metrics.len() as u64).sum();
-    listing.next = after_last(listing);
-    true
-}
 
-/// JSON of an answer.
-pub(super) fn to_json(answer: &Response) -> Vec<u8> {
-    serde_json::to_vec(answer).expect("answers have string keys only, which JSON can always say")
+    fn frame_bytes(&self) -> usize {
+        json_bytes(&self.next) + json_bytes(&self.basis)
+    }
 }

@@ -15,7 +15,7 @@ const HEADER_BYTES: usize = 4 << 10;
 
 /// Where sources hand over what they collected.
 #[derive(Clone)]
-pub(super) struct Outlet {
+pub(super) struct PublishStage {
     publisher: Publisher,
     numbers: Option<SequenceNumbers>,
     metrics_per_message: usize,
@@ -25,7 +25,7 @@ pub(super) struct Outlet {
     n_messages: Arc<AtomicU64>,
 }
 
-impl Outlet {
+impl PublishStage {
     pub(super) fn new(
         publisher: Publisher,
         numbers: Option<SequenceNumbers>,
