@@ -73,7 +73,7 @@ async fn query_body(State(parts): State<Parts>, request: Request) -> Response {
         Ok(Err(rejection)) => return rejection.into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the query did not arrive in time\n").into_response(),
     };
-    respond(&parts, Query::parse(&body, clock::now())).await
+    respond(&parts, Query::from_json(&body, clock::now())).await
 }
 
 /// `GET ?query_type=…&name=value`, for a browser's address line.

@@ -63,7 +63,7 @@ const RETRY_EVERY: Duration = Duration::from_millis(500);
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) config: config::Writer,
+    pub(crate) config: config::WriterConfig,
     pub(crate) retention: Option<Duration>,
     pub(crate) readiness: Readiness,
 }
