@@ -55,9 +55,9 @@ pub(crate) fn health_address(config: &Config) -> Result<SocketAddr> {
     };
     let address = match config.named_health_address() {
         Some(named) => named,
-        None => running().or_else(|error| match config.http_listen.port() {
+        None => running().or_else(|error| match config.http.listen.port() {
             0 => Err(error),
-            _ => Ok(config.http_listen),
+            _ => Ok(config.http.listen),
         })?,
     };
     Ok(reachable(address))

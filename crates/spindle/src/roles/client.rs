@@ -26,7 +26,7 @@ use log::{Line, Log};
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) subject: String,
-    pub(crate) config: config::Client,
+    pub(crate) config: config::ClientConfig,
     pub(crate) log: PathBuf,
     /// Output for people.
     pub(crate) terminal: Box<dyn Write + Send>,

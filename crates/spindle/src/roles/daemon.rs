@@ -36,7 +36,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Everything the daemon works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
-    pub(crate) config: config::Daemon,
+    pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
     /// Longest wait for the last acks during an orderly shutdown.
     pub(crate) shutdown_timeout: Duration,
@@ -57,20 +57,20 @@ enum Source {
 }
 
 /// Opens every source, so that a wrong path is reported before any role starts.
-pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<Inputs> {
+pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Result<Inputs> {
     // Earlier than the time of anything that a source reports.
     let opened_at = clock::now();
     let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
     Ok(Inputs { sources, opened_at, data_dir: data_dir.to_owned() })
 }
 
-fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
+fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
             let state = data_dir.join("simulation.json");
             let epoch = simulation::epoch(&state, config, clock::now())
                 .with_context(|| format!("cannot keep the simulation's state in {}", state.display()))?;
-            let fleet = Fleet::new(FleetConfig::new(config.n_devices, config.seed, epoch));
+            let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
         SourceSpec::Host => {
@@ -129,7 +129,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
 
 fn spawn_sources(
     sources: Vec<Source>,
-    config: &config::Daemon,
+    config: &config::DaemonConfig,
     stage: &PublishStage,
     stop: &CancellationToken,
 ) -> JoinSet<Result<()>> {

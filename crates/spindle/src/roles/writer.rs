@@ -70,7 +70,7 @@ const OPEN_RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) config: config::Writer,
+    pub(crate) config: config::WriterConfig,
     pub(crate) retention: Option<Duration>,
     pub(crate) readiness: Readiness,
 }

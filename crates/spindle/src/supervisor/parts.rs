@@ -23,13 +23,13 @@ pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {
 }
 
 pub(super) fn reader(config: &Config, bus: Bus, store: Store) -> reader::Parts {
-    reader::Parts { bus, store, subject: config.reader_subject.clone() }
+    reader::Parts { bus, store, subject: config.reader.subject.clone() }
 }
 
 pub(super) fn client(config: &Config, bus: Bus) -> client::Parts {
     client::Parts {
         bus,
-        subject: config.reader_subject.clone(),
+        subject: config.reader.subject.clone(),
         config: config.client.clone(),
         log: config.client_log(),
         terminal: Box::new(std::io::stdout()),

@@ -88,7 +88,7 @@ impl Standalone {
 
     /// Serves health probes if `SPINDLE_HEALTH` is set.
     async fn serve_probes(&self, config: &Config, dependencies: Dependencies) -> Result<Probes> {
-        let Some(address) = config.health_listen else { return Ok(Probes(None)) };
+        let Some(address) = config.health.listen else { return Ok(Probes(None)) };
         let token = config.http_token()?;
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")

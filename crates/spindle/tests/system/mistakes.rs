@@ -88,7 +88,7 @@ fn what_is_taken_or_missing() {
     one_line(&run(&data, &["up", "--http", &system.http()]), &["cannot listen on", "--http", "in use"]);
     one_line(&run(&system.data_dir(), &["up"]), &["another `spindle up`", "--data-dir"]);
     let without_nats = |server: &str| spindle(&data).arg("up").env("SPINDLE_NATS_SERVER", server).output().unwrap();
-    one_line(&without_nats("/nowhere/nats-server"), &["nats-server is not there", "./run.sh up", "NATS_URL"]);
+    one_line(&without_nats("/nowhere/nats-server"), &["nats-server not found", "./run.sh up", "NATS_URL"]);
     one_line(&without_nats("true"), &["does not look like nats-server"]);
     let mut away = spindle(&data);
     away.args(["reader", "--nats", "nats://127.0.0.1:1"])
