@@ -80,7 +80,7 @@ async fn audit_device(
     if audited.state == AuditState::Gaps {
         let mut epochs = tally.findings();
         let mut times = SeqTimes::default();
-        epochs.iter().for_each(|findings| times.extend(findings.places()));
+        epochs.iter().for_each(|findings| times.extend(findings.seq_times()));
         if let Some(seqs) = times.range() {
             times = store.numbers(device, wider, seqs, times).await?;
         }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use spindle_bus::{BufferLimits, Bus, PublishStats, Publisher};
 use spindle_core::Timestamp;
-use spindle_core::simulate::{Fleet, FleetConfig};
+use spindle_simulate::{Fleet, FleetConfig};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;

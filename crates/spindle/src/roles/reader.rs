@@ -34,7 +34,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let handle = move |index: usize, payload: Bytes| {
         let store = store.clone();
         async move {
-            let query = Query::parse(&question(index, &payload), clock::now());
+            let query = Query::from_json(&question(index, &payload), clock::now());
             reply(serve_query(&store, query, max_bytes).await)
         }
     };

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use spindle_core::backblaze::derived_id;
-use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
+use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
 #[cfg(doc)]
 use spindle_core::wire;
 use spindle_core::{Batch, Timestamp};
@@ -133,12 +133,16 @@ impl Replay {
                 pending.push_back(record.map_err(|refused| BadRecord::new(file, number, refused)));
             }),
             Ok(Some((number, Line::TooLong { n_bytes, head }))) => {
-                pending.push_back(Err(BadRecord::new(file, number, Refused::too_long(n_bytes, head))));
+                pending.push_back(Err(BadRecord::new(file, number, RefusedRecord::too_long(n_bytes, head))));
             }
             Ok(None) => self.finished = true,
             Err(error) => {
                 self.finished = true;
-                pending.push_back(Err(BadRecord::new(file, self.lines.number() + 1, Refused::unreadable(&error))));
+                pending.push_back(Err(BadRecord::new(
+                    file,
+                    self.lines.number() + 1,
+                    RefusedRecord::unreadable(&error),
+                )));
             }
         }
     }
@@ -178,8 +182,8 @@ impl fmt::Display for BadRecord {
 impl std::error::Error for BadRecord {}
 
 impl BadRecord {
-    fn new(file: &Arc<Path>, line: u64, refused: Refused) -> Self {
-        let Refused { kind, reason, bytes } = refused;
+    fn new(file: &Arc<Path>, line: u64, refused: RefusedRecord) -> Self {
+        let RefusedRecord { kind, reason, bytes } = refused;
         Self { file: Arc::clone(file), line, kind, reason, bytes }
     }
 }

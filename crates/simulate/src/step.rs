@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use crate::timestamp::Timestamp;
+use spindle_core::timestamp::Timestamp;
 
 /// How long a device takes to warm up: after this time it has gone 63 % of the way to its new
 /// temperature. About 10 minutes for a drive in moving air.

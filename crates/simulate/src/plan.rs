@@ -4,15 +4,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::EventRates;
+use super::config::EventRates;
 use super::fault;
-use super::random::{Purpose, RandomStream, event_id};
+use super::hour::{HOUR_NS, PlannedHour};
 use super::site::Site;
 use super::truth::Truth;
-use crate::name::EventType;
-use crate::timestamp::Timestamp;
-use crate::wire::{Criticality, Event};
-use uuid::Uuid;
+use spindle_core::timestamp::Timestamp;
+use spindle_core::wire::Event;
 
 /// How far ahead of the last tick everything is planned and written down as truth, in hours.
 pub const HORIZON_HOURS: i64 = 6;
@@ -24,7 +22,6 @@ pub const MAX_EVENT_AGE: Duration = Duration::from_secs(60);
 const LOOK_BACK_HOURS: i64 = 24;
 /// How long a truth that has been handed out stays in memory after it is over.
 const TRUTH_RETENTION: Duration = Duration::from_secs(7 * 86_400);
-const HOUR_NS: i64 = 3_600_000_000_000;
 /// Up to this many devices, rates are what they are configured to be.
 const SMALL_FLEET: f64 = 20.0;
 /// Bound on any rate, so that no configuration can exhaust the memory.
@@ -96,7 +93,7 @@ impl Plan {
         self.next_hour = self.next_hour.max(hour_now - LOOK_BACK_HOURS);
         while self.next_hour <= hour_now + HORIZON_HOURS {
             self.forget_truth_before(now.minus(TRUTH_RETENTION));
-            if let Some(hour) = PlannedHour::new(self.seed, self.epoch, self.next_hour) {
+            if let Some(hour) = PlannedHour::new(self.seed, self.epoch, self.next_hour, LOOK_BACK_HOURS) {
                 self.plan_hour(hour, site);
             }
             self.next_hour += 1;
@@ -152,82 +149,6 @@ impl Plan {
     }
 }
 
-/// One hour being planned.
-#[derive(Debug)]
-pub(super) struct PlannedHour {
-    seed: u64,
-    epoch: Timestamp,
-    hour: i64,
-    start: Timestamp,
-    events: Vec<Event>,
-    pub(super) truth: Vec<Truth>,
-}
-
-impl PlannedHour {
-    /// `None` for an hour that reaches beyond what a [`Timestamp`] can say.
-    fn new(seed: u64, epoch: Timestamp, hour: i64) -> Option<Self> {
-        let start_ns = hour.checked_mul(HOUR_NS)?.checked_add(epoch.as_ns())?;
-        // The longest fault must end within the range, too.
-        start_ns.checked_add(LOOK_BACK_HOURS * HOUR_NS)?;
-        let start = Timestamp::from_ns(start_ns);
-        Some(Self { seed, epoch, hour, start, events: Vec::new(), truth: Vec::new() })
-    }
-
-    /// The random numbers for one kind of fault in this hour.
-    pub(super) fn random(&self, purpose: Purpose) -> RandomStream {
-        RandomStream::new(self.seed, purpose, self.hour as u64)
-    }
-
-    /// Whether this is the fleet's first hour.
-    pub(super) fn is_first(&self) -> bool {
-        self.hour == 0
-    }
-
-    /// The instant so many seconds into the hour.
-    pub(super) fn at(&self, seconds: f64) -> Timestamp {
-        self.start.plus(Duration::from_secs_f64(seconds.max(0.0)))
-    }
-
-    /// When something that happens `per_hour` times an hour happens in this one: spread evenly, with
-    /// chance inside each part, so that there is neither a long silence nor a crowd.
-    pub(super) fn occurrences(&self, per_hour: f64, random: &mut RandomStream) -> Vec<Timestamp> {
-        let n_parts = (per_hour + random.unit()).floor() as u32;
-        let part_seconds = 3600.0 / f64::from(n_parts.max(1));
-        (0..n_parts).map(|part| self.at((f64::from(part) + random.unit()) * part_seconds)).collect()
-    }
-
-    /// Plans an event and gives its id, which depends on nothing but seed, epoch and the event itself.
-    pub(super) fn event(&mut self, site: &Site, news: News) -> Uuid {
-        let device = site.devices[news.device].name.clone();
-        let count = self.events.len() as u64;
-        let numbers = [self.seed, self.epoch.as_ns() as u64, news.at.as_ns() as u64, self.hour as u64, count];
-        let id = event_id(&numbers, &[&device, news.event_type]);
-        self.events.push(Event {
-            id,
-            criticality: Criticality::new(u64::from(news.criticality)).unwrap_or(Criticality::MAX),
-            timestamp: news.at,
-            source_device: device,
-            event_type: EventType::new(news.event_type).expect("event types are short printable constants"),
-            event_message: Some(news.message),
-            seq: None,
-            labels: None,
-        });
-        id
-    }
-}
-
-/// What an event is to say.
-#[derive(Debug)]
-pub(super) struct News {
-    /// Index of the device that reports it.
-    pub(super) device: usize,
-    pub(super) event_type: &'static str,
-    /// 1 to 10.
-    pub(super) criticality: u8,
-    pub(super) at: Timestamp,
-    pub(super) message: String,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -244,17 +165,5 @@ mod tests {
             assert!((0.0..=MAX_PER_HOUR).contains(&bounded.corruptions), "{rate}");
             assert!((0.0..=MAX_PER_HOUR).contains(&bounded.wear_outs), "{rate}");
         }
-    }
-
-    #[test]
-    fn occurrences_are_spread_over_the_hour() {
-        let hour = PlannedHour::new(1, Timestamp::from_seconds(0), 3).unwrap();
-        let mut random = hour.random(Purpose::Corruptions);
-        let occurrences = hour.occurrences(50.0, &mut random);
-        assert_eq!(occurrences.len(), 50);
-        assert!(occurrences.windows(2).all(|pair| pair[1].seconds_since(pair[0]) < 150.0));
-        assert!(hour.start <= occurrences[0] && occurrences[49] < hour.at(3600.0));
-        let n_rare: usize = (0..1000).map(|_| hour.occurrences(0.25, &mut random).len()).sum();
-        assert!((200..300).contains(&n_rare), "{n_rare}");
     }
 }

@@ -4,8 +4,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::name::DeviceName;
-use crate::timestamp::Timestamp;
+use spindle_core::name::DeviceName;
+use spindle_core::timestamp::Timestamp;
 
 /// One thing that is simulated. Stretches of time include their beginning and exclude their end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

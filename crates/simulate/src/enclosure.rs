@@ -1,8 +1,8 @@
 //! What devices share: an enclosure's air, its fans, and the paths to its shelf.
 
 use super::random::{Purpose, RandomStream};
-use crate::records::Window;
-use crate::timestamp::Timestamp;
+use spindle_core::records::Window;
+use spindle_core::timestamp::Timestamp;
 
 /// Devices per enclosure. Small, so that a demonstration fleet of a few devices has healthy enclosures
 /// to compare a faulty one with.

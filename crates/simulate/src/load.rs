@@ -85,7 +85,7 @@ pub(super) fn utilization(load: f64) -> f64 {
 mod tests {
     use super::super::random::Purpose;
     use super::*;
-    use crate::timestamp::Timestamp;
+    use spindle_core::timestamp::Timestamp;
 
     fn shape(index: u64) -> LoadShape {
         LoadShape::draw(&mut RandomStream::new(3, Purpose::DeviceProfile, index), 1.0, index)

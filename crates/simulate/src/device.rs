@@ -6,9 +6,9 @@ use super::class::Class;
 use super::load::LoadShape;
 use super::random::{Purpose, RandomStream, key};
 use super::wear::WearOut;
-use crate::name::DeviceName;
-use crate::timestamp::Timestamp;
-use crate::wire::Labels;
+use spindle_core::name::DeviceName;
+use spindle_core::timestamp::Timestamp;
+use spindle_core::wire::Labels;
 
 /// Up to this many devices carry the plain names of their class.
 const MAX_PLAIN_NAMES: usize = 3;

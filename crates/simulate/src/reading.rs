@@ -4,9 +4,9 @@ use super::class::Class;
 use super::device::Device;
 use super::load::utilization;
 use super::step::{Instant, Step};
-use crate::metric;
-use crate::name::MetricType;
-use crate::timestamp::Timestamp;
+use spindle_core::metric;
+use spindle_core::name::MetricType;
+use spindle_core::timestamp::Timestamp;
 
 /// Spread of the part of the load that persists by chance.
 const LOAD_NOISE: f64 = 0.05;

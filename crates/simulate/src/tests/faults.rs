@@ -1,7 +1,7 @@
 //! What goes wrong must show, where and when the truth says so, and nowhere else.
 
 use super::*;
-use crate::name::DeviceName;
+use spindle_core::name::DeviceName;
 
 /// Only wear-outs, and many of them.
 fn wearing(n_devices: usize, seed: u64) -> FleetConfig {

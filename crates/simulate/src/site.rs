@@ -5,9 +5,9 @@ use super::device::Device;
 use super::enclosure::{DEVICES_PER_ENCLOSURE, Enclosure};
 use super::reading::{Meter, advance, meters, n_meters, read};
 use super::step::{Instant, Step, steps};
-use crate::name::DeviceName;
-use crate::timestamp::Timestamp;
-use crate::wire::DeviceMetric;
+use spindle_core::name::DeviceName;
+use spindle_core::timestamp::Timestamp;
+use spindle_core::wire::DeviceMetric;
 
 /// All devices and enclosures.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use super::class::Class;
 use super::random::RandomStream;
 use super::truth::WearCause;
-use crate::timestamp::Timestamp;
+use spindle_core::timestamp::Timestamp;
 
 /// What a cause does to a device by the time it fails. Pairs are ranges to draw from.
 struct Signature {

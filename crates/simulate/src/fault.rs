@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use super::class::Class;
 use super::enclosure::{DEVICES_PER_ENCLOSURE, FanFault};
-use super::plan::{News, PlannedHour};
+use super::hour::{News, PlannedHour};
 use super::random::{Purpose, RandomStream};
 use super::site::Site;
 use super::truth::Truth;
 use super::wear::{WearOut, draw_cause, hundredths};
-use crate::records::Window;
-use crate::timestamp::Timestamp;
+use spindle_core::records::Window;
+use spindle_core::timestamp::Timestamp;
 
 /// How often another device is tried when the first one drawn cannot have the fault.
 const MAX_TRIES: usize = 32;

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::metric;
-use crate::wire::{self, DeviceMetric, Event};
+use spindle_core::metric;
+use spindle_core::wire::{self, DeviceMetric, Event};
 
 /// A Wednesday morning.
 const EPOCH: Timestamp = Timestamp::from_seconds(1_749_024_000);
