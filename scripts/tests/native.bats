@@ -82,7 +82,7 @@ devices_are_listed() {
   try stop
   good
   says "$err" "stopping spindle (process $pid)" "stopped"
-  grep -q "stopping in order" "$DATA/logs/spindle.log"
+  grep -q "shutting down" "$DATA/logs/spindle.log"
   nothing_runs_here
   [ -f "$DATA/spindle.db" ]
   try stop

@@ -17,6 +17,7 @@ use tracing::{error, warn};
 use crate::connect::Bus;
 use crate::error::BusError;
 use crate::pull;
+use crate::stream_reader::published;
 
 /// How much is pulled at once.
 #[derive(Clone, Copy, Debug)]
@@ -183,8 +184,7 @@ impl Delivery {
 
     /// When the server took it; 1970 if it does not say.
     pub(crate) fn published(&self) -> Timestamp {
-        let ns = self.message.info().map_or(0, |info| info.published.unix_timestamp_nanos());
-        Timestamp::from_ns(i64::try_from(ns).unwrap_or(0))
+        self.message.info().map_or(Timestamp::from_ns(0), |info| published(info.published))
     }
 
     /// Its sequence and time: what tells it from every other of its stream, also if that was made anew.

@@ -112,12 +112,6 @@ fn origin_id(stream: &str, origin: &Delivery) -> String {
     format!("{stream}-{}-{}", origin.published().as_ns(), origin.stream_sequence())
 }
 
-/// Of the message of `stream` that the subject of a letter names, if it names one.
-pub(crate) fn sequence_of(subject: &str, stream: &str) -> Option<u64> {
-    let of_stream = subject.rsplit_once('.')?.1.strip_prefix(stream)?;
-    of_stream.rsplit_once('-')?.1.parse().ok()
-}
-
 fn headers(stream: &str, origin: &Delivery, letter: &NewDeadLetter) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::REASON, letter.reason);
@@ -149,17 +143,4 @@ const MAX_DETAIL_CHARS: usize = 1000;
 /// Header values end at a line break, and bad input is quoted in the detail.
 fn one_line(text: &str) -> String {
     text.chars().take(MAX_DETAIL_CHARS).map(|letter| if letter.is_control() { ' ' } else { letter }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::sequence_of;
-
-    #[test]
-    fn a_subject_names_the_message_of_its_letter() {
-        let subject = "deadletter.undeliverable.METRICS-1700000000000000000-42";
-        assert_eq!(sequence_of(subject, "METRICS"), Some(42));
-        assert_eq!(sequence_of(subject, "EVENTS"), None);
-        assert_eq!(sequence_of("deadletter.bad_json", "METRICS"), None);
-    }
 }

@@ -50,6 +50,14 @@ impl BusError {
     pub fn kind(&self) -> BusErrorKind {
         self.kind
     }
+
+    /// Returns `true` if the same call may succeed later without an operator: NATS is away or a stream is full.
+    pub fn is_transient(&self) -> bool {
+        match self.kind {
+            BusErrorKind::Transient | BusErrorKind::StreamFull => true,
+            BusErrorKind::Configuration | BusErrorKind::Permanent => false,
+        }
+    }
 }
 
 /// An error and its causes in one line. Those of async-nats repeat their causes in their own words, and a server

@@ -28,8 +28,8 @@ pub use deadletter::{
 pub use error::{BusError, BusErrorKind};
 pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
-pub use stream_reader::ConsumerPosition;
+pub use stream_reader::{ConsumerPosition, StoredMessage};
 pub use streams::{
     DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, StreamState,
 };
-pub use trim::{n_messages, trim_acknowledged};
+pub use trim::trim_acknowledged;

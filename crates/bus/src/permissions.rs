@@ -2,6 +2,7 @@
 //! only times out: these words are kept, so that an error can name the missing right.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{BusError, BusErrorKind};
@@ -45,6 +46,17 @@ impl DeniedPermissions {
             "{otherwise}: the NATS user may not {verb} to '{subject}'; grant it that right (deploy/nats/nats-server.conf has the rights of every role) or use another user"
         );
         BusError::new(BusErrorKind::Configuration, attempt)
+    }
+
+    /// Returns the error to report for a call to JetStream's API under `$JS.API.<api>`: the missing permission if that
+    /// is the cause, because the server then does not answer at all, else a transient error.
+    pub(crate) fn api_error(
+        &self,
+        attempt: String,
+        api: &str,
+        error: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> BusError {
+        self.or("publish", &[&format!("$JS.API.{api}")], BusError::transient(attempt, error))
     }
 }
 

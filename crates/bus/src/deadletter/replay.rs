@@ -7,7 +7,6 @@
 //! bad as before, is a new letter with a new sequence: the next replay has a new id, and is not swallowed.
 
 use async_nats::HeaderMap;
-use async_nats::jetstream::stream::RawMessageErrorKind;
 use bytes::{Bytes, BytesMut};
 
 use super::head::{DeadLetterFilter, DeadLetterHead, Part};
@@ -15,6 +14,7 @@ use super::header;
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 use crate::publish::{publish, publish_message};
+use crate::stream_reader::{published, raw_message};
 use crate::streams::{DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
 
 /// A letter with all its bytes, however many messages hold them.
@@ -134,13 +134,9 @@ impl Bus {
             .get_stream_no_info(DEAD_LETTER_STREAM)
             .await
             .map_err(|error| self.no_answer("read", &subject, error))?;
-        let message = match stream.get_raw_message(sequence).await {
-            Ok(message) => message,
-            Err(error) if error.kind() == RawMessageErrorKind::NoMessageFound => return Ok(None),
-            Err(error) => return Err(self.no_answer("read", &subject, error)),
-        };
-        let ns = i64::try_from(message.time.unix_timestamp_nanos()).unwrap_or(0);
-        let (kept_at, size) = (spindle_core::Timestamp::from_ns(ns), message.payload.len() as u64);
+        let message = raw_message(&stream, sequence).await.map_err(|error| self.no_answer("read", &subject, error))?;
+        let Some(message) = message else { return Ok(None) };
+        let (kept_at, size) = (published(message.time), message.payload.len() as u64);
         let letter = DeadLetterHead::read(sequence, kept_at, &message.subject, Some(&message.headers), size);
         Ok(Some((letter, message.payload)))
     }

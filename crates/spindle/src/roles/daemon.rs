@@ -3,9 +3,9 @@
 //! cannot be delivered is held within a bound, and what must be given up is counted and said.
 
 mod live;
-mod numbers;
 mod outlet;
 mod recorded;
+mod sequence_numbers;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,8 +23,8 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
-use numbers::Numbers;
 use outlet::Outlet;
+use sequence_numbers::SequenceNumbers;
 
 /// What the daemon works with.
 pub(crate) struct Parts {
@@ -59,7 +59,7 @@ pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Res
 
 /// Begins to count. `None` if no source is live: then the counters stay as they are. Not before everything else
 /// has started, since a start that fails would use them up.
-async fn open_numbers(inputs: &Inputs) -> Result<Option<Numbers>> {
+async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     let is_live = |source: &Source| match source {
         Source::Simulate { .. } | Source::Host { .. } => true,
         Source::Replay(_) => false,
@@ -68,7 +68,7 @@ async fn open_numbers(inputs: &Inputs) -> Result<Option<Numbers>> {
         return Ok(None);
     }
     let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
-    tokio::task::spawn_blocking(move || Numbers::open(&data_dir, opened_at)).await?.map(Some)
+    tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
 }
 
 fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {

@@ -162,7 +162,7 @@ async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: Cance
             if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
                 WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
             }
-            match trim_acknowledged(&bus, stream).await {
+            match trim_acknowledged(&bus, stream, Duration::from_secs(3600), clock::now()).await {
                 Ok(0) => {}
                 Ok(n_messages) => info!(stream, n_messages, "stored messages removed from the stream to make room"),
                 Err(error) => warn!(stream, %error, "no room could be made in the stream"),

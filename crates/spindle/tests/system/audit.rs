@@ -97,7 +97,7 @@ async fn nothing_is_missing_or_doubled_over_kills_and_restarts() {
     for tally in store.tally(&names, whole).await.unwrap() {
         assert_eq!(tally.n_runs_of(Points::Metrics), 3);
     }
-    assert_eq!(system.log().matches("numbers go on where they were").count(), 2);
+    assert_eq!(system.log().matches("sequence numbers continue").count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

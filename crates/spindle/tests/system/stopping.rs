@@ -42,7 +42,7 @@ fn a_second_ctrl_c_stops_at_once() {
     // A bus that does not answer: an orderly stop would wait for the last acks for ten minutes.
     send_signal(nats, "STOP");
     system.signal("INT");
-    wait_until(PATIENCE, "it is stopping", || system.log().contains("stopping in order")).unwrap();
+    wait_until(PATIENCE, "it is stopping", || system.log().contains("shutting down")).unwrap();
     system.signal("INT");
     assert_eq!(system.wait_for_end().code(), Some(130));
     send_signal(nats, "CONT");

@@ -7,7 +7,7 @@ use spindle_bus::{EVENTS_SUBJECT, METRICS_SUBJECT, Outgoing, Publisher};
 use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
 
-use super::numbers::Numbers;
+use super::sequence_numbers::SequenceNumbers;
 use crate::metrics::DAEMON_COLLECTED;
 
 /// Room in a message for headers.
@@ -17,7 +17,7 @@ const HEADER_BYTES: usize = 4 << 10;
 #[derive(Clone)]
 pub(super) struct Outlet {
     publisher: Publisher,
-    numbers: Option<Numbers>,
+    numbers: Option<SequenceNumbers>,
     metrics_per_message: usize,
     max_payload: usize,
     /// Message ids of metrics: this run, and a number.
@@ -28,7 +28,7 @@ pub(super) struct Outlet {
 impl Outlet {
     pub(super) fn new(
         publisher: Publisher,
-        numbers: Option<Numbers>,
+        numbers: Option<SequenceNumbers>,
         metrics_per_message: usize,
         max_payload: usize,
     ) -> Self {

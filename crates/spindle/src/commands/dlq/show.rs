@@ -4,7 +4,7 @@ use anyhow::Result;
 use spindle_bus::DeadLetter;
 
 use super::{Desk, text};
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::output::{data, safe, say};
 
 pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Outcome> {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
 use super::{Desk, Totals, text};
-use crate::Outcome;
+use crate::outcome::Outcome;
 use crate::output::{self, data, safe, say};
 
 /// No dead letters are good news, not a failure to find some.

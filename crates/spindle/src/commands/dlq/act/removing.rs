@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use spindle_bus::DeadLetterFilter;
 
 use super::{What, letters};
-use crate::dlq::{Desk, Totals};
+use crate::commands::dlq::{Desk, Totals};
 use crate::output::data;
 
 pub(super) async fn run(desk: &Desk, what: &What, totals: &Totals) -> Result<()> {

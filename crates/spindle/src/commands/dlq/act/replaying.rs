@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use spindle_bus::{BusError, BusErrorKind, DeadLetterHead, Replayed, Replayer};
 
 use super::{What, letters};
-use crate::dlq::Desk;
+use crate::commands::dlq::Desk;
 use crate::output::{data, safe, say};
 
 /// Failures said in words; beyond them they are counted.

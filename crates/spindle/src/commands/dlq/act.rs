@@ -14,8 +14,8 @@ use anyhow::{Result, bail};
 use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
 use super::{Desk, Totals, letter_filter, list};
-use crate::Outcome;
 use crate::cli::{Action, Which};
+use crate::outcome::Outcome;
 use crate::output::{data, say};
 
 /// Rows shown of what would be done.

@@ -7,18 +7,18 @@ use serde_json::Value;
 use spindle_bus::Bus;
 use spindle_core::query::Query;
 
-use crate::Outcome;
 use crate::cli::Question;
 use crate::clock;
 use crate::config::Config;
+use crate::data_dir::run_file;
+use crate::outcome::Outcome;
 use crate::output;
-use crate::supervisor::runfile;
 
 /// Asks the reader and prints the answer. Not found or unhealthy is an outcome, not an error.
 pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> {
     // Wrong words are said before anything is connected.
     Query::body_from_words(&question.query_type, &question.params, clock::now())?;
-    let mut settings = runfile::nats_settings(config)?;
+    let mut settings = run_file::nats_settings(config)?;
     settings.patience = question.timeout;
     let bus = Bus::connect_and_tell(&settings, "spindle-query", output::say).await.context("is the system running?")?;
     let mut answer = page(&bus, config, &question, &question.params).await?;

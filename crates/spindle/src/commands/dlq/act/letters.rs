@@ -7,7 +7,7 @@ use futures::StreamExt;
 use spindle_bus::DeadLetterHead;
 
 use super::What;
-use crate::dlq::Desk;
+use crate::commands::dlq::Desk;
 
 /// DeadLetterPages at work at once: each waits for syncs of the server's disk, and may hold some MiB.
 const AT_ONCE: usize = 32;

@@ -10,21 +10,21 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, BusError, BusErrorKind, DeadLetterFilter, DeadLetterHead};
+use spindle_bus::{Bus, BusError, DeadLetterFilter, DeadLetterHead};
 use tokio::time::{Instant, sleep};
 
-use crate::Outcome;
 use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
+use crate::data_dir::run_file;
+use crate::outcome::Outcome;
 use crate::output;
-use crate::supervisor::runfile;
 
 /// Between two attempts while NATS does not answer.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
-    let settings = runfile::nats_settings(config)?;
+    let settings = run_file::nats_settings(config)?;
     let bus = Bus::connect_and_tell(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
     let desk = Desk { bus, patience: config.nats.connect_timeout };
     match task {
@@ -48,7 +48,7 @@ impl Desk {
         let deadline = Instant::now() + self.patience;
         loop {
             match attempt().await {
-                Err(fault) if is_passing(fault.kind()) && Instant::now() + RETRY_EVERY < deadline => {
+                Err(fault) if fault.is_transient() && Instant::now() + RETRY_EVERY < deadline => {
                     sleep(RETRY_EVERY).await;
                 }
                 ended => return ended,
@@ -65,13 +65,6 @@ impl Desk {
             }
         }
         Ok(letters.last_sequence())
-    }
-}
-
-fn is_passing(kind: BusErrorKind) -> bool {
-    match kind {
-        BusErrorKind::Transient | BusErrorKind::StreamFull => true,
-        BusErrorKind::Configuration | BusErrorKind::Permanent => false,
     }
 }
 
