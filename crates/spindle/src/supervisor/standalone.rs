@@ -27,7 +27,7 @@ pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);
     let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
-    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, grace: config.shutdown_timeout };
+    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, shutdown_timeout: config.shutdown_timeout };
     let role = roles::daemon::run(parts, process.stop.clone());
     process.run(role, probes).await
 }

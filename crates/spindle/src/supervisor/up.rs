@@ -167,7 +167,7 @@ impl System {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
-            grace: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
+            shutdown_timeout: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
         Ok(())

@@ -1,4 +1,4 @@
-//! From a source's batch to messages of bounded size.
+//! Turns a source's batches into messages of bounded size and hands them to the publisher.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,52 +10,52 @@ use uuid::Uuid;
 use super::sequence_numbers::SequenceNumbers;
 use crate::metrics::DAEMON_COLLECTED;
 
-/// Room in a message for headers.
+/// Bytes of a message reserved for headers.
 const HEADER_BYTES: usize = 4 << 10;
 
-/// Where sources hand over what they collected.
+/// The way from a source to the publisher; clones share it.
 #[derive(Clone)]
 pub(super) struct PublishStage {
     publisher: Publisher,
-    numbers: Option<SequenceNumbers>,
+    sequence_numbers: Option<SequenceNumbers>,
     metrics_per_message: usize,
     max_payload: usize,
-    /// Message ids of metrics: this run, and a number.
-    run: Uuid,
+    /// With the message's number, the id of a message of metrics.
+    process: Uuid,
     n_messages: Arc<AtomicU64>,
 }
 
 impl PublishStage {
     pub(super) fn new(
         publisher: Publisher,
-        numbers: Option<SequenceNumbers>,
+        sequence_numbers: Option<SequenceNumbers>,
         metrics_per_message: usize,
         max_payload: usize,
     ) -> Self {
         let max_payload = max_payload.saturating_sub(HEADER_BYTES).max(HEADER_BYTES);
-        let (run, n_messages) = (Uuid::new_v4(), Arc::default());
-        Self { publisher, numbers, metrics_per_message, max_payload, run, n_messages }
+        let (process, n_messages) = (Uuid::new_v4(), Arc::default());
+        Self { publisher, sequence_numbers, metrics_per_message, max_payload, process, n_messages }
     }
 
-    /// For live sources, which cannot wait: never blocks; the oldest metrics are given up when there is no room.
-    /// Everything is numbered first, so that what is given up is missed.
+    /// Takes a batch of a live source, which cannot wait: never blocks; the oldest metrics are dropped when the buffer
+    /// is full. Numbers the batch first, so that the audit finds dropped readings missing.
     pub(super) fn offer(&self, mut batch: Batch) {
-        if let Some(numbers) = &self.numbers {
-            numbers.number(&mut batch);
+        if let Some(sequence_numbers) = &self.sequence_numbers {
+            sequence_numbers.assign(&mut batch);
         }
         for message in self.messages(&batch) {
             self.publisher.hold(message);
         }
     }
 
-    /// For recordings, which can wait: nothing is ever given up. They keep the numbers they have.
+    /// Takes a batch of a recording, which can wait: nothing is ever dropped. It keeps the numbers it has.
     pub(super) async fn deliver(&self, batch: &Batch) {
         for message in self.messages(batch) {
             self.publisher.hold_when_room(message).await;
         }
     }
 
-    /// Events first: they must not wait for metrics.
+    /// Builds the messages of a batch, events first: they must not wait for metrics.
     fn messages(&self, batch: &Batch) -> Vec<Outgoing> {
         DAEMON_COLLECTED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
         DAEMON_COLLECTED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
@@ -76,7 +76,7 @@ impl PublishStage {
         messages
     }
 
-    /// An array that is too large for a message is halved until it fits.
+    /// Adds messages of metrics; an array too large for a message is halved until it fits.
     fn push_metrics(&self, metrics: &[DeviceMetric], messages: &mut Vec<Outgoing>) {
         let payload = encode_metrics(metrics);
         if payload.len() > self.max_payload && metrics.len() > 1 {
@@ -86,7 +86,7 @@ impl PublishStage {
             return;
         }
         let number = self.n_messages.fetch_add(1, Ordering::Relaxed);
-        let message_id = format!("{}-{number}", self.run.simple());
+        let message_id = format!("{}-{number}", self.process.simple());
         messages.push(Outgoing {
             subject: METRICS_SUBJECT,
             message_id,

@@ -21,7 +21,7 @@ use crate::clock;
 use crate::data_dir::atomic_file;
 use crate::metrics::DAEMON_UNNUMBERED;
 
-/// Its name in the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "daemon-seq.json";
 
 /// The sequencer and its file; clones share them.
@@ -56,12 +56,12 @@ impl SequenceNumbers {
     }
 
     /// Numbers each reading. What cannot be numbered is published without a number, and counted.
-    pub(super) fn number(&self, batch: &mut Batch) {
+    pub(super) fn assign(&self, batch: &mut Batch) {
         let inner = &mut *self.lock();
         let path = inner.path.clone();
-        let unsequenced = inner.sequencer.assign(batch, || renew(&path));
-        if unsequenced != Unsequenced::default() {
-            inner.note(unsequenced);
+        let unnumbered = inner.sequencer.assign(batch, || renew(&path));
+        if unnumbered != Unsequenced::default() {
+            inner.note(unnumbered);
         }
     }
 
@@ -79,8 +79,8 @@ impl SequenceNumbers {
 }
 
 impl Inner {
-    fn note(&mut self, unsequenced: Unsequenced) {
-        let Unsequenced { n_before, n_devices_full, n_no_epoch } = unsequenced;
+    fn note(&mut self, unnumbered: Unsequenced) {
+        let Unsequenced { n_before, n_devices_full, n_no_epoch } = unnumbered;
         for (reason, n_items) in
             [("before_start", n_before), ("devices_full", n_devices_full), ("no_epoch", n_no_epoch)]
         {
@@ -147,7 +147,7 @@ mod tests {
             labels: None,
         };
         let mut batch = Batch { metrics: vec![metric; n], events: vec![] };
-        numbers.number(&mut batch);
+        numbers.assign(&mut batch);
         batch.metrics.iter().map(|metric| metric.seq.unwrap()).collect()
     }
 
