@@ -11,6 +11,7 @@ mod replay;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
+use spindle_core::dead_letter::Reason;
 
 use crate::connect::Bus;
 use crate::consume::Delivery;
@@ -28,7 +29,7 @@ pub struct NewDeadLetter {
     /// The original bytes.
     pub bytes: Bytes,
     /// A short, stable word: the second token of its subject.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// The reason in words; its first thousand letters are kept.
     pub detail: String,
     /// Its place in the message's array.
@@ -114,7 +115,7 @@ fn origin_id(stream: &str, origin: &Delivery) -> String {
 
 fn headers(stream: &str, origin: &Delivery, letter: &NewDeadLetter) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    headers.insert(header::REASON, letter.reason);
+    headers.insert(header::REASON, letter.reason.as_str());
     headers.insert(header::DETAIL, one_line(&letter.detail).as_str());
     headers.insert(header::SUBJECT, origin.subject());
     headers.insert(header::STREAM, stream);

@@ -7,6 +7,7 @@
 
 mod connect;
 mod consume;
+mod consumer_metadata;
 mod credentials;
 mod deadletter;
 mod error;

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod data_dir;
+mod log_limit;
 mod logging;
 mod metrics;
 mod outcome;
