@@ -1,6 +1,6 @@
 //! Reading stored messages by sequence, as the writer does to restore what a store has lost.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -79,7 +79,7 @@ async fn a_consumers_position_is_what_it_acknowledged_and_what_was_delivered() {
     };
     let mut consumer = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
     let batch = ends("next()", consumer.next()).await.unwrap();
-    // The fifth stays open, so the floor stays below it.
+    // Without the fifth, so the floor stays below it.
     for delivery in batch.iter().enumerate().filter(|(index, _)| *index != 4).map(|(_, delivery)| delivery) {
         delivery.ack().await.unwrap();
     }

@@ -299,7 +299,11 @@ impl Config {
 
     /// How to reach NATS at an address.
     pub(crate) fn nats_settings(&self, url: &str) -> NatsSettings {
-        NatsSettings { url: url.to_owned(), credentials: self.nats.credentials.clone(), patience: self.nats.patience }
+        NatsSettings {
+            url: url.to_owned(),
+            credentials: self.nats.credentials.clone(),
+            connect_timeout: self.nats.patience,
+        }
     }
 
     /// The effective value of every setting, secrets masked, as a configuration file.

@@ -144,11 +144,11 @@ async fn watch(publisher: &Publisher, at_work: &mut JoinSet<Result<()>>, stop: &
         }
         let stats = publisher.stats();
         show(&stats);
-        let n_given_up = stats.n_given_up_full - said.n_given_up_full;
+        let n_given_up = stats.n_dropped_full - said.n_dropped_full;
         if n_given_up > 0 && said_at.elapsed() > SAY_EVERY {
             error!(
                 n_given_up,
-                n_held = stats.n_held,
+                n_held = stats.n_buffered,
                 "NATS is away or full for too long: the oldest metrics had to be given up"
             );
             (said, said_at) = (stats, Instant::now());
@@ -161,9 +161,9 @@ async fn watch(publisher: &Publisher, at_work: &mut JoinSet<Result<()>>, stop: &
 
 fn show(stats: &PublishStats) {
     DAEMON_ACKED.set(stats.n_acked as i64);
-    DAEMON_HELD.set(stats.n_held as i64);
-    DAEMON_GIVEN_UP.with_label_values(&["hold_full"]).set(stats.n_given_up_full as i64);
-    DAEMON_GIVEN_UP.with_label_values(&["refused"]).set(stats.n_given_up_refused as i64);
+    DAEMON_HELD.set(stats.n_buffered as i64);
+    DAEMON_GIVEN_UP.with_label_values(&["hold_full"]).set(stats.n_dropped_full as i64);
+    DAEMON_GIVEN_UP.with_label_values(&["refused"]).set(stats.n_dropped_refused as i64);
 }
 
 async fn finish(publisher: &Publisher, grace: Duration) {
@@ -173,11 +173,11 @@ async fn finish(publisher: &Publisher, grace: Duration) {
     match drained {
         Ok(()) => info!(
             n_acked = stats.n_acked,
-            n_given_up = stats.n_given_up_full + stats.n_given_up_refused,
+            n_given_up = stats.n_dropped_full + stats.n_dropped_refused,
             "daemon stopped, everything published"
         ),
         Err(_) => error!(
-            n_lost = stats.n_held,
+            n_lost = stats.n_buffered,
             grace_s = grace.as_secs_f32(),
             "daemon stopped while NATS was away: what it held is lost"
         ),

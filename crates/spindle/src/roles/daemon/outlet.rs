@@ -44,14 +44,14 @@ impl Outlet {
             numbers.number(&mut batch);
         }
         for message in self.messages(&batch) {
-            self.publisher.hold(message);
+            self.publisher.enqueue(message);
         }
     }
 
     /// For recordings, which can wait: nothing is ever given up. They keep the numbers they have.
     pub(super) async fn deliver(&self, batch: &Batch) {
         for message in self.messages(batch) {
-            self.publisher.hold_when_room(message).await;
+            self.publisher.enqueue_when_room(message).await;
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use spindle_bus::{Delivery, NewDeadLetter};
+use spindle_core::dead_letter::Reason;
 use spindle_core::{Batch, wire};
 use spindle_store::{Refused, RefusedItem, StoreError, Written};
 use tokio::sync::OwnedSemaphorePermit;
@@ -24,8 +25,6 @@ use crate::telemetry::{
 /// Well below the consumer's `ack_wait`, so that nothing in hand is delivered again while the store is slow
 /// or the batch waits for others.
 const PROGRESS_EVERY: Duration = Duration::from_secs(3);
-/// Reason of a dead letter that the store made.
-const REFUSED: &str = "store_refused";
 
 /// Messages on their way, and what has been read from them.
 pub(super) struct InHand {
@@ -160,12 +159,12 @@ impl Lane {
         let index = reading.elements[number - reading.first_item];
         let bytes = wire::element(delivery.payload(), index)
             .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
-        let letter = NewDeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
+        let letter = NewDeadLetter { bytes, reason: Reason::StoreRefused, detail: words.clone(), index };
         if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
             self.note_unkept(delivery, fault);
             return Some(position);
         }
-        WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
+        WRITER_DEAD_LETTERS.with_label_values(&[Reason::StoreRefused.as_str()]).inc();
         self.readiness.mended(self.stream, Trouble::DeadLetters);
         if let Some(n_unsaid) = self.said.may_say() {
             warn!(stream = self.stream, n_unsaid, words, "the store refuses a point: kept as dead letter");

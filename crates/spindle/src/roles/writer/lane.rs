@@ -234,7 +234,7 @@ impl Lane {
 
     /// A message that is bad in many places is kept once, whole: it must not fill the stream of dead letters.
     async fn keep_whole(&self, delivery: &Delivery, rejected: &[Rejected], first: &Rejected) -> Result<(), BusError> {
-        let reason = first.error.reason().as_str();
+        let reason = first.error.reason();
         let detail = format!(
             "the whole message: {} elements are bad, the first (number {}): {}",
             rejected.len(),
@@ -243,7 +243,7 @@ impl Lane {
         );
         let letter = NewDeadLetter { bytes: delivery.payload().clone(), reason, detail, index: first.index };
         self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
-        WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
         Ok(())
     }
 
@@ -262,11 +262,11 @@ impl Lane {
     }
 
     async fn keep_dead_letter(&self, delivery: &Delivery, bad: &Rejected) -> Result<(), BusError> {
-        let reason = bad.error.reason().as_str();
+        let reason = bad.error.reason();
         let bytes = Bytes::copy_from_slice(&bad.bytes);
         let letter = NewDeadLetter { bytes, reason, detail: bad.error.to_string(), index: bad.index };
         self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
-        WRITER_DEAD_LETTERS.with_label_values(&[reason]).inc();
+        WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
         Ok(())
     }
 }
