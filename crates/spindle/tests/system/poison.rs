@@ -33,7 +33,8 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let server = NatsServer::start().unwrap();
-        let settings = NatsSettings { url: server.url(), credentials: Credentials::default(), patience: PATIENCE };
+        let settings =
+            NatsSettings { url: server.url(), credentials: Credentials::default(), connect_timeout: PATIENCE };
         let bus = Bus::connect(&settings, "test").await.unwrap();
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 16 << 20 };
         bus.ensure_streams(limits).await.unwrap();
