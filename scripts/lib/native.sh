@@ -258,7 +258,7 @@ native_stop() {
 # Longer than the program's own limit: the daemon's share, the writer's, and nats-server's 12 s.
 stop_patience() {
   local grace
-  grace="$(setting SPINDLE_GRACE)"
+  grace="$(setting SPINDLE_SHUTDOWN_TIMEOUT)"
   case "${grace%s}" in
     '' | *[!0-9]*) echo 60 ;;
     *) echo $((${grace%s} + 30)) ;;

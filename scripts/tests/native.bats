@@ -82,7 +82,7 @@ devices_are_listed() {
   try stop
   good
   says "$err" "stopping spindle (process $pid)" "stopped"
-  grep -q "stopping in order" "$DATA/logs/spindle.log"
+  grep -q "shutting down" "$DATA/logs/spindle.log"
   nothing_runs_here
   [ -f "$DATA/spindle.db" ]
   try stop
@@ -191,7 +191,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
   with_influxd
   for signal in INT TERM HUP; do
     # It waits for this server for as long as it may.
-    NATS_URL=nats://127.0.0.1:1 SPINDLE_NATS_PATIENCE=60s begin "$BATS_TEST_TMPDIR/err" start
+    NATS_URL=nats://127.0.0.1:1 SPINDLE_NATS_CONNECT_TIMEOUT=60s begin "$BATS_TEST_TMPDIR/err" start
     wait_for grep -q 'starting spindle' "$BATS_TEST_TMPDIR/err"
     wait_for test -s "$DATA/spindle.pid"
     end_begun "$signal"

@@ -15,6 +15,7 @@ use spindle_core::Timestamp;
 use tracing::{error, warn};
 
 use crate::connect::Bus;
+use crate::consumer_metadata;
 use crate::error::BusError;
 use crate::pull;
 use crate::stream_reader::published;
@@ -108,7 +109,8 @@ impl Consumer {
         let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
         let stream =
             self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
-        let create = || stream.create_consumer(self.config());
+        let config = Config { metadata: consumer_metadata::existing(&stream, self.durable).await, ..self.config() };
+        let create = || stream.create_consumer(config.clone());
         let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
         // Requested after the consumer's state: publishers and other members go on meanwhile.
         let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;

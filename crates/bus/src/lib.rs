@@ -9,6 +9,7 @@
 
 mod connect;
 mod consume;
+mod consumer_metadata;
 mod credentials;
 mod deadletter;
 mod error;

@@ -246,10 +246,10 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
 
 /// A question that may take no time at all is never answered.
 fn timeout(text: &str) -> Result<std::time::Duration, String> {
-    match config::duration(text) {
-        Ok(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
-        Ok(timeout) => Ok(timeout),
-        Err(expected) => Err(format!("expected {expected}")),
+    match config::parse_duration(text) {
+        Some(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
+        Some(timeout) => Ok(timeout),
+        None => Err(format!("expected {}", config::DURATION)),
     }
 }
 

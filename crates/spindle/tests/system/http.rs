@@ -338,7 +338,7 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
     let nats = system.nats_pid();
     let stopping = Instant::now();
     system.signal("TERM");
-    wait_until(PATIENCE, "it is stopping", || system.log().contains("stopping in order")).unwrap();
+    wait_until(PATIENCE, "it is stopping", || system.log().contains("shutting down")).unwrap();
     in_hand.write_all(body.as_bytes()).unwrap();
     assert_eq!(parse(&read_to_end(&mut in_hand)).status, 200);
     assert_eq!(system.wait_for_end().code(), Some(0));

@@ -88,11 +88,11 @@ fn what_is_taken_or_missing() {
     one_line(&run(&data, &["up", "--http", &system.http()]), &["cannot listen on", "--http", "in use"]);
     one_line(&run(&system.data_dir(), &["up"]), &["another `spindle up`", "--data-dir"]);
     let without_nats = |server: &str| spindle(&data).arg("up").env("SPINDLE_NATS_SERVER", server).output().unwrap();
-    one_line(&without_nats("/nowhere/nats-server"), &["nats-server is not there", "./run.sh up", "NATS_URL"]);
+    one_line(&without_nats("/nowhere/nats-server"), &["nats-server not found", "./run.sh up", "NATS_URL"]);
     one_line(&without_nats("true"), &["does not look like nats-server"]);
     let mut away = spindle(&data);
     away.args(["reader", "--nats", "nats://127.0.0.1:1"])
-        .env("SPINDLE_NATS_PATIENCE", "200ms")
+        .env("SPINDLE_NATS_CONNECT_TIMEOUT", "200ms")
         .env("SPINDLE_LOG", "off");
     one_line(&away.output().unwrap(), &["NATS_URL", "127.0.0.1:1"]);
     // A wrong file is said before anybody waits for a server.
@@ -110,7 +110,7 @@ fn who_waits_for_nats_says_so_at_once_and_once() {
     let data = folder.path().join("data");
     for words in [["query", "devices"].as_slice(), &["dlq", "ls"], &["reader"], &["daemon", "--devices", "0"]] {
         let mut command = spindle(&data);
-        command.args(words).args(["--nats", "nats://127.0.0.1:1"]).env("SPINDLE_NATS_PATIENCE", "300ms");
+        command.args(words).args(["--nats", "nats://127.0.0.1:1"]).env("SPINDLE_NATS_CONNECT_TIMEOUT", "300ms");
         if words[0] == "query" {
             command.args(["--timeout", "0.3"]);
         }

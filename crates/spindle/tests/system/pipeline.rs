@@ -136,7 +136,7 @@ fn http_gives_the_readers_answers_and_health() {
     assert_eq!(status, 400);
     assert!(serde_json::from_str::<Value>(&body).unwrap()["message"].as_str().unwrap().contains("limit"));
     let metrics = get(&system, "/metrics").1;
-    assert!(metrics.contains("# HELP spindle_reader_answers_total"), "{metrics}");
+    assert!(metrics.contains("# HELP spindle_reader_queries_total"), "{metrics}");
     assert_eq!(get(&system, "/nowhere").0, 404);
 }
 
