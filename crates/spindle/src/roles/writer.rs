@@ -111,7 +111,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn lane_configs(bus: &Bus, config: &config::Writer, store: &Store) -> Result<[LaneConfig; 2], BusError> {
+async fn lane_configs(bus: &Bus, config: &config::WriterConfig, store: &Store) -> Result<[LaneConfig; 2], BusError> {
     let n_in_flight = config.batches_in_flight.min(store.writes_at_once());
     let metrics = LaneConfig {
         stream: METRICS_STREAM,
