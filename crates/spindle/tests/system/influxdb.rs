@@ -18,7 +18,7 @@ fn start(folder: &Path, role: &str, nats: &NatsServer, influx: &InfluxServer, mo
     RoleProcess::start(folder, role, &variables)
 }
 
-/// `spindle query …`, answered by the reader: its answer, or its words on what is wrong.
+/// `spindle query …` through the reader: its response, or its error text.
 fn ask(folder: &Path, nats: &NatsServer, words: &[&str]) -> Result<Value, String> {
     let mut command = spindle(&folder.join("data"));
     let output = command.arg("query").args(words).args(["--format", "json"]).env("NATS_URL", nats.url()).output();
@@ -35,7 +35,7 @@ fn wait_for_counts(influx: &InfluxServer, n_values: usize, n_events: u64) {
     assert!(came.is_ok(), "{seen:?} is stored instead of {:?}", (n_values, n_events));
 }
 
-/// Values that are stored twice, or wrong, would show in their sum.
+/// A value that is stored twice, or wrong, would change the sum.
 fn expect_sum(influx: &InfluxServer, n_values: usize) {
     let answer = influx.query("spindle", "SELECT sum(value) FROM device_metrics").unwrap();
     let sum = answer["results"][0]["series"][0]["values"][0][1].as_f64().unwrap();
@@ -53,12 +53,12 @@ async fn what_came_while_the_server_was_down_is_stored_once_when_it_is_back() {
     publish_event(&jetstream, 0).await;
     wait_for_counts(&influx, 1_000, 1);
     for round in 1..=3 {
-        // In the middle of messages, so that some are in hand when it dies.
+        // Under load, so that some messages are in flight when the server dies.
         publish_values(&jetstream, round * 10_000 - 9_000, 5_000, 10).await;
         influx.kill();
         publish_values(&jetstream, round * 10_000 - 4_000, 5_000, 10).await;
         publish_event(&jetstream, round as u64).await;
-        let words = writer.wait_for_readiness("it says that it cannot store", |words| words.contains("cannot store"));
+        let words = writer.wait_for_readiness("the writer is not ready", |words| words.contains("cannot store"));
         assert!(words.starts_with("503 the writer cannot store: InfluxDB at http://127.0.0.1:"), "{words}");
         assert!(words.contains("is not available: could not"), "{words}");
         influx.restart().unwrap();
@@ -89,8 +89,8 @@ async fn started_on(disk: &SmallDisk, folder: &Path, nats: &NatsServer) -> (Infl
     (influx, writer, jetstream)
 }
 
-/// InfluxDB 1.6.7 throws away what it acknowledged between two restarts after a full disk, if it was not started as
-/// README says. The streams still hold it.
+/// After a full disk InfluxDB 1.6.7 throws away what it acknowledged between two restarts, unless it is started as
+/// docs/influxdb.md describes. The streams still hold it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_has_lost_is_stored_again() {
     let Some(disk) = SmallDisk::mount(48 << 20).unwrap() else { return };
@@ -118,11 +118,15 @@ async fn what_the_server_has_lost_is_stored_again() {
         wait_until_acknowledged(&jetstream, stream).await;
     }
 
-    // It goes on writing behind a hole, and loses it all once more. This time nobody was there to see.
+    // The server goes on writing behind a hole, and loses it all once more; this time without a running writer.
     drop(writer);
     influx.kill();
     influx.restart().unwrap();
-    assert_eq!(influx_count(&influx, "device_metrics", "value"), 20_000, "1.6.7 has mended its ways: shorten README");
+    assert_eq!(
+        influx_count(&influx, "device_metrics", "value"),
+        20_000,
+        "1.6.7 behaves differently now: shorten docs/influxdb.md"
+    );
     let writer = start(folder.path(), "writer", &nats, &influx, &[]);
     wait_for_counts(&influx, 121_000, 2);
     expect_sum(&influx, 121_000);
@@ -165,7 +169,7 @@ async fn what_the_server_refuses_is_no_loss() {
     let folder = tempfile::tempdir().unwrap();
     let writer = start(folder.path(), "writer", &nats, &influx, &[]);
     writer.wait_until_ready();
-    // From now on there is no number in that week.
+    // From now on the field of that week is a string.
     influx.write("spindle", "device_metrics,source_device=other value=\"text\" 1500000000000000000").unwrap();
     let jetstream = connect(&nats.url()).await;
     publish_values(&jetstream, 0, 1_000, 10).await;
@@ -176,7 +180,7 @@ async fn what_the_server_refuses_is_no_loss() {
     publish("2024-01-01T00:00:00Z", 1).await;
     publish("2017-07-14T02:40:00Z", 1).await;
     wait_until_acknowledged(&jetstream, "METRICS").await;
-    // Another value takes the place of the first; that one must not come back.
+    // Another value replaces the first, which must not come back.
     publish("2024-01-01T00:00:00Z", 2).await;
     wait_until_acknowledged(&jetstream, "METRICS").await;
     let mut letters = jetstream.get_stream("DEADLETTER").await.unwrap();

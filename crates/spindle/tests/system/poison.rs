@@ -23,14 +23,14 @@ const POISON: &str = "POISON";
 const PLANTED: [(&str, &str); 1] = [("SPINDLE_TEST_PANIC_AT", POISON)];
 
 /// A nats-server with its streams, and a data directory for writers.
-struct Place {
+struct Fixture {
     server: NatsServer,
     bus: Bus,
     jetstream: jetstream::Context,
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     async fn new() -> Self {
         let server = NatsServer::start().unwrap();
         let settings =
@@ -46,7 +46,7 @@ impl Place {
         self.folder.path().join("data")
     }
 
-    /// `spindle writer`, with the faults that debug builds can be given.
+    /// `spindle writer`, with failpoints.
     fn writer(&self, environment: &[(&str, &str)]) -> Writer {
         let log = self.folder.path().join("writer.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
@@ -119,21 +119,21 @@ fn event(number: u64, kind: &str) -> String {
     )
 }
 
-/// Publishes all of them, many at once.
+/// Publishes all of them, many in flight.
 async fn publish(jetstream: &jetstream::Context, messages: impl IntoIterator<Item = (&'static str, String)>) {
-    let mut on_their_way = FuturesUnordered::new();
+    let mut in_flight = FuturesUnordered::new();
     for (subject, payload) in messages {
-        on_their_way.push(jetstream.publish(subject, payload.into()).await.unwrap().into_future());
-        if on_their_way.len() >= 500 {
-            on_their_way.next().await.unwrap().unwrap();
+        in_flight.push(jetstream.publish(subject, payload.into()).await.unwrap().into_future());
+        if in_flight.len() >= 500 {
+            in_flight.next().await.unwrap().unwrap();
         }
     }
-    while let Some(acked) = on_their_way.next().await {
+    while let Some(acked) = in_flight.next().await {
         acked.unwrap();
     }
 }
 
-/// Waits for a state that is asked for asynchronously.
+/// Waits for a state with an asynchronous check.
 async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while !condition().await {
@@ -144,7 +144,7 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_panics_becomes_a_dead_letter_at_its_first_delivery_and_takes_no_other_with_it() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let poison = event(1000, POISON);
     let good = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|number| [("events.event", event(number, "Good")), ("events.metrics", metric(number, "40"))])
@@ -175,7 +175,7 @@ async fn a_message_that_panics_becomes_a_dead_letter_at_its_first_delivery_and_t
 /// An InfluxDB that restarts is restored to from the stream, which still holds the poison message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_does_not_stop_a_restore() {
-    let (place, mut influx) = (Place::new().await, InfluxServer::start().unwrap());
+    let (place, mut influx) = (Fixture::new().await, InfluxServer::start().unwrap());
     let host = influx.url();
     let environment = [&PLANTED[..], &[("INFLUXDB_HOST", host.as_str())]].concat();
     let good = |number| ("events.event", event(number, "Good"));
@@ -200,7 +200,7 @@ async fn a_poison_message_does_not_stop_a_restore() {
 /// delivery, and none of them is to blame.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_the_hand_of_a_writer_that_is_killed_again_and_again_are_no_dead_letters() {
-    let place = Place::new().await;
+    let place = Fixture::new().await;
     let messages =
         (0..120).flat_map(|number| [("events.event", event(number, "Good")), ("events.metrics", metric(number, "40"))]);
     publish(&place.jetstream, messages).await;
@@ -213,8 +213,8 @@ async fn messages_in_the_hand_of_a_writer_that_is_killed_again_and_again_are_no_
     for round in 0..15 {
         let before = delivered().await;
         let mut writer = place.writer(&away);
-        until("messages in its hand", async || delivered().await > before).await;
-        // At different moments of the trial that begins with the fifth delivery.
+        until("messages in flight", async || delivered().await > before).await;
+        // At different moments.
         tokio::time::sleep(Duration::from_millis(20 * (round % 5))).await;
         writer.kill();
     }
@@ -225,7 +225,7 @@ async fn messages_in_the_hand_of_a_writer_that_is_killed_again_and_again_are_no_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait() {
-    // Small batches: without room for what is put off, fewer than 50 unacknowledged messages stop the lane.
+    // Small batches: without room for deferred messages, fewer than 50 unacknowledged messages stop the lane.
     let small = "[nats]\ndeadletter_bytes = \"64KiB\"\n[writer]\nbatch_messages = 5\n";
     let system = System::start(&format!("{NO_SOURCES}{small}"), &[]);
     let jetstream = jetstream::new(system.nats().await);
@@ -238,7 +238,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
         let info = stream.consumer_info("writer-metrics").await.unwrap();
         info.num_pending + info.num_ack_pending as u64
     };
-    // Filled to the brim.
+    // Full.
     for size in [1000, 1] {
         while jetstream.publish("deadletter.filler", vec![b'x'; size].into()).await.unwrap().await.is_ok() {}
     }
@@ -255,7 +255,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
     publish(&jetstream, messages).await;
     let store = system.store().await;
     until("all that is good to be stored", async || store.counts().await.unwrap().metrics == 5_010).await;
-    until("the bad ones to be all that waits", async || n_pending().await == 50).await;
+    until("only the bad ones to be pending", async || n_pending().await == 50).await;
     assert_eq!(n_letters().await, n_fillers);
     let (status, words) = get(&system, "/readyz");
     assert_eq!(status, 503, "{words}");
@@ -267,7 +267,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
     let dropped = spindle(&system.data_dir()).args(["dlq", "drop", "--all", "--yes"]).output().unwrap();
     assert_eq!(dropped.status.code(), Some(0), "{}", String::from_utf8_lossy(&dropped.stderr));
     until("the bad ones to be dead letters", async || n_letters().await == 50).await;
-    until("nothing to wait any more", async || n_pending().await == 0).await;
+    until("nothing to be pending", async || n_pending().await == 0).await;
     until("it to be ready", async || get(&system, "/readyz").0 == 200).await;
     assert_eq!(store.counts().await.unwrap().metrics, 5_010);
     let metrics = get(&system, "/metrics").1;
