@@ -182,7 +182,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
   unset SPINDLE_STORE
   INFLUXDB_HOST=http://user:hidden@127.0.0.1:1 try start
   failed_with 1
-  says "$err" "not ready after 3 s" "the store does not answer"
+  says "$err" "not ready after 3 s" "the store does not respond"
   says_not "$(grep 'store:' <<<"$err")" hidden
   nothing_runs_here
 }
