@@ -165,10 +165,10 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
     let deep = format!("{}1{}", "[".repeat(30_000), "]".repeat(30_000));
     let huge = format!("{{\"query_type\":\"devices\",\"params\":{{\"after\":\"{}\"}}}}", "x".repeat(900_000));
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (b"".to_vec(), "no valid JSON"),
-        (b"\xff\xfe\x00".to_vec(), "no valid JSON"),
-        (b"{\"query_type\":".to_vec(), "no valid JSON"),
-        (deep.into_bytes(), "no valid JSON"),
+        (b"".to_vec(), "not a valid JSON"),
+        (b"\xff\xfe\x00".to_vec(), "not a valid JSON"),
+        (b"{\"query_type\":".to_vec(), "not a valid JSON"),
+        (deep.into_bytes(), "not a valid JSON"),
         (huge.into_bytes(), "larger than"),
         (json!({"query_type":"x"}).to_string().into(), "unknown query_type 'x': expected one of alerts_critical"),
         (
