@@ -60,6 +60,24 @@ pub struct StreamState {
     pub last_sequence: u64,
 }
 
+/// Result of inspecting a stream.
+#[derive(Debug)]
+pub enum StreamFinding {
+    /// The stream does not exist yet.
+    Missing,
+    /// The stream exists and loses nothing.
+    Usable {
+        /// Number of messages.
+        messages: u64,
+        /// Their size in bytes.
+        bytes: u64,
+        /// Size limit, if there is one.
+        max_bytes: Option<u64>,
+    },
+    /// The stream exists and would lose messages; the error names the reasons and the remedy.
+    Unsafe(BusError),
+}
+
 /// Time within which duplicates are recognized. The server keeps the ids in memory: metrics come in thousands a second,
 /// so their window is NATS's default; events are few and get a longer one.
 const METRICS_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -173,6 +191,58 @@ impl Bus {
         };
         let error = BusError::caused(kind, format!("create stream {name}{remedy}"), error);
         Err(self.denied.or("publish", &[&subject], error))
+    }
+
+    /// Inspects the three streams at the same time without creating or changing one. Each result has the name of its
+    /// stream.
+    ///
+    /// # Errors
+    /// Configuration, if this user may not look up the stream; transient, if JetStream does not answer.
+    pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(String, Result<StreamFinding, BusError>)> {
+        let inspections = wanted(limits).map(|wanted| async move {
+            let finding = self.inspect_stream(&wanted).await;
+            (wanted.name, finding)
+        });
+        futures::future::join_all(inspections).await
+    }
+
+    async fn inspect_stream(&self, wanted: &Config) -> Result<StreamFinding, BusError> {
+        let name = &wanted.name;
+        let error = match self.jetstream.get_stream(name).await {
+            Ok(stream) => {
+                let info = stream.cached_info();
+                if let Err(error) = verify(&info.config, wanted) {
+                    return Ok(StreamFinding::Unsafe(error));
+                }
+                let (messages, bytes) = (info.state.messages, info.state.bytes);
+                return Ok(StreamFinding::Usable {
+                    messages,
+                    bytes,
+                    max_bytes: u64::try_from(info.config.max_bytes).ok(),
+                });
+            }
+            Err(error) => error,
+        };
+        match error.kind() {
+            GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
+                Ok(StreamFinding::Missing)
+            }
+            _ => Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error)),
+        }
+    }
+
+    /// Returns the bytes that JetStream stores for this account, and its limit if there is one.
+    ///
+    /// # Errors
+    /// As [`Bus::inspect_streams`].
+    pub async fn jetstream_usage(&self) -> Result<(u64, Option<u64>), BusError> {
+        match self.jetstream.query_account().await {
+            Ok(account) => {
+                let limit = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
+                Ok((account.storage, limit))
+            }
+            Err(error) => Err(self.denied.api_error("query the JetStream account", "INFO", error)),
+        }
     }
 
     /// Returns the fill level of a stream.

@@ -234,6 +234,21 @@ impl Client {
         Ok(told.and_then(|(_, rest)| rest.split_once('"')).map(|(value, _)| value.to_owned()))
     }
 
+    /// Checks server and credentials with a query that changes nothing. Returns false if the database does not exist.
+    pub(crate) async fn probe(&self) -> Result<bool, StoreError> {
+        self.detect().await?;
+        let database = self.settings.database.as_str();
+        let request = self.request(Method::POST, "/query", &[("q", "SHOW MEASUREMENTS LIMIT 1"), ("db", database)]);
+        let (status, body) = self.ask(request).await?;
+        if body.contains("not found") {
+            return Ok(false);
+        }
+        if status == 200 && !body.contains("\"error\"") {
+            return Ok(true);
+        }
+        Err(self.operator(&format!("{status} {}", body.trim())))
+    }
+
     /// Sends a request for something else than a write: status and text.
     pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<(u16, String), StoreError> {
         let answer = request.timeout(ASK_TIMEOUT).send().await.map_err(|error| self.unavailable("ask", &error))?;
