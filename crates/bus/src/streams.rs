@@ -63,18 +63,18 @@ pub struct StreamState {
 /// Result of inspecting a stream.
 #[derive(Debug)]
 pub enum StreamFinding {
-    /// It does not exist yet.
+    /// The stream does not exist yet.
     Missing,
-    /// It exists and loses nothing.
+    /// The stream exists and loses nothing.
     Usable {
-        /// Messages in it.
+        /// Number of messages.
         messages: u64,
-        /// Bytes they take.
+        /// Their size in bytes.
         bytes: u64,
-        /// Its limit, if it has one.
+        /// Size limit, if there is one.
         max_bytes: Option<u64>,
     },
-    /// It exists, and would lose messages; the error names the reasons and the remedy.
+    /// The stream exists and would lose messages; the error names the reasons and the remedy.
     Unsafe(BusError),
 }
 
@@ -197,8 +197,7 @@ impl Bus {
     /// stream.
     ///
     /// # Errors
-    /// [`BusErrorKind::Configuration`] if this user may not look at the stream, [`BusErrorKind::Transient`] if JetStream
-    /// does not answer.
+    /// Configuration, if this user may not look up the stream; transient, if JetStream does not answer.
     pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(String, Result<StreamFinding, BusError>)> {
         let inspections = wanted(limits).map(|wanted| async move {
             let finding = self.inspect_stream(&wanted).await;
@@ -228,10 +227,7 @@ impl Bus {
             GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
                 Ok(StreamFinding::Missing)
             }
-            _ => {
-                let error = BusError::transient(format!("look up stream {name}"), error);
-                Err(self.denied.or("publish", &[&format!("$JS.API.STREAM.INFO.{name}")], error))
-            }
+            _ => Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error)),
         }
     }
 
@@ -245,10 +241,7 @@ impl Bus {
                 let limit = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
                 Ok((account.storage, limit))
             }
-            Err(error) => {
-                let error = BusError::transient("query JetStream", error);
-                Err(self.denied.or("publish", &["$JS.API.INFO"], error))
-            }
+            Err(error) => Err(self.denied.api_error("query the JetStream account", "INFO", error)),
         }
     }
 
