@@ -55,9 +55,9 @@ PLANTS = [
     ),
     Plant(
         K + "config.yaml",
-        "SPINDLE_GRACE:",
-        "SPINDLE_GRACES:",
-        "SPINDLE_GRACES, which the program does not",
+        "SPINDLE_SHUTDOWN_TIMEOUT:",
+        "SPINDLE_SHUTDOWN_TIMEOUTS:",
+        "SPINDLE_SHUTDOWN_TIMEOUTS, which the program does not",
         "writer.yaml",
     ),
     Plant(K + "config.yaml", "NATS_URL: ", "NATS_NKEY: ", "sets no NATS_URL", "writer.yaml"),
@@ -110,15 +110,25 @@ PLANTS = [
     Plant(K + "daemon.yaml", 'prometheus.io/port: "8081"', 'prometheus.io/port: "8080"', "prometheus.io/port is 8080"),
     Plant(
         K + "config.yaml",
-        "SPINDLE_NATS_PATIENCE: 2m",
-        "SPINDLE_NATS_PATIENCE: 5m",
+        "SPINDLE_NATS_CONNECT_TIMEOUT: 2m",
+        "SPINDLE_NATS_CONNECT_TIMEOUT: 5m",
         "startupProbe gives up",
         "reader.yaml",
     ),
     Plant(
-        K + "config.yaml", "SPINDLE_GRACE: 10s", "SPINDLE_GRACE: 1m", "is too short for SPINDLE_GRACE", "reader.yaml"
+        K + "config.yaml",
+        "SPINDLE_SHUTDOWN_TIMEOUT: 10s",
+        "SPINDLE_SHUTDOWN_TIMEOUT: 1m",
+        "is too short for SPINDLE_SHUTDOWN_TIMEOUT",
+        "reader.yaml",
     ),
-    Plant(K + "config.yaml", "SPINDLE_GRACE: 10s", "SPINDLE_GRACE: soon", "'soon' is no duration", "reader.yaml"),
+    Plant(
+        K + "config.yaml",
+        "SPINDLE_SHUTDOWN_TIMEOUT: 10s",
+        "SPINDLE_SHUTDOWN_TIMEOUT: soon",
+        "'soon' is no duration",
+        "reader.yaml",
+    ),
     Plant(K + "writer.yaml", "containers:\n", "containers: none\n      x:\n", "'none' is not of type 'array'"),
     # Resources, security, images.
     Plant(

@@ -108,14 +108,14 @@ def probes(workload, facts, _keys):
         yield f"prometheus.io/port is {scraped}, and SPINDLE_HEALTH listens on {port}"
     startup = workload.container.get("startupProbe") or {}
     seconds = startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
-    if seconds <= duration(workload, facts, "SPINDLE_NATS_PATIENCE"):
-        yield f"startupProbe gives up after {seconds} s, before the program (SPINDLE_NATS_PATIENCE) can say why"
+    if seconds <= duration(workload, facts, "SPINDLE_NATS_CONNECT_TIMEOUT"):
+        yield f"startupProbe gives up after {seconds} s, before the program (SPINDLE_NATS_CONNECT_TIMEOUT) can say why"
 
 
 def stopping(workload, facts, _keys):
     seconds = workload.pod.get("terminationGracePeriodSeconds", 30)
-    if seconds < duration(workload, facts, "SPINDLE_GRACE") + MARGIN_SECONDS:
-        yield f"terminationGracePeriodSeconds {seconds} is too short for SPINDLE_GRACE and {MARGIN_SECONDS} s"
+    if seconds < duration(workload, facts, "SPINDLE_SHUTDOWN_TIMEOUT") + MARGIN_SECONDS:
+        yield f"terminationGracePeriodSeconds {seconds} is too short for SPINDLE_SHUTDOWN_TIMEOUT and {MARGIN_SECONDS} s"
 
 
 def duration(workload, facts, name):

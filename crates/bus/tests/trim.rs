@@ -1,6 +1,6 @@
-//! Room in a stream is made of what every consumer has stored, and of nothing else.
+//! Trimming a stream removes messages that every consumer has acknowledged, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -10,11 +10,13 @@ use async_nats::jetstream::Context;
 use spindle_bus::{
     Bus, Consumer, ConsumerLimits, Delivery, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, trim_acknowledged,
 };
+use spindle_core::Timestamp;
 use spindle_testkit::NatsServer;
 use support::{LIMITS, connect, ends, ids, names, put, until, witness};
 
 const MAX_BYTES: u64 = 64 << 10;
 const MESSAGE_BYTES: usize = 1 << 10;
+const TAIL: Duration = Duration::from_secs(3600);
 
 async fn small_stream() -> (NatsServer, Bus, Context) {
     let server = NatsServer::start().unwrap();
@@ -30,7 +32,25 @@ async fn fill(witness: &Context, numbers: std::ops::RangeInclusive<usize>) {
     }
 }
 
-async fn intake(bus: &Bus, durable: &'static str) -> Consumer {
+/// A time long after everything was published.
+fn later() -> Timestamp {
+    Timestamp::from_seconds(9_000_000_000)
+}
+
+/// Trims without a replay tail.
+async fn trim(bus: &Bus) -> u64 {
+    trim_acknowledged(bus, METRICS_STREAM, Duration::ZERO, later()).await.unwrap()
+}
+
+/// Trims as if `sequence` were published just within the replay tail.
+async fn trim_with_tail_from(bus: &Bus, witness: &Context, sequence: u64) -> u64 {
+    let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
+    let published = stream.get_raw_message(sequence).await.unwrap().time.unix_timestamp_nanos();
+    let now = Timestamp::from_ns(i64::try_from(published).unwrap()).plus(TAIL);
+    trim_acknowledged(bus, METRICS_STREAM, TAIL, now).await.unwrap()
+}
+
+async fn open(bus: &Bus, durable: &'static str) -> Consumer {
     let limits = ConsumerLimits {
         max_messages: 100,
         max_bytes: 1 << 20,
@@ -41,13 +61,13 @@ async fn intake(bus: &Bus, durable: &'static str) -> Consumer {
     Consumer::open(bus.clone(), METRICS_STREAM, durable, limits).await.unwrap()
 }
 
-async fn take(intake: &mut Consumer, n: usize) -> Vec<Delivery> {
-    let batch = ends("next()", intake.next()).await.unwrap();
+async fn take(consumer: &mut Consumer, n: usize) -> Vec<Delivery> {
+    let batch = ends("next()", consumer.next()).await.unwrap();
     assert_eq!(batch.len(), n);
     batch
 }
 
-/// Acknowledges and waits until the server has counted it.
+/// Acknowledges deliveries and waits until the server has counted the acks.
 async fn ack(witness: &Context, durable: &str, deliveries: &[Delivery], floor: u64) {
     for delivery in deliveries {
         delivery.ack().await.unwrap();
@@ -63,58 +83,102 @@ async fn ack(witness: &Context, durable: &str, deliveries: &[Delivery], floor: u
 async fn nothing_goes_below_half_or_without_a_consumer() {
     let (_server, bus, witness) = small_stream().await;
     fill(&witness, 1..=20).await;
-    let batch = take(&mut intake(&bus, "a").await, 20).await;
+    let batch = take(&mut open(&bus, "a").await, 20).await;
     ack(&witness, "a", &batch, 20).await;
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0);
+    assert_eq!(trim(&bus).await, 0);
     assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 20, "below half");
 
     witness.get_stream(METRICS_STREAM).await.unwrap().delete_consumer("a").await.unwrap();
     fill(&witness, 21..=40).await;
     assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0);
-    assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 40, "nobody has stored anything");
+    assert_eq!(trim(&bus).await, 0);
+    assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 40, "no consumer has acknowledged anything");
 }
 
 #[tokio::test]
 async fn what_any_of_two_consumers_wants_stays() {
     let (_server, bus, witness) = small_stream().await;
-    let (mut fast, mut slow) = (intake(&bus, "fast").await, intake(&bus, "slow").await);
+    let (mut fast, mut slow) = (open(&bus, "fast").await, open(&bus, "slow").await);
     fill(&witness, 1..=50).await;
     let fast_batch = take(&mut fast, 50).await;
     ack(&witness, "fast", &fast_batch, 50).await;
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0, "slow has nothing yet");
+    assert_eq!(trim(&bus).await, 0, "slow has acknowledged nothing yet");
 
-    // All but the sixth of the first ten, and some beyond: a gap holds all that follows it.
+    // All of the first 25 but the sixth: a gap keeps everything behind it.
     let slow_batch = take(&mut slow, 50).await;
     let (before, after) = slow_batch.split_at(5);
     ack(&witness, "slow", before, 5).await;
     ack(&witness, "slow", &after[1..20], 5).await;
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 5);
+    assert_eq!(trim(&bus).await, 5);
     assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 0, "a second time there is nothing more");
+    assert_eq!(trim(&bus).await, 0, "a second call finds nothing more");
 
     ack(&witness, "slow", &after[..1], 25).await;
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 20);
+    assert_eq!(trim(&bus).await, 20);
     assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[25..]);
 }
 
 #[tokio::test]
 async fn a_full_stream_takes_messages_again_and_consumers_go_on_after_it() {
     let (_server, bus, witness) = small_stream().await;
-    let mut intake = intake(&bus, "a").await;
+    let mut consumer = open(&bus, "a").await;
     fill(&witness, 1..=55).await;
-    let batch = take(&mut intake, 55).await;
+    let batch = take(&mut consumer, 55).await;
     ack(&witness, "a", &batch, 55).await;
-    assert_eq!(trim_acknowledged(&bus, METRICS_STREAM).await.unwrap(), 55);
+    assert_eq!(trim(&bus).await, 55);
     fill(&witness, 56..=100).await;
-    let batch = take(&mut intake, 45).await;
+    let batch = take(&mut consumer, 45).await;
     assert_eq!(batch[0].stream_sequence(), 56);
     assert_eq!(batch[44].message_id(), Some("m100"));
+}
+
+/// A stream with messages `1..=n`, all acknowledged and counted.
+async fn acknowledged(n: usize) -> (NatsServer, Bus, Context) {
+    let (server, bus, witness) = small_stream().await;
+    let mut consumer = open(&bus, "a").await;
+    fill(&witness, 1..=n).await;
+    let batch = take(&mut consumer, n).await;
+    ack(&witness, "a", &batch, n as u64).await;
+    (server, bus, witness)
+}
+
+#[tokio::test]
+async fn the_replay_tail_stays_and_older_messages_go_over_missing_sequences_too() {
+    let (_server, bus, witness) = acknowledged(45).await;
+    let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
+    for sequence in [1, 10, 11, 12, 20, 21, 22, 23] {
+        stream.delete_message(sequence).await.unwrap();
+    }
+    assert_eq!(trim_with_tail_from(&bus, &witness, 24).await, 15);
+    assert_eq!(ids(&witness, METRICS_STREAM).await, names(45)[23..]);
+    assert_eq!(trim_with_tail_from(&bus, &witness, 45).await, 0, "below half everything stays");
+}
+
+#[tokio::test]
+async fn a_tail_larger_than_half_of_the_stream_is_cut_to_half() {
+    let (_server, bus, witness) = acknowledged(55).await;
+    let n_removed = trim_with_tail_from(&bus, &witness, 10).await;
+    assert_eq!(ids(&witness, METRICS_STREAM).await, names(55)[n_removed as usize..]);
+    let left = bus.stream_state(METRICS_STREAM).await.unwrap().bytes;
+    let two_messages = 2 * (MESSAGE_BYTES as u64 + 100);
+    assert!(left <= MAX_BYTES / 2 && left > MAX_BYTES / 2 - two_messages, "{left} bytes are left");
+}
+
+#[tokio::test]
+async fn nothing_unacknowledged_goes_though_the_stream_stays_more_than_half_full() {
+    let (_server, bus, witness) = small_stream().await;
+    let mut consumer = open(&bus, "a").await;
+    fill(&witness, 1..=50).await;
+    let batch = take(&mut consumer, 50).await;
+    ack(&witness, "a", &batch[..5], 5).await;
+    assert_eq!(trim_with_tail_from(&bus, &witness, 3).await, 5);
+    assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
+    assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
 }
 
 #[tokio::test]
 async fn a_missing_stream_is_an_error() {
     let (_server, bus, _) = small_stream().await;
-    let error = trim_acknowledged(&bus, "NONE").await.unwrap_err();
+    let error = trim_acknowledged(&bus, "NONE", Duration::ZERO, later()).await.unwrap_err();
     assert!(error.to_string().contains("NONE"), "{error}");
 }

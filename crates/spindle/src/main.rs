@@ -1,17 +1,20 @@
-//! Spindle: event handling for storage fleets. One program; each role is a subcommand, and `spindle up`
-//! runs them all.
+//! Spindle: a telemetry pipeline for storage fleets. One program; each role is a subcommand, and `spindle up` runs
+//! them all.
 
-mod answer;
-mod ask;
 mod cli;
 mod clock;
+mod commands;
 mod config;
-mod dlq;
+mod data_dir;
+mod log_limit;
+mod logging;
+mod metrics;
+mod outcome;
 mod output;
+mod query_service;
 mod roles;
 mod sources;
 mod supervisor;
-mod telemetry;
 mod web;
 
 use std::process::ExitCode;
@@ -19,11 +22,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use cli::{Command, Early};
 use config::Config;
-
-/// Not found, or unhealthy.
-const NOT_GOOD: u8 = 1;
-/// A mistake in what was asked, or a fault.
-const ERROR: u8 = 2;
+use data_dir::run_file;
+use outcome::Outcome;
 
 fn main() -> ExitCode {
     let (command, overrides) = match cli::parse(std::env::args_os()) {
@@ -35,22 +35,9 @@ fn main() -> ExitCode {
         Err(Early::Mistake(line)) => return fail(&line),
     };
     match dispatch(command, &overrides) {
-        Ok(Outcome::Good) => ExitCode::SUCCESS,
-        Ok(Outcome::NotGood) => ExitCode::from(NOT_GOOD),
-        // Threads that still wait for a disk or a socket must not keep a program that was told to end.
-        Ok(Outcome::Forced) => std::process::exit(130),
+        Ok(outcome) => outcome.exit_code(),
         Err(error) => fail(&format!("{error:#}")),
     }
-}
-
-/// How a command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Good,
-    /// An answer, but not a good one: not found, or unhealthy.
-    NotGood,
-    /// A second Ctrl-C: ended at once, whatever was under way.
-    Forced,
 }
 
 fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> {
@@ -61,13 +48,12 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = match command {
         Command::Config => output::data(config.to_toml().as_bytes()).map(|()| Outcome::Good),
-        Command::Health => {
-            web::health::ask(supervisor::runfile::health_address(&config), config.http_token()?.as_ref())
-        }
-        Command::Query(question) => runtime.block_on(ask::run(&config, question)),
-        Command::Dlq(task) => runtime.block_on(dlq::run(&config, task)),
+        Command::Health => commands::health::run(run_file::health_address(&config), config.http_token()?.as_ref()),
+        Command::Check { as_json } => runtime.block_on(commands::check::run(&config, as_json)),
+        Command::Query(question) => runtime.block_on(commands::query::run(&config, question)),
+        Command::Dlq(task) => runtime.block_on(commands::dlq::run(&config, task)),
         role => {
-            telemetry::init_logs(&config::log_filter())?;
+            logging::init(&config::log_filter())?;
             runtime.block_on(supervisor::run(role, config))
         }
     };
@@ -75,8 +61,8 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     outcome
 }
 
-/// One line that says what and what to do, on stderr.
+/// Prints an error as one line to stderr and returns its exit code.
 fn fail(line: &str) -> ExitCode {
     output::say(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
-    ExitCode::from(ERROR)
+    outcome::error_code()
 }

@@ -1,7 +1,6 @@
-//! The guard: a small process between us and a program that must not outlive us. It waits on a pipe from
-//! us; when the pipe closes, for whatever reason, it stops the program in order. It also holds a lock for
-//! exactly as long as the program lives, because nats-server does not lock its own directory and two
-//! servers in one destroy it.
+//! The guard: a small process between us and a program that must not outlive us. It waits on a pipe from us; when the
+//! pipe closes, for whatever reason, it stops the program in order. It also holds a lock for exactly as long as the
+//! program runs, because nats-server does not lock its own directory and two servers in one directory destroy it.
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
@@ -14,20 +13,20 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 
-/// How often the program and the pipe are looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// After this long the program is not asked any more, but killed.
-const STOP_PATIENCE: Duration = Duration::from_secs(8);
-/// A predecessor that was killed leaves its guard a moment to stop its program.
-const LOCK_PATIENCE: Duration = Duration::from_secs(10);
+/// Interval between two checks of the program and the pipe.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Limit for the program to stop; after it, it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
+/// Limit for the lock: the guard of a predecessor that was killed needs a moment to stop its program.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs `program` until it ends or standard input does. Prints the program's pid first.
 pub(crate) fn run(lock: &Path, program: &[String]) -> Result<()> {
     let (pipe_closed, tick) = watch_stdin();
     let lock_file = take_lock(lock, &tick)?;
-    let [name, arguments @ ..] = program else { bail!("no program to guard was named") };
-    // The lock becomes the program's standard input: it is held until the program itself is gone, even
-    // if this guard is killed. A group of its own keeps Ctrl-C away from it until we have drained.
+    let [name, arguments @ ..] = program else { bail!("no program to guard given") };
+    // The lock becomes the program's standard input: it is held until the program itself has ended, even if this guard
+    // is killed. Its own process group keeps Ctrl-C away from it until we have drained.
     let mut child = Command::new(name)
         .args(arguments)
         .stdin(Stdio::from(lock_file))
@@ -37,17 +36,17 @@ pub(crate) fn run(lock: &Path, program: &[String]) -> Result<()> {
         .with_context(|| format!("cannot start {name}"))?;
     let _ = writeln!(std::io::stdout(), "{}", child.id());
     loop {
-        match pipe_closed.recv_timeout(LOOK_EVERY) {
+        match pipe_closed.recv_timeout(POLL_INTERVAL) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return stop(&mut child, &tick),
             Err(RecvTimeoutError::Timeout) => {}
         }
         if let Some(status) = child.try_wait()? {
-            bail!("{name} ended by itself ({})", describe(status));
+            bail!("{name} ended unexpectedly ({})", describe(status));
         }
     }
 }
 
-/// One channel that says when standard input ended, and one that never says anything: a clock to wait on.
+/// Returns a channel that receives when standard input ends, and one that never receives: a clock to wait on.
 fn watch_stdin() -> (Receiver<()>, Receiver<()>) {
     let (closed, is_closed) = sync_channel(1);
     let (never, tick) = sync_channel(1);
@@ -70,16 +69,16 @@ fn take_lock(path: &Path, tick: &Receiver<()>) -> Result<File> {
         .write(true)
         .open(path)
         .with_context(|| format!("cannot open the lock file {}", path.display()))?;
-    let deadline = Instant::now() + LOCK_PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                let _ = tick.recv_timeout(LOOK_EVERY);
+                let _ = tick.recv_timeout(POLL_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => {
                 let pid = std::fs::read_to_string(path.with_file_name("nats-server.pid")).unwrap_or_default();
-                bail!("another nats-server (process {}) still uses {}: end it first", pid.trim(), path.display())
+                bail!("another nats-server (process {}) still uses {}: stop it first", pid.trim(), path.display())
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
@@ -90,15 +89,15 @@ fn take_lock(path: &Path, tick: &Receiver<()>) -> Result<File> {
 
 fn stop(child: &mut Child, tick: &Receiver<()>) -> Result<()> {
     if let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
-        // Gone already is what we want.
+        // An error means that it has ended already.
         let _ = kill_process(pid, Signal::TERM);
     }
-    let deadline = Instant::now() + STOP_PATIENCE;
+    let deadline = Instant::now() + STOP_TIMEOUT;
     while Instant::now() < deadline {
         if child.try_wait()?.is_some() {
             return Ok(());
         }
-        let _ = tick.recv_timeout(LOOK_EVERY);
+        let _ = tick.recv_timeout(POLL_INTERVAL);
     }
     child.kill()?;
     child.wait()?;

@@ -1,6 +1,6 @@
-//! The nats-server that `spindle up` starts when no `NATS_URL` is given: on the loopback address, with a
-//! password and a directory of its own, every message synced to disk before its ack. Restarted when it dies,
-//! stopped with us even when we are killed.
+//! The nats-server that `spindle up` starts when no `NATS_URL` is set: on the loopback address, with its own password
+//! and directory, every message synced to disk before its ack. Restarted when it dies, stopped with us even when we
+//! are killed.
 
 use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
+use spindle_core::backoff::Backoff;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdin, Command};
@@ -18,60 +19,62 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::{LEAST_FREE_BYTES, free_bytes, private};
 use crate::config::{Config, Secret};
-use crate::telemetry::NATS_RESTARTS;
+use crate::data_dir::{MIN_FREE_BYTES, atomic_file, create_private, free_bytes};
+use crate::metrics::NATS_RESTARTS;
 
-/// A large store takes a while to be read in.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+/// A large store takes a while to load.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(5);
-/// A server that lived this long was healthy: the next restart is quick again.
+/// Jitter is for clients that fail together; this is one child.
+const NO_JITTER: f64 = 1.0;
+/// Uptime after which the next restart is quick again.
 const HEALTHY_AFTER: Duration = Duration::from_secs(30);
-const LOOK_AT_DISK_EVERY: Duration = Duration::from_secs(2);
+const DISK_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 /// The guard waits for the server up to 8 s before it kills it.
-const STOP_PATIENCE: Duration = Duration::from_secs(12);
-/// Room in the store for more than the streams: consumers' states, Raft and the like.
+const STOP_TIMEOUT: Duration = Duration::from_secs(12);
+/// Space in the store beside the streams: consumer state, Raft and the like.
 const SPARE_BYTES: u64 = 1 << 30;
-/// Oldest server that knows `sync_interval`, without which an acknowledged message can be lost.
+/// Oldest server with `sync_interval`, without which an acknowledged message can be lost.
 const OLDEST_VERSION: (u32, u32) = (2, 10);
-/// The only user there.
+/// Its only user.
 const USER: &str = "spindle";
 
-/// A nats-server of our own.
+/// The nats-server process that we own.
 pub(super) struct NatsChild {
     program: PathBuf,
     directory: PathBuf,
     port: u16,
-    /// `None`: open to everybody on this machine.
+    /// `None`: open to every local user.
     password: Option<Secret>,
-    guard: Guard,
+    guard: GuardProcess,
     started: Instant,
 }
 
-/// The guard process and the pipe that keeps it: waiting for a child closes its standard input, so the
-/// pipe is kept apart.
-struct Guard {
+/// The guard process and the pipe that keeps it alive: waiting for a child closes its standard input, so the pipe is
+/// stored separately.
+struct GuardProcess {
     process: Child,
     pipe: Option<ChildStdin>,
     server: Option<Pid>,
 }
 
 impl NatsChild {
-    /// Starts it and waits until it answers: it, and not another server that took the same port.
+    /// Starts the server and waits until it responds: this one, not another server that took the same port.
     pub(super) async fn start(config: &Config) -> Result<Self> {
         let program = config.nats.server.clone();
         let version = version(&program).await?;
         let directory = config.data_dir.join("nats");
-        private::create_dir(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        create_private(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
-        let password = if config.nats.open { None } else { Some(password(&directory)?) };
-        let max_store = config.nats.limits.total().saturating_add(SPARE_BYTES);
+        let password = if config.nats.allow_anonymous { None } else { Some(password(&directory)?) };
+        let max_store = config.nats.limits().total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {
             let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));
             let text = configuration(&directory, &name, port, max_store, password.as_ref());
-            private::write(&directory.join("nats-server.conf"), text.as_bytes())
+            atomic_file::write(&directory.join("nats-server.conf"), text.as_bytes())
                 .context("cannot write the configuration of nats-server")?;
             let guard = guarded(&program, &directory).await?;
             let mut child = Self {
@@ -82,23 +85,23 @@ impl NatsChild {
                 guard,
                 started: Instant::now(),
             };
-            match child.wait_until_it_answers(&name).await {
+            match child.wait_until_ready(&name).await {
                 Ok(()) => {
                     info!(version, port, directory = %directory.display(), "nats-server started");
                     return Ok(child);
                 }
-                // Somebody took the port between our look and the server's start.
-                Err(fault) if fault.to_string().contains("address already in use") => wanted = 0,
-                Err(fault) => return Err(fault),
+                // Another process took the port between our check and the server's start.
+                Err(error) if error.to_string().contains("address already in use") => wanted = 0,
+                Err(error) => return Err(error),
             }
         }
     }
 
-    async fn wait_until_it_answers(&mut self, name: &str) -> Result<()> {
-        let deadline = Instant::now() + START_PATIENCE;
+    async fn wait_until_ready(&mut self, name: &str) -> Result<()> {
+        let deadline = Instant::now() + START_TIMEOUT;
         while Instant::now() < deadline {
             if self.guard.process.try_wait()?.is_some() {
-                bail!("nats-server did not start: {}", last_words(&self.directory));
+                bail!("nats-server did not start: {}", last_log_line(&self.directory));
             }
             if greeting(self.port).await.is_some_and(|greeting| greeting.contains(name)) {
                 return Ok(());
@@ -106,54 +109,55 @@ impl NatsChild {
             sleep(Duration::from_millis(20)).await;
         }
         bail!(
-            "nats-server does not answer on port {} after {} s (see {})",
+            "nats-server does not respond on port {} after {} s (see {})",
             self.port,
-            START_PATIENCE.as_secs(),
+            START_TIMEOUT.as_secs(),
             self.directory.join("nats-server.log").display()
         )
     }
 
-    /// Its address, with user and password.
+    /// Returns its address, with user and password.
     pub(super) fn url(&self) -> String {
         let userinfo =
             self.password.as_ref().map_or_else(String::new, |password| format!("{USER}:{}@", password.expose()));
         format!("nats://{userinfo}127.0.0.1:{}", self.port)
     }
 
-    /// Restarts the server whenever it dies, and once its disk has room again after it was full; stops it
-    /// in order when told to.
+    /// Restarts the server whenever it dies, and once its disk has space again after it was full; stops it in order at
+    /// `stop`.
     pub(super) async fn keep_alive(mut self, stop: CancellationToken) {
-        let mut pause = FIRST_RETRY;
-        let mut disk = Disk { directory: self.directory.clone(), was_full: false };
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+        let mut disk = DiskWatch { directory: self.directory.clone(), was_full: false };
         loop {
             tokio::select! {
                 () = stop.cancelled() => return self.stop().await,
-                () = disk.has_room_again() => {
-                    warn!("the disk has room again: restarting nats-server, which does not get over a failed write by itself");
+                () = disk.has_space_again() => {
+                    warn!("disk has space again, restarting nats-server: it does not recover from a failed write on its own");
                     self.stop_guard().await;
                 }
                 ended = self.guard.process.wait() => {
                     self.end_orphan(ended.ok());
-                    error!(last_words = last_words(&self.directory), "nats-server died, restarting it");
+                    error!(error = last_log_line(&self.directory), "nats-server died, restarting");
                 }
             }
             NATS_RESTARTS.inc();
-            pause = if self.started.elapsed() > HEALTHY_AFTER { FIRST_RETRY } else { (pause * 2).min(LAST_RETRY) };
+            if self.started.elapsed() > HEALTHY_AFTER {
+                backoff.reset();
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.start_again(pause) => {}
+                () = self.restart(&mut backoff) => {}
             }
         }
     }
 
-    async fn start_again(&mut self, mut pause: Duration) {
+    async fn restart(&mut self, backoff: &mut Backoff) {
         loop {
-            sleep(pause).await;
+            sleep(backoff.next(NO_JITTER)).await;
             match guarded(&self.program, &self.directory).await {
                 Ok(guard) => break self.guard = guard,
-                Err(fault) => error!(fault = format!("{fault:#}"), "nats-server could not be restarted, trying again"),
+                Err(error) => error!(error = format!("{error:#}"), "nats-server not restarted, retrying"),
             }
-            pause = (pause * 2).min(LAST_RETRY);
         }
         self.started = Instant::now();
     }
@@ -162,44 +166,44 @@ impl NatsChild {
         if self.stop_guard().await {
             info!("nats-server stopped");
         } else {
-            warn!("nats-server does not stop: leaving it to its guard");
+            warn!("nats-server does not stop, leaving it to its guard");
         }
     }
 
-    /// Closing the pipe is the order to stop.
+    /// Closes the pipe, which makes the guard stop the server, and waits. Returns whether both ended in time.
     async fn stop_guard(&mut self) -> bool {
         drop(self.guard.pipe.take());
-        let ended = timeout(STOP_PATIENCE, self.guard.process.wait()).await;
+        let ended = timeout(STOP_TIMEOUT, self.guard.process.wait()).await;
         self.end_orphan(ended.as_ref().ok().and_then(|ended| ended.as_ref().ok().copied()));
         ended.is_ok()
     }
 
-    /// A guard that was killed leaves its server alive: it is asked to stop, and the lock tells when it has.
+    /// Stops the server of a guard that was killed; the lock stays held until it has ended.
     fn end_orphan(&self, guard_ended: Option<ExitStatus>) {
         if let Some(server) = self.guard.server.filter(|_| guard_ended.is_some_and(|status| status.signal().is_some()))
         {
-            warn!(pid = server.as_raw_nonzero().get(), "the guard of nats-server was killed: ending its server");
-            // Gone already is what we want.
+            warn!(pid = server.as_raw_nonzero().get(), "guard of nats-server was killed, stopping its server");
+            // An error means that it has ended already.
             let _ = kill_process(server, Signal::TERM);
         }
     }
 }
 
-/// A disk that may run full. A stream of nats-server that met a full disk once refuses everything until
-/// the server is restarted (seen with 2.15.1).
-struct Disk {
+/// A disk that may fill up. Once a stream of nats-server hits a full disk, it refuses everything until the server is
+/// restarted (seen with 2.15.1).
+struct DiskWatch {
     directory: PathBuf,
     was_full: bool,
 }
 
-impl Disk {
-    /// Resolves when there is room after there was none.
-    async fn has_room_again(&mut self) {
+impl DiskWatch {
+    /// Resolves when the disk has space again after it was full.
+    async fn has_space_again(&mut self) {
         loop {
-            sleep(LOOK_AT_DISK_EVERY).await;
+            sleep(DISK_CHECK_INTERVAL).await;
             match free_bytes(&self.directory) {
-                Ok(free) if free < LEAST_FREE_BYTES => self.was_full = true,
-                Ok(free) if self.was_full && free > 2 * LEAST_FREE_BYTES => {
+                Ok(free) if free < MIN_FREE_BYTES => self.was_full = true,
+                Ok(free) if self.was_full && free > 2 * MIN_FREE_BYTES => {
                     self.was_full = false;
                     return;
                 }
@@ -209,7 +213,7 @@ impl Disk {
     }
 }
 
-/// The line with which a NATS server greets, naming itself.
+/// Returns the first line of a NATS server, which contains its name.
 async fn greeting(port: u16) -> Option<String> {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
     let mut line = String::new();
@@ -217,10 +221,10 @@ async fn greeting(port: u16) -> Option<String> {
     Some(line)
 }
 
-/// Starts nats-server under a guard, and waits until the guard has it (or has failed).
-async fn guarded(program: &Path, directory: &Path) -> Result<Guard> {
-    let ourselves = std::env::current_exe().context("cannot find this program's own file")?;
-    let mut guard = Command::new(ourselves)
+/// Starts nats-server under a guard, and waits until the guard has started it or failed.
+async fn guarded(program: &Path, directory: &Path) -> Result<GuardProcess> {
+    let executable = std::env::current_exe().context("cannot find our own executable")?;
+    let mut guard = Command::new(executable)
         .arg("guard")
         .arg("--lock")
         .arg(directory.join("lock"))
@@ -239,24 +243,24 @@ async fn guarded(program: &Path, directory: &Path) -> Result<Guard> {
         BufReader::new(stdout).read_line(&mut pid).await?;
     }
     if pid.trim().is_empty() {
-        let mut words = String::new();
+        let mut message = String::new();
         if let Some(stderr) = guard.stderr.take() {
-            let _ = BufReader::new(stderr).read_line(&mut words).await;
+            let _ = BufReader::new(stderr).read_line(&mut message).await;
         }
-        bail!("{}", words.trim().trim_start_matches("spindle: "));
+        bail!("{}", message.trim().trim_start_matches("spindle: "));
     }
-    // Nobody reads it from here on, and a full pipe must not block the guard.
+    // Not read any further, and a full pipe must not block the guard.
     drop(guard.stderr.take());
     let pipe = guard.stdin.take();
     let server = pid.trim().parse().ok().and_then(Pid::from_raw);
-    Ok(Guard { process: guard, pipe, server })
+    Ok(GuardProcess { process: guard, pipe, server })
 }
 
-async fn version(program: &Path) -> Result<String> {
+pub(crate) async fn version(program: &Path) -> Result<String> {
     let output = match Command::new(program).arg("--version").output().await {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
-            "nats-server is not there (looked for '{}'): `./run.sh up` fetches it; or install it, name it with SPINDLE_NATS_SERVER, or give the address of a running one with NATS_URL",
+            "nats-server not found (looked for '{}'): `./run.sh up` fetches it; or install it, name it with SPINDLE_NATS_SERVER, or set NATS_URL to the address of a running one",
             program.display()
         ),
         Err(error) => return Err(error).with_context(|| format!("cannot run {}", program.display())),
@@ -269,41 +273,41 @@ async fn version(program: &Path) -> Result<String> {
         .split(['.', '-'])
         .map_while(|part| part.trim().parse().ok())
         .collect();
-    let shown = text.trim().trim_start_matches("nats-server:").trim().to_owned();
+    let version = text.trim().trim_start_matches("nats-server:").trim().to_owned();
     match numbers[..] {
-        [major, minor, ..] if (major, minor) >= OLDEST_VERSION => Ok(shown),
+        [major, minor, ..] if (major, minor) >= OLDEST_VERSION => Ok(version),
         [_, _, ..] => bail!(
-            "nats-server {shown} is too old: 2.10 or later is needed, so that every message is on disk before it is acknowledged; `./run.sh up` fetches one"
+            "nats-server {version} is too old: 2.10 or later is needed, so that every message is on disk before it is acknowledged; `./run.sh up` fetches one"
         ),
-        _ => bail!("{} does not look like nats-server (--version says '{shown}')", program.display()),
+        _ => bail!("{} does not look like nats-server (--version printed '{version}')", program.display()),
     }
 }
 
-/// The wanted port if it is free, else another one.
+/// Returns the wanted port if it is free, else another one.
 fn free_port(wanted: u16) -> Result<u16> {
     let bound = TcpListener::bind(("127.0.0.1", wanted))
         .or_else(|_| TcpListener::bind(("127.0.0.1", 0)))
         .context("no free port for nats-server")?;
     let port = bound.local_addr()?.port();
     if wanted != 0 && port != wanted {
-        warn!(wanted, port, "port of NATS is taken, using another");
+        warn!(wanted, port, "NATS port in use, using another");
     }
     Ok(port)
 }
 
-/// Made once for a directory, so that who was told it is let in after a restart too. It can be made anew by
-/// removing the file.
+/// Returns the password of this directory, generated once so that clients which have it can connect after a restart
+/// too. To replace it, remove the file.
 fn password(directory: &Path) -> Result<Secret> {
     let path = directory.join("password");
-    // One that was cut short by a crash is no password.
+    // A file truncated by a crash does not contain a valid password.
     if let Some(kept) = std::fs::read_to_string(&path).ok().and_then(|text| Secret::token(text.trim_end()).ok()) {
         return Ok(kept);
     }
-    // 244 bits from the operating system's randomness, in letters and digits that need no escape anywhere.
+    // 244 bits from the operating system's randomness, in characters that need no escaping anywhere.
     let made = format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple());
-    private::write(&path, format!("{made}\n").as_bytes())
+    atomic_file::write(&path, format!("{made}\n").as_bytes())
         .with_context(|| format!("cannot write the password of nats-server into {}", path.display()))?;
-    Secret::token(&made).map_err(|expected| anyhow::anyhow!("a made password is not {expected}"))
+    Secret::token(&made).map_err(|expected| anyhow::anyhow!("the generated password is not {expected}"))
 }
 
 fn configuration(directory: &Path, name: &str, port: u16, max_store_bytes: u64, password: Option<&Secret>) -> String {
@@ -323,8 +327,8 @@ fn configuration(directory: &Path, name: &str, port: u16, max_store_bytes: u64, 
     )
 }
 
-/// The last line of its log: usually why it died.
-fn last_words(directory: &Path) -> String {
+/// Returns the last line of its log: usually the reason of its death.
+fn last_log_line(directory: &Path) -> String {
     let path = directory.join("nats-server.log");
     let text = std::fs::read(&path)
         .map(|bytes| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(4096)..]).into_owned())

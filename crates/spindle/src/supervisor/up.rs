@@ -1,33 +1,34 @@
-//! `spindle up`: every role in one process, the embedded store, and a nats-server of our own unless one
-//! is named.
+//! `spindle up`: every role in one process, the embedded store, and a nats-server of our own unless one is configured.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use spindle_bus::Bus;
+use spindle_core::redact::without_userinfo;
 use spindle_store::Store;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
+use super::connect::{StreamUse, bind, close_store, connect_to, open_store};
 use super::nats::NatsChild;
-use super::runfile::{self, RunFile};
+use super::parts::{self, role_span};
 use super::signals::Signals;
-use super::{Streams, bind, client_parts, close_store, connect_to, open_store};
-use crate::Outcome;
-use crate::config::{Config, Secret, without_userinfo};
+use crate::config::{Config, Secret};
+use crate::data_dir;
+use crate::data_dir::run_file::{self, RunFile};
+use crate::outcome::Outcome;
 use crate::roles::{client, daemon, reader, writer};
-use crate::web::{self, health::Health};
+use crate::web::{self, probes::Dependencies};
 
-/// The share of the grace period that the daemon may spend on waiting for its last acks; the others need
-/// the rest.
+/// Share of the shutdown timeout that the daemon may spend waiting for its last acks; the others need the rest.
 const DAEMON_SHARE: f32 = 0.6;
 
-/// Everything that was checked and built before anything runs.
+/// Everything that is checked and built before anything runs.
 struct Built {
     store: Store,
     listener: TcpListener,
@@ -35,9 +36,9 @@ struct Built {
     inputs: daemon::Inputs,
     nats: Option<NatsChild>,
     bus: Bus,
-    /// Where NATS is, as the other commands may know it.
+    /// Address of NATS for the run file.
     url: String,
-    /// Held while we live: one system in one data directory.
+    /// Held until we end: one system in one data directory.
     _lock: File,
 }
 
@@ -58,21 +59,21 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         system = System::start(&config, built) => system?,
         () = signals.next() => return Ok(Outcome::Forced),
     };
-    runfile::write(&config.data_dir, &run)?;
+    run_file::write(&config.data_dir, &run)?;
     announce(&config, &run);
-    let outcome = system.until_stopped(signals, config.grace).await;
-    runfile::remove(&config.data_dir);
+    let outcome = system.until_stopped(signals, config.shutdown_timeout).await;
+    run_file::remove(&config.data_dir);
     outcome
 }
 
-/// The cheap checks first, so that a mistake is said at once.
+/// Runs the cheap checks first, so that a mistake is reported at once.
 async fn build(config: &Config) -> Result<Built> {
     let http_token = config.http_token_of_data()?;
-    super::prepare_data_dir(config)?;
+    data_dir::prepare(&config.data_dir)?;
     let store = open_store(config).await?;
-    let lock = lock(&config.data_dir)?;
+    let lock = data_dir::lock(&config.data_dir)?;
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
-    // Opening a pipe waits for whoever fills it; Ctrl-C must be heard meanwhile.
+    // Opening a pipe blocks until its writer opens it; Ctrl-C must work meanwhile.
     let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
     let listener = bind(config).await?;
     let (nats, settings, url) = match &config.nats.url {
@@ -80,29 +81,11 @@ async fn build(config: &Config) -> Result<Built> {
         None => {
             let nats = NatsChild::start(config).await?;
             let url = nats.url();
-            (Some(nats), runfile::ours(config, &url), url)
+            (Some(nats), run_file::own_nats_settings(config, &url), url)
         }
     };
-    let bus = connect_to(config, &settings, "spindle-up", Streams::Own).await?;
+    let bus = connect_to(config, &settings, "spindle-up", StreamUse::Own).await?;
     Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
-}
-
-fn lock(data_dir: &Path) -> Result<File> {
-    let path = data_dir.join("spindle.lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `spindle up` already runs in {}: stop it, or choose another directory with --data-dir",
-            data_dir.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
 }
 
 fn announce(config: &Config, run: &RunFile) {
@@ -124,18 +107,18 @@ fn announce(config: &Config, run: &RunFile) {
     info!("  stop             Ctrl-C");
 }
 
-/// The roles at work, in the order in which they are stopped.
+/// The running roles, in the order in which they are stopped.
 struct System {
-    /// Consumer first: the daemon.
+    /// First the daemon.
     intake: CancellationToken,
-    /// Then the writer, which finishes what is in hand.
+    /// Then the writer, which commits what is in flight.
     storing: CancellationToken,
-    /// Then those who answer.
+    /// Then the reader, the web and the client.
     answering: CancellationToken,
     /// NATS last.
     bus_end: CancellationToken,
     roles: JoinSet<(&'static str, Result<()>)>,
-    nats: Option<tokio::task::JoinHandle<()>>,
+    nats: Option<JoinHandle<()>>,
     store: Store,
     bus: Bus,
     _lock: File,
@@ -161,7 +144,7 @@ impl System {
         Ok(system)
     }
 
-    /// Each role has a connection of its own, so that no traffic waits behind another's.
+    /// Spawns the roles, each with its own connection, so that no traffic queues behind another role's.
     async fn spawn_roles(
         &mut self,
         config: &Config,
@@ -169,53 +152,43 @@ impl System {
         http_token: Option<Secret>,
         inputs: daemon::Inputs,
     ) -> Result<()> {
-        let readiness = writer::Readiness::default();
-        let parts = writer::Parts {
-            bus: self.bus.another("spindle-writer").await?,
-            store: self.store.clone(),
-            config: config.writer.clone(),
-            retention: config.store.retention,
-            readiness: readiness.clone(),
-        };
+        let parts = parts::writer(config, self.bus.another("spindle-writer").await?, self.store.clone());
+        let readiness = parts.readiness.clone();
         self.spawn("writer", writer::run(parts, self.storing.clone()));
-        let parts = reader::Parts {
-            bus: self.bus.another("spindle-reader").await?,
-            store: self.store.clone(),
-            subject: config.reader_subject.clone(),
-        };
+        let parts = parts::reader(config, self.bus.another("spindle-reader").await?, self.store.clone());
         self.spawn("reader", reader::run(parts, self.answering.clone()));
-        let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
+        let dependencies =
+            Dependencies { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
+        let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
-        let parts = client_parts(config, self.bus.another("spindle-client").await?);
+        let parts = parts::client(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));
         let parts = daemon::Parts {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
-            grace: config.grace.mul_f32(DAEMON_SHARE),
+            shutdown_timeout: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
         Ok(())
     }
 
     fn spawn(&mut self, name: &'static str, role: impl Future<Output = Result<()>> + Send + 'static) {
-        self.roles.spawn(async move { (name, role.await) });
+        self.roles.spawn(async move { (name, role.await) }.instrument(role_span(name)));
     }
 
-    /// Waits for a signal, or for a role that fails, and stops everything in order. A second signal ends
-    /// at once.
-    async fn until_stopped(mut self, mut signals: Signals, grace: Duration) -> Result<Outcome> {
+    /// Waits for a signal or for a role that ends, and stops everything in order. A second signal ends at once.
+    async fn until_stopped(mut self, mut signals: Signals, limit: Duration) -> Result<Outcome> {
         let failure = tokio::select! {
             () = signals.next() => None,
             ended = self.roles.join_next() => Some(failure(ended)),
         };
         match &failure {
-            None => info!("stopping in order; Ctrl-C again stops at once"),
-            Some(failure) => error!("{failure:#}: stopping everything"),
+            None => info!("shutting down; press Ctrl-C again to force"),
+            Some(failure) => error!(error = format!("{failure:#}"), "role ended, shutting down"),
         }
         tokio::select! {
-            () = self.stop(grace) => {}
+            () = self.stop(limit) => {}
             () = signals.next() => return Ok(Outcome::Forced),
         }
         match failure {
@@ -224,8 +197,8 @@ impl System {
         }
     }
 
-    async fn stop(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
+    async fn stop(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit;
         for (stage, names) in [
             (&self.intake, &["daemon"][..]),
             (&self.storing, &["writer"]),
@@ -237,14 +210,14 @@ impl System {
                 match timeout_at(deadline, self.roles.join_next()).await {
                     Ok(Some(Ok((name, outcome)))) => {
                         awaited.retain(|awaited| *awaited != name);
-                        if let Err(fault) = outcome {
-                            error!(role = name, fault = format!("{fault:#}"), "role ended with an error");
+                        if let Err(error) = outcome {
+                            error!(role = name, error = format!("{error:#}"), "role ended with an error");
                         }
                     }
-                    Ok(Some(Err(crash))) => error!(%crash, "role crashed"),
+                    Ok(Some(Err(error))) => error!(%error, "role crashed"),
                     Ok(None) => break,
                     Err(_) => {
-                        warn!(roles = ?awaited, grace_s = grace.as_secs_f32(), "did not stop in time: leaving them");
+                        warn!(roles = ?awaited, timeout_s = limit.as_secs_f32(), "roles did not stop in time, abandoning them");
                         break;
                     }
                 }
@@ -261,11 +234,11 @@ impl System {
     }
 }
 
-fn failure(ended: Option<Result<(&'static str, Result<()>), tokio::task::JoinError>>) -> anyhow::Error {
+fn failure(ended: Option<Result<(&'static str, Result<()>), JoinError>>) -> anyhow::Error {
     match ended {
-        Some(Ok((name, Err(fault)))) => fault.context(format!("{name} failed")),
-        Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} ended by itself"),
-        Some(Err(crash)) => anyhow::anyhow!("a role crashed: {crash}"),
-        None => anyhow::anyhow!("no role is at work"),
+        Some(Ok((name, Err(error)))) => error.context(format!("{name} failed")),
+        Some(Ok((name, Ok(())))) => anyhow::anyhow!("{name} ended unexpectedly"),
+        Some(Err(panic)) => anyhow::anyhow!("a role crashed: {panic}"),
+        None => anyhow::anyhow!("no role is running"),
     }
 }

@@ -1,0 +1,138 @@
+//! Responses as tables for a terminal.
+
+use serde_json::Value;
+
+use crate::output;
+
+/// Renders a response; the last line names the data it is based on.
+pub(super) fn render(query_type: &str, response: &Value) -> String {
+    let data = &response["data"];
+    let body = match query_type {
+        "devices" => devices(data, &response["basis"]),
+        "device_health" => health(data),
+        "anomaly_temperature" => pairs(data),
+        "audit_gaps" => audit(response),
+        "series" => rows(data, &["time", "min", "mean", "max", "count"]),
+        "alerts_critical" => {
+            let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
+            let alerts = rows(data, &columns);
+            match response["summary"].as_array().is_none_or(Vec::is_empty) {
+                true => alerts,
+                false => {
+                    format!("{alerts}\n{}", rows(&response["summary"], &["source_device", "critical_event_count"]))
+                }
+            }
+        }
+        _ => rows(data, &["time", "source_device", "event_type", "criticality", "event_message"]),
+    };
+    format!("{body}{}", basis(&response["basis"]))
+}
+
+fn basis(basis: &Value) -> String {
+    let from = basis["from"]
+        .as_str()
+        .map_or_else(|| "all of the past".to_owned(), |from| format!("from {}", short_time(from)));
+    let until = basis["until"].as_str().map(short_time).unwrap_or_default();
+    format!("based on {} point(s), {from}, until {until}\n", basis["n_points"])
+}
+
+/// The metrics with a column of their own; others are only counted.
+const DEVICE_COLUMNS: [(&str, &str); 5] = [
+    ("IOPs", "IOPs 1/s"),
+    ("Latency", "Latency ms"),
+    ("Utilization", "Utilization %"),
+    ("DiskTemp", "DiskTemp °C"),
+    ("CapacityUsed", "CapacityUsed %"),
+];
+
+fn devices(data: &Value, basis: &Value) -> String {
+    let until = basis["until"].as_str().unwrap_or_default();
+    let mut header = vec!["device", "last seen"];
+    header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
+    header.push("more");
+    // The date is omitted while it is that of the response.
+    let seen = |time: &str| match (time.split_once('T'), until.split_once('T')) {
+        (Some((day, _)), Some((today, _))) if day == today => short_time(time)[day.len() + 1..].to_owned(),
+        _ => short_time(time),
+    };
+    let row = |device: &Value| {
+        let metrics = &device["metrics"];
+        let mut row = vec![text(&device["source_device"]), device["last_seen"].as_str().map(seen).unwrap_or_default()];
+        row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
+        let n_columns = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
+        row.push(metrics.as_object().map_or(0, |all| all.len() - n_columns).to_string());
+        row
+    };
+    output::table(&header, data.as_array().into_iter().flatten().map(row).collect())
+}
+
+fn health(data: &Value) -> String {
+    let score = if data["score"].is_null() { String::new() } else { format!(" (score {} of 100)", data["score"]) };
+    let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
+    for reason in data["reasons"].as_array().into_iter().flatten() {
+        lines += &format!("  - {}\n", text(&reason["why"]));
+    }
+    let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
+    lines + &format!("last seen {last_seen}\n")
+}
+
+fn audit(response: &Value) -> String {
+    let columns = ["source_device", "state", "n_numbers", "n_missing", "n_doubled", "n_without_number", "n_runs"];
+    let mut lines = rows(&response["summary"], &columns);
+    let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    for run in each(&response["data"]) {
+        let of = format!("{} run {}", text(&run["source_device"]), run["run"]);
+        for missing in each(&run["missing"]) {
+            let time = |name: &str| missing[name].as_str().map_or_else(|| "?".to_owned(), short_time);
+            let (from, to) = (missing["from"].to_string(), missing["to"].to_string());
+            let which = if from == to { from } else { format!("{from} to {to}") };
+            lines += &format!("  - {of}: missing {which}, between {} and {}\n", time("after"), time("before"));
+        }
+        for doubled in each(&run["doubled"]) {
+            let times: Vec<_> = each(&doubled["times"]).iter().filter_map(Value::as_str).map(short_time).collect();
+            lines += &format!("  - {of}: doubled {}, at {}\n", doubled["number"], times.join(" and "));
+        }
+    }
+    lines
+}
+
+fn pairs(data: &Value) -> String {
+    let row = |(name, value): (&String, &Value)| vec![name.clone(), text(value)];
+    output::table(&[], data.as_object().into_iter().flatten().map(row).collect())
+}
+
+fn rows(data: &Value, columns: &[&str]) -> String {
+    let cell = |row: &Value, column: &str| match column {
+        "time" => row[column].as_str().map(short_time).unwrap_or_default(),
+        _ => text(&row[column]),
+    };
+    let row = |row: &Value| columns.iter().map(|column| cell(row, column)).collect();
+    output::table(columns, data.as_array().into_iter().flatten().map(row).collect())
+}
+
+/// Formats a value. Those of devices are untrusted, so control characters are escaped.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => output::safe(text),
+        Value::Number(number) => number.as_f64().map_or_else(
+            || number.to_string(),
+            |value| {
+                if value.fract() == 0.0 || value.abs() >= 1000.0 {
+                    format!("{value:.0}")
+                } else {
+                    format!("{value:.2}")
+                }
+            },
+        ),
+        other => output::safe(&other.to_string()),
+    }
+}
+
+/// Cuts a time to the second.
+fn short_time(time: &str) -> String {
+    match (time.find('.'), time.ends_with('Z')) {
+        (Some(dot), true) => format!("{}Z", &time[..dot]),
+        _ => time.to_owned(),
+    }
+}

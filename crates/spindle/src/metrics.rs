@@ -1,0 +1,179 @@
+//! Prometheus metrics of this process. Each one is declared here, with its help text; labels have few values, and
+//! never a device or an error text.
+
+use std::sync::LazyLock;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
+
+/// Upper bounds of a histogram of durations, in seconds.
+const DURATION_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+fn register<M: Collector + Clone + 'static>(metric: prometheus::Result<M>) -> M {
+    let metric = metric.expect("names and labels in this file are valid");
+    REGISTRY.register(Box::new(metric.clone())).expect("names in this file are unique");
+    metric
+}
+
+fn counter(name: &str, help: &str) -> IntCounter {
+    register(IntCounter::new(name, help))
+}
+
+fn counters(name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    register(IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+fn gauge(name: &str, help: &str) -> IntGauge {
+    register(IntGauge::new(name, help))
+}
+
+fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    register(IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn durations(name: &str, help: &str) -> Histogram {
+    register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec())))
+}
+
+/// Sum of a counter over all its labels.
+pub(crate) fn sum(counters: &IntCounterVec) -> f64 {
+    let families = counters.collect();
+    families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_counter().get_value()).sum()
+}
+
+/// Advances a counter to a total that is kept elsewhere; a counter never goes back.
+pub(crate) fn advance_to(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+/// Metrics and events collected from sources, by kind.
+pub(crate) static DAEMON_COLLECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_daemon_collected_items_total", "Metrics and events collected from sources", &["kind"])
+});
+/// Metrics and events acknowledged by JetStream.
+pub(crate) static DAEMON_ACKED: LazyLock<IntCounter> =
+    LazyLock::new(|| counter("spindle_daemon_acked_items_total", "Metrics and events acknowledged by JetStream"));
+/// Metrics and events dropped before they were published, by reason.
+pub(crate) static DAEMON_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_dropped_items_total",
+        "Metrics and events dropped because the buffer was full or NATS refused them, by reason",
+        &["reason"],
+    )
+});
+/// Metrics and events waiting for an ack.
+pub(crate) static DAEMON_BUFFERED: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_daemon_buffered_items", "Metrics and events buffered until JetStream's ack"));
+/// Readings of live sources that were published without a sequence number, by reason.
+pub(crate) static DAEMON_UNNUMBERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_unnumbered_items_total",
+        "Metrics and events of live sources without a sequence number, invisible to the gap audit, by reason",
+        &["reason"],
+    )
+});
+/// Input that a source could not read, by source.
+pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_daemon_unreadable_inputs_total",
+        "Records and readings that a source could not interpret",
+        &["source"],
+    )
+});
+/// Metrics and events stored, by kind.
+pub(crate) static WRITER_STORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_writer_stored_items_total", "Metrics and events stored, repeated ones included", &["kind"])
+});
+/// Messages acknowledged after storing, by stream.
+pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_writer_acked_messages_total", "Messages acknowledged after they were stored", &["stream"])
+});
+/// Messages delivered more than once, by stream.
+pub(crate) static WRITER_REDELIVERED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_writer_redelivered_messages_total", "Messages delivered more than once", &["stream"])
+});
+/// Messages written again after the store may have lost them, by stream.
+pub(crate) static WRITER_RESTORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_restored_messages_total",
+        "Messages written to the store again because it may have lost what it had acknowledged",
+        &["stream"],
+    )
+});
+/// Messages whose decoding panicked, by stream.
+pub(crate) static WRITER_POISON: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_writer_poison_messages_total", "Messages whose decoding panicked, dead-lettered", &["stream"])
+});
+/// Deliveries of messages that were delivered many times, by stream.
+pub(crate) static WRITER_MANY_DELIVERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_many_deliveries_messages_total",
+        "Deliveries of messages that were delivered five times or more",
+        &["stream"],
+    )
+});
+/// Batches fetched and not yet acknowledged, by stream.
+pub(crate) static WRITER_BATCHES_IN_FLIGHT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("spindle_writer_batches_in_flight", "Batches fetched and not yet acknowledged", &["stream"])
+});
+/// Dead letters written, by reason.
+pub(crate) static WRITER_DEAD_LETTERS: LazyLock<IntCounterVec> =
+    LazyLock::new(|| counters("spindle_writer_dead_letters_total", "Dead letters written, by reason", &["reason"]));
+/// Deferrals (NAK with delay) of messages whose dead letter could not be stored, by stream.
+pub(crate) static WRITER_DEFERRED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_deferred_messages_total",
+        "Deferrals of messages whose dead letter could not be stored",
+        &["stream"],
+    )
+});
+/// Messages in the dead-letter stream.
+pub(crate) static DEAD_LETTERS_IN_STREAM: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream", "Messages in the dead-letter stream"));
+/// Bytes in the dead-letter stream.
+pub(crate) static DEAD_LETTER_BYTES: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_writer_dead_letters_in_stream_bytes", "Bytes in the dead-letter stream"));
+/// Store writes that failed and were retried, by reason.
+pub(crate) static WRITER_RETRIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_writer_store_retries_total", "Store writes that failed and were retried, by reason", &["reason"])
+});
+/// Duration of a store write.
+pub(crate) static WRITER_STORE_WRITE_SECONDS: LazyLock<Histogram> = LazyLock::new(|| {
+    durations("spindle_writer_store_write_duration_seconds", "Duration of a write to the store, until it is durable")
+});
+/// Messages waiting to be stored, by stream.
+pub(crate) static WRITER_LAG: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_writer_lag_messages", "Messages waiting to be stored", &["stream"]));
+/// Queries served, by type and status.
+pub(crate) static QUERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_reader_queries_total", "Queries served, by type and status", &["query_type", "status"])
+});
+/// Duration of a query.
+pub(crate) static QUERY_SECONDS: LazyLock<Histogram> =
+    LazyLock::new(|| durations("spindle_reader_query_duration_seconds", "Duration of a query"));
+/// HTTP requests refused access, by reason.
+pub(crate) static WEB_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_web_refused_requests_total", "HTTP requests refused access, by reason", &["reason"])
+});
+/// Open HTTP connections.
+pub(crate) static WEB_CONNECTIONS: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_web_open_connections", "Open HTTP connections"));
+/// Restarts of the nats-server that this process started.
+pub(crate) static NATS_RESTARTS: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("spindle_up_nats_restarts_total", "Restarts of the nats-server that this process started")
+});
+/// Size of the embedded store.
+pub(crate) static STORE_BYTES: LazyLock<Gauge> =
+    LazyLock::new(|| register(Gauge::new("spindle_store_size_bytes", "Size of the embedded store's files")));
+
+/// Returns all metrics in Prometheus's text format.
+pub(crate) fn exposition() -> anyhow::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    TextEncoder::new().encode(&REGISTRY.gather(), &mut text)?;
+    Ok(text)
+}
