@@ -64,7 +64,7 @@ async fn names(store: &Store, after: Option<&DeviceName>, limit: usize) -> Resul
 async fn add(store: &Store, audit: &mut GapAudit, device: &DeviceName, mut tally: Tally, window: Window) -> Result<()> {
     let wider = wider(window);
     if let Some(seqs) = tally.gaps().filter(|_| !tally.overflowed()) {
-        tally = store.numbers(device, wider, seqs, tally).await?;
+        tally = store.sequences(device, wider, seqs, tally).await?;
     }
     let audited = AuditedDevice::new(device.clone(), &tally);
     audit.basis.n_points += audited.n_points;
@@ -73,7 +73,7 @@ async fn add(store: &Store, audit: &mut GapAudit, device: &DeviceName, mut tally
         let mut places = SeqTimes::default();
         runs.iter().for_each(|findings| places.extend(findings.seq_times()));
         if let Some(seqs) = places.range() {
-            places = store.numbers(device, wider, seqs, places).await?;
+            places = store.sequences(device, wider, seqs, places).await?;
         }
         runs.iter_mut().for_each(|findings| findings.locate(&places));
         let row = |findings| GapRow { source_device: device.clone(), findings };

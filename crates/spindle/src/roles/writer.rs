@@ -28,7 +28,6 @@ use anyhow::{Context, Result};
 use spindle_bus::{
     Bus, BusError, BusErrorKind, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged,
 };
-use spindle_core::records::TimeBasis;
 use spindle_store::Store;
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, sleep};
@@ -171,7 +170,7 @@ async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: Cance
         if let Ok(bytes) = store.size_bytes().await {
             STORE_BYTES.set(bytes as f64);
         }
-        if let Some(kept) = retention.filter(|_| !store.keeps_retention()) {
+        if let Some(kept) = retention.filter(|_| !store.enforces_retention()) {
             apply_retention(&store, kept).await;
         }
     }
@@ -180,7 +179,7 @@ async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: Cance
 /// Removal is said aloud: nothing leaves the store unseen.
 async fn apply_retention(store: &Store, kept: Duration) {
     let limit = clock::now().minus(kept);
-    match store.remove_before(limit, TimeBasis::Received).await {
+    match store.remove_received_before(limit).await {
         Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
         Ok(removed) => {
             info!(n_metrics = removed.n_metrics, n_events = removed.n_events, stored_before = %limit, "retention removed old data")

@@ -48,7 +48,7 @@ impl Health {
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.answers()).await, Ok(Ok(_)))
+            && !matches!(tokio::time::timeout(STORE_PATIENCE, store.ping()).await, Ok(Ok(_)))
         {
             missing.push("the store does not answer".to_owned());
         }

@@ -154,13 +154,13 @@ impl Lane {
 
     /// The position of the point's message, if that failed.
     async fn keep_refused_point(&self, refused: &Refused, messages: &[Message]) -> Option<usize> {
-        let Refused { item: RefusedItem::Metric(number) | RefusedItem::Event(number), words } = refused;
+        let Refused { item: RefusedItem::Metric(number) | RefusedItem::Event(number), message } = refused;
         let position = messages.iter().position(|message| message.reading.holds(*number))?;
         let Message { delivery, reading } = &messages[position];
         let index = reading.elements[number - reading.first_item];
         let bytes = wire::element(delivery.payload(), index)
             .map_or_else(|| delivery.payload().clone(), |text| Bytes::copy_from_slice(text.as_bytes()));
-        let letter = NewDeadLetter { bytes, reason: REFUSED, detail: words.clone(), index };
+        let letter = NewDeadLetter { bytes, reason: REFUSED, detail: message.clone(), index };
         if let Err(fault) = self.bus.keep_dead_letter(self.stream, delivery, letter).await {
             self.note_unkept(delivery, fault);
             return Some(position);
@@ -168,7 +168,7 @@ impl Lane {
         WRITER_DEAD_LETTERS.with_label_values(&[REFUSED]).inc();
         self.readiness.mended(self.stream, Trouble::DeadLetters);
         if let Some(n_unsaid) = self.said.may_say() {
-            warn!(stream = self.stream, n_unsaid, words, "the store refuses a point: kept as dead letter");
+            warn!(stream = self.stream, n_unsaid, message, "the store refuses a point: kept as dead letter");
         }
         None
     }

@@ -59,7 +59,7 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
         // A store that is away is said by the lanes; these figures are not worth keeping.
         tokio::select! {
             () = stop.cancelled() => return,
-            written = store.write_figures(&instance, clock::now(), &figures) => {
+            written = store.write_self_metrics(&instance, clock::now(), &figures) => {
                 if let Err(fault) = written {
                     debug!(%fault, "own figures not stored");
                 }
