@@ -7,7 +7,7 @@ use std::str::Chars;
 use serde_json::{Value, json};
 use spindle_core::schema::{self, FieldType, Measurement};
 
-use crate::influx::answer::Series;
+use crate::influx::response::SeriesPart;
 
 /// Maximum number of bytes of a tag and of the key of a series; a text may have 1 MiB.
 const MAX_TAG_BYTES: usize = 65_535;
@@ -42,7 +42,7 @@ impl Line {
     }
 
     /// Returns the result of a query for these fields and tags.
-    pub(crate) fn answered(&self, columns: &[&str]) -> Series {
+    pub(crate) fn answered(&self, columns: &[&str]) -> SeriesPart {
         let tag = |name: &str| self.tags.iter().find(|(key, _)| key == name).map(|(_, value)| json!(value));
         let field = |name: &str| self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let cells = columns.iter().map(|name| field(name).or_else(|| tag(name)).unwrap_or(Value::Null));

@@ -7,11 +7,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use spindle_testkit::{InfluxServer, NatsServer, wait_until};
 
 use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, stored_rows};
 
 /// Maximum delay; unoptimised, and beside the rest of the suite, the program takes several times as long.
 const WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
@@ -68,9 +68,8 @@ async fn events_overtake_a_backlog_for_the_embedded_store() {
 }
 
 fn counts(file: &Path) -> (u64, u64) {
-    let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let both = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64));
-    reader.query_row("SELECT metrics, events FROM totals", [], both).unwrap()
+    let (n_metrics, n_events, _) = stored_rows(file);
+    (n_metrics, n_events)
 }
 
 #[tokio::test(flavor = "multi_thread")]

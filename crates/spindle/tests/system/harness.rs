@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::{InfluxServer, Program, wait_until};
@@ -13,6 +14,14 @@ use spindle_testkit::{InfluxServer, Program, wait_until};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
+
+/// Counts the metric values, events and devices in the file of an embedded store.
+pub(crate) fn stored_rows(file: &Path) -> (u64, u64, u64) {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let sql = "SELECT (SELECT count(*) FROM samples), (SELECT count(*) FROM events), (SELECT count(*) FROM devices)";
+    let count = |row: &rusqlite::Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    connection.query_row(sql, [], |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?))).unwrap()
+}
 
 /// Returns `spindle`, without the variables of the outer environment that could change its behaviour.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
@@ -98,6 +107,19 @@ impl System {
         };
         let (host, database) = (influx.url(), "spindle".to_owned());
         Store::open_influx(InfluxSettings { host, database, ..InfluxSettings::default() }).unwrap()
+    }
+
+    /// Counts the metric values and events in the store.
+    pub(crate) fn stored(&self) -> (u64, u64) {
+        let Some(influx) = &self.influx else {
+            let (n_metrics, n_events, _) = stored_rows(&self.data_dir().join("spindle.db"));
+            return (n_metrics, n_events);
+        };
+        let count = |measurement: &str, field: &str| {
+            let answer = influx.query("spindle", &format!("SELECT count({field}) FROM {measurement}")).unwrap();
+            answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+        };
+        (count("device_metrics", "value"), count("events", "criticality"))
     }
 
     fn log_path(&self) -> PathBuf {

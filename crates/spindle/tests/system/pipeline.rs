@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{NO_SOURCES, System};
+use crate::harness::{NO_SOURCES, System, stored_rows};
 
 fn names(answer: &Value) -> Vec<&str> {
     answer["data"].as_array().unwrap().iter().map(|device| device["source_device"].as_str().unwrap()).collect()
@@ -86,12 +86,7 @@ fn the_real_fleet_of_one_day_is_stored_whole() {
 
 /// Counts metrics, events and devices in the store.
 pub(crate) fn counts(system: &System) -> (u64, u64, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = system.store().await;
-        let counts = store.counts().await.unwrap();
-        (counts.metrics, counts.events, counts.devices)
-    })
+    stored_rows(&system.data_dir().join("spindle.db"))
 }
 
 #[test]

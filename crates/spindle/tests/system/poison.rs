@@ -12,11 +12,10 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::Value;
 use spindle_bus::{Bus, Consumer, Credentials, NatsSettings, StreamLimits};
-use spindle_store::Store;
 use spindle_testkit::{InfluxServer, NatsServer};
 
 use crate::apart::influx_count;
-use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
+use crate::harness::{NO_SOURCES, PATIENCE, System, spindle, stored_rows};
 use crate::pipeline::get;
 
 const POISON: &str = "POISON";
@@ -69,8 +68,8 @@ impl Fixture {
 
     /// Metrics and events in the store of the data directory.
     async fn stored(&self) -> (u64, u64) {
-        let counts = Store::open_embedded(&self.data().join("spindle.db")).await.unwrap().counts().await.unwrap();
-        (counts.metrics, counts.events)
+        let (metrics, events, _) = stored_rows(&self.data().join("spindle.db"));
+        (metrics, events)
     }
 
     fn dlq(&self, words: &[&str]) -> Vec<u8> {
@@ -253,8 +252,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
         std::iter::once(metric(number, "40")).chain(bad).map(|payload| ("events.metrics", payload))
     });
     publish(&jetstream, messages).await;
-    let store = system.store().await;
-    until("all that is good to be stored", async || store.counts().await.unwrap().metrics == 5_010).await;
+    until("all that is good to be stored", async || system.stored().0 == 5_010).await;
     until("only the bad ones to be pending", async || n_pending().await == 50).await;
     assert_eq!(n_letters().await, n_fillers);
     let (status, words) = get(&system, "/readyz");
@@ -269,7 +267,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
     until("the bad ones to be dead letters", async || n_letters().await == 50).await;
     until("nothing to be pending", async || n_pending().await == 0).await;
     until("it to be ready", async || get(&system, "/readyz").0 == 200).await;
-    assert_eq!(store.counts().await.unwrap().metrics, 5_010);
+    assert_eq!(system.stored().0, 5_010);
     let metrics = get(&system, "/metrics").1;
     let gauge = metrics.lines().find(|line| line.starts_with("spindle_writer_dead_letters_in_stream "));
     assert!(gauge.is_some(), "{metrics}");

@@ -1,4 +1,4 @@
-//! The check: from what lies under `grafana/` to a list of what is wrong with it.
+//! The check: lists the violations in the files under `grafana/`.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use crate::layout;
 use crate::query::{Query, Subject, examine};
 
 pub(crate) const SOURCE_UID: &str = "spindle-influxdb";
-/// Grafana's name for what it calculates itself.
+/// Grafana's data source of expressions.
 const EXPRESSION_UID: &str = "__expr__";
 const KINDS: [&str; 5] = ["timeseries", "stat", "table", "bargauge", "row"];
 
-/// Dashboards and rules, to be checked or to be spoilt.
+/// Dashboards and alert rules.
 #[derive(Clone, Debug)]
 pub(crate) struct Boards {
     pub(crate) dashboards: Vec<(String, Value)>,
@@ -26,7 +26,7 @@ impl Boards {
         Boards { dashboards: files::dashboards(), alerts: files::alert_rules() }
     }
 
-    /// Every query: of panels, of variables, of alert rules.
+    /// Returns every query: of panels, of variables, of alert rules.
     pub(crate) fn queries(&self) -> Vec<Query> {
         let mut queries = Vec::new();
         for (file, dashboard) in &self.dashboards {
@@ -98,7 +98,7 @@ fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
             faults.push("a variable has another data source".to_owned());
         }
         if query.starts_with("SHOW") && !query.contains("time >=") {
-            faults.push(format!("{query}: InfluxDB 3 looks at 24 h only, unless it is told"));
+            faults.push(format!("{query}: InfluxDB 3 reads 24 h only without a bound of time"));
         }
     }
     faults
@@ -135,29 +135,29 @@ fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
     let subjects: Vec<Subject> =
         panel_queries(file, panel).iter().filter_map(|query| examine(&query.text).ok()).collect();
     faults.extend(metric_faults(defaults, &subjects));
-    for figure in subjects.iter().flat_map(|subject| &subject.figures) {
-        if !figure_units(figure).contains(&text(&defaults["unit"])) {
-            faults.push(format!("{figure} is shown in {}", defaults["unit"]));
+    for name in subjects.iter().flat_map(|subject| &subject.self_metrics) {
+        if !self_metric_units(name).contains(&text(&defaults["unit"])) {
+            faults.push(format!("{name} is shown in {}", defaults["unit"]));
         }
     }
     faults
 }
 
-/// Whether a query says from when and until when. Without an end, versions differ in where gaps are filled.
+/// Returns whether a query has both bounds of time. Without an end, versions differ in where gaps are filled.
 fn is_bounded(query: &str) -> bool {
     query.contains("$timeFilter") || (query.contains("time >= now() -") && query.contains("time <= now()"))
 }
 
-/// Grafana's ids of the units that a figure of the pipeline may be shown in; its name ends with its unit.
-fn figure_units(figure: &str) -> &'static [&'static str] {
-    match figure {
-        _ if figure.ends_with("_per_second") => &["wps", "mps", "ops"],
-        _ if figure.ends_with("_seconds") => &["s"],
+/// Returns Grafana's ids of the units allowed for a self metric; its name ends with its unit.
+fn self_metric_units(name: &str) -> &'static [&'static str] {
+    match name {
+        _ if name.ends_with("_per_second") => &["wps", "mps", "ops"],
+        _ if name.ends_with("_seconds") => &["s"],
         _ => &["short"],
     }
 }
 
-/// Units, thresholds and bounds of a panel of metrics, against the metric table.
+/// Compares units, thresholds and bounds of a panel of metrics with the metric table.
 fn metric_faults(defaults: &Value, subjects: &[Subject]) -> Vec<String> {
     let mut faults = Vec::new();
     let mut kinds: Vec<&MetricKind> = Vec::new();
@@ -169,9 +169,9 @@ fn metric_faults(defaults: &Value, subjects: &[Subject]) -> Vec<String> {
     }
     let bounds: Vec<f64> = subjects.iter().flat_map(|subject| subject.bounds.iter().copied()).collect();
     if !bounds.is_empty() {
-        // Devices at or above a limit are counted: the unit is that of a count, the bound that of the table.
+        // The panel counts devices at or above a limit: the unit is that of a count, the bound that of the table.
         for bound in bounds.iter().filter(|bound| !kinds.iter().any(|kind| has_limit(kind, **bound))) {
-            faults.push(format!("{bound} is no limit of the metric table"));
+            faults.push(format!("{bound} is not a limit of the metric table"));
         }
         return faults;
     }
@@ -205,7 +205,7 @@ fn same_number(one: &Value, other: &Value) -> bool {
     one.as_f64() == other.as_f64() && one.is_null() == other.is_null()
 }
 
-/// Grafana's id of a unit.
+/// Returns Grafana's id of a unit.
 pub(crate) fn unit_id(unit: Unit) -> &'static str {
     match unit {
         Unit::Celsius => "celsius",
@@ -225,12 +225,12 @@ fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
             faults.push(format!("no {key}"));
         }
     }
-    // Without them Grafana chooses; what silence and faults mean is for us to say, rule by rule.
+    // Without them Grafana chooses; the meaning of silence and failures must be explicit, rule by rule.
     if !["OK", "Alerting", "NoData", "KeepLast"].contains(&text(&rule["noDataState"])) {
-        faults.push("does not say what no data means".to_owned());
+        faults.push("does not define what no data means".to_owned());
     }
     if !["OK", "Alerting", "Error", "KeepLast"].contains(&text(&rule["execErrState"])) {
-        faults.push("does not say what a failing query means".to_owned());
+        faults.push("does not define what a failing query means".to_owned());
     }
     for key in ["summary", "description"] {
         if text(&rule["annotations"][key]).is_empty() {
@@ -261,7 +261,7 @@ fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
                 Some(_) => of.split('$').skip(1).filter_map(|part| part.get(..1)).collect(),
             };
             let lost = named.into_iter().filter(|name| !ids.contains(name));
-            faults.extend(lost.map(|name| format!("{} speaks of {name}", step["refId"])));
+            faults.extend(lost.map(|name| format!("{} refers to {name}", step["refId"])));
         }
     }
     let dashboard = boards.dashboards.iter().find(|(_, dashboard)| dashboard["uid"] == rule["dashboardUid"]);
@@ -272,7 +272,7 @@ fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
     faults
 }
 
-/// Panels of a dashboard, those inside of rows too, rows themselves too.
+/// Returns the panels of a dashboard, including rows and the panels inside rows.
 pub(crate) fn panels(dashboard: &Value) -> Vec<&Value> {
     let mut found = Vec::new();
     for panel in list(&dashboard["panels"]) {

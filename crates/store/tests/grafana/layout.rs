@@ -1,14 +1,14 @@
-//! What a person sees of a panel beside its values: its place, legend, columns, and where its links lead.
+//! Checks the layout of panels: position, legend, columns, links.
 
 use serde_json::Value;
 
 use crate::check::{list, panels, text};
 use crate::query::{Token, tokens};
 
-/// Columns that Grafana divides the page into.
+/// Columns of Grafana's page grid.
 const PAGE_WIDTH: u64 = 24;
 
-/// Panels that overlap or leave the page, variables that are not there, links that lead nowhere.
+/// Finds overlapping or misplaced panels, missing variables, and broken links.
 pub(crate) fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
     let mut faults = Vec::new();
     let placed = panels(dashboard);
@@ -34,20 +34,20 @@ pub(crate) fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Ve
     faults
 }
 
-/// Left, top, right, bottom; the last two are outside of the panel.
-type Place = (u64, u64, u64, u64);
+/// Left, top, right, bottom; the last two are exclusive.
+type Rect = (u64, u64, u64, u64);
 
-fn place(panel: &Value) -> Option<Place> {
+fn place(panel: &Value) -> Option<Rect> {
     let side = |name: &str| panel["gridPos"][name].as_u64();
     let (x, y, w, h) = (side("x")?, side("y")?, side("w")?, side("h")?);
     (w > 0 && h > 0 && x + w <= PAGE_WIDTH).then_some((x, y, x + w, y + h))
 }
 
-fn overlap(one: Place, other: Place) -> bool {
+fn overlap(one: Rect, other: Rect) -> bool {
     one.0 < other.2 && other.0 < one.2 && one.1 < other.3 && other.1 < one.3
 }
 
-/// Names in `${…}`, without a format.
+/// Returns the names in `${…}`, without a format.
 fn variables_of(query: &str) -> Vec<&str> {
     query.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next()).collect()
 }
@@ -56,7 +56,7 @@ fn has_variable(dashboard: &Value, name: &str) -> bool {
     list(&dashboard["templating"]["list"]).iter().any(|variable| variable["name"] == name)
 }
 
-/// A link is `/d/<uid>?var-<variable>=…`: both must be there.
+/// Checks a link `/d/<uid>?var-<variable>=…`: both must exist.
 fn link_fault(url: &str, all: &[(String, Value)]) -> Option<String> {
     let uid = url["/d/".len()..].split(['?', '/']).next().unwrap_or_default();
     let Some((_, dashboard)) = all.iter().find(|(_, dashboard)| dashboard["uid"] == uid) else {
@@ -67,16 +67,16 @@ fn link_fault(url: &str, all: &[(String, Value)]) -> Option<String> {
     Some(format!("a link sets the variable {lost:?}, which {uid} has not"))
 }
 
-/// A drawing says what its lines are; a table speaks only of columns that it has.
+/// Checks that a chart names its lines, and that a table refers only to existing columns.
 pub(crate) fn panel_faults(panel: &Value) -> Vec<String> {
     match text(&panel["type"]) {
-        "timeseries" => drawing_faults(panel),
+        "timeseries" => chart_faults(panel),
         "table" => table_faults(panel),
         _ => Vec::new(),
     }
 }
 
-fn drawing_faults(panel: &Value) -> Vec<String> {
+fn chart_faults(panel: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     if panel["options"]["legend"]["showLegend"] != true {
         faults.push("no legend".to_owned());
@@ -87,9 +87,9 @@ fn drawing_faults(panel: &Value) -> Vec<String> {
         }
         let query = text(&target["query"]);
         if !query.contains("time($__interval)") || !query.contains("fill(") {
-            faults.push(format!("{}: not grouped by the interval with a word on gaps", target["refId"]));
+            faults.push(format!("{}: not grouped by the interval with a fill for gaps", target["refId"]));
         }
-        // A sender slower than the interval leaves an empty interval after each value: nothing would be drawn.
+        // A sender slower than the interval leaves an empty interval after each value: no line would be drawn.
         let bridged = &panel["fieldConfig"]["defaults"]["custom"]["spanNulls"];
         if query.contains("fill(null)") && !bridged.is_number() {
             faults.push(format!("{}: gaps are not bridged up to a limit", target["refId"]));
@@ -113,7 +113,7 @@ fn table_faults(panel: &Value) -> Vec<String> {
         for key in ["excludeByName", "renameByName"] {
             let named = options[key].as_object().into_iter().flatten().map(|(name, _)| name);
             let lost = named.filter(|name| !columns.contains(name));
-            faults.extend(lost.map(|name| format!("{key} speaks of the column {name:?}, which is not there")));
+            faults.extend(lost.map(|name| format!("{key} refers to the column {name:?}, which does not exist")));
         }
     }
     let renamed = list(&panel["transformations"]).iter().filter_map(|one| one["options"]["renameByName"].as_object());
@@ -121,6 +121,6 @@ fn table_faults(panel: &Value) -> Vec<String> {
     let overridden = list(&panel["fieldConfig"]["overrides"]).iter().map(|one| text(&one["matcher"]["options"]));
     let sorted = list(&panel["options"]["sortBy"]).iter().map(|one| text(&one["displayName"]));
     let lost = overridden.chain(sorted).filter(|name| !shown.contains(name));
-    faults.extend(lost.map(|name| format!("there is no column {name:?} to sort or to dress")));
+    faults.extend(lost.map(|name| format!("no column {name:?} to sort by or to format")));
     faults
 }

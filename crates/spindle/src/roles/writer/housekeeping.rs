@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use spindle_bus::{Bus, Consumer, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged};
-use spindle_core::records::TimeBasis;
 use spindle_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +43,7 @@ pub(super) async fn run(
         if let Ok(bytes) = store.size_bytes().await {
             STORE_BYTES.set(bytes as f64);
         }
-        if let Some(retention) = retention.filter(|_| !store.keeps_retention()) {
+        if let Some(retention) = retention.filter(|_| !store.enforces_retention()) {
             apply_retention(&store, retention).await;
         }
     }
@@ -53,7 +52,7 @@ pub(super) async fn run(
 /// Logs what it removed: nothing leaves the store unseen.
 async fn apply_retention(store: &Store, retention: Duration) {
     let limit = clock::now().minus(retention);
-    match store.remove_before(limit, TimeBasis::Received).await {
+    match store.remove_received_before(limit).await {
         Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
         Ok(removed) => {
             let (n_metrics, n_events) = (removed.n_metrics, removed.n_events);

@@ -73,7 +73,7 @@ impl Restorer {
     /// Restores when it is due, until `stop`. Ends at once for a store that cannot lose what it has acknowledged.
     /// `delivered_before` is the newest message that was delivered before the lane started.
     pub(super) async fn run(self, delivered_before: u64, stop: CancellationToken) {
-        if !self.store_writer.store.may_come_back_with_less() {
+        if !self.store_writer.store.may_lose_acknowledged_writes() {
             return;
         }
         let mut progress = Progress { delivered_before: Some(delivered_before), ..Progress::default() };
@@ -96,7 +96,7 @@ impl Restorer {
     }
 
     async fn restore_if_due(&self, progress: &mut Progress, stop: &CancellationToken) -> Result<()> {
-        let Ok(incarnation) = self.store_writer.store.incarnation().await else {
+        let Ok(incarnation) = self.store_writer.store.server_incarnation().await else {
             progress.had_outage = true;
             return Ok(());
         };
@@ -116,7 +116,7 @@ impl Restorer {
             return Err(error);
         }
         progress.delivered_before = None;
-        if self.store_writer.store.incarnation().await.ok().as_ref() != Some(&incarnation) {
+        if self.store_writer.store.server_incarnation().await.ok().as_ref() != Some(&incarnation) {
             bail!("the store restarted meanwhile");
         }
         if let Some(incarnation) = &incarnation {

@@ -1,4 +1,4 @@
-//! SQLite's errors in our words: the only place that reads its result codes.
+//! Errors inside the embedded store: the only place that reads SQLite's result codes.
 
 use std::path::Path;
 
@@ -7,31 +7,31 @@ use rusqlite::ffi;
 
 use crate::StoreError;
 
-/// What went wrong inside the embedded store, before anybody has said where and in doing what.
+/// Error inside the embedded store, without path and operation.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum EmbeddedError {
     Sql(rusqlite::Error),
     Rejected(String),
     Panicked(String),
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for EmbeddedError {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
     }
 }
 
-impl Fault {
-    /// The public error: `action` is what was tried with the store at `path`.
+impl EmbeddedError {
+    /// Returns the public error for the operation `action` on the store at `path`.
     pub(super) fn into_error(self, action: &'static str, path: &Path) -> StoreError {
         let path = path.to_path_buf();
         match self {
             Self::Rejected(problem) => StoreError::Rejected { problem },
-            Self::Panicked(words) => StoreError::Failed { action, path, source: words.into() },
+            Self::Panicked(message) => StoreError::Failed { action, path, source: message.into() },
             Self::Sql(error) => {
                 let (code, extended) = codes(&error);
                 match code {
-                    // Growing the shared memory file is the one place where a full disk has another code.
+                    // Only when it grows the shared memory file does SQLite report a full disk with another code.
                     _ if extended == ffi::SQLITE_IOERR_SHMSIZE => StoreError::DiskFull { path },
                     Some(ErrorCode::DiskFull) => StoreError::DiskFull { path },
                     Some(
@@ -49,7 +49,7 @@ impl Fault {
                     }
                     Some(ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path, source: error.into() },
                     Some(ErrorCode::NotADatabase) => {
-                        StoreError::Foreign { path, problem: "it is no SQLite database, or a damaged one" }
+                        StoreError::Foreign { path, problem: "it is not an SQLite database, or a damaged one" }
                     }
                     _ => StoreError::Failed { action, path, source: error.into() },
                 }
@@ -57,7 +57,7 @@ impl Fault {
         }
     }
 
-    /// Whether another process holds the lock: nothing against one batch, so trying the others alone is of no use.
+    /// Returns whether another process holds the lock: no batch is to blame, and trying each alone would not help.
     pub(super) fn is_busy(&self) -> bool {
         match self {
             Self::Sql(error) => matches!(codes(error).0, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)),

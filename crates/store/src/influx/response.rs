@@ -1,7 +1,7 @@
-//! Answers to InfluxQL queries: from bytes to documents, to series, to what the store hands out.
+//! Meaning of a response to an InfluxQL query: from bytes to documents, to series, to records of the store.
 //!
-//! Pure: no network, no runtime. The bytes are a server's (or a proxy's), so nothing in them is believed: a row
-//! that is not what was asked for is passed over, and no answer makes this panic.
+//! Pure: no network, no runtime. The bytes come from a server (or a proxy) and are not trusted: a row of another shape
+//! than requested is skipped, and no response causes a panic.
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
@@ -13,9 +13,9 @@ use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
 use uuid::Uuid;
 
 use super::line;
-use super::verdict::brief;
+use super::write_outcome::{NOT_INFLUXDB, brief};
 
-/// One document of an answer: versions 1 and 2 end each with a line feed, 3 with a line end of Windows or nothing.
+/// One document of a response: versions 1 and 2 end each with a line feed, 3 with CR LF or nothing.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Document {
     #[serde(default)]
@@ -26,13 +26,13 @@ pub(crate) struct Document {
 #[derive(Debug, Deserialize)]
 struct QueryResult {
     #[serde(default)]
-    series: Vec<Series>,
+    series: Vec<SeriesPart>,
     error: Option<String>,
 }
 
-/// Part of one series of an answer.
+/// Part of one series of a response.
 #[derive(Debug, Deserialize)]
-pub(crate) struct Series {
+pub(crate) struct SeriesPart {
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, Option<String>>,
     pub(crate) columns: Vec<String>,
@@ -40,25 +40,25 @@ pub(crate) struct Series {
     pub(crate) values: Vec<Vec<Value>>,
 }
 
-/// Why an answer has no rows, or no more.
+/// Reason for a response without rows, or without further rows.
 #[derive(Debug)]
-pub(crate) enum Fault {
-    /// It broke off, or the server cannot now: ask again.
-    Passing(String),
-    /// An operator must mend something.
-    Operator(String),
-    /// The server refuses the question, or is no InfluxDB.
+pub(crate) enum ResponseError {
+    /// The response broke off, or the server cannot serve the query now: try again.
+    Transient(String),
+    /// An operator must fix something.
+    Misconfigured(String),
+    /// The server refuses the query, or is not an InfluxDB.
     Refused(String),
 }
 
-/// The documents of an answer, as they arrive. The first one that fails is the last one.
+/// Parses the documents of a response as they arrive. The first that fails is the last.
 pub(crate) fn documents(body: impl Read) -> impl Iterator<Item = serde_json::Result<Document>> {
     serde_json::Deserializer::from_reader(BufReader::new(body)).into_iter()
 }
 
 impl Document {
-    /// Its series, possibly none; or what the server says instead.
-    pub(crate) fn series(document: serde_json::Result<Self>) -> Result<Vec<Series>, Fault> {
+    /// Returns the series of a document, possibly none, or the server's error.
+    pub(crate) fn series(document: serde_json::Result<Self>) -> Result<Vec<SeriesPart>, ResponseError> {
         let document = document.map_err(|error| unreadable(&error))?;
         let mut found = Vec::new();
         let mut error = document.error;
@@ -67,82 +67,84 @@ impl Document {
             found.extend(result.series);
         }
         match error {
-            Some(words) if words.contains("database not found") => Err(Fault::Operator(brief(&words))),
-            Some(words) if is_passing(&words) => Err(Fault::Passing(brief(&words))),
-            Some(words) => Err(Fault::Refused(brief(&words))),
+            Some(message) if message.contains("database not found") => {
+                Err(ResponseError::Misconfigured(brief(&message)))
+            }
+            Some(message) if is_transient(&message) => Err(ResponseError::Transient(brief(&message))),
+            Some(message) => Err(ResponseError::Refused(brief(&message))),
             None => Ok(found),
         }
     }
 }
 
-/// It repeats what it did not expect, at full length.
-fn unreadable(error: &serde_json::Error) -> Fault {
-    let words = brief(&error.to_string());
+/// Converts a parser's error, which quotes unexpected input at full length.
+fn unreadable(error: &serde_json::Error) -> ResponseError {
+    let message = brief(&error.to_string());
     if error.is_io() || error.is_eof() {
-        return Fault::Passing(format!("the answer broke off: {words}"));
+        return ResponseError::Transient(format!("the response broke off: {message}"));
     }
-    Fault::Refused(format!("the answer is no JSON ({words}): is this an InfluxDB, and no proxy in between?"))
+    ResponseError::Refused(format!("the response is not JSON ({message}): {NOT_INFLUXDB}"))
 }
 
-fn is_passing(words: &str) -> bool {
+fn is_transient(message: &str) -> bool {
     ["timeout", "max-concurrent-queries", "engine is closed", "shard is disabled", "too many open files"]
         .iter()
-        .any(|text| words.contains(text))
+        .any(|text| message.contains(text))
 }
 
-impl Series {
-    /// Where a column stands.
+impl SeriesPart {
+    /// Returns the index of a column.
     pub(crate) fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
     }
 
-    /// A tag that it is grouped by.
+    /// Returns a tag that the query groups by; empty if absent.
     pub(crate) fn tag(&self, key: &str) -> &str {
         self.tags.get(key).and_then(Option::as_deref).unwrap_or_default()
     }
 }
 
-/// Rows of time and value.
-pub(crate) fn samples(series: &Series) -> impl Iterator<Item = Sample> {
+/// Reads rows of time and value.
+pub(crate) fn samples(series: &SeriesPart) -> impl Iterator<Item = Sample> {
     series.values.iter().filter_map(|row| {
         let (time, value) = (row.first()?.as_i64()?, row.get(1)?.as_f64()?);
         Some(Sample { time: Timestamp::from_ns(time), value })
     })
 }
 
-/// Rows of time and number: the numbers' sum.
-pub(crate) fn count(series: &Series) -> u64 {
+/// Sums up rows of time and count.
+pub(crate) fn count(series: &SeriesPart) -> u64 {
     series.values.iter().filter_map(|row| row.get(1)?.as_u64()).fold(0, u64::saturating_add)
 }
 
-/// Rows of time, minimum, mean, maximum and number. The time is the server's: some instant of the bucket.
-pub(crate) fn buckets(series: &Series) -> impl Iterator<Item = Bucket> {
+/// Reads rows of time, minimum, mean, maximum and count. The time is some instant of the bucket, the server's choice.
+pub(crate) fn buckets(series: &SeriesPart) -> impl Iterator<Item = Bucket> {
     series.values.iter().filter_map(|row| {
         let number = |at: usize| row.get(at).and_then(Value::as_f64);
         let time = Timestamp::from_ns(row.first()?.as_i64()?);
         let (min, mean, max, count) = (number(1)?, number(2)?, number(3)?, row.get(4)?.as_u64()?);
-        // Rounding may put a mean beside its bounds; bounds the wrong way round are no bucket.
+        // Rounding may put a mean outside its bounds; a row with reversed bounds is not a bucket.
         (min <= max && count > 0).then(|| Bucket { time, min, mean: mean.clamp(min, max), max, count })
     })
 }
 
-/// Adds part of a bucket, or a single value, to the bucket that starts at `start`.
-pub(crate) fn add(found: &mut BTreeMap<i128, Bucket>, start: i128, part: Bucket) {
+/// Merges part of a bucket, or a single value, into the bucket that starts at `start`.
+pub(crate) fn merge(found: &mut BTreeMap<i128, Bucket>, start: i128, part: Bucket) {
     let time = Timestamp::from_ns(i64::try_from(start).unwrap_or(i64::MIN));
     let Some(whole) = found.get_mut(&start) else {
         found.insert(start, Bucket { time, ..part });
         return;
     };
     let count = whole.count.saturating_add(part.count);
-    // Stepwise, so that no sum of large values overflows.
+    // Weighted step by step, so that no sum of large values overflows.
     let share = part.count as f64 / count as f64;
     let mean = whole.mean * (1.0 - share) + part.mean * share;
     let (min, max) = (whole.min.min(part.min), whole.max.max(part.max));
     *whole = Bucket { time, min, mean: mean.clamp(min, max), max, count };
 }
 
-/// A row of an event with all its columns.
-pub(crate) fn event(series: &Series, row: &[Value]) -> Option<EventRecord> {
+/// Reads a row with all columns of an event.
+pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
     let cell = |name: &str| series.column(name).and_then(|at| row.get(at));
     let text = |name: &str| cell(name).and_then(Value::as_str).map(|text| line::decode(text).into_owned());
     let time = cell("timestamp_ns").and_then(Value::as_i64)?;
@@ -160,18 +162,18 @@ pub(crate) fn event(series: &Series, row: &[Value]) -> Option<EventRecord> {
     Some(EventRecord { event, received })
 }
 
-/// What lies at a place of events.
+/// Event stored at some position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Occupant {
-    /// The place, in nanoseconds.
+    /// Time of its position, in nanoseconds.
     pub(crate) time: i64,
     pub(crate) id: Uuid,
-    /// When it happened, in nanoseconds.
+    /// Time of the event, in nanoseconds.
     pub(crate) happened: i64,
     pub(crate) received: Timestamp,
 }
 
-/// A row of time, event id, the time it happened and its arrival.
+/// Reads a row of time, event id, event time and arrival.
 pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
     let (time, id) = (row.first()?.as_i64()?, row.get(1)?.as_str()?.parse().ok()?);
     let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
@@ -182,7 +184,7 @@ pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
 mod tests {
     use super::*;
 
-    fn series(values: &str) -> Series {
+    fn series(values: &str) -> SeriesPart {
         serde_json::from_str(&format!("{{\"columns\":[\"time\"],\"values\":{values}}}")).unwrap()
     }
 
@@ -203,15 +205,20 @@ mod tests {
     #[test]
     fn what_a_server_says_is_one_short_line() {
         let long = format!("{{\"error\":\"query-timeout\\nlimit {}\"}}", "x".repeat(5_000));
-        let Err(Fault::Passing(words)) = documents(long.as_bytes()).map(Document::series).next().unwrap() else {
+        let Err(ResponseError::Transient(message)) = documents(long.as_bytes()).map(Document::series).next().unwrap()
+        else {
             panic!()
         };
-        assert_eq!(words, "query-timeout");
+        assert_eq!(message, "query-timeout");
         let wrong = format!("{{\"results\":\"{}\"}}", "x".repeat(5_000));
-        let Err(Fault::Refused(words)) = documents(wrong.as_bytes()).map(Document::series).next().unwrap() else {
+        let Err(ResponseError::Refused(message)) = documents(wrong.as_bytes()).map(Document::series).next().unwrap()
+        else {
             panic!()
         };
-        assert!(words.starts_with("the answer is no JSON (invalid type: string \"xxx") && words.len() < 500, "{words}");
+        assert!(
+            message.starts_with("the response is not JSON (invalid type: string \"xxx") && message.len() < 500,
+            "{message}"
+        );
     }
 
     #[test]
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!(count(&huge), u64::MAX);
         let mut found = BTreeMap::new();
         for part in buckets(&series(&format!("[[1,-1e308,0,1e308,{max}],[2,1,1,1,{max}]]", max = u64::MAX))) {
-            add(&mut found, 0, part);
+            merge(&mut found, 0, part);
         }
         let bucket = found[&0];
         assert_eq!((bucket.min, bucket.max, bucket.count), (-1e308, 1e308, u64::MAX));

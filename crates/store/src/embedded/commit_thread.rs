@@ -1,9 +1,9 @@
-//! The writer: one thread that owns the only connection that writes.
+//! Commit thread: owns the only connection that writes.
 //!
-//! Requests that wait while it works are answered together from one transaction and one fsync. If such a
-//! group fails, each of its batches is tried alone: a bad batch harms no other. Nobody gets an answer
-//! before the commit is on disk. Batches of events alone go before all others that wait: after an outage an event waits
-//! for the group that is being written, and not for a backlog of values.
+//! Requests that arrive during a commit are committed together, in one transaction with one fsync. If such a group
+//! fails, each of its batches is tried alone: a bad batch does not affect others. No request is answered before its
+//! commit is on disk. Batches that hold only events go before all other waiting ones: after an outage an event waits for
+//! the group being committed, and not for a backlog of values.
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
@@ -14,25 +14,25 @@ use rusqlite::{Connection, TransactionBehavior};
 use spindle_core::{Batch, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
-use super::fault::Fault;
+use super::error::EmbeddedError;
 use super::insert::Inserter;
 use super::removal::Removal;
 use crate::{StoreError, Written};
 
-/// Requests that wait for the writer, and as many that it has taken in to see which are urgent. When full, callers
-/// of `write` wait: that is the back-pressure.
-const MAX_WAITING: usize = 32;
+/// Requests queued for the thread, and as many again that it has taken from the queue to find the urgent ones. When
+/// both are full, callers of `write` wait: that is the back-pressure.
+const MAX_QUEUED: usize = 32;
 
-/// A group of several batches has at most so many rows; about a quarter of a second of work, which an event may have to
-/// wait for.
+/// Most rows in a group of several batches: about a quarter of a second of work, which an event may have to wait
+/// for.
 const MAX_GROUP_ROWS: usize = 100_000;
 
-/// The handle to the writer thread. Dropped, it lets the thread finish what waits and end.
+/// Handle to the commit thread. After a drop the thread finishes the queued requests and ends.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct CommitThread {
     path: Arc<PathBuf>,
     requests: mpsc::Sender<Request>,
-    /// For [`Writer::close`], which waits for the thread. A drop does not: it must not block.
+    /// For [`CommitThread::close`], which waits for the thread. A drop does not: it must not block.
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -48,16 +48,16 @@ struct WriteRequest {
     reply: oneshot::Sender<Result<Written, StoreError>>,
 }
 
-impl Writer {
+impl CommitThread {
     /// Starts the thread.
     pub(super) fn start(path: Arc<PathBuf>, connection: Connection) -> Result<Self, StoreError> {
-        let (requests, waiting) = mpsc::channel(MAX_WAITING);
-        let worker = Worker { path: Arc::clone(&path), connection, inserter: Inserter::default() };
+        let (requests, queue) = mpsc::channel(MAX_QUEUED);
+        let committer = Committer { path: Arc::clone(&path), connection, inserter: Inserter::default() };
         let thread = std::thread::Builder::new()
-            .name("store-writer".to_owned())
-            .spawn(move || worker.run(waiting))
+            .name("store-commit".to_owned())
+            .spawn(move || committer.run(queue))
             .map_err(|error| StoreError::Failed {
-                action: "start the store's writer thread",
+                action: "start the commit thread",
                 path: path.to_path_buf(),
                 source: error.into(),
             })?;
@@ -68,38 +68,38 @@ impl Writer {
         if batch.is_empty() && !self.requests.is_closed() {
             return Ok(Written::default());
         }
-        self.ask(|reply| Request::Write(WriteRequest { batch, received, reply })).await
+        self.request(|reply| Request::Write(WriteRequest { batch, received, reply })).await
     }
 
-    /// Takes one step of a removal.
+    /// Performs one step of a removal.
     pub(super) async fn remove(&self, removal: Removal) -> Result<Removal, StoreError> {
         let removal = Box::new(removal);
-        self.ask(|reply| Request::Remove { removal, reply }).await.map(|removal| *removal)
+        self.request(|reply| Request::Remove { removal, reply }).await.map(|removal| *removal)
     }
 
-    /// Lets the thread finish all that waits, and waits for its end.
+    /// Lets the thread finish the queued requests, and waits for its end.
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(thread) = thread else { return Err(self.closed()) };
-        // An error means that the thread has ended already, which is what is wanted.
+        // An error means that the thread has ended already, as intended.
         let _ended = self.requests.send(Request::Close).await;
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         match joined {
             Ok(Ok(())) => Ok(()),
             _ => {
-                let fault = Fault::Panicked("the writer thread has panicked".to_owned());
-                Err(fault.into_error("close the store", &self.path))
+                let error = EmbeddedError::Panicked("the commit thread panicked".to_owned());
+                Err(error.into_error("close the store", &self.path))
             }
         }
     }
 
-    async fn ask<T>(
+    async fn request<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Request,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, response) = oneshot::channel();
         self.requests.send(request(reply)).await.map_err(|_| self.closed())?;
-        answer.await.map_err(|_| self.closed())?
+        response.await.map_err(|_| self.closed())?
     }
 
     fn closed(&self) -> StoreError {
@@ -107,32 +107,32 @@ impl Writer {
     }
 }
 
-/// What the thread owns.
-struct Worker {
+/// State owned by the thread.
+struct Committer {
     path: Arc<PathBuf>,
     connection: Connection,
     inserter: Inserter,
 }
 
-impl Worker {
-    fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
-        let mut taken_in = VecDeque::new();
+impl Committer {
+    fn run(mut self, mut queue: mpsc::Receiver<Request>) {
+        let mut taken = VecDeque::new();
         loop {
-            take_in(&mut taken_in, &mut waiting);
-            let group = next_group(&mut taken_in);
+            take(&mut taken, &mut queue);
+            let group = next_group(&mut taken);
             if !group.is_empty() {
                 self.write(group);
                 continue;
             }
-            match taken_in.pop_front() {
+            match taken.pop_front() {
                 Some(Request::Remove { removal, reply }) => {
-                    // Whoever has stopped waiting does not want the answer.
+                    // An error means that the caller has stopped waiting.
                     let _gone = reply.send(self.remove(removal));
                 }
                 Some(Request::Close | Request::Write(_)) | None => break,
             }
         }
-        // Best effort: what stays in the log is read from there, by the next process to open the file too.
+        // Best effort: whatever stays in the log is read from there, also by the next process that opens the file.
         let _busy = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 
@@ -143,16 +143,16 @@ impl Worker {
                     let _gone = request.reply.send(Ok(written));
                 }
             }
-            Err(fault) if group.len() > 1 && !fault.is_busy() => {
+            Err(error) if group.len() > 1 && !error.is_busy() => {
                 for request in group {
                     self.write(vec![request]);
                 }
             }
-            Err(fault) => {
-                let mut fault = Some(fault);
+            Err(error) => {
+                let mut error = Some(error);
                 for request in group {
-                    let error = match fault.take() {
-                        Some(fault) => fault.into_error("store a batch", &self.path),
+                    let error = match error.take() {
+                        Some(error) => error.into_error("store a batch", &self.path),
                         None => StoreError::Busy { path: self.path.to_path_buf() },
                     };
                     let _gone = request.reply.send(Err(error));
@@ -161,52 +161,52 @@ impl Worker {
         }
     }
 
-    fn write_together(&mut self, group: &[WriteRequest]) -> Result<Vec<Written>, Fault> {
+    fn write_together(&mut self, group: &[WriteRequest]) -> Result<Vec<Written>, EmbeddedError> {
         let outcome = in_transaction(&mut self.connection, |connection| {
             self.inserter.refresh(connection)?;
             group.iter().map(|request| self.inserter.insert(connection, &request.batch, request.received)).collect()
         });
         if outcome.is_err() {
-            self.inserter.forget();
+            self.inserter.clear();
         }
         outcome
     }
 
     fn remove(&mut self, mut removal: Box<Removal>) -> Result<Box<Removal>, StoreError> {
-        if removal.takes_what_is_cached() {
-            self.inserter.forget();
+        if removal.invalidates_caches() {
+            self.inserter.clear();
         }
-        if removal.wants_transaction() {
+        if removal.needs_transaction() {
             in_transaction(&mut self.connection, |connection| removal.step(connection))
         } else {
             removal.step(&self.connection)
         }
-        .map_err(|fault| fault.into_error("remove old data", &self.path))?;
+        .map_err(|error| error.into_error("remove old data", &self.path))?;
         Ok(removal)
     }
 }
 
-/// Waits until there is a request, then takes in what waits. Nothing if there will never be one again.
-fn take_in(taken_in: &mut VecDeque<Request>, waiting: &mut mpsc::Receiver<Request>) {
-    if taken_in.is_empty() {
-        taken_in.extend(waiting.blocking_recv());
+/// Waits for a request, then takes the queued ones. Takes none if the queue is closed.
+fn take(taken: &mut VecDeque<Request>, queue: &mut mpsc::Receiver<Request>) {
+    if taken.is_empty() {
+        taken.extend(queue.blocking_recv());
     }
-    while taken_in.len() < MAX_WAITING {
-        let Ok(request) = waiting.try_recv() else { return };
-        taken_in.push_back(request);
+    while taken.len() < MAX_QUEUED {
+        let Ok(request) = queue.try_recv() else { return };
+        taken.push_back(request);
     }
 }
 
-/// The writes that come next: those of events alone, if there are any, else those at the front, up to the first
-/// that is no write or until the group is full. Empty if the front is no write.
-fn next_group(taken_in: &mut VecDeque<Request>) -> Vec<WriteRequest> {
-    // What comes behind the end is not written.
-    let end = taken_in.iter().position(|request| matches!(request, Request::Close)).unwrap_or(taken_in.len());
-    let has_urgent = taken_in.iter().take(end).any(is_urgent);
+/// Takes the next group of writes: those that hold only events, if any, else those at the front, up to the first
+/// request of another kind or until the group is full. Empty if the front is not a write.
+fn next_group(taken: &mut VecDeque<Request>) -> Vec<WriteRequest> {
+    // Requests behind the end are not written.
+    let end = taken.iter().position(|request| matches!(request, Request::Close)).unwrap_or(taken.len());
+    let has_urgent = taken.iter().take(end).any(is_urgent);
     let mut group = Vec::new();
     let mut n_rows = 0;
     let mut at = 0;
-    while let Some(request) = taken_in.get(at) {
+    while let Some(request) = taken.get(at) {
         let (is_wanted, n_more) = match request {
             Request::Write(write) => (!has_urgent || is_urgent(request), write.batch.len()),
             Request::Remove { .. } => (false, 0),
@@ -219,7 +219,7 @@ fn next_group(taken_in: &mut VecDeque<Request>) -> Vec<WriteRequest> {
         if !is_wanted || (!group.is_empty() && n_rows + n_more > MAX_GROUP_ROWS) {
             break;
         }
-        if let Some(Request::Write(write)) = taken_in.remove(at) {
+        if let Some(Request::Write(write)) = taken.remove(at) {
             n_rows += n_more;
             group.push(write);
         }
@@ -231,12 +231,12 @@ fn is_urgent(request: &Request) -> bool {
     matches!(request, Request::Write(WriteRequest { batch, .. }) if batch.metrics.is_empty())
 }
 
-/// Commits if the work succeeds, else rolls back. Takes the write lock at once, so that what the work has
-/// read is still so when it writes.
+/// Commits if the work succeeds, else rolls back. Takes the write lock at once, so that the state the work reads cannot
+/// change before it writes.
 fn in_transaction<T>(
     connection: &mut Connection,
-    work: impl FnOnce(&Connection) -> Result<T, Fault>,
-) -> Result<T, Fault> {
+    work: impl FnOnce(&Connection) -> Result<T, EmbeddedError>,
+) -> Result<T, EmbeddedError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let outcome = work(&transaction)?;
     transaction.commit()?;
@@ -274,25 +274,25 @@ mod tests {
         Request::Write(WriteRequest { batch, received: Timestamp::from_ns(2), reply: oneshot::channel().0 })
     }
 
-    fn group_sizes(taken_in: &mut VecDeque<Request>) -> Vec<usize> {
-        next_group(taken_in).iter().map(|request| request.batch.len()).collect()
+    fn group_sizes(taken: &mut VecDeque<Request>) -> Vec<usize> {
+        next_group(taken).iter().map(|request| request.batch.len()).collect()
     }
 
     #[test]
     fn events_go_first_and_the_others_keep_their_order() {
-        let mut taken_in = VecDeque::from([write(5, 0), write(0, 1), write(6, 2), write(0, 2), write(7, 0)]);
-        assert_eq!(group_sizes(&mut taken_in), [1, 2]);
-        assert_eq!(group_sizes(&mut taken_in), [5, 8, 7]);
-        assert!(taken_in.is_empty());
+        let mut taken = VecDeque::from([write(5, 0), write(0, 1), write(6, 2), write(0, 2), write(7, 0)]);
+        assert_eq!(group_sizes(&mut taken), [1, 2]);
+        assert_eq!(group_sizes(&mut taken), [5, 8, 7]);
+        assert!(taken.is_empty());
     }
 
     #[test]
     fn a_group_is_bounded_and_nothing_passes_the_end() {
         let large = MAX_GROUP_ROWS / 2 + 1;
-        let mut taken_in = VecDeque::from([write(large, 0), write(large, 0), write(1, 0), Request::Close, write(0, 1)]);
-        assert_eq!(group_sizes(&mut taken_in), [large]);
-        assert_eq!(group_sizes(&mut taken_in), [large, 1]);
-        assert_eq!(group_sizes(&mut taken_in), [0; 0]);
-        assert!(matches!(taken_in.front(), Some(Request::Close)));
+        let mut taken = VecDeque::from([write(large, 0), write(large, 0), write(1, 0), Request::Close, write(0, 1)]);
+        assert_eq!(group_sizes(&mut taken), [large]);
+        assert_eq!(group_sizes(&mut taken), [large, 1]);
+        assert_eq!(group_sizes(&mut taken), [0; 0]);
+        assert!(matches!(taken.front(), Some(Request::Close)));
     }
 }

@@ -1,4 +1,4 @@
-//! Bucket and mapping, or database: made, kept, and the rights that it takes.
+//! Bucket and mapping, or database: creation, reuse, and the rights required.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn what_is_not_there_is_made_with_its_retention() {
     }
 }
 
-/// Also when it was there before, made by somebody else; untouched if no retention is asked for.
+/// Also if it existed before; unchanged if no retention is configured.
 #[tokio::test]
 async fn what_is_there_gets_the_retention_asked_for() {
     for generation in BOTH {
@@ -40,13 +40,13 @@ async fn what_is_there_gets_the_retention_asked_for() {
     }
 }
 
-/// Before version 2.4 a bucket was no database for InfluxQL until somebody said so.
+/// Before version 2.4 a bucket was not visible to InfluxQL without a mapping.
 #[tokio::test]
 async fn a_bucket_without_a_mapping_gets_one() {
     let facade = start_with(Generation::V2, FacadeOptions { maps_buckets: false, ..FacadeOptions::default() });
     let store = open(&facade);
     write(&store, metrics(&["a"]), vec![]).await.unwrap();
-    assert_eq!(counts(&store).await, (1, 0));
+    assert_eq!(counts(&facade, &store).await, (1, 0));
     let n_made = |facade: &InfluxFacade| {
         facade.record_of("/api/v2/dbrps").iter().filter(|request| request.method == "POST").count()
     };
@@ -63,11 +63,11 @@ async fn a_database_that_goes_away_is_made_again() {
         write(&store, metrics(&["a"]), vec![]).await.unwrap();
         facade.drop_database(DATABASE).unwrap();
         write(&store, metrics(&["b"]), vec![]).await.unwrap();
-        assert_eq!(counts(&store).await, (1, 0), "{generation:?}");
+        assert_eq!(counts(&facade, &store).await, (1, 0), "{generation:?}");
     }
 }
 
-/// Each right that a token of version 2 may lack, with or without a bucket, and the words that name it.
+/// Each right that a token of version 2 may lack, with or without a bucket, and the message that names it.
 #[tokio::test]
 async fn a_missing_right_is_named() {
     use Right::{CreateBuckets, ReadBucket, ReadOrg, WriteBucket};
@@ -85,21 +85,21 @@ async fn a_missing_right_is_named() {
         (&[WriteBucket, ReadOrg], true, false, &["DBRP mapping for bucket 'fleet'", "write DBRP mappings"]),
         (&[WriteBucket, CreateBuckets], true, false, &["DBRP mapping for bucket 'fleet'", "write:orgs/"]),
     ];
-    for (lacks, is_there, maps_buckets, words) in cases {
+    for (lacks, is_there, maps_buckets, message) in cases {
         let options = FacadeOptions { lacks: lacks.to_vec(), maps_buckets, ..FacadeOptions::default() };
         let facade = start_with(Generation::V2, options);
         if is_there {
             facade.create_database(DATABASE).unwrap();
         }
         let store = open(&facade);
-        let fault = write(&store, metrics(&["a"]), vec![]).await.unwrap_err();
-        assert!(!fault.is_transient(), "{fault}");
-        expect_words(&fault, words);
-        assert!(!fault.to_string().contains("a token that it knows"), "{lacks:?}: the token is known: {fault}");
-        // Given the right, nothing else need be done.
+        let error = write(&store, metrics(&["a"]), vec![]).await.unwrap_err();
+        assert!(!error.is_transient(), "{error}");
+        expect_message(&error, message);
+        assert!(!error.to_string().contains("a valid token"), "{lacks:?}: the token is valid: {error}");
+        // Granting the right is enough.
         facade.grant_all();
         write(&store, metrics(&["a"]), vec![]).await.unwrap();
-        assert_eq!(counts(&store).await, (1, 0), "{lacks:?}");
+        assert_eq!(counts(&facade, &store).await, (1, 0), "{lacks:?}");
     }
 }
 
@@ -108,8 +108,8 @@ async fn a_retention_that_may_not_be_set_is_said() {
     let options = FacadeOptions { lacks: vec![Right::WriteBucket], ..FacadeOptions::default() };
     let facade = start_with(Generation::V2, options);
     facade.create_database(DATABASE).unwrap();
-    let fault = open_keeping(&facade, Some(Duration::from_secs(DAY_S))).check().await.unwrap_err();
-    expect_words(&fault, &["retention of bucket 'fleet' cannot be set", "write:orgs/", "right to write buckets"]);
+    let error = open_keeping(&facade, Some(Duration::from_secs(DAY_S))).check().await.unwrap_err();
+    expect_message(&error, &["cannot set the retention of bucket 'fleet'", "write:orgs/", "right to write buckets"]);
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_database_too_many_is_said() {
     let options = FacadeOptions { max_databases: 1, ..FacadeOptions::default() };
     let facade = start_with(Generation::V3, options);
     facade.create_database("other").unwrap();
-    let fault = open(&facade).check().await.unwrap_err();
-    assert!(!fault.is_transient());
-    expect_words(&fault, &["database 'fleet' cannot be made", "exceed limit of 1 databases"]);
+    let error = open(&facade).check().await.unwrap_err();
+    assert!(!error.is_transient());
+    expect_message(&error, &["cannot create database 'fleet'", "exceed limit of 1 databases"]);
 }

@@ -1,4 +1,4 @@
-//! The numbers of points, for the gap audit: read in the order in which they lie, handed on, never gathered.
+//! Sequence numbers of points, for the gap audit: read in storage order, passed on, never collected.
 
 use rusqlite::{Connection, params};
 use spindle_core::DeviceName;
@@ -21,47 +21,47 @@ const EVENTS_SQL: &str = "
     JOIN events e ON e.device_id = d.id AND e.time_ns >= ?2 AND e.time_ns < ?3
     WHERE d.name = ?1";
 
-/// Rows between two looks at whether somebody still waits: about a millisecond.
-const ROWS_PER_LOOK: u64 = 4096;
+/// Rows between two checks for cancellation: about a millisecond.
+const ROWS_PER_CHECK: u64 = 4096;
 
-/// `Store::tally`, of one device.
+/// `Store::tally` for one device.
 pub(super) fn tally(
     connection: &Connection,
     device: &DeviceName,
     window: Window,
-    unwanted: &CancellationToken,
+    cancelled: &CancellationToken,
 ) -> rusqlite::Result<Tally> {
     let mut tally = Tally::default();
-    each(connection, device, window, unwanted, |kind, seq, _| {
+    each(connection, device, window, cancelled, |kind, seq, _| {
         tally.see(kind, seq);
         Ok(())
     })?;
     Ok(tally)
 }
 
-/// `Store::numbers`.
-pub(super) fn listen<L: SeqVisitor>(
+/// `Store::sequences`.
+pub(super) fn visit<V: SeqVisitor>(
     connection: &Connection,
     device: &DeviceName,
     window: Window,
-    unwanted: &CancellationToken,
-    mut listener: L,
-) -> rusqlite::Result<L> {
-    each(connection, device, window, unwanted, |_, seq, row| {
+    cancelled: &CancellationToken,
+    mut visitor: V,
+) -> rusqlite::Result<V> {
+    each(connection, device, window, cancelled, |_, seq, row| {
         if let Some(seq) = seq {
-            listener.visit(seq, time_from_sql(row, 0)?);
+            visitor.visit(seq, time_from_sql(row, 0)?);
         }
         Ok(())
     })?;
-    Ok(listener)
+    Ok(visitor)
 }
 
-/// Hands on each point. Ends early when nobody waits for it any more: a long audit must not keep others from reading.
+/// Passes on each point. Ends early when cancelled: a long audit without a caller must not keep others from reading.
 fn each(
     connection: &Connection,
     device: &DeviceName,
     window: Window,
-    unwanted: &CancellationToken,
+    cancelled: &CancellationToken,
     mut take: impl FnMut(PointKind, Option<u64>, &rusqlite::Row<'_>) -> rusqlite::Result<()>,
 ) -> rusqlite::Result<()> {
     let mut n_rows = 0_u64;
@@ -71,7 +71,7 @@ fn each(
         while let Some(row) = rows.next()? {
             take(kind, row.get::<_, Option<i64>>(1)?.map(i64::cast_unsigned), row)?;
             n_rows += 1;
-            if n_rows.is_multiple_of(ROWS_PER_LOOK) && unwanted.is_cancelled() {
+            if n_rows.is_multiple_of(ROWS_PER_CHECK) && cancelled.is_cancelled() {
                 return Ok(());
             }
         }
