@@ -1,6 +1,6 @@
 //! Errors of a store, with the remedy in the message, and whether a retry helps.
 //!
-//! Every message is one line: it is shown in logs, on a page and in readiness responses.
+//! Every message is one line: it appears in logs, on a page and in readiness responses.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -87,7 +87,7 @@ impl Store {
     }
 
     /// Returns the identity of the server's current run: a restart may be over before anybody notices it. `None` if
-    /// the server reports none (InfluxDB 2), or there is no server.
+    /// the server reports none (InfluxDB 2), or for the embedded store.
     pub async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Embedded(_) => Ok(None),
@@ -95,7 +95,7 @@ impl Store {
         }
     }
 
-    /// Returns whether the store itself removes data older than its retention; then nobody else has to.
+    /// Returns whether the store itself removes data older than its retention; no other process has to.
     pub fn enforces_retention(&self) -> bool {
         matches!(self, Self::Influx(_))
     }

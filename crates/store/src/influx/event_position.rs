@@ -1,7 +1,7 @@
 //! Position of an event's point: InfluxDB overwrites a point of equal tags and time, so each event gets its own.
 //!
-//! An event's point lies a little after the event's time. The offset derives from its id, so the position is the
-//! same whoever writes it: up to a second after a whole second, up to a millisecond after any other time. The field
+//! An event's point is placed shortly after the event's time: up to a second after a whole second, up to a millisecond
+//! after any other time. The offset derives from the event's id, so every writer computes the same position. The field
 //! `timestamp_ns` keeps the exact time. Of two events with one position, the second moves to the next `slot`.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -21,8 +21,8 @@ pub(super) const SPREAD_NS: i64 = 1_000_000_000;
 const WHOLE_SECOND_NS: i64 = SPREAD_NS;
 const MIN_RANGE_NS: i64 = 1_000_000;
 
-/// Returns the position of an event in slot 0: equal for the same event, whoever computes it and whenever. It must
-/// never change between versions.
+/// Returns the position of an event in slot 0. It must be equal for the same event in every process and never change
+/// between versions.
 pub(super) fn natural(event: &Event) -> EventPosition {
     let happened = event.timestamp.as_ns();
     let range = if happened.rem_euclid(WHOLE_SECOND_NS) == 0 { WHOLE_SECOND_NS } else { MIN_RANGE_NS };

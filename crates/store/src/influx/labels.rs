@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use spindle_core::Timestamp;
 
-/// How long a written label is assumed to exist: retention must not remove it from a live device.
+/// Age after which a label is written again: retention must not remove it from a live device.
 const FRESH_NS: i64 = 6 * 3_600 * 1_000_000_000;
 const MAX_REMEMBERED: usize = 500_000;
 

@@ -142,7 +142,7 @@ pub(crate) fn tag(value: &str) -> String {
     written
 }
 
-/// Quotes a text as a string of InfluxQL. Encoded, it holds no backslash.
+/// Quotes a text as a string of InfluxQL. An encoded text has no backslash.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", encode(text).replace('\'', "\\'"))
 }

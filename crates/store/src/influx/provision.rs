@@ -120,7 +120,7 @@ async fn api(
     let (status, text) = client.fetch(request).await?;
     match status {
         429 | 500..=599 => Err(client.unavailable(format!("{status} {}", text.trim()), None)),
-        // Version 2 responds 401 to a missing right as well, with another message: the caller knows which right.
+        // Version 2 responds 401 to a missing right as well, with another message: the caller reports which right.
         401 if !text.contains(" is unauthorized") => {
             Err(client.misconfigured("401 unauthorized: set INFLUXDB_TOKEN to a valid token"))
         }

@@ -1,4 +1,4 @@
-//! Writing events so that none overwrites another and none is stored twice. No other file knows how.
+//! Writes events so that none overwrites another and none is stored twice. The rules are in this file alone.
 //!
 //! The positions of the new events are read first (see `event_position`): an event that is there already is written
 //! once more unchanged; another event at its position moves it to the next slot. After the write the positions are
@@ -8,7 +8,7 @@
 //! writes after the other's second read, and their events share device, type, time and position (one in a million of
 //! those of one nanosecond). The earlier event is then lost.
 //!
-//! A readable event is not necessarily on disk: a write that InfluxDB 1 answers with 500, because its disk is full,
+//! A readable event is not necessarily on disk: a write that InfluxDB 1 rejects with 500, because its disk is full,
 //! can be read until the server restarts. Only a successful write of the event itself counts.
 
 use std::collections::{HashMap, HashSet};

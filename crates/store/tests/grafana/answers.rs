@@ -12,8 +12,9 @@ use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::InfluxServer;
 use uuid::Uuid;
 
-use crate::check::{Boards, rules};
+use crate::check::Boards;
 use crate::firing::firing;
+use crate::json::rules;
 use crate::query::{Variables, fill_in};
 
 const DATABASE: &str = "fleet";
@@ -42,18 +43,18 @@ async fn every_query_is_answered_with_data() {
         source_device: PLANTED.to_owned(),
         min_criticality: 8,
     };
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let queries = Boards::read().queries();
     assert!(queries.len() > 50, "only {} queries were found", queries.len());
     for query in queries {
         let filled = fill_in(&query.text, &variables).unwrap();
         match server.query(DATABASE, &filled) {
-            Err(error) => faults.push(format!("{}: {error:#}", query.name)),
-            Ok(answer) if !has_values(&answer) => faults.push(format!("{}: nothing for {filled}", query.name)),
+            Err(error) => errors.push(format!("{}: {error:#}", query.name)),
+            Ok(answer) if !has_values(&answer) => errors.push(format!("{}: nothing for {filled}", query.name)),
             Ok(_) => {}
         }
     }
-    assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
+    assert!(errors.is_empty(), "{} errors:\n  {}", errors.len(), errors.join("\n  "));
     rules_fire_for_what_they_are_for(&server);
     rules_say_what_no_data_means(&server).await;
 }

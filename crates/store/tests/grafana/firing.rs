@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use spindle_testkit::InfluxServer;
 
-use crate::check::{list, text};
+use crate::json::{list, text};
 
 /// Values by the tags of their series, such as `instance=writer-1`; the empty text without tags.
 type Values = BTreeMap<String, f64>;

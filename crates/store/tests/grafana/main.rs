@@ -7,6 +7,7 @@ mod answers;
 mod check;
 mod files;
 mod firing;
+mod json;
 mod layout;
 mod mutations;
 mod query;
