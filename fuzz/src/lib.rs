@@ -1,6 +1,6 @@
-//! What the fuzz targets share: what must hold of any payload, and of any words for people.
+//! Shared by the fuzz targets: properties of all payloads and of all messages for people.
 //!
-//! Properties only, in terms of the public interface: nothing here may know how the code under test does it.
+//! In terms of the public interface only: never depends on the implementation under test.
 
 pub mod made;
 
@@ -9,29 +9,29 @@ use std::fmt::Display;
 
 use spindle_core::wire::{self, Decoded, WireError};
 
-/// Longest error text: what a log line and a row of a page still take.
-const MAX_WORDS: usize = 1_000;
+/// Longest error text, to fit a log line and a row of a page.
+const MAX_MESSAGE_BYTES: usize = 1_000;
 
-/// Words for people end up in logs, headers and terminals: one line, no control characters, no novel.
-pub fn is_one_line(words: impl Display) -> String {
-    let words = words.to_string();
-    assert!(!words.is_empty() && words.len() <= MAX_WORDS, "{} bytes of words: {words:?}", words.len());
-    assert!(!words.chars().any(char::is_control), "a control character in {words:?}");
-    words
+/// Checks a message for people, which ends up in logs, headers and terminals: one short line, no control characters.
+pub fn is_one_line(message: impl Display) -> String {
+    let message = message.to_string();
+    assert!(!message.is_empty() && message.len() <= MAX_MESSAGE_BYTES, "{} bytes: {message:?}", message.len());
+    assert!(!message.chars().any(char::is_control), "a control character in {message:?}");
+    message
 }
 
-/// An error and its causes, as the program shows them.
+/// Returns an error with its causes, as the program formats them.
 pub fn with_causes(error: &dyn Error) -> String {
-    let mut words = error.to_string();
+    let mut message = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        words = format!("{words}: {inner}");
+        message = format!("{message}: {inner}");
         cause = inner.source();
     }
-    words
+    message
 }
 
-/// Each element of a payload is among the items or among what was rejected, in its place and with its own bytes.
+/// Checks that each element of a payload is among the items or the rejected ones, in its place and with its own bytes.
 pub fn is_accounted_for<T>(payload: &[u8], decoded: &Decoded<T>) {
     let n_elements = decoded.items.len() + decoded.rejected.len();
     let mut rest = payload;
@@ -55,16 +55,16 @@ pub fn is_accounted_for<T>(payload: &[u8], decoded: &Decoded<T>) {
     }
 }
 
-/// What is refused as the wrong shape is JSON, and the reason is one for people.
+/// Checks that an element rejected for its shape is JSON, and that the reason is fit for people.
 fn is_explained(bytes: &[u8], error: &WireError) {
     is_one_line(error);
     if error.reason().as_str() == "bad_shape" {
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
-        assert!(json.is_ok(), "'{error}' of what is no JSON: {:?}", String::from_utf8_lossy(bytes));
+        assert!(json.is_ok(), "'{error}' for something that is not JSON: {:?}", String::from_utf8_lossy(bytes));
     }
 }
 
-/// What follows the first `part` in `whole`.
+/// Returns the rest of `whole` after the first `part`.
 fn after<'a>(whole: &'a [u8], part: &[u8]) -> Option<&'a [u8]> {
     if part.is_empty() {
         return Some(whole);

@@ -1,5 +1,5 @@
-//! What holds for every question: bytes never panic, each type is understood with its required
-//! parameters alone, and each parameter of each type keeps to its range in the table.
+//! Properties of all queries: no bytes cause a panic, each type parses with its required parameters alone, and each
+//! parameter of each type keeps to its range in the table.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -14,7 +14,7 @@ fn parse(query_type: &QueryType, params: &Map<String, Value>) -> Result<Query, Q
     Query::from_json(json!({ "query_type": query_type.name, "params": params }).to_string().as_bytes(), NOW)
 }
 
-/// The parameters that must be given, each with something right.
+/// Required parameters, each with a valid value.
 fn required(query_type: &QueryType) -> Map<String, Value> {
     let required = query_type.params.iter().filter(|param| param.default.is_none());
     required.map(|param| (param.name.to_owned(), json!("DiskTemp"))).collect()
@@ -31,7 +31,7 @@ fn with(query_type: &QueryType, param: &Param, value: Value) -> Map<String, Valu
     params
 }
 
-/// What a kind of parameter takes, to its very ends; and what it does not, beyond them and of other types.
+/// Valid values of a kind of parameter, up to its limits; and invalid ones, beyond them and of other types.
 fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
     let no_text = vec![json!(true), json!(7), json!([]), json!({}), json!("")];
     match kind {
@@ -74,7 +74,7 @@ fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
 
 #[test]
 fn every_type_is_understood_with_its_required_parameters_alone() {
-    assert_eq!(QUERY_TYPES.len(), 7, "a new type needs a look at these tests");
+    assert_eq!(QUERY_TYPES.len(), 7, "check these tests when a type is added");
     for query_type in QUERY_TYPES {
         let params = required(query_type);
         assert_eq!(parse(query_type, &params).unwrap().query_type(), query_type.name);
@@ -106,7 +106,7 @@ fn every_parameter_keeps_to_its_range() {
                 assert!(is_named, "{} {} {value}: {error}", query_type.name, param.name);
             }
             let null = parse(query_type, &with(query_type, param, Value::Null));
-            assert_eq!(null.is_ok(), param.default.is_some(), "null is as good as absent: {null:?}");
+            assert_eq!(null.is_ok(), param.default.is_some(), "null counts as absent: {null:?}");
         }
     }
 }
@@ -125,7 +125,7 @@ fn a_question_is_short_and_flat() {
     }
 }
 
-/// The ends of time are windows like others: nothing overflows.
+/// Windows at the ends of time do not overflow.
 #[test]
 fn windows_at_the_ends_of_time() {
     for now in [i64::MIN, i64::MIN + 1, 0, i64::MAX].map(Timestamp::from_ns) {
@@ -148,7 +148,7 @@ proptest! {
         let _ = Query::from_json(text.as_bytes(), NOW);
     }
 
-    /// Words of whatever kind give a body that parses, or an error; never a body that does not parse.
+    /// Any text gives a payload that parses, or an error; never a payload that does not parse.
     #[test]
     fn any_words_are_a_body_that_parses(
         query_type in 0..QUERY_TYPES.len(),

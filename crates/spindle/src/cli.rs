@@ -82,7 +82,16 @@ enum CommandLine {
         #[arg(long, value_name = "ADDR")]
         http: Option<String>,
     },
-    /// Prints the effective configuration, secrets masked
+    /// Check everything that the roles need, and print remedies; exit code 1 if something fails
+    ///
+    /// Checks configuration, data directory, disk space, nats-server or the connection to NATS, permissions, streams,
+    /// store, sources and addresses. Changes nothing.
+    Check {
+        /// Output format
+        #[arg(long, value_parser = ["table", "json"], default_value = "table")]
+        format: String,
+    },
+    /// Print the effective configuration, secrets masked
     Config,
     /// Runs a program until standard input ends, then stops it in order
     #[command(hide = true)]
@@ -170,6 +179,7 @@ pub(crate) enum Command {
     Query(Question),
     Dlq(DlqTask),
     Health,
+    Check { as_json: bool },
     Config,
     Guard { lock: PathBuf, program: Vec<String> },
 }
@@ -228,6 +238,7 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
             set("http.listen", http);
             Command::Health
         }
+        CommandLine::Check { format } => Command::Check { as_json: format == "json" },
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };

@@ -1,5 +1,7 @@
 //! Table of the query types. Parsing, errors, the command line's help and docs/queries.md are built from it.
 
+use crate::name::MAX_NAME_BYTES;
+
 /// Query type.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryType {
@@ -50,23 +52,23 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
     Param { name, kind, default: None, help }
 }
 
-const SINCE: &str = "length of the window before until";
+const SINCE: &str = "length of the window in minutes, if from is not given";
 const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device");
 const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device");
 const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until", "start of the window, inclusive");
 const UNTIL: Param = optional("until", ParamKind::Time, "now", "end of the window, exclusive");
-const AT: Param = optional("at", ParamKind::Time, "now", "time of the judgement, end of the window");
+const AT: Param = optional("at", ParamKind::Time, "now", "instant of the response, end of the window");
 const BY: Param = optional(
     "by",
     ParamKind::Choice(&["any", "time", "received"]),
     "any",
-    "time that must lie in the window: when the event happened, when it was stored, or either",
+    "time that must be in the window: when the event happened (time), when it was stored (received), or either (any)",
 );
 const OFFSET: Param = optional(
     "offset",
     ParamKind::Integer(0, 10_000_000),
     "0",
-    "number of newest events to skip, to page through a longer list",
+    "number of newest rows to skip; next contains the value for the next page",
 );
 
 /// All query types, in the order in which errors and help list them.
@@ -76,12 +78,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "critical events that happened or became known in the window, and their number per device",
         params: &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "15", SINCE),
-            optional("min_criticality", ParamKind::Integer(1, 10), "8", "lowest criticality"),
+            optional("min_criticality", ParamKind::Integer(1, 10), "8", "only events of this criticality or higher"),
             ANY_DEVICE,
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "1000", "maximum number of events"),
+            optional("limit", ParamKind::Integer(1, 10_000), "1000", "maximum number of rows in one response"),
             OFFSET,
         ],
     },
@@ -90,7 +92,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "ok, warning, critical or unknown, with a score from 0 to 100 and the reasons",
         params: &[
             ONE_DEVICE,
-            optional("window_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", "length of the window before at"),
+            optional(
+                "window_minutes",
+                ParamKind::Integer(1, MAX_MINUTES),
+                "60",
+                "length of the window in minutes, ending at at",
+            ),
             AT,
         ],
     },
@@ -99,8 +106,18 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "the ratio of a device's last to its first temperature in the window, and whether it reaches the threshold",
         params: &[
             ONE_DEVICE,
-            optional("threshold", ParamKind::Number(0.01, 100.0), "1.3", "ratio from which on it is an anomaly"),
-            optional("window_minutes", ParamKind::Integer(1, MAX_MINUTES), "20", "length of the window before at"),
+            optional(
+                "threshold",
+                ParamKind::Number(0.01, 100.0),
+                "1.3",
+                "ratio from which on the change counts as an anomaly",
+            ),
+            optional(
+                "window_minutes",
+                ParamKind::Integer(1, MAX_MINUTES),
+                "20",
+                "length of the window in minutes, ending at at",
+            ),
             AT,
         ],
     },
@@ -108,14 +125,14 @@ pub const QUERY_TYPES: &[QueryType] = &[
         name: "devices",
         help: "the devices by name, with labels and latest values",
         params: &[
-            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices"),
+            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
             optional(
                 "after",
                 ParamKind::Name,
                 "the start",
-                "only devices after this one, to page through a longer list",
+                "only devices whose name sorts after this one; next contains the value for the next page",
             ),
-            optional("at", ParamKind::Time, "now", "latest values up to this time"),
+            optional("at", ParamKind::Time, "now", "instant of the response"),
         ],
     },
     QueryType {
@@ -123,13 +140,13 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "events, newest first",
         params: &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
-            optional("min_criticality", ParamKind::Integer(1, 10), "1", "lowest criticality"),
+            optional("min_criticality", ParamKind::Integer(1, 10), "1", "only events of this criticality or higher"),
             ANY_DEVICE,
-            optional("event_type", ParamKind::Name, "all", "only this type"),
+            optional("event_type", ParamKind::Name, "all", "only this type of event"),
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "200", "maximum number of events"),
+            optional("limit", ParamKind::Integer(1, 10_000), "200", "maximum number of rows in one response"),
             OFFSET,
         ],
     },
@@ -142,7 +159,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
             FROM,
             UNTIL,
-            optional("bucket_seconds", ParamKind::Number(0.001, 1e9), "a 300th of the window", "length of a bucket"),
+            optional(
+                "bucket_seconds",
+                ParamKind::Number(0.001, 1e9),
+                "a 300th of the window",
+                "length of a bucket in seconds; a response has at most 10,000 buckets",
+            ),
         ],
     },
     QueryType {
@@ -153,12 +175,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
             FROM,
             optional("until", ParamKind::Time, "a minute ago", "end of the window, exclusive"),
-            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices"),
+            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
             optional(
                 "after",
                 ParamKind::Name,
                 "the start",
-                "only devices after this one, to page through a longer list",
+                "only devices whose name sorts after this one; next contains the value for the next page",
             ),
         ],
     },
@@ -189,13 +211,19 @@ pub(super) fn names() -> String {
 pub fn markdown() -> String {
     let mut text = String::new();
     for QueryType { name, help, params } in QUERY_TYPES {
-        text += &format!("### `{name}`\n\nReturns {help}.\n\n");
+        text += &format!("\n### `{name}`\n\nReturns {help}.\n\n");
         text += "| parameter | default | range | meaning |\n|---|---|---|---|\n";
         for param in *params {
+            let range = match param.kind {
+                ParamKind::Integer(min, max) => format!("{min} to {max}"),
+                ParamKind::Number(min, max) => format!("{min} to {max}"),
+                ParamKind::Name => format!("name, 1 to {MAX_NAME_BYTES} bytes"),
+                ParamKind::Time => "RFC 3339 time".to_owned(),
+                ParamKind::Choice(words) => words.join(", "),
+            };
             let default = param.default.unwrap_or("required");
-            text += &format!("| `{}` | {default} | {} | {} |\n", param.name, param.expected(), param.help);
+            text += &format!("| `{}` | {default} | {range} | {} |\n", param.name, param.help);
         }
-        text += "\n";
     }
     text
 }

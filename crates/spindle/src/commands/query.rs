@@ -19,8 +19,9 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     // Reports invalid parameters before it connects.
     Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = run_file::nats_settings(config)?;
-    settings.patience = question.timeout;
-    let bus = Bus::connect_and_tell(&settings, "spindle-query", output::say).await.context("is the system running?")?;
+    settings.connect_timeout = question.timeout;
+    let bus =
+        Bus::connect_with_notice(&settings, "spindle-query", output::say).await.context("is the system running?")?;
     let mut response = page(&bus, config, &question, &question.params).await?;
     while let Some(params) = next_page(&question, &response) {
         append(&mut response, page(&bus, config, &question, &params).await?);

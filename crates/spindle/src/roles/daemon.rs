@@ -173,10 +173,10 @@ impl Running {
     fn report(&mut self) {
         let stats = self.publisher.stats();
         export(&stats);
-        let n_dropped = stats.n_given_up_full - self.n_logged;
+        let n_dropped = stats.n_dropped_full - self.n_logged;
         if n_dropped > 0 && self.log_limit.allow(Instant::now()).is_some() {
-            error!(n_dropped, n_buffered = stats.n_held, "NATS unavailable or full, oldest metrics dropped");
-            self.n_logged = stats.n_given_up_full;
+            error!(n_dropped, n_buffered = stats.n_buffered, "NATS unavailable or full, oldest metrics dropped");
+            self.n_logged = stats.n_dropped_full;
         }
     }
 
@@ -189,11 +189,11 @@ impl Running {
         match drained {
             Ok(()) => info!(
                 n_acked = stats.n_acked,
-                n_dropped = stats.n_given_up_full + stats.n_given_up_refused,
+                n_dropped = stats.n_dropped_full + stats.n_dropped_refused,
                 "daemon stopped, everything published"
             ),
             Err(_) => error!(
-                n_lost = stats.n_held,
+                n_lost = stats.n_buffered,
                 shutdown_timeout_s = shutdown_timeout.as_secs_f32(),
                 "daemon stopped while NATS was unavailable, buffered messages lost"
             ),
@@ -206,7 +206,7 @@ impl Running {
 
 fn export(stats: &PublishStats) {
     advance_to(&DAEMON_ACKED, stats.n_acked);
-    DAEMON_BUFFERED.set(stats.n_held as i64);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_given_up_full);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_given_up_refused);
+    DAEMON_BUFFERED.set(stats.n_buffered as i64);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_dropped_full);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_dropped_refused);
 }

@@ -36,8 +36,11 @@ impl Desk {
     /// With a nats-server and its streams, which nothing consumes.
     async fn alone() -> (NatsServer, Self) {
         let server = NatsServer::start().unwrap();
-        let settings =
-            NatsSettings { url: server.url(), credentials: Credentials::default(), patience: Duration::from_secs(10) };
+        let settings = NatsSettings {
+            url: server.url(),
+            credentials: Credentials::default(),
+            connect_timeout: Duration::from_secs(10),
+        };
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 64 << 20 };
         Bus::connect(&settings, "test").await.unwrap().ensure_streams(limits).await.unwrap();
         let desk = Self::at(server.url(), async_nats::connect(server.url()).await.unwrap());
@@ -344,8 +347,11 @@ async fn a_missing_right_is_named() {
     let options = spindle_testkit::Options { extra_config: rights.to_owned(), ..Default::default() };
     let server = NatsServer::start_with(options).unwrap();
     let address = |user: &str| server.url().replace("nats://", &format!("nats://{user}:x@"));
-    let settings =
-        NatsSettings { url: address("all"), credentials: Credentials::default(), patience: Duration::from_secs(10) };
+    let settings = NatsSettings {
+        url: address("all"),
+        credentials: Credentials::default(),
+        connect_timeout: Duration::from_secs(10),
+    };
     let bus = Bus::connect(&settings, "test").await.unwrap();
     bus.ensure_streams(StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20 })
         .await

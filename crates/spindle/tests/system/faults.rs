@@ -1,5 +1,5 @@
-//! kill -9 of the whole process and of nats-server alone, in the middle of load: what JetStream had
-//! acknowledged is in the store, once.
+//! kill -9 of the whole process and of nats-server alone under load: every message that JetStream acknowledged is in the
+//! store, once.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,8 +19,8 @@ const PER_MESSAGE: u64 = 20;
 /// Each third message is an event.
 const EVENT_EVERY: u64 = 3;
 
-/// Publishes numbered messages until told to stop; one is counted when JetStream acknowledged it, and
-/// repeated with the same id until then.
+/// Publishes numbered messages until `stop`. A message counts once JetStream has acknowledged it, and is repeated with the
+/// same id until then.
 async fn publish(url: String, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
     let client = nats_options(&url).retry_on_initial_connect().connect(&url).await.unwrap();
     let jetstream = jetstream::ContextBuilder::new().timeout(Duration::from_secs(1)).build(client);
@@ -42,7 +42,7 @@ async fn publish(url: String, next: Arc<AtomicU64>, stop: Arc<AtomicBool>) {
 fn message(number: u64) -> (&'static str, String) {
     if number.is_multiple_of(EVENT_EVERY) {
         let id = uuid::Uuid::from_u64_pair(7, number);
-        // All in one second of one device, so that nothing but the id tells them apart.
+        // All in one second of one device: only the id differs.
         return (
             "events.event",
             format!(
@@ -78,7 +78,7 @@ async fn nothing_acknowledged_is_lost_or_doubled_over_kills() {
     }
     stop.store(true, Ordering::Relaxed);
     publishing.await.unwrap();
-    // The message under way when publishing stopped may be stored without its ack having come.
+    // The message in flight when publishing stopped may be stored without an ack.
     let n_acked = next.load(Ordering::Relaxed);
     let (n_events, n_metrics) = expected(n_acked);
     let store = system.store().await;

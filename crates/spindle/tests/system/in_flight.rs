@@ -1,4 +1,4 @@
-//! Several batches of one lane on their way at once, before an InfluxDB that takes its time as version 3 does.
+//! Several batches of one lane in flight at once, before an InfluxDB that answers as slowly as version 3.
 
 use std::path::Path;
 use std::time::Duration;
@@ -27,36 +27,36 @@ async fn four_batches_are_on_their_way_and_no_more_and_one_tries_while_the_store
     facade.fault(Fault::delay(WRITE, Duration::from_secs(3)).if_body_holds("device_metrics,").times(usize::MAX));
     let jetstream = connect(&nats.url()).await;
     publish_values(&jetstream, 0, 400, 4).await;
-    let on_their_way = || {
+    let n_in_flight = || {
         let requests = facade.record_of(WRITE);
         requests.iter().filter(|request| request.text().contains("device_metrics,")).count()
     };
-    wait_until(PATIENCE, "four batches are on their way", || on_their_way() == 4).unwrap();
-    assert_eq!(influx_count(facade.server(), "device_metrics", "value"), 0, "the first is stored already");
+    wait_until(PATIENCE, "four batches are in flight", || n_in_flight() == 4).unwrap();
+    assert_eq!(influx_count(facade.server(), "device_metrics", "value"), 0, "the first is already stored");
     wait_until(PATIENCE, "the first is stored", || {
         let is_stored = influx_count(facade.server(), "device_metrics", "value") > 0;
-        assert!(is_stored || on_their_way() == 4, "more than four at once");
+        assert!(is_stored || n_in_flight() == 4, "more than four at once");
         is_stored
     })
     .unwrap();
 
-    // It goes away: what is in hand stays in hand, one tries, nothing more is fetched.
+    // The server becomes unavailable: batches stay in flight, one tries, nothing more is fetched.
     facade.mend();
     facade.fault(Fault::answer(WRITE, 503, "down").times(usize::MAX));
-    writer.wait_for_readiness("it says that it cannot store", |words| words.contains("503 down"));
+    writer.wait_for_readiness("the writer is not ready", |words| words.contains("503 down"));
     publish_values(&jetstream, 400, 4_000, 4).await;
     let n_asked = facade.record_of(WRITE).len();
-    wait_until(PATIENCE, "it has tried five times", || facade.record_of(WRITE).len() >= n_asked + 5).unwrap();
-    // Four, and one that may have been fetched when the fault was not known yet.
-    let (n_in_hand, n_waiting) = lag(&jetstream, "METRICS").await;
-    assert!(n_in_hand <= 50 && n_waiting >= 950, "{n_in_hand} in hand, {n_waiting} waiting");
+    wait_until(PATIENCE, "five tries", || facade.record_of(WRITE).len() >= n_asked + 5).unwrap();
+    // Four, and one that may have been fetched before the breaker opened.
+    let (n_pending, n_waiting) = lag(&jetstream, "METRICS").await;
+    assert!(n_pending <= 50 && n_waiting >= 950, "{n_pending} in flight, {n_waiting} waiting");
     facade.mend();
     wait_until(PATIENCE, "everything is stored", || influx_count(facade.server(), "device_metrics", "value") == 4_400)
         .unwrap();
     writer.wait_until_ready();
 }
 
-/// Each message is a batch; the first is held up, or refused for now, and the second holds a newer value of the same
+/// Each message is a batch; the first is delayed, or refused for now, and the second holds a newer value of the same
 /// identity.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_newer_of_two_values_stays_though_the_older_is_held_up() {

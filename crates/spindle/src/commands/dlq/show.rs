@@ -26,7 +26,7 @@ pub(super) async fn run(dlq: &Dlq, sequences: &[u64], raw: bool) -> Result<Outco
 }
 
 fn head(sequence: u64, whole: &DeadLetter) -> String {
-    let letter = &whole.letter;
+    let letter = &whole.head;
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
     let messages: Vec<_> = whole.sequences.iter().map(u64::to_string).collect();

@@ -1,4 +1,4 @@
-//! The physics of one device: how its state follows load and air, and what its meters then show.
+//! Physics of one device: its state under load and air, and the values of its meters.
 
 use super::class::Class;
 use super::device::Device;
@@ -8,17 +8,16 @@ use spindle_core::metric;
 use spindle_core::name::MetricType;
 use spindle_core::timestamp::Timestamp;
 
-/// Spread of the part of the load that persists by chance.
+/// Spread of the persistent random part of the load.
 const LOAD_NOISE: f64 = 0.05;
-/// A thermometer's own noise in °C.
+/// Noise of a thermometer in °C.
 const THERMOMETER_NOISE: f64 = 0.15;
-/// How long a request waits for a shelf that is offline, before it is answered from elsewhere.
+/// Time for which a request waits for an offline shelf before it is served from elsewhere.
 const OFFLINE_WAIT_MS: f64 = 1_500.0;
-/// Share of the requests that is served meanwhile.
+/// Share of the requests served meanwhile.
 const OFFLINE_IOPS_SHARE: f64 = 0.08;
 
-/// The meters: name, and the digits after the point that a real one would show (fewer bytes, too). The
-/// last three are a disk's alone.
+/// Meters: name, and the decimal places of a real one (which also saves bytes). Only disks have the last three.
 const METERS: [(&str, i32); 11] = [
     ("DiskTemp", 2),
     ("IOPs", 1),
@@ -32,29 +31,29 @@ const METERS: [(&str, i32); 11] = [
     ("PendingSectors", 0),
     ("PowerOnHours", 2),
 ];
-/// How many meters every class has.
+/// Number of meters common to all classes.
 const N_COMMON_METERS: usize = 8;
 
-/// A meter with the range the metric table gives it.
+/// Meter with its range from the metric table.
 #[derive(Clone, Debug)]
 pub(super) struct Meter {
     pub(super) metric_type: MetricType,
     min: f64,
     max: f64,
-    /// 10 to the power of the digits shown.
+    /// 10 to the power of the decimal places.
     scale: f64,
 }
 
 impl Meter {
-    /// What it shows: rounded, and within its range whatever the physics says.
-    pub(super) fn show(&self, value: f64) -> f64 {
+    /// Returns the displayed value: rounded, and always within range.
+    pub(super) fn display(&self, value: f64) -> f64 {
         let rounded = (value * self.scale).round() / self.scale;
         if rounded.is_finite() { rounded.clamp(self.min, self.max) } else { self.min }
     }
 }
 
-/// All meters, in the order of [`read`]. One that the metric table did not know would be left out; a test
-/// holds that there is none.
+/// Returns all meters, in the order of [`read`]. Meters outside the metric table are omitted; a test ensures that there
+/// are none.
 pub(super) fn meters() -> Vec<Meter> {
     let meter = |(name, digits): &(&str, i32)| {
         let kind = metric::lookup(name)?;
@@ -64,7 +63,7 @@ pub(super) fn meters() -> Vec<Meter> {
     METERS.iter().filter_map(meter).collect()
 }
 
-/// How many of the meters a class has.
+/// Returns the number of meters of a class.
 pub(super) fn n_meters(class: Class) -> usize {
     match class {
         Class::DiskUnit => METERS.len(),
@@ -72,7 +71,7 @@ pub(super) fn n_meters(class: Class) -> usize {
     }
 }
 
-/// Moves a device on by one step, in air of `air_celsius`. Draws one random number.
+/// Advances a device by one step, in air of `air_celsius`. Draws one random number.
 pub(super) fn advance(device: &mut Device, step: &Step, air_celsius: f64) {
     let fresh = (1.0 - step.noise_kept * step.noise_kept).max(0.0).sqrt();
     device.load_noise = device.load_noise * step.noise_kept + fresh * device.random.bell();
@@ -86,14 +85,14 @@ fn busy_share(device: &Device, instant: &Instant) -> f64 {
     utilization(device.profile.load.at(instant) + LOAD_NOISE * device.load_noise)
 }
 
-/// What the meters of a device show, in the order of [`meters`]. Draws four random numbers, whatever
-/// state the device is in, so that a fault changes nothing but what it should.
+/// Returns the values of the meters of a device, in the order of [`meters`]. Draws four random numbers in every state, so
+/// that a fault changes only what it should.
 pub(super) fn read(device: &mut Device, instant: &Instant, epoch: Timestamp, is_offline: bool) -> [f64; METERS.len()] {
     let noise: [f64; 4] = std::array::from_fn(|_| device.random.bell());
     let profile = &device.profile;
     let wear = wear_signs(device, instant.at);
     let healthy_busy = busy_share(device, instant);
-    // Retries keep a worn device busy with the same work.
+    // Retries keep a worn device busier with the same work.
     let busy = healthy_busy + (0.97 - healthy_busy) * 0.4 * wear.severity;
     let latency_ms =
         profile.service_ms / (1.0 - busy) * wear.latency_factor * (profile.latency_spread * noise[0]).exp();
@@ -121,7 +120,7 @@ pub(super) fn read(device: &mut Device, instant: &Instant, epoch: Timestamp, is_
     ]
 }
 
-/// What wear adds at one time.
+/// Effect of wear at one time.
 struct WearSigns {
     severity: f64,
     latency_factor: f64,
@@ -144,7 +143,7 @@ fn wear_signs(device: &Device, now: Timestamp) -> WearSigns {
     WearSigns {
         severity,
         latency_factor: 1.0 + (wear_out.latency_factor - 1.0) * severity,
-        // Beside the sensor: not delayed by the device's whole mass, as the load's heat is.
+        // Close to the sensor: not delayed by the mass of the whole device, unlike the heat of the load.
         heat_celsius: wear_out.heat_celsius * severity,
         reallocated_sectors: (wear_out.reallocated_sectors * severity).floor(),
         pending_sectors: (wear_out.pending_sectors * severity).floor(),
@@ -165,7 +164,7 @@ mod tests {
     #[test]
     fn a_meter_stays_in_its_range() {
         let meter = Meter { metric_type: MetricType::new("x").unwrap(), min: 0.0, max: 100.0, scale: 100.0 };
-        let shown = [-1.0, 12.3456, 1e300, f64::NAN, f64::INFINITY].map(|value| meter.show(value));
-        assert_eq!(shown, [0.0, 12.35, 100.0, 0.0, 0.0]);
+        let displayed = [-1.0, 12.3456, 1e300, f64::NAN, f64::INFINITY].map(|value| meter.display(value));
+        assert_eq!(displayed, [0.0, 12.35, 100.0, 0.0, 0.0]);
     }
 }

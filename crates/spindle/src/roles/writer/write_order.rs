@@ -1,11 +1,11 @@
-//! Batches of one lane that must not overtake each other.
+//! The order of writes within one lane.
 //!
-//! Of two values of one device, type and time the one that comes later in the stream shall stay. Several batches
-//! are on their way at once and may be stored in any order, so a batch that shares such an identity with an
-//! older one waits until that one is stored. Others wait for nobody.
+//! Of two values of one device, type and time the later one in the stream must stay. Several batches are in flight at once
+//! and may be stored in any order, so a batch that shares such an identity with an older one waits until that one is
+//! stored. All others are written without waiting.
 //!
-//! What this cannot order: a message that comes again (its ack was lost, another writer died with it) is
-//! stored once more, after what came behind it; and what another writer does at the same time.
+//! Not ordered: a redelivered message (its ack was lost, another writer died with it) is stored once more, after its
+//! successors; and the writes of another writer at the same time.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Weak};
@@ -13,36 +13,36 @@ use std::sync::{Arc, Weak};
 use spindle_core::Batch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// The batches on their way, oldest first.
+/// The batches in flight, oldest first.
 #[derive(Default)]
-pub(super) struct Order(Vec<OnItsWay>);
+pub(super) struct WriteOrder(Vec<Ticketed>);
 
-struct OnItsWay {
+struct Ticketed {
     batch: Weak<Batch>,
-    span: Span,
-    /// Made when it is first needed: most batches share no time with the one before.
+    times: TimeRange,
+    /// Computed on first use: most batches share no time with the one before.
     identities: Option<Vec<u64>>,
     ended: CancellationToken,
 }
 
-/// First and last time in a batch, in nanoseconds.
+/// First and last time in a batch, in nanoseconds, both inclusive.
 #[derive(Clone, Copy)]
-struct Span(i64, i64);
+struct TimeRange(i64, i64);
 
-/// A batch's place in the order; it keeps the place until this is dropped.
-pub(super) struct Place {
+/// A batch's position in the write order, held until it is dropped.
+pub(super) struct Ticket {
     earlier: Vec<CancellationToken>,
     _end: DropGuard,
 }
 
-impl Order {
-    /// Gives a batch its place behind those that came before it.
-    pub(super) fn join(&mut self, batch: &Arc<Batch>) -> Place {
+impl WriteOrder {
+    /// Returns the ticket of a batch, behind all batches that joined before it.
+    pub(super) fn join(&mut self, batch: &Arc<Batch>) -> Ticket {
         self.0.retain(|other| !other.ended.is_cancelled());
-        let span = span(batch);
+        let times = time_range(batch);
         let mut own = None;
         let mut earlier = Vec::new();
-        for other in self.0.iter_mut().filter(|other| other.span.meets(span)) {
+        for other in self.0.iter_mut().filter(|other| other.times.overlaps(times)) {
             let Some(other_batch) = other.batch.upgrade() else { continue };
             let identities = other.identities.get_or_insert_with(|| identities(&other_batch));
             if have_common(identities, own.get_or_insert_with(|| self::identities(batch))) {
@@ -50,34 +50,34 @@ impl Order {
             }
         }
         let ended = CancellationToken::new();
-        self.0.push(OnItsWay { batch: Arc::downgrade(batch), span, identities: own, ended: ended.clone() });
-        Place { earlier, _end: ended.drop_guard() }
+        self.0.push(Ticketed { batch: Arc::downgrade(batch), times, identities: own, ended: ended.clone() });
+        Ticket { earlier, _end: ended.drop_guard() }
     }
 }
 
-impl Place {
-    /// Waits until the earlier ones that it shares values with are through.
-    pub(super) async fn come_up(&self) {
+impl Ticket {
+    /// Waits until the earlier batches with which it shares an identity are done.
+    pub(super) async fn wait_turn(&self) {
         for ended in &self.earlier {
             ended.cancelled().await;
         }
     }
 }
 
-impl Span {
-    fn meets(self, other: Self) -> bool {
+impl TimeRange {
+    fn overlaps(self, other: Self) -> bool {
         self.0 <= other.1 && other.0 <= self.1
     }
 }
 
-fn span(batch: &Batch) -> Span {
+fn time_range(batch: &Batch) -> TimeRange {
     let metrics = batch.metrics.iter().map(|metric| metric.timestamp);
     let times = metrics.chain(batch.events.iter().map(|event| event.timestamp)).map(|time| time.as_ns());
-    times.fold(Span(i64::MAX, i64::MIN), |span, time| Span(span.0.min(time), span.1.max(time)))
+    times.fold(TimeRange(i64::MAX, i64::MIN), |range, time| TimeRange(range.0.min(time), range.1.max(time)))
 }
 
-/// In order. An event's id is left out: InfluxDB finds a place for each of several events of one device, type and
-/// time, and must see the earlier ones for that.
+/// Sorted. An event's id is left out: in InfluxDB several events of one device, type and time need a timestamp each, and
+/// the later ones must see the earlier ones for that.
 fn identities(batch: &Batch) -> Vec<u64> {
     let identity = |of: (&str, &str, i64)| {
         let mut hasher = DefaultHasher::new();
@@ -92,7 +92,7 @@ fn identities(batch: &Batch) -> Vec<u64> {
     identities
 }
 
-/// Both in order.
+/// Both are sorted.
 fn have_common(one: &[u64], other: &[u64]) -> bool {
     let (mut one, mut other) = (one.iter().peekable(), other.iter().peekable());
     while let (Some(left), Some(right)) = (one.peek(), other.peek()) {
@@ -140,13 +140,13 @@ mod tests {
         Arc::new(Batch { metrics, events })
     }
 
-    fn may_go(place: &Place) -> bool {
-        place.come_up().now_or_never().is_some()
+    fn may_go(place: &Ticket) -> bool {
+        place.wait_turn().now_or_never().is_some()
     }
 
     #[test]
     fn a_batch_waits_for_those_it_shares_values_with_and_for_no_other() {
-        let mut order = Order::default();
+        let mut order = WriteOrder::default();
         let [first, apart, same_times, again] = [
             batch(vec![metric("d", 1), metric("d", 5)], vec![]),
             batch(vec![metric("d", 6), metric("d", 7)], vec![]),
@@ -161,7 +161,7 @@ mod tests {
         assert!(!may_go(&again_place));
         drop(first_place);
         assert!(may_go(&again_place));
-        // What is through is forgotten.
+        // Finished batches are forgotten.
         drop((same_place, again_place));
         let last = order.join(&again);
         assert_eq!(order.0.len(), 1);
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn events_that_could_lie_at_one_place_wait_for_each_other() {
-        let mut order = Order::default();
+        let mut order = WriteOrder::default();
         let (one, other) = (batch(vec![], vec![event(1)]), batch(vec![], vec![event(2)]));
         let first = order.join(&one);
         let second = order.join(&other);

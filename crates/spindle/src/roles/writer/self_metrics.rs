@@ -1,4 +1,4 @@
-//! The writer's own figures, put straight into the store every 10 s: dashboards then need no Prometheus.
+//! The writer's own metrics, written straight to the store every 10 s: dashboards then need no Prometheus.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::metrics::{
     WRITER_STORE_WRITE_SECONDS, WRITER_STORED, sum,
 };
 
-const EVERY: Duration = Duration::from_secs(10);
+const INTERVAL: Duration = Duration::from_secs(10);
 
 /// Counters at one instant.
 struct Counters {
@@ -49,19 +49,19 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
     // One per process: two writers on one machine are two series.
     let instance = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
     let mut before = Counters::now();
-    let mut ticker = interval(EVERY);
+    let mut ticker = interval(INTERVAL);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
         let now = Counters::now();
         let dead_letters = n_dead_letters(&bus).await;
-        let figures = figures(&before, &now, dead_letters, readiness.is_ready(), started);
-        // A store that is away is said by the lanes; these figures are not worth keeping.
+        let fields = fields(&before, &now, dead_letters, readiness.is_ready(), started);
+        // The lanes report an unavailable store; these points are not worth keeping.
         tokio::select! {
             () = stop.cancelled() => return,
-            written = store.write_figures(&instance, clock::now(), &figures) => {
-                if let Err(fault) = written {
-                    debug!(%fault, "own figures not stored");
+            written = store.write_figures(&instance, clock::now(), &fields) => {
+                if let Err(error) = written {
+                    debug!(%error, "self metrics not stored");
                 }
             }
         }
@@ -69,7 +69,7 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
     }
 }
 
-/// Looks at the stream of dead letters, for `/metrics` too.
+/// The number of messages in the stream of dead letters; updates the gauges too.
 async fn n_dead_letters(bus: &Bus) -> Option<u64> {
     let state = bus.stream_state(DEAD_LETTER_STREAM).await.ok()?;
     DEAD_LETTERS_IN_STREAM.set(i64::try_from(state.messages).unwrap_or(i64::MAX));
@@ -77,7 +77,7 @@ async fn n_dead_letters(bus: &Bus) -> Option<u64> {
     Some(state.messages)
 }
 
-fn figures(
+fn fields(
     before: &Counters,
     now: &Counters,
     dead_letters: Option<u64>,
@@ -88,7 +88,7 @@ fn figures(
     let rate = |now: f64, before: f64| if seconds > 0.0 { (now - before) / seconds } else { 0.0 };
     let n_writes = now.n_writes - before.n_writes;
     let lag = |stream| WRITER_LAG.with_label_values(&[stream]).get() as f64;
-    let mut figures = vec![
+    let mut fields = vec![
         ("values_per_second", rate(now.values, before.values)),
         ("events_per_second", rate(now.events, before.events)),
         ("metrics_lag", lag(METRICS_STREAM)),
@@ -99,11 +99,11 @@ fn figures(
         ("ready", f64::from(u8::from(is_ready))),
         ("uptime_seconds", started.elapsed().as_secs_f64()),
     ];
-    figures.extend(dead_letters.map(|n_letters| ("dead_letters", n_letters as f64)));
+    fields.extend(dead_letters.map(|n_letters| ("dead_letters", n_letters as f64)));
     if n_writes > 0.0 {
-        figures.push(("store_latency_seconds", (now.store_seconds - before.store_seconds) / n_writes));
+        fields.push(("store_latency_seconds", (now.store_seconds - before.store_seconds) / n_writes));
     }
-    figures
+    fields
 }
 
 #[cfg(test)]
@@ -113,20 +113,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_schema_knows_every_figure() {
+    fn the_schema_lists_every_field() {
         let before = Counters::now();
         let now = Counters {
-            at: before.at + EVERY,
+            at: before.at + INTERVAL,
             values: before.values + 50.0,
             n_writes: before.n_writes + 2.0,
             ..Counters::now()
         };
-        let figures = figures(&before, &now, Some(3), true, before.at);
-        let mut names: Vec<&str> = figures.iter().map(|(name, _)| *name).collect();
+        let fields = fields(&before, &now, Some(3), true, before.at);
+        let mut names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
         let mut known: Vec<&str> = PIPELINE.fields.iter().map(|field| field.name).collect();
         names.sort_unstable();
         known.sort_unstable();
         assert_eq!(names, known);
-        assert!(figures.contains(&("values_per_second", 5.0)));
+        assert!(fields.contains(&("values_per_second", 5.0)));
     }
 }
