@@ -160,26 +160,7 @@ async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
         .map(|(name, state)| (json!(name), json!(state)));
     assert!(states.into_iter().eq(expected.iter().map(|(name, state)| (name, state))), "{answer:#}");
     assert_eq!((&answer["basis"]["n_points"], &answer["next"]), (&json!(7), &json!(null)));
-
-    let output = system.query(&query);
-    assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(text.contains("planted run 0: missing 3, between 2025-06-06T12:00:02Z and 2025-06-06T12:00:04Z"), "{text}");
-    let code = |device: &str| {
-        let device = format!("source_device={device}");
-        system.query(&[&query[..], &[&device]].concat()).status.code()
-    };
-    // A device without numbers, or without data, does not pass because nothing is missing.
-    assert_eq!(["whole", "planted", "plain", "nobody"].map(code), [0, 1, 1, 1].map(Some));
-    // A number missing in the window but stored outside it is not a gap.
-    let narrow = system.ask(&["audit_gaps", "source_device=whole", "from=2025-06-06T12:00:02Z", window[1]]);
-    assert_eq!((&narrow["data"], &narrow["basis"]["n_points"]), (&json!([]), &json!(1)));
-    // The pages add up to the same.
-    let first = system.ask(&[&query[..], &["limit=1"]].concat());
-    assert_eq!((first["summary"].as_array().unwrap().len(), &first["next"]["after"]), (1, &json!("plain")));
-    let rest = system.ask(&[&query[..], &["after=plain"]].concat());
-    assert_eq!((&rest["data"], rest["summary"].as_array().unwrap().len()), (&expect, 2));
-    assert_eq!(system.query(&[&query[..], &["limit=1", "after=planted"]].concat()).status.code(), Some(0));
+    check_exit_codes_and_pages(&system, &query, &expect);
 
     // More devices than fit on one page: the command reads all pages.
     let many: Vec<_> = (0..450).map(|number| metric(&format!("many-{number:03}"), 1, Some(number))).collect();
@@ -194,6 +175,29 @@ async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
     drained(&system).await;
     let answer = system.ask(&query);
     assert_eq!((&answer["data"][0]["n_missing"], &answer["data"][0]["n_doubled"]), (&json!(0), &json!(1)));
+}
+
+fn check_exit_codes_and_pages(system: &System, query: &[&str], expect: &Value) {
+    let until = query[2];
+    let output = system.query(query);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("planted run 0: missing 3, between 2025-06-06T12:00:02Z and 2025-06-06T12:00:04Z"), "{text}");
+    let code = |device: &str| {
+        let device = format!("source_device={device}");
+        system.query(&[query, &[&device]].concat()).status.code()
+    };
+    // A device without numbers, or without data, does not pass because nothing is missing.
+    assert_eq!(["whole", "planted", "plain", "nobody"].map(code), [0, 1, 1, 1].map(Some));
+    // A number missing in the window but stored outside it is not a gap.
+    let narrow = system.ask(&["audit_gaps", "source_device=whole", "from=2025-06-06T12:00:02Z", until]);
+    assert_eq!((&narrow["data"], &narrow["basis"]["n_points"]), (&json!([]), &json!(1)));
+    // The pages add up to the same.
+    let first = system.ask(&[query, &["limit=1"]].concat());
+    assert_eq!((first["summary"].as_array().unwrap().len(), &first["next"]["after"]), (1, &json!("plain")));
+    let rest = system.ask(&[query, &["after=plain"]].concat());
+    assert_eq!((&rest["data"], rest["summary"].as_array().unwrap().len()), (expect, 2));
+    assert_eq!(system.query(&[query, &["limit=1", "after=planted"]].concat()).status.code(), Some(0));
 }
 
 /// The daemon does not number recordings: after a second replay, nothing of the first is missing.

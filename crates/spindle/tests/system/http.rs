@@ -235,47 +235,26 @@ fn dribble(address: &str, start: &str) -> (String, Duration) {
     panic!("a client that sends {start:?} and then dribbles is never disconnected");
 }
 
-#[test]
-fn slow_greedy_and_broken_clients_are_cut_off() {
-    let mut system = System::start(NO_SOURCES, &[]);
-    let http = system.http();
-    let slow: Vec<_> = [
-        "",
-        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
-        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Slow: ",
-    ]
-    .into_iter()
-    .map(|start| {
-        let http = http.clone();
-        thread::spawn(move || dribble(&http, start))
-    })
-    .collect();
-    let slow_body = {
-        let http = http.clone();
-        let head =
-            "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n";
-        thread::spawn(move || dribble(&http, head))
-    };
-    let silent = {
-        let mut stream = connect(&http);
-        thread::spawn(move || read_to_end(&mut stream))
-    };
-    let works = |after: &str| assert_eq!(get(&http, "/healthz", "").status, 200, "after {after}");
+/// The server still answers other clients.
+fn assert_alive(http: &str, after: &str) {
+    assert_eq!(get(http, "/healthz", "").status, 200, "after {after}");
+}
 
+fn send_oversized(http: &str) {
     let huge = "x".repeat(100 << 10);
     for (what, head) in [
         ("a huge header", format!("X-Huge: {huge}")),
         ("many headers", "X: y\r\n".repeat(100)),
         ("a header of 20 KiB", format!("X-Large: {}", &huge[..20 << 10])),
     ] {
-        let mut stream = connect(&http);
+        let mut stream = connect(http);
         // The server may close before everything is sent.
         let _ = stream.write_all(format!("GET / HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n").as_bytes());
         let received = read_to_end(&mut stream);
         assert!(received.is_empty() || received.starts_with("HTTP/1.1 431"), "{what}: {received}");
-        works(what);
+        assert_alive(http, what);
     }
-    let mut stream = connect(&http);
+    let mut stream = connect(http);
     stream.write_all(b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 1000000000\r\n\r\n").unwrap();
     for _ in 0..100 {
         // The server has refused; the kernel decides if more can be sent.
@@ -283,9 +262,11 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
     }
     let received = read_to_end(&mut stream);
     assert!(received.is_empty() || received.starts_with("HTTP/1.1 413"), "{received}");
-    works("a huge body");
-    assert_eq!(post(&http, "", &"x".repeat(70_000)).status, 413);
+    assert_alive(http, "a huge body");
+    assert_eq!(post(http, "", &"x".repeat(70_000)).status, 413);
+}
 
+fn send_garbage(http: &str) {
     for garbage in [
         "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n\0\u{1}garbage\r\n\r\n",
         "\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\u{1}",
@@ -297,7 +278,7 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
         "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         "CONNECT evil.example:443 HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     ] {
-        let mut stream = connect(&http);
+        let mut stream = connect(http);
         stream.write_all(garbage.as_bytes()).unwrap();
         stream.shutdown(Shutdown::Write).unwrap();
         let received = read_to_end(&mut stream);
@@ -306,25 +287,21 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
             well_formed && !received.contains("evil") && !received.contains("HTTP/1.1 5"),
             "{garbage:?}: {received}"
         );
-        works(garbage);
+        assert_alive(http, garbage);
     }
-    // Half a request, then no more.
-    let mut half = connect(&http);
+}
+
+fn send_half_a_request(http: &str) {
+    let mut half = connect(http);
     half.write_all(b"POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{").unwrap();
     half.shutdown(Shutdown::Write).unwrap();
     let received = read_to_end(&mut half);
     assert!(received.is_empty() || received.starts_with("HTTP/1.1 400"), "{received}");
-    works("half a request");
+    assert_alive(http, "half a request");
+}
 
-    for client in slow {
-        let (_, lasted) = client.join().unwrap();
-        assert!(lasted > Duration::from_secs(8) && lasted < Duration::from_secs(40), "disconnected after {lasted:?}");
-    }
-    let (received, _) = slow_body.join().unwrap();
-    assert!(received.starts_with("HTTP/1.1 408"), "{received}");
-    assert_eq!(silent.join().unwrap(), "");
-    works("slow clients");
-
+fn stop_with_a_query_in_flight(mut system: System) {
+    let http = system.http();
     // Idle connections do not delay the shutdown.
     let _idle = [connect(&http), connect(&http)];
     // A query in flight is still answered; "continue" shows that the server waits for its body.
@@ -347,6 +324,47 @@ fn slow_greedy_and_broken_clients_are_cut_off() {
     assert_eq!(system.wait_for_end().code(), Some(0));
     assert!(stopping.elapsed() < Duration::from_secs(20), "stopped after {:?}", stopping.elapsed());
     assert!(!is_running(nats));
+}
+
+#[test]
+fn slow_greedy_and_broken_clients_are_cut_off() {
+    let system = System::start(NO_SOURCES, &[]);
+    let http = system.http();
+    let slow: Vec<_> = [
+        "",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: ",
+        "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\nGET / HTTP/1.1\r\nX-Slow: ",
+    ]
+    .into_iter()
+    .map(|start| {
+        let http = http.clone();
+        thread::spawn(move || dribble(&http, start))
+    })
+    .collect();
+    let slow_body = {
+        let http = http.clone();
+        let head =
+            "POST /api/v1/query HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 5000\r\n\r\n";
+        thread::spawn(move || dribble(&http, head))
+    };
+    let silent = {
+        let mut stream = connect(&http);
+        thread::spawn(move || read_to_end(&mut stream))
+    };
+    send_oversized(&http);
+    send_garbage(&http);
+    send_half_a_request(&http);
+
+    for client in slow {
+        let (_, lasted) = client.join().unwrap();
+        assert!(lasted > Duration::from_secs(8) && lasted < Duration::from_secs(40), "disconnected after {lasted:?}");
+    }
+    let (received, _) = slow_body.join().unwrap();
+    assert!(received.starts_with("HTTP/1.1 408"), "{received}");
+    assert_eq!(silent.join().unwrap(), "");
+    assert_alive(&http, "slow clients");
+
+    stop_with_a_query_in_flight(system);
 }
 
 #[test]
