@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use spindle_core::backblaze::{Columns, DRIVE_FAILURE};
-use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
+use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
 use spindle_core::{DeviceMetric, Event, metric, wire};
 use spindle_fuzz::{is_one_line, with_causes};
 
@@ -43,7 +43,7 @@ fn is_a_failure(event: &Event) {
     assert_eq!(wire::decode_events(&wire::encode_event(event)).items, std::slice::from_ref(event));
 }
 
-fn is_explained(refused: &Refused, line: &[u8]) {
+fn is_explained(refused: &RefusedRecord, line: &[u8]) {
     is_one_line(&refused.reason);
     assert!(refused.bytes.len() <= 1_024 && line.starts_with(&refused.bytes));
 }
@@ -54,7 +54,7 @@ fn fields_of(line: &[u8]) -> Option<Vec<&str>> {
     Some(line.split(',').collect())
 }
 
-fn is_what_the_columns_say(columns: &Columns, fields: &[&str], records: Vec<Result<Record, Refused>>) {
+fn is_what_the_columns_say(columns: &Columns, fields: &[&str], records: Vec<Result<Record, RefusedRecord>>) {
     let n_records = records.len();
     let good: Vec<Record> = records.into_iter().flatten().collect();
     let is_refused_whole = good.is_empty() && n_records == 1;

@@ -5,7 +5,7 @@
 use std::io::BufReader;
 
 use libfuzzer_sys::fuzz_target;
-use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
+use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
 use spindle_core::wire;
 use spindle_fuzz::{is_one_line, with_causes};
 
@@ -37,7 +37,7 @@ fn lines_of(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     (1..).zip(lines).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 
-fn is_what_the_wire_says(line: &[u8], records: Vec<Result<Record, Refused>>) {
+fn is_what_the_wire_says(line: &[u8], records: Vec<Result<Record, RefusedRecord>>) {
     let first = wire::decode_metrics(line);
     assert_eq!(records.len(), first.items.len() + first.rejected.len(), "one record per element");
     for (index, record) in records.into_iter().enumerate() {

@@ -1,12 +1,15 @@
-//! NATS for Spindle: connections, the three streams, publishing with acknowledgement, consuming with
-//! explicit acks, request and reply, and the reader's micro service.
+//! NATS for Spindle: connections, the three streams, publishing with acknowledgement, consuming with explicit acks,
+//! request and reply, and the reader's micro service.
 //!
-//! The only crate that names `async_nats`. It carries bytes and knows nothing of what is in them, and
-//! nothing of stores. It must never report a message as sent before JetStream has acknowledged it, nor
-//! acknowledge one that its caller did not.
+//! The only crate that names `async_nats`. It carries bytes, does not interpret them, and does not depend on a store.
+//! It must never report a message as sent before JetStream has acknowledged it, nor acknowledge one that its caller
+//! has not.
+
+#![warn(missing_docs)]
 
 mod connect;
 mod consume;
+mod consumer_metadata;
 mod credentials;
 mod deadletter;
 mod error;

@@ -30,15 +30,17 @@ pub async fn trim_acknowledged(
     replay_tail: Duration,
     now: Timestamp,
 ) -> Result<u64, BusError> {
-    let attempt = || format!("trim stream {stream_name}");
-    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| BusError::transient(attempt(), error))?;
+    let failed = |api: &str, error: async_nats::Error| {
+        bus.denied.api_error(format!("trim stream {stream_name}"), &format!("{api}.{stream_name}"), error)
+    };
+    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
     let info = stream.cached_info();
     let half = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX) / 2;
     if info.state.bytes < half {
         return Ok(0);
     }
     let consumers: Vec<_> =
-        stream.consumers().try_collect().await.map_err(|error| BusError::transient(attempt(), error))?;
+        stream.consumers().try_collect().await.map_err(|error| failed("CONSUMER.LIST", error.into()))?;
     let floor = consumers.iter().map(|consumer| consumer.ack_floor.stream_sequence).min().unwrap_or(0);
     let acknowledged = info.state.first_sequence..floor.saturating_add(1);
     if acknowledged.is_empty() {
@@ -46,11 +48,11 @@ pub async fn trim_acknowledged(
     }
     let purge = async |end: u64| {
         let purged = stream.purge().sequence(end).await;
-        purged.map(|purged| purged.purged).map_err(|error| BusError::transient(attempt(), error))
+        purged.map(|purged| purged.purged).map_err(|error| failed("STREAM.PURGE", error.into()))
     };
     let tail = first_since(bus, &stream, acknowledged.clone(), now.minus(replay_tail)).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
-    let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;
+    let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
     let cut = state.first_sequence.saturating_add(n_above(&state, half)).min(acknowledged.end);
     let n_of_tail = if cut > state.first_sequence { purge(cut).await? } else { 0 };
     Ok(n_older + n_of_tail)

@@ -40,7 +40,7 @@ pub enum Health {
 
 /// One thing that speaks against a device, or the lack of data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Reason {
+pub struct HealthReason {
     /// The metric or the event type.
     pub metric: String,
     /// Its value: of a metric in its unit, of an event its criticality.
@@ -61,7 +61,7 @@ pub struct Verdict {
     /// 100 for nothing against it, down to 0; nothing where health is unknown.
     pub score: Option<u8>,
     /// The gravest first.
-    pub reasons: Vec<Reason>,
+    pub reasons: Vec<HealthReason>,
 }
 
 /// What a device is judged from.
@@ -100,12 +100,12 @@ pub fn may_be_silent(latest: &[LatestSample], window: Window) -> Option<&LatestS
 
 /// Judges a device.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let mut findings: Vec<(Health, Reason)> = evidence.latest.iter().filter_map(judge_value).collect();
+    let mut findings: Vec<(Health, HealthReason)> = evidence.latest.iter().filter_map(judge_value).collect();
     findings.extend(FAULTS.iter().filter_map(|fault| judge_fault(fault, evidence)));
     findings.sort_by_key(|(health, _)| std::cmp::Reverse(*health));
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);
     let score = score(&findings);
-    let mut reasons: Vec<Reason> = findings.into_iter().map(|(_, reason)| reason).collect();
+    let mut reasons: Vec<HealthReason> = findings.into_iter().map(|(_, reason)| reason).collect();
     let silence = silence(evidence);
     match (silence.or_else(|| nothing_judged(evidence).filter(|_| worst == Health::Ok)), worst) {
         (None, health) => Verdict { health, score: Some(score), reasons },
@@ -121,7 +121,7 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     }
 }
 
-fn judge_value(sample: &LatestSample) -> Option<(Health, Reason)> {
+fn judge_value(sample: &LatestSample) -> Option<(Health, HealthReason)> {
     let kind = metric::lookup(&sample.metric_type)?;
     let limits = kind.limits?;
     if kind.name.starts_with("smart_") && sample.value >= FIRST_PACKED_RAW_VALUE {
@@ -130,7 +130,7 @@ fn judge_value(sample: &LatestSample) -> Option<(Health, Reason)> {
     let (health, limit) = grade(limits, sample.value)?;
     let (value, unit) = (sample.value, kind.unit.symbol());
     let why = format!("{}: {} is {value} {unit}, limit {limit} {unit}", limits.meaning, kind.name);
-    let reason = Reason {
+    let reason = HealthReason {
         metric: kind.name.to_owned(),
         value: Some(value),
         limit: Some(limit),
@@ -150,7 +150,7 @@ fn grade(limits: Limits, value: f64) -> Option<(Health, f64)> {
     }
 }
 
-fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<(Health, Reason)> {
+fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<(Health, HealthReason)> {
     let newest = |event_type: &str| {
         evidence
             .events
@@ -169,7 +169,7 @@ fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<(Health, Reason
         return None;
     }
     let words = event.event_message.as_deref().unwrap_or("no details given");
-    let reason = Reason {
+    let reason = HealthReason {
         metric: event.event_type.to_string(),
         value: Some(f64::from(event.criticality.level())),
         limit: None,
@@ -189,9 +189,9 @@ fn age(sample: &LatestSample, window: Window) -> Duration {
 }
 
 /// That nothing came lately, if so.
-fn silence(evidence: &Evidence<'_>) -> Option<Reason> {
+fn silence(evidence: &Evidence<'_>) -> Option<HealthReason> {
     let Evidence { window, latest, last_seen, rhythm, .. } = *evidence;
-    let reason = |time, why| Some(Reason { metric: "silence".to_owned(), value: None, limit: None, time, why });
+    let reason = |time, why| Some(HealthReason { metric: "silence".to_owned(), value: None, limit: None, time, why });
     let Some(newest) = newest(latest) else {
         let minutes = window.seconds() / 60.0;
         let last = last_seen
@@ -216,7 +216,7 @@ fn usual_s(rhythm: Duration) -> String {
 }
 
 /// That a device says only what no row of the metric table knows, if so: it may be well or not.
-fn nothing_judged(evidence: &Evidence<'_>) -> Option<Reason> {
+fn nothing_judged(evidence: &Evidence<'_>) -> Option<HealthReason> {
     if evidence.latest.iter().any(|sample| metric::lookup(&sample.metric_type).is_some()) {
         return None;
     }
@@ -225,7 +225,7 @@ fn nothing_judged(evidence: &Evidence<'_>) -> Option<Reason> {
         0 | 1 => String::new(),
         n_types => format!(" and {} more", n_types - 1),
     };
-    Some(Reason {
+    Some(HealthReason {
         metric: newest.metric_type.to_string(),
         value: Some(newest.value),
         limit: None,
@@ -236,7 +236,7 @@ fn nothing_judged(evidence: &Evidence<'_>) -> Option<Reason> {
 
 /// 100, less 25 for each warning and 60 for each critical finding, but at most 39 once anything is
 /// critical and at least 40 while nothing is: the score never contradicts the verdict.
-fn score(findings: &[(Health, Reason)]) -> u8 {
+fn score(findings: &[(Health, HealthReason)]) -> u8 {
     let count = |health: Health| findings.iter().filter(|(found, _)| *found == health).count();
     let (n_critical, n_warning) = (count(Health::Critical), count(Health::Warning));
     let score = 100_usize.saturating_sub(60 * n_critical + 25 * n_warning);

@@ -4,6 +4,8 @@
 //! Nothing here knows a clock, a file, a network or global randomness: time and seed are arguments.
 //! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
 
+#![warn(missing_docs)]
+
 pub mod audit;
 pub mod backblaze;
 pub mod backoff;
@@ -18,7 +20,6 @@ pub mod records;
 pub mod redact;
 pub mod response;
 pub mod schema;
-pub mod simulate;
 pub mod timestamp;
 pub mod wire;
 

@@ -10,7 +10,7 @@ mod lines;
 use crate::timestamp::Timestamp;
 use crate::wire::{Batch, DeviceMetric, Event};
 
-pub use format::{Foreign, Format, RecordingError, Refused, detect};
+pub use format::{Foreign, Format, RecordingError, RefusedRecord, detect};
 pub use lines::{Line, Lines};
 
 /// One record.

@@ -211,86 +211,90 @@ pub struct TemperatureAnomaly {
     pub note: Option<String>,
 }
 
-/// Which numbers are missing or doubled, and what was looked at to say so.
+/// Missing and duplicate sequences, and the devices audited.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GapAudit {
-    /// Runs with missing or doubled numbers, by device; empty if there are none.
+    /// Epochs with missing or duplicate sequences, by device; empty if there are none.
     pub data: Vec<GapRow>,
-    /// Every device that was looked at, by name. Without it "no gaps" could mean "no data".
+    /// All audited devices, by name. Without them "no gaps" could mean "no data".
     pub summary: Vec<AuditedDevice>,
-    /// The parameters that ask for the devices behind these, if there are any.
+    /// Parameters that request the devices after these, if there are any.
     pub next: Option<BTreeMap<&'static str, serde_json::Value>>,
     /// What it is based on.
     pub basis: Basis,
 }
 
-/// A run of one device in which numbers are missing or doubled.
+/// Epoch of one device with missing or duplicate sequences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GapRow {
     /// Which device.
     pub source_device: DeviceName,
-    /// What is missing and doubled.
+    /// Missing and duplicate sequences.
     #[serde(flatten)]
     pub findings: EpochFindings,
 }
 
-/// What the numbers of one device say, in all its runs.
+/// Audit of one device over all its epochs. The names on the wire are older than those here.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AuditedDevice {
     /// Which device.
     pub source_device: DeviceName,
-    /// In one word.
+    /// Result of the audit.
     pub state: AuditState,
-    /// Its points in the window.
+    /// Points in the window.
     pub n_points: u64,
-    /// Of these, points without a number: nothing can be said of them.
-    pub n_without_number: u64,
-    /// Runs in the window.
-    pub n_runs: u64,
-    /// Different numbers that are stored, from the first to the last of each run.
-    pub n_numbers: u64,
-    /// Numbers that are missing between them.
+    /// Points without a `seq`, which cannot be audited.
+    #[serde(rename = "n_without_number")]
+    pub n_without_seq: u64,
+    /// Epochs in the window.
+    #[serde(rename = "n_runs")]
+    pub n_epochs: u64,
+    /// Distinct sequences stored, from the first to the last of each epoch.
+    #[serde(rename = "n_numbers")]
+    pub n_sequences: u64,
+    /// Sequences missing between them.
     pub n_missing: u64,
-    /// Numbers that more than one point has.
-    pub n_doubled: u64,
+    /// Sequences carried by more than one point.
+    #[serde(rename = "n_doubled")]
+    pub n_duplicates: u64,
 }
 
-/// What the audit of one device comes to.
+/// Result of the audit of one device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AuditState {
-    /// There are numbers, none is missing and none is doubled.
+    /// There are sequences; none is missing and none is duplicate.
     Complete,
-    /// Some are missing or doubled.
+    /// Some are missing or duplicate.
     Gaps,
-    /// There are points, but none has a number.
+    /// There are points, but none has a `seq`.
     NoNumbers,
     /// There is no point in the window.
     NoData,
-    /// Too many numbers, or numbers that are no counter: nothing was judged.
+    /// Too many sequences, or values that are not a counter: nothing was judged.
     NotCounted,
 }
 
 impl AuditedDevice {
-    /// What a tally comes to.
+    /// Evaluates a tally.
     pub fn new(source_device: DeviceName, tally: &Tally) -> Self {
-        let (n_numbers, n_missing, n_doubled) = if tally.overflowed() { (0, 0, 0) } else { tally.totals() };
+        let (n_sequences, n_missing, n_duplicates) = if tally.overflowed() { (0, 0, 0) } else { tally.totals() };
         let state = match tally.n_points() {
             0 => AuditState::NoData,
             _ if tally.overflowed() => AuditState::NotCounted,
-            _ if n_numbers == 0 => AuditState::NoNumbers,
-            _ if n_missing + n_doubled > 0 => AuditState::Gaps,
+            _ if n_sequences == 0 => AuditState::NoNumbers,
+            _ if n_missing + n_duplicates > 0 => AuditState::Gaps,
             _ => AuditState::Complete,
         };
         Self {
             source_device,
             state,
             n_points: tally.n_points(),
-            n_without_number: tally.n_without_number(),
-            n_runs: tally.n_runs(),
-            n_numbers,
+            n_without_seq: tally.n_without_seq(),
+            n_epochs: tally.n_epochs(),
+            n_sequences,
             n_missing,
-            n_doubled,
+            n_duplicates,
         }
     }
 }

@@ -1,15 +1,14 @@
-//! What is missing and what is doubled, against the same worked out number by number; and that no sender's
-//! life ever gives a number twice.
+//! Missing and duplicate sequences, compared with a naive count; and no sender ever assigns a `seq` twice.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
-use spindle_core::audit::sequencer::{Kept, ProducerEpoch, Sequencer, Unnumbered};
+use spindle_core::audit::sequencer::{Kept, ProducerEpoch, Sequencer, Unsequenced};
 use spindle_core::audit::{
     Duplicate, EpochFindings, MAX_LISTED, Missing, PointKind, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally, epoch_of,
-    number_of,
+    sequence_of,
 };
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use uuid::Uuid;
@@ -22,21 +21,21 @@ fn tally(seqs: &[Option<u64>]) -> Tally {
     tally
 }
 
-/// The findings and the totals, the slow way.
+/// Findings and totals, computed the slow way.
 fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<EpochFindings>, (u64, u64, u64)) {
-    let mut runs: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();
+    let mut epochs: BTreeMap<u64, BTreeMap<u64, u64>> = BTreeMap::new();
     for seq in seqs.iter().flatten() {
-        *runs.entry(epoch_of(*seq)).or_default().entry(number_of(*seq)).or_default() += 1;
+        *epochs.entry(epoch_of(*seq)).or_default().entry(sequence_of(*seq)).or_default() += 1;
     }
     let (mut findings, mut totals) = (Vec::new(), (0, 0, 0));
-    for (run, counts) in runs {
+    for (epoch, counts) in epochs {
         let (first, last) = (*counts.first_key_value().unwrap().0, *counts.last_key_value().unwrap().0);
-        let is_outside = |number: u64| outside.contains(&(run * SEQUENCES_PER_EPOCH + number));
+        let is_outside = |number: u64| outside.contains(&(epoch * SEQUENCES_PER_EPOCH + number));
         let is_seen = |number: u64| counts.contains_key(&number) || is_outside(number);
         let n_seen = (first..=last).filter(|number| is_seen(*number)).count() as u64;
         let missing: Vec<u64> = (first..=last).filter(|number| !is_seen(*number)).collect();
-        let doubled: Vec<u64> = counts.iter().filter(|(_, count)| **count > 1).map(|(number, _)| *number).collect();
-        totals = (totals.0 + n_seen, totals.1 + missing.len() as u64, totals.2 + doubled.len() as u64);
+        let duplicates: Vec<u64> = counts.iter().filter(|(_, count)| **count > 1).map(|(number, _)| *number).collect();
+        totals = (totals.0 + n_seen, totals.1 + missing.len() as u64, totals.2 + duplicates.len() as u64);
         let mut ranges: Vec<Missing> = Vec::new();
         for number in &missing {
             match ranges.last_mut().filter(|range| range.to + 1 == *number) {
@@ -45,20 +44,20 @@ fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<EpochFindings>, (u64, u6
             }
         }
         ranges.truncate(MAX_LISTED);
-        if !missing.is_empty() || !doubled.is_empty() {
+        if !missing.is_empty() || !duplicates.is_empty() {
             findings.push(EpochFindings {
-                run,
+                epoch,
                 points: Points::Metrics,
                 first,
                 last,
                 n_seen,
                 n_missing: missing.len() as u64,
-                n_doubled: doubled.len() as u64,
+                n_duplicates: duplicates.len() as u64,
                 missing: ranges,
-                doubled: doubled
+                duplicates: duplicates
                     .into_iter()
                     .take(MAX_LISTED)
-                    .map(|number| Duplicate { number, times: vec![] })
+                    .map(|sequence| Duplicate { sequence, times: vec![] })
                     .collect(),
             });
         }
@@ -67,18 +66,18 @@ fn model(seqs: &[Option<u64>], outside: &[u64]) -> (Vec<EpochFindings>, (u64, u6
     (findings, totals)
 }
 
-/// Close together, so that they collide; across pages of 4,096 and across runs.
+/// Close together, so that they collide; across pages of 4,096 and across epochs.
 fn seq() -> impl Strategy<Value = u64> {
     prop_oneof![
         6 => 0..40_u64,
         3 => 4_080..4_110_u64,
-        2 => (0..3_u64, 0..12_000_u64).prop_map(|(run, number)| run * SEQUENCES_PER_EPOCH + number),
+        2 => (0..3_u64, 0..12_000_u64).prop_map(|(epoch, number)| epoch * SEQUENCES_PER_EPOCH + number),
         1 => (SEQUENCES_PER_EPOCH - 5)..(SEQUENCES_PER_EPOCH + 5),
     ]
 }
 
 proptest! {
-    // Most sequences are too long for the model: with the usual bound some runs would give up.
+    // Most inputs are too long for the model: with the default bound some runs would abort.
     #![proptest_config(ProptestConfig { max_global_rejects: 100_000, ..ProptestConfig::default() })]
 
     #[test]
@@ -86,13 +85,13 @@ proptest! {
         seqs in prop::collection::vec(prop::option::weighted(0.9, seq()), 0..120),
         outside in prop::collection::vec(seq(), 0..40),
     ) {
-        // The model goes through every number from the first to the last: not from one end of a run to the other.
+        // The model visits every sequence from first to last, so an epoch seen from end to end is too slow for it.
         prop_assume!(model_is_quick(&seqs));
         let mut tally = tally(&seqs);
         let gaps = tally.gaps();
         prop_assert_eq!(gaps.is_some(), model(&seqs, &[]).1.1 > 0);
-        // Who has no gap does not look outside; whoever looks needs only what lies in the range, and it is no wider
-        // than what is missing.
+        // Without a gap nothing outside matters; with one, only the range matters, and it is no wider than what is
+        // missing.
         let all_missing = missing_seqs(&seqs);
         prop_assert_eq!(gaps.clone(), all_missing.first().map(|first| *first..=*all_missing.last().unwrap()));
         let heard: Vec<u64> = outside.into_iter().filter(|seq| gaps.as_ref().is_some_and(|gaps| gaps.contains(seq))).collect();
@@ -101,7 +100,7 @@ proptest! {
         prop_assert_eq!(tally.findings(), findings);
         prop_assert_eq!(tally.totals(), totals);
         prop_assert_eq!(tally.n_points(), seqs.len() as u64);
-        prop_assert_eq!(tally.n_without_number(), seqs.iter().filter(|seq| seq.is_none()).count() as u64);
+        prop_assert_eq!(tally.n_without_seq(), seqs.iter().filter(|seq| seq.is_none()).count() as u64);
         prop_assert!(!tally.overflowed());
     }
 
@@ -114,27 +113,27 @@ proptest! {
         prop_assert!(n_seen >= different.len() as u64);
         prop_assert!(n_missing <= SEQUENCES_PER_EPOCH * seqs.len() as u64);
         for mut finding in tally.findings() {
-            let places = finding.places();
-            finding.locate(&places);
+            let times = finding.seq_times();
+            finding.locate(&times);
         }
     }
 }
 
 fn missing_seqs(seqs: &[Option<u64>]) -> BTreeSet<u64> {
     let all: BTreeSet<u64> = seqs.iter().flatten().copied().collect();
-    let runs: BTreeSet<u64> = all.iter().map(|seq| epoch_of(*seq)).collect();
-    let of_run = |run: u64| {
-        let mut seqs = all.range(run * SEQUENCES_PER_EPOCH..(run + 1) * SEQUENCES_PER_EPOCH);
+    let epochs: BTreeSet<u64> = all.iter().map(|seq| epoch_of(*seq)).collect();
+    let of_epoch = |epoch: u64| {
+        let mut seqs = all.range(epoch * SEQUENCES_PER_EPOCH..(epoch + 1) * SEQUENCES_PER_EPOCH);
         let first = *seqs.next().unwrap();
         first..*seqs.next_back().unwrap_or(&first)
     };
-    runs.into_iter().flat_map(of_run).filter(|seq| !all.contains(seq)).collect()
+    epochs.into_iter().flat_map(of_epoch).filter(|seq| !all.contains(seq)).collect()
 }
 
 fn model_is_quick(seqs: &[Option<u64>]) -> bool {
     let mut ends: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
     for seq in seqs.iter().flatten() {
-        let number = number_of(*seq);
+        let number = sequence_of(*seq);
         let end = ends.entry(epoch_of(*seq)).or_insert((number, number));
         *end = (end.0.min(number), end.1.max(number));
     }
@@ -142,7 +141,7 @@ fn model_is_quick(seqs: &[Option<u64>]) -> bool {
 }
 
 #[test]
-fn a_hole_from_one_end_of_a_run_to_the_other_is_one_range() {
+fn a_hole_from_one_end_of_an_epoch_to_the_other_is_one_range() {
     let tally = tally(&[Some(0), Some(SEQUENCES_PER_EPOCH - 1)]);
     let findings = tally.findings();
     let whole = Missing { from: 1, to: SEQUENCES_PER_EPOCH - 2, after: None, before: None };
@@ -152,61 +151,62 @@ fn a_hole_from_one_end_of_a_run_to_the_other_is_one_range() {
 
 #[test]
 fn lists_are_cut_and_totals_are_not() {
-    // Each second number is missing, each third of those seen is there twice, in each of 30 runs.
+    // Every other sequence is missing and every third of those seen is duplicate, in each of 30 epochs.
     let numbers = (0..200_u64).map(|number| number * 2);
     let numbers: Vec<u64> =
         numbers.flat_map(|number| [number; 2].into_iter().take(1 + usize::from(number % 3 == 0))).collect();
-    let seqs = (0..30_u64).flat_map(|run| numbers.iter().map(move |number| Some(run * SEQUENCES_PER_EPOCH + number)));
+    let seqs =
+        (0..30_u64).flat_map(|epoch| numbers.iter().map(move |number| Some(epoch * SEQUENCES_PER_EPOCH + number)));
     let tally = tally(&seqs.collect::<Vec<_>>());
     let findings = tally.findings();
     assert_eq!(findings.len(), MAX_LISTED);
-    assert_eq!((findings[0].missing.len(), findings[0].doubled.len()), (MAX_LISTED, MAX_LISTED));
-    assert_eq!((findings[0].n_missing, findings[0].n_doubled), (199, 67));
+    assert_eq!((findings[0].missing.len(), findings[0].duplicates.len()), (MAX_LISTED, MAX_LISTED));
+    assert_eq!((findings[0].n_missing, findings[0].n_duplicates), (199, 67));
     assert_eq!(tally.totals(), (30 * 200, 30 * 199, 30 * 67));
 }
 
 #[test]
-fn a_run_of_both_kinds_says_so_and_times_are_found() {
+fn an_epoch_of_both_kinds_says_so_and_times_are_found() {
     let mut tally = Tally::default();
     tally.see(PointKind::Event, Some(1));
     for seq in [2, 4, 4] {
         tally.see(PointKind::Metric, Some(seq));
     }
     let mut findings = tally.findings();
-    let mut places = findings[0].places();
-    assert_eq!(places.range(), Some(2..=4));
+    let mut times = findings[0].seq_times();
+    assert_eq!(times.range(), Some(2..=4));
     for (seq, seconds) in [(1, 10), (2, 20), (4, 44), (4, 41), (4, 43), (9, 90)] {
-        places.visit(seq, Timestamp::from_seconds(seconds));
+        times.visit(seq, Timestamp::from_seconds(seconds));
     }
-    findings[0].locate(&places);
+    findings[0].locate(&times);
     let time = |seconds| Timestamp::from_seconds(seconds);
     assert_eq!(
         findings,
         [EpochFindings {
-            run: 0,
+            epoch: 0,
             points: Points::Both,
             first: 1,
             last: 4,
             n_seen: 3,
             n_missing: 1,
-            n_doubled: 1,
+            n_duplicates: 1,
             missing: vec![Missing { from: 3, to: 3, after: Some(time(20)), before: Some(time(41)) }],
-            doubled: vec![Duplicate { number: 4, times: vec![time(41), time(43)] }],
+            duplicates: vec![Duplicate { sequence: 4, times: vec![time(41), time(43)] }],
         }]
     );
 }
 
-/// A database says how many values have no number, and may say anything.
+/// A database reports the number of values without a `seq`, and may report anything.
 #[test]
 fn counts_that_cannot_be_stay_at_the_end_of_their_range() {
     let mut tally = Tally::default();
-    tally.see_without_number(u64::MAX);
-    tally.see_without_number(2);
+    tally.see_without_seq(u64::MAX);
+    tally.see_without_seq(2);
     tally.see(PointKind::Metric, None);
-    assert_eq!((tally.n_points(), tally.n_without_number()), (u64::MAX, u64::MAX));
+    assert_eq!((tally.n_points(), tally.n_without_seq()), (u64::MAX, u64::MAX));
 }
 
-/// Hashes or times in place of a counter must not take all memory, and must not pass for complete.
+/// Hashes or times in place of a counter must neither exhaust memory nor pass for complete.
 #[test]
 fn numbers_that_are_no_counter_fill_the_tally_and_it_says_so() {
     let mut tally = Tally::default();
@@ -216,7 +216,7 @@ fn numbers_that_are_no_counter_fill_the_tally_and_it_says_so() {
     assert!(tally.overflowed());
     assert_eq!(tally.n_points(), 200_000);
     tally.visit(5, NOW);
-    // A million in a row fit.
+    // A million consecutive ones fit.
     let mut dense = Tally::default();
     (0..1_000_000).for_each(|seq| dense.see(PointKind::Metric, Some(seq)));
     assert!(!dense.overflowed());
@@ -249,7 +249,7 @@ fn event(device: &str, timestamp: Timestamp) -> Event {
     }
 }
 
-fn no_life() -> Option<ProducerEpoch> {
+fn no_epoch() -> Option<ProducerEpoch> {
     None
 }
 
@@ -259,98 +259,100 @@ fn seqs(batch: &Batch) -> Vec<Option<u64>> {
 
 #[test]
 fn metrics_and_events_of_each_device_are_counted_apart() {
-    let life = ProducerEpoch::begin(NOW, None).unwrap();
-    let mut numbering = Sequencer::new(life, None, NOW);
+    let producer_epoch = ProducerEpoch::begin(NOW, None).unwrap();
+    let mut sequencer = Sequencer::new(producer_epoch, None, NOW);
     let mut batch = Batch {
         metrics: vec![metric("a"), metric("b"), metric("a")],
         events: vec![event("a", NOW), event("a", NOW.minus(std::time::Duration::from_nanos(1))), event("a", NOW)],
     };
-    let unnumbered = numbering.number(&mut batch, no_life);
-    assert_eq!(unnumbered, Unnumbered { n_before: 1, ..Unnumbered::default() });
-    let numbers: Vec<_> = seqs(&batch).into_iter().map(|seq| seq.map(number_of)).collect();
+    let unsequenced = sequencer.assign(&mut batch, no_epoch);
+    assert_eq!(unsequenced, Unsequenced { n_before: 1, ..Unsequenced::default() });
+    let numbers: Vec<_> = seqs(&batch).into_iter().map(|seq| seq.map(sequence_of)).collect();
     assert_eq!(numbers, [Some(0), Some(0), Some(1), Some(0), None, Some(1)]);
-    let runs: Vec<_> = seqs(&batch).into_iter().flatten().map(epoch_of).collect();
-    assert!(runs[..3].iter().all(|run| *run == runs[0]) && runs[3..].iter().all(|run| *run == runs[0] + 1));
+    let epochs: Vec<_> = seqs(&batch).into_iter().flatten().map(epoch_of).collect();
+    assert!(
+        epochs[..3].iter().all(|epoch| *epoch == epochs[0]) && epochs[3..].iter().all(|epoch| *epoch == epochs[0] + 1)
+    );
     assert!(seqs(&batch).into_iter().flatten().all(|seq| seq < 1 << 53));
 }
 
 #[test]
-fn a_life_is_later_than_the_one_before_whatever_the_clock_says() {
+fn a_producer_epoch_is_later_than_the_one_before_whatever_the_clock_says() {
     let early = Timestamp::from_seconds(1_710_000_000);
     let first = ProducerEpoch::begin(NOW, None).unwrap();
     assert!(ProducerEpoch::begin(NOW, Some(first)).unwrap() > first);
     assert!(ProducerEpoch::begin(early, Some(first)).unwrap() > first);
     assert!(ProducerEpoch::begin(NOW.plus(std::time::Duration::from_secs(2)), None).unwrap() > first);
     for end in [i64::MIN, 0, i64::MAX].map(Timestamp::from_ns) {
-        let life = ProducerEpoch::begin(end, None).unwrap();
+        let producer_epoch = ProducerEpoch::begin(end, None).unwrap();
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![event("a", end)] };
-        Sequencer::new(life, None, end).number(&mut batch, no_life);
+        Sequencer::new(producer_epoch, None, end).assign(&mut batch, no_epoch);
         assert!(seqs(&batch).into_iter().all(|seq| seq.unwrap() < 1 << 53));
     }
     let last = ProducerEpoch::begin(Timestamp::from_ns(i64::MAX), None);
-    assert_eq!(ProducerEpoch::begin(NOW, last), None, "there are no more");
+    assert_eq!(ProducerEpoch::begin(NOW, last), None, "used up");
 }
 
 #[test]
-fn a_run_that_is_used_up_is_followed_by_one_of_a_new_life() {
-    let life = ProducerEpoch::begin(NOW, None).unwrap();
-    let run = {
+fn an_epoch_that_is_used_up_is_followed_by_one_of_a_new_producer_epoch() {
+    let producer_epoch = ProducerEpoch::begin(NOW, None).unwrap();
+    let epoch = {
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![] };
-        Sequencer::new(life, None, NOW).number(&mut batch, no_life);
+        Sequencer::new(producer_epoch, None, NOW).assign(&mut batch, no_epoch);
         epoch_of(batch.metrics[0].seq.unwrap())
     };
-    let next = ProducerEpoch::begin(NOW, Some(life)).unwrap();
-    let near_the_end = (Some((run + 1) * SEQUENCES_PER_EPOCH - 2), None);
-    let kept = Kept { life, devices: [(DeviceName::new("a").unwrap(), near_the_end)].into() };
-    let mut numbering = Sequencer::new(next, Some(kept), NOW);
+    let next = ProducerEpoch::begin(NOW, Some(producer_epoch)).unwrap();
+    let near_the_end = (Some((epoch + 1) * SEQUENCES_PER_EPOCH - 2), None);
+    let kept = Kept { producer_epoch, devices: [(DeviceName::new("a").unwrap(), near_the_end)].into() };
+    let mut sequencer = Sequencer::new(next, Some(kept), NOW);
     let mut batch = Batch { metrics: vec![metric("a"), metric("a"), metric("a"), metric("b")], events: vec![] };
-    let unnumbered = numbering.number(&mut batch, no_life);
-    assert_eq!(unnumbered, Unnumbered { n_no_life: 1, ..Unnumbered::default() });
+    let unsequenced = sequencer.assign(&mut batch, no_epoch);
+    assert_eq!(unsequenced, Unsequenced { n_no_epoch: 1, ..Unsequenced::default() });
     let mut later = Batch { metrics: vec![metric("a"), metric("a")], events: vec![] };
     let renewed = ProducerEpoch::begin(NOW, Some(next));
-    numbering.number(&mut later, || renewed);
+    sequencer.assign(&mut later, || renewed);
     let all: Vec<u64> = seqs(&batch).into_iter().chain(seqs(&later)).flatten().collect();
     assert_eq!(
-        all.iter().map(|seq| number_of(*seq)).collect::<Vec<_>>(),
+        all.iter().map(|seq| sequence_of(*seq)).collect::<Vec<_>>(),
         [SEQUENCES_PER_EPOCH - 2, SEQUENCES_PER_EPOCH - 1, 0, 0, 1]
     );
     assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 5);
-    assert_eq!(numbering.keep().life, renewed.unwrap());
+    assert_eq!(sequencer.keep().producer_epoch, renewed.unwrap());
 }
 
 #[test]
-fn what_no_life_before_can_have_kept_is_left_out() {
-    let life = ProducerEpoch::begin(NOW, None).unwrap();
-    let next = ProducerEpoch::begin(NOW, Some(life)).unwrap();
+fn what_no_epoch_before_can_have_kept_is_left_out() {
+    let producer_epoch = ProducerEpoch::begin(NOW, None).unwrap();
+    let next = ProducerEpoch::begin(NOW, Some(producer_epoch)).unwrap();
     for wrong in [u64::MAX, 1 << 53, SEQUENCES_PER_EPOCH] {
-        let kept = Kept { life, devices: [(DeviceName::new("a").unwrap(), (Some(wrong), None))].into() };
+        let kept = Kept { producer_epoch, devices: [(DeviceName::new("a").unwrap(), (Some(wrong), None))].into() };
         let mut batch = Batch { metrics: vec![metric("a")], events: vec![] };
-        Sequencer::new(next, Some(kept), NOW).number(&mut batch, no_life);
+        Sequencer::new(next, Some(kept), NOW).assign(&mut batch, no_epoch);
         let seq = batch.metrics[0].seq.unwrap();
-        assert!(seq != wrong && seq < 1 << 53 && number_of(seq) == 0, "{wrong}");
+        assert!(seq != wrong && seq < 1 << 53 && sequence_of(seq) == 0, "{wrong}");
     }
 }
 
 #[test]
 fn what_is_kept_survives_as_json() {
-    let life = ProducerEpoch::begin(NOW, None).unwrap();
-    let mut numbering = Sequencer::new(life, None, NOW);
-    numbering.number(&mut Batch { metrics: vec![metric("shelf 3/ü \"x\"")], events: vec![event("b", NOW)] }, no_life);
-    let kept = numbering.keep();
+    let producer_epoch = ProducerEpoch::begin(NOW, None).unwrap();
+    let mut sequencer = Sequencer::new(producer_epoch, None, NOW);
+    sequencer.assign(&mut Batch { metrics: vec![metric("shelf 3/ü \"x\"")], events: vec![event("b", NOW)] }, no_epoch);
+    let kept = sequencer.keep();
     assert_eq!(kept.devices.len(), 2);
     let text = serde_json::to_string(&kept).unwrap();
     assert_eq!(serde_json::from_str::<Kept>(&text).unwrap(), kept);
     let bare: Kept = serde_json::from_str(r#"{"life":7}"#).unwrap();
-    assert!(bare.devices.is_empty());
+    assert!(bare.devices.is_empty(), "written before the field was renamed");
 }
 
-/// What happens to a sender.
+/// Something that happens to a sender.
 #[derive(Clone, Debug)]
 enum Step {
     Send(Vec<u8>),
     StopInOrder,
     Kill,
-    /// The clock goes by so many seconds.
+    /// The clock moves by this many seconds.
     Clock(i64),
 }
 
@@ -364,14 +366,13 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    /// Over stops, kills and clocks that go back: no number is given twice, and of a sender that stopped in
-    /// order none is left out.
+    /// Over stops, kills and clock steps: no `seq` is assigned twice, and an orderly stop leaves no gap.
     #[test]
     fn no_number_is_ever_given_twice(steps in prop::collection::vec(step(), 1..40)) {
         let mut now = NOW;
-        // As on disk: written before the first number of a life, and when it stops in order.
-        let mut life = ProducerEpoch::begin(now, None).unwrap();
-        let mut numbering = Sequencer::new(life, None, now);
+        // As on disk: written before the first `seq` of a producer epoch, and at an orderly stop.
+        let mut producer_epoch = ProducerEpoch::begin(now, None).unwrap();
+        let mut sequencer = Sequencer::new(producer_epoch, None, now);
         let mut given: BTreeMap<String, Tally> = BTreeMap::new();
         let mut all = BTreeSet::new();
         for step in steps {
@@ -382,7 +383,7 @@ proptest! {
                         metrics: names.iter().map(|name| metric(name)).collect(),
                         events: names.iter().take(1).map(|name| event(name, now)).collect(),
                     };
-                    numbering.number(&mut batch, no_life);
+                    sequencer.assign(&mut batch, no_epoch);
                     for metric in &batch.metrics {
                         prop_assert!(all.insert((metric.source_device.clone(), metric.seq.unwrap())));
                         given.entry(metric.source_device.to_string()).or_default().see(PointKind::Metric, metric.seq);
@@ -394,20 +395,20 @@ proptest! {
                     }
                 }
                 Step::StopInOrder => {
-                    let kept = numbering.keep();
-                    life = ProducerEpoch::begin(now, Some(kept.life)).unwrap();
-                    numbering = Sequencer::new(life, Some(kept), now);
+                    let kept = sequencer.keep();
+                    producer_epoch = ProducerEpoch::begin(now, Some(kept.producer_epoch)).unwrap();
+                    sequencer = Sequencer::new(producer_epoch, Some(kept), now);
                 }
                 Step::Kill => {
-                    life = ProducerEpoch::begin(now, Some(life)).unwrap();
-                    numbering = Sequencer::new(life, None, now);
+                    producer_epoch = ProducerEpoch::begin(now, Some(producer_epoch)).unwrap();
+                    sequencer = Sequencer::new(producer_epoch, None, now);
                 }
                 Step::Clock(seconds) => now = Timestamp::from_ns(now.as_ns() + seconds * 1_000_000_000),
             }
         }
         for tally in given.values() {
-            let (_, n_missing, n_doubled) = tally.totals();
-            prop_assert_eq!((n_missing, n_doubled), (0, 0));
+            let (_, n_missing, n_duplicates) = tally.totals();
+            prop_assert_eq!((n_missing, n_duplicates), (0, 0));
         }
     }
 }

@@ -11,7 +11,7 @@ use spindle_core::query::{MAX_QUERY_BYTES, Param, ParamKind, QUERY_TYPES, Query,
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
 fn parse(query_type: &QueryType, params: &Map<String, Value>) -> Result<Query, QueryError> {
-    Query::parse(json!({ "query_type": query_type.name, "params": params }).to_string().as_bytes(), NOW)
+    Query::from_json(json!({ "query_type": query_type.name, "params": params }).to_string().as_bytes(), NOW)
 }
 
 /// The parameters that must be given, each with something right.
@@ -86,7 +86,7 @@ fn every_type_is_understood_with_its_required_parameters_alone() {
         }
         if params.is_empty() {
             let bare = json!({ "query_type": query_type.name }).to_string();
-            assert!(Query::parse(bare.as_bytes(), NOW).is_ok(), "{bare}");
+            assert!(Query::from_json(bare.as_bytes(), NOW).is_ok(), "{bare}");
         }
     }
 }
@@ -115,13 +115,13 @@ fn every_parameter_keeps_to_its_range() {
 fn a_question_is_short_and_flat() {
     let question = r#"{"query_type":"devices"}"#;
     let padded = |size: usize| question.to_owned() + &" ".repeat(size - question.len());
-    assert!(Query::parse(padded(MAX_QUERY_BYTES).as_bytes(), NOW).is_ok());
+    assert!(Query::from_json(padded(MAX_QUERY_BYTES).as_bytes(), NOW).is_ok());
     assert_eq!(
-        Query::parse(padded(MAX_QUERY_BYTES + 1).as_bytes(), NOW).unwrap_err().to_string(),
+        Query::from_json(padded(MAX_QUERY_BYTES + 1).as_bytes(), NOW).unwrap_err().to_string(),
         "query of 65537 bytes is larger than 65536"
     );
     for deep in ["[".repeat(60_000), format!("{{\"query_type\":\"devices\",\"x\":{}", "[".repeat(60_000))] {
-        assert!(matches!(Query::parse(deep.as_bytes(), NOW), Err(QueryError::Json(_))));
+        assert!(matches!(Query::from_json(deep.as_bytes(), NOW), Err(QueryError::Json(_))));
     }
 }
 
@@ -134,7 +134,7 @@ fn windows_at_the_ends_of_time() {
                 for param in query_type.params.iter().filter(|param| matches!(param.kind, ParamKind::Time)) {
                     let params = with(query_type, param, json!(time));
                     let body = json!({ "query_type": query_type.name, "params": params }).to_string();
-                    let _ = Query::parse(body.as_bytes(), now);
+                    let _ = Query::from_json(body.as_bytes(), now);
                 }
             }
         }
@@ -144,8 +144,8 @@ fn windows_at_the_ends_of_time() {
 proptest! {
     #[test]
     fn any_bytes_are_a_question_or_an_error(payload in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[{\"\\\\,:\\]} a0]{0,60}") {
-        let _ = Query::parse(&payload, NOW);
-        let _ = Query::parse(text.as_bytes(), NOW);
+        let _ = Query::from_json(&payload, NOW);
+        let _ = Query::from_json(text.as_bytes(), NOW);
     }
 
     /// Words of whatever kind give a body that parses, or an error; never a body that does not parse.
@@ -162,7 +162,7 @@ proptest! {
             .collect();
         let now = Timestamp::from_ns(now);
         if let Ok(body) = Query::body_from_words(query_type.name, &words, now) {
-            prop_assert_eq!(Query::parse(&body, now).unwrap().query_type(), query_type.name);
+            prop_assert_eq!(Query::from_json(&body, now).unwrap().query_type(), query_type.name);
         }
     }
 }

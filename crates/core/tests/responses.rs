@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use spindle_core::audit::{Duplicate, EpochFindings, Missing, PointKind, Points, Tally};
-use spindle_core::health::{Health, Reason, Verdict};
+use spindle_core::health::{Health, HealthReason, Verdict};
 use spindle_core::records::{Bucket, Window};
 use spindle_core::response::{
     AuditedDevice, Basis, Data, DeviceCount, DeviceHealth, DeviceRow, EventRow, GapAudit, GapRow, Listing, MetricRow,
@@ -110,7 +110,7 @@ fn device_health() {
             basis: basis(),
         })
     };
-    let reason = Reason {
+    let reason = HealthReason {
         metric: "DiskTemp".to_owned(),
         value: Some(58.2),
         limit: Some(55.0),
@@ -161,15 +161,15 @@ fn series() {
 #[test]
 fn audit_gaps() {
     let findings = EpochFindings {
-        run: 0,
+        epoch: 0,
         points: Points::Both,
         first: 1,
         last: 4,
         n_seen: 3,
         n_missing: 1,
-        n_doubled: 1,
+        n_duplicates: 1,
         missing: vec![Missing { from: 3, to: 3, after: Some(T0), before: None }],
-        doubled: vec![Duplicate { number: 4, times: vec![T0, T1] }],
+        duplicates: vec![Duplicate { sequence: 4, times: vec![T0, T1] }],
     };
     let mut tally = Tally::default();
     for seq in [Some(1), Some(2), Some(4), Some(4), None] {

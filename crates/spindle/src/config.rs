@@ -101,7 +101,7 @@ impl Config {
     pub(crate) fn nats_settings(&self, url: &str) -> NatsSettings {
         let NatsConfig { user, password, creds, nkey, ca, cert, key, .. } = self.nats.clone();
         let credentials = Credentials { user, password, creds, nkey, ca, cert, key };
-        NatsSettings { url: url.to_owned(), credentials, patience: self.nats.connect_timeout }
+        NatsSettings { url: url.to_owned(), credentials, connect_timeout: self.nats.connect_timeout }
     }
 
     /// Returns the settings for a connection to InfluxDB.

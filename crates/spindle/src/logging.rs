@@ -14,3 +14,8 @@ pub(crate) fn init(filter: &str) -> anyhow::Result<()> {
         .init();
     Ok(())
 }
+
+/// An error with all its causes in one line, for the field `error`.
+pub(crate) fn chain(error: impl Into<anyhow::Error>) -> String {
+    format!("{:#}", error.into())
+}

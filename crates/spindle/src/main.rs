@@ -1,16 +1,17 @@
 //! Spindle: a telemetry pipeline for storage fleets. One program; each role is a subcommand, and `spindle up` runs
 //! them all.
 
-mod answer;
 mod cli;
 mod clock;
 mod commands;
 mod config;
 mod data_dir;
+mod log_limit;
 mod logging;
 mod metrics;
 mod outcome;
 mod output;
+mod query_service;
 mod roles;
 mod sources;
 mod supervisor;

@@ -98,7 +98,6 @@ pub(crate) static WRITER_REDELIVERED: LazyLock<IntCounterVec> = LazyLock::new(||
     counters("spindle_writer_redelivered_messages_total", "Messages delivered more than once", &["stream"])
 });
 /// Messages written again after the store may have lost them, by stream.
-#[allow(dead_code, reason = "the writer's restorer uses it")]
 pub(crate) static WRITER_RESTORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
         "spindle_writer_restored_messages_total",
@@ -107,9 +106,16 @@ pub(crate) static WRITER_RESTORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     )
 });
 /// Messages whose decoding panicked, by stream.
-#[allow(dead_code, reason = "the writer's decoder uses it")]
 pub(crate) static WRITER_POISON: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_writer_poison_messages_total", "Messages whose decoding panicked, dead-lettered", &["stream"])
+});
+/// Deliveries of messages that were delivered many times, by stream.
+pub(crate) static WRITER_MANY_DELIVERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_many_deliveries_messages_total",
+        "Deliveries of messages that were delivered five times or more",
+        &["stream"],
+    )
 });
 /// Batches fetched and not yet acknowledged, by stream.
 pub(crate) static WRITER_BATCHES_IN_FLIGHT: LazyLock<IntGaugeVec> = LazyLock::new(|| {

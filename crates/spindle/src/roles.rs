@@ -1,5 +1,5 @@
-//! The roles. They meet only through the bus and the store, never each other, so each can be a task in
-//! `spindle up` or a process of its own. Each is `run(parts, stop)` and returns when it is told to stop.
+//! The roles. They communicate only through the bus and the store, never directly, so each can be a task in
+//! `spindle up` or a process. Each is a `run(parts, stop)` that returns after `stop`.
 
 pub(crate) mod client;
 pub(crate) mod daemon;

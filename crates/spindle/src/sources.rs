@@ -1,7 +1,7 @@
-//! Where metrics and events come from. A source is blocking and knows neither the bus nor the clock: the
-//! daemon asks it for the next batch (in `spawn_blocking`, with a time-out) and publishes what it gets.
+//! Sources of metrics and events. A source blocks and depends on neither the bus nor the clock: the daemon reads the
+//! next batch (in `spawn_blocking`, with a timeout) and publishes it.
 //!
-//! [`host`] looks at this machine; [`replay`] reads what was recorded.
+//! [`host`] samples this machine; [`replay`] reads recordings.
 
 pub(crate) mod host;
 pub(crate) mod replay;

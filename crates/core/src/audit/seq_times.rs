@@ -1,34 +1,39 @@
-//! When the points of certain numbers were: an operator wants to know at what time numbers went missing.
+//! Finds the timestamps around missing and duplicate sequence numbers: operators need to know when data went missing.
 
 use std::collections::BTreeMap;
 
-use super::SeqVisitor;
 use crate::timestamp::Timestamp;
 
-/// Times kept of one `seq`: two show that it is doubled.
+/// Times kept per `seq`: two prove a duplicate.
 const MAX_TIMES: usize = 2;
 
-/// Certain `seq`s, and the times of points that have them.
+/// Receives the `seq`s of stored points one by one, in no particular order.
+pub trait SeqVisitor: Send + 'static {
+    /// Takes the `seq` and the time of one stored point.
+    fn visit(&mut self, seq: u64, time: Timestamp);
+}
+
+/// Selected `seq`s, and the times of the points that carry them.
 #[derive(Clone, Debug, Default)]
 pub struct SeqTimes(BTreeMap<u64, Vec<Timestamp>>);
 
 impl SeqTimes {
-    /// The `seq`s to look for.
+    /// Selects the `seq`s to look for.
     pub(super) fn new(seqs: impl Iterator<Item = u64>) -> Self {
         Self(seqs.map(|seq| (seq, Vec::new())).collect())
     }
 
-    /// Both together.
+    /// Adds the `seq`s and times of another selection.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// From the smallest `seq` to the largest; `None` if there is nothing to look for.
+    /// Returns the range from the smallest to the largest selected `seq`, or `None` if none is selected.
     pub fn range(&self) -> Option<std::ops::RangeInclusive<u64>> {
         Some(*self.0.first_key_value()?.0..=*self.0.last_key_value()?.0)
     }
 
-    /// What was found, oldest first.
+    /// Returns the times found for a `seq`, oldest first.
     pub(super) fn times(&self, seq: u64) -> &[Timestamp] {
         self.0.get(&seq).map_or(&[], Vec::as_slice)
     }

@@ -1,146 +1,149 @@
-//! Giving numbers, as Spindle's daemon does: two counters per device, one for metrics and one for events.
+//! Assigns sequence numbers, as Spindle's daemon does: per device, one counter for metrics and one for events.
 //!
-//! Two, since the two travel apart: an event overtakes the metrics that wait. Within each the publisher keeps the
-//! order all the way into the stream, so what a kill takes away is the end of a run and no hole in it. (A kill in the
-//! moment in which a lost connection is mended, under load, can still leave one: those readings are lost, after all.)
+//! Two counters, because metrics and events travel separately: an event overtakes metrics that wait. The publisher
+//! keeps the order within each all the way into the stream, so a kill cuts off the end of an epoch and leaves no gap
+//! in it. (A kill while a lost connection is being restored under load can still leave one: that data is lost.)
 //!
-//! A *life* of a sender is the time for which it knows its counters. What is new in a life begins with the life's
-//! own two runs. A sender that stopped in order [keeps](Sequencer::keep) its counters and goes on with them in the
-//! next life, so that nothing it lost in between stays unseen. One that was killed cannot know what it had sent: each
-//! of its devices begins anew, in runs that no life had before.
+//! A *producer epoch* is the period for which a sender knows its counters; it owns two epochs of sequences, one for
+//! metrics and one for events. A sender that shuts down in order [saves](Sequencer::keep) its counters and continues
+//! them in its next producer epoch, so that losses in between stay visible. A killed sender cannot know what it had
+//! sent: all its devices start over, in epochs never used before.
 //!
-//! Pure: the clock is an argument, and writing down which lives were begun is the caller's part. It must be on
-//! disk before the life's first number is given.
+//! Pure: the clock is an argument. The caller persists the producer epoch, and must have it on disk before it assigns
+//! the first sequence in it.
 
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use super::{SEQUENCES_PER_EPOCH, epoch_of, number_of, seq_of};
+use super::{SEQUENCES_PER_EPOCH, epoch_of, seq_of, sequence_of};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
 use crate::wire::Batch;
 
-/// Devices that are numbered at most, some 100 bytes each. What others say carries no number, which is counted.
+/// Maximum number of devices with counters, about 100 bytes each. Data of further devices gets no `seq` and is counted.
 pub const MAX_DEVICES: usize = 200_000;
 
-/// 2024-01-01T00:00:00Z: lives are counted from here.
+/// 2024-01-01T00:00:00Z, the origin of producer epochs.
 const FIRST_DAY_NS: i64 = 1_704_067_200_000_000_000;
-/// Fine enough that two lives in a row differ by their clock alone; coarse enough to last until 2041.
-const NS_PER_LIFE: i64 = 2_000_000_000;
-/// With 28 bits for the life, one for the lane and 24 for the number, a `seq` stays below 2^53: what every
-/// reader of JSON keeps exactly.
-const N_LIVES: u32 = 1 << 28;
+/// Fine enough that the clock alone separates two consecutive producer epochs; coarse enough to last until 2041.
+const NS_PER_EPOCH: i64 = 2_000_000_000;
+/// With 28 bits for the producer epoch, one for the lane and 24 for the sequence, a `seq` stays below 2^53: every
+/// JSON reader keeps it exactly.
+const N_EPOCHS: u32 = 1 << 28;
 
-/// A life of a sender, see [the module](self).
+/// Producer epoch of a sender, see [the module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct ProducerEpoch(u32);
 
 impl ProducerEpoch {
-    /// A life that begins now, later than the one before, whatever the clock says. The clock alone
-    /// keeps lives apart where nothing is known of those before. `None` when there are no more.
+    /// Returns a producer epoch that begins at `now` and is greater than `before`, even if the clock stepped back.
+    /// Without `before`, only the clock separates it from earlier ones. `None` once they are used up.
     pub fn begin(now: Timestamp, before: Option<Self>) -> Option<Self> {
-        let by_clock = now.as_ns().saturating_sub(FIRST_DAY_NS).div_euclid(NS_PER_LIFE);
-        let by_clock = by_clock.clamp(0, i64::from(N_LIVES - 1)) as u32;
+        let by_clock = now.as_ns().saturating_sub(FIRST_DAY_NS).div_euclid(NS_PER_EPOCH);
+        let by_clock = by_clock.clamp(0, i64::from(N_EPOCHS - 1)) as u32;
         let next = before.map_or(0, |before| before.0.saturating_add(1));
-        Some(Self(by_clock.max(next))).filter(|life| life.0 < N_LIVES)
+        Some(Self(by_clock.max(next))).filter(|epoch| epoch.0 < N_EPOCHS)
     }
 
-    fn run(self, lane: Lane) -> u64 {
+    fn epoch(self, lane: Lane) -> u64 {
         u64::from(self.0) * 2 + lane as u64
     }
 }
 
-/// What is counted apart.
+/// Kind of data with a counter of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lane {
     Metrics = 0,
     Events = 1,
 }
 
-/// What a sender must know to go on: with devices after it stopped in order, without while it lives.
+/// Persistent state of a sender: with devices after an orderly shutdown, without while it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kept {
-    /// The newest life that was begun.
-    pub life: ProducerEpoch,
-    /// The next `seq` of metrics and that of events, where there were any.
+    /// Newest producer epoch that was begun. Files of earlier versions call it `life`.
+    #[serde(alias = "life")]
+    pub producer_epoch: ProducerEpoch,
+    /// Next `seq` of metrics and of events, if any was assigned.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub devices: BTreeMap<DeviceName, (Option<u64>, Option<u64>)>,
 }
 
-/// Readings that were left without a number, by reason.
+/// Numbers of metrics and events that got no `seq`, by reason.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Unnumbered {
-    /// Events from before this life: a source may tell them again, and they are stored once.
+pub struct Unsequenced {
+    /// Events older than this producer epoch: a source may repeat them, and the store keeps only one copy.
     pub n_before: u64,
-    /// More than [`MAX_DEVICES`] devices.
+    /// Items of devices beyond [`MAX_DEVICES`].
     pub n_devices_full: u64,
-    /// A counter was used up, and no new life could be begun.
-    pub n_no_life: u64,
+    /// Items whose counter was used up while no new producer epoch could be begun.
+    pub n_no_epoch: u64,
 }
 
-/// The counters of a sender.
+/// Counters of a sender.
 #[derive(Debug)]
 pub struct Sequencer {
-    life: ProducerEpoch,
+    producer_epoch: ProducerEpoch,
     began_at: Timestamp,
     devices: HashMap<DeviceName, [Counter; 2]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Counter {
-    /// Nothing was counted in this life.
+    /// No sequence assigned in this producer epoch.
     Unused,
-    /// The next `seq`.
+    /// Next `seq`.
     Next(u64),
-    /// The run has no more numbers.
+    /// All sequences of the epoch are assigned.
     UsedUp,
 }
 
-/// Why there is no number.
-enum Refusal {
+/// Reason for assigning no sequence.
+enum NoSequence {
     DevicesFull,
-    NoLife,
+    NoEpoch,
 }
 
 impl Sequencer {
-    /// Goes on from what was kept, in a new life. What cannot have been kept by a life before is left out.
-    pub fn new(life: ProducerEpoch, kept: Option<Kept>, now: Timestamp) -> Self {
+    /// Continues the saved counters in a new producer epoch. Ignores counters that no earlier producer epoch can have
+    /// saved.
+    pub fn new(producer_epoch: ProducerEpoch, kept: Option<Kept>, now: Timestamp) -> Self {
         let devices = kept.map(|kept| kept.devices).unwrap_or_default();
         let counter = |seq: Option<u64>, lane: Lane| {
-            let is_ours = |seq: &u64| epoch_of(*seq) < life.run(Lane::Metrics) && epoch_of(*seq) % 2 == lane as u64;
+            let is_ours =
+                |seq: &u64| epoch_of(*seq) < producer_epoch.epoch(Lane::Metrics) && epoch_of(*seq) % 2 == lane as u64;
             seq.filter(is_ours).map_or(Counter::Unused, Counter::Next)
         };
         let counters = |(metrics, events)| [counter(metrics, Lane::Metrics), counter(events, Lane::Events)];
         let devices = devices.into_iter().take(MAX_DEVICES).map(|(name, next)| (name, counters(next))).collect();
-        Self { life, began_at: now, devices }
+        Self { producer_epoch, began_at: now, devices }
     }
 
-    /// Gives each reading of the batch its number, in order. `renew` begins a new life: a run that is used up is
-    /// followed by one of that.
-    pub fn number(&mut self, batch: &mut Batch, mut renew: impl FnMut() -> Option<ProducerEpoch>) -> Unnumbered {
-        let mut unnumbered = Unnumbered::default();
+    /// Assigns a `seq` to each metric and event of the batch, in order. `renew` begins a new producer epoch, whose
+    /// epoch follows one that is used up.
+    pub fn assign(&mut self, batch: &mut Batch, mut renew: impl FnMut() -> Option<ProducerEpoch>) -> Unsequenced {
+        let mut unsequenced = Unsequenced::default();
         for metric in &mut batch.metrics {
             match self.next(&metric.source_device, Lane::Metrics, &mut renew) {
                 Ok(seq) => metric.seq = Some(seq),
-                Err(refusal) => unnumbered.count(&refusal),
+                Err(reason) => unsequenced.count(&reason),
             }
         }
         for event in &mut batch.events {
             if event.timestamp < self.began_at {
-                unnumbered.n_before += 1;
+                unsequenced.n_before += 1;
                 continue;
             }
             match self.next(&event.source_device, Lane::Events, &mut renew) {
                 Ok(seq) => event.seq = Some(seq),
-                Err(refusal) => unnumbered.count(&refusal),
+                Err(reason) => unsequenced.count(&reason),
             }
         }
-        unnumbered
+        unsequenced
     }
 
-    /// The counters, for the next life. Give no number afterwards.
+    /// Returns the counters for the next producer epoch. Assign nothing afterwards.
     pub fn keep(&self) -> Kept {
         let next = |counter: Counter| match counter {
             Counter::Next(seq) => Some(seq),
@@ -149,7 +152,7 @@ impl Sequencer {
         let devices = self.devices.iter();
         let devices =
             devices.map(|(name, [metrics, events])| (name.clone(), (next(*metrics), next(*events)))).collect();
-        Kept { life: self.life, devices }
+        Kept { producer_epoch: self.producer_epoch, devices }
     }
 
     fn next(
@@ -157,34 +160,35 @@ impl Sequencer {
         device: &DeviceName,
         lane: Lane,
         renew: &mut impl FnMut() -> Option<ProducerEpoch>,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<u64, NoSequence> {
         if !self.devices.contains_key(device) {
             if self.devices.len() >= MAX_DEVICES {
-                return Err(Refusal::DevicesFull);
+                return Err(NoSequence::DevicesFull);
             }
             self.devices.insert(device.clone(), [Counter::Unused; 2]);
         }
-        let counters = self.devices.get_mut(device).ok_or(Refusal::DevicesFull)?;
+        let counters = self.devices.get_mut(device).ok_or(NoSequence::DevicesFull)?;
         let counter = &mut counters[lane as usize];
         let seq = match *counter {
             Counter::Next(seq) => seq,
-            Counter::Unused => seq_of(self.life.run(lane), 0),
+            Counter::Unused => seq_of(self.producer_epoch.epoch(lane), 0),
             Counter::UsedUp => {
-                self.life = renew().filter(|life| *life > self.life).ok_or(Refusal::NoLife)?;
-                seq_of(self.life.run(lane), 0)
+                let renewed = renew().filter(|renewed| *renewed > self.producer_epoch);
+                self.producer_epoch = renewed.ok_or(NoSequence::NoEpoch)?;
+                seq_of(self.producer_epoch.epoch(lane), 0)
             }
         };
-        let is_last = number_of(seq) == SEQUENCES_PER_EPOCH - 1;
+        let is_last = sequence_of(seq) == SEQUENCES_PER_EPOCH - 1;
         *counter = if is_last { Counter::UsedUp } else { Counter::Next(seq + 1) };
         Ok(seq)
     }
 }
 
-impl Unnumbered {
-    fn count(&mut self, refusal: &Refusal) {
-        match refusal {
-            Refusal::DevicesFull => self.n_devices_full += 1,
-            Refusal::NoLife => self.n_no_life += 1,
+impl Unsequenced {
+    fn count(&mut self, reason: &NoSequence) {
+        match reason {
+            NoSequence::DevicesFull => self.n_devices_full += 1,
+            NoSequence::NoEpoch => self.n_no_epoch += 1,
         }
     }
 }

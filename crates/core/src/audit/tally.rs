@@ -1,117 +1,122 @@
-//! Counting the numbers of one device in a window: a bit for each number, in pages that exist only where
-//! numbers do. A million numbers take 0.13 MB; what a device may take at most is [`MAX_PAGES`].
+//! Counts the sequence numbers of one device in a window: one bit per sequence, in pages that exist only where sequences
+//! do. A million sequences take 0.13 MB; [`MAX_PAGES`] bounds what a device may take.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use serde::Serialize;
 
-use super::{SeqTimes, SeqVisitor, epoch_of, number_of, seq_of};
+use super::seq_times::{SeqTimes, SeqVisitor};
+use super::{epoch_of, seq_of, sequence_of};
 use crate::timestamp::Timestamp;
 
 const PAGE_WORDS: usize = 64;
-/// Numbers in one page.
-const PAGE_NUMBERS: u64 = PAGE_WORDS as u64 * 64;
-/// Most pages of one device, 4 MiB and as much again if everything is doubled: 33 million numbers in a row, which is
-/// more than a question may take time for. Numbers that are no counter (hashes, times) fill it sooner: then
-/// the tally says so and judges nothing.
+/// Sequences in one page.
+const PAGE_SEQUENCES: u64 = PAGE_WORDS as u64 * 64;
+/// Maximum number of pages of one device, 4 MiB and as much again if everything is duplicate: 33 million consecutive
+/// sequences, more than a query has time for. Values that are not counters (hashes, times) overflow it sooner; the
+/// tally then reports that and judges nothing.
 const MAX_PAGES: usize = 8192;
 
-/// Most missing ranges, doubled numbers and runs that are listed, each; totals count all.
+/// Maximum number of missing ranges, of duplicates and of epochs listed; totals count all.
 pub const MAX_LISTED: usize = 20;
 
 type Bits = [u64; PAGE_WORDS];
 
-/// What a stored point is.
+/// Kind of a stored point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PointKind {
-    /// A value of a metric.
+    /// Metric value.
     Metric,
-    /// An event.
+    /// Event.
     Event,
 }
 
-/// What the points of a run are.
+/// Kinds of points in an epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Points {
-    /// Values of metrics only.
+    /// Metric values only.
     Metrics,
     /// Events only.
     Events,
-    /// Both.
+    /// Metric values and events.
     Both,
 }
 
-/// The numbers of one device in a window.
+/// Sequence numbers of one device in a window.
 #[derive(Debug, Default)]
 pub struct Tally {
-    runs: BTreeMap<u64, Run>,
+    epochs: BTreeMap<u64, EpochTally>,
     n_points: u64,
-    n_without_number: u64,
+    n_without_seq: u64,
     n_pages: usize,
     overflowed: bool,
 }
 
-/// A run in which numbers are missing or doubled.
+/// Epoch with missing or duplicate sequences. The names on the wire are older than those here.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EpochFindings {
-    /// The run, see [`super`].
-    pub run: u64,
-    /// What its points are.
+    /// The epoch, see [`super`].
+    #[serde(rename = "run")]
+    pub epoch: u64,
+    /// Kinds of its points.
     pub points: Points,
-    /// Smallest number seen in the window.
+    /// Smallest sequence seen in the window.
     pub first: u64,
-    /// Largest number seen in the window.
+    /// Largest sequence seen in the window.
     pub last: u64,
-    /// Different numbers from first to last that are stored.
+    /// Distinct sequences stored from first to last.
     pub n_seen: u64,
-    /// Numbers between first and last that are not stored.
+    /// Sequences between first and last that are not stored.
     pub n_missing: u64,
-    /// Numbers that more than one stored point has.
-    pub n_doubled: u64,
-    /// The missing ones, the first [`MAX_LISTED`] ranges.
+    /// Sequences carried by more than one stored point.
+    #[serde(rename = "n_doubled")]
+    pub n_duplicates: u64,
+    /// First [`MAX_LISTED`] missing ranges.
     pub missing: Vec<Missing>,
-    /// The doubled ones, the first [`MAX_LISTED`].
-    pub doubled: Vec<Duplicate>,
+    /// First [`MAX_LISTED`] duplicates.
+    #[serde(rename = "doubled")]
+    pub duplicates: Vec<Duplicate>,
 }
 
-/// Numbers in a row that are missing.
+/// Range of missing sequences.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// The first of them.
+    /// First missing sequence.
     pub from: u64,
-    /// The last of them.
+    /// Last missing sequence.
     pub to: u64,
-    /// Time of the point with the number before.
+    /// Time of the point with the preceding sequence.
     pub after: Option<Timestamp>,
-    /// Time of the point with the number behind.
+    /// Time of the point with the following sequence.
     pub before: Option<Timestamp>,
 }
 
-/// A number that more than one stored point has.
+/// Sequence carried by more than one stored point.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Duplicate {
-    /// The number.
-    pub number: u64,
+    /// The sequence.
+    #[serde(rename = "number")]
+    pub sequence: u64,
     /// Times of two of the points.
     pub times: Vec<Timestamp>,
 }
 
 #[derive(Debug)]
-struct Run {
+struct EpochTally {
     first: u64,
     last: u64,
     points: Points,
-    /// By number divided by [`PAGE_NUMBERS`].
+    /// Keyed by sequence divided by [`PAGE_SEQUENCES`].
     pages: BTreeMap<u64, Box<Page>>,
 }
 
 #[derive(Debug)]
 struct Page {
     seen: Bits,
-    /// Most pages have none.
-    doubled: Option<Box<Bits>>,
+    /// `None` for most pages.
+    duplicates: Option<Box<Bits>>,
 }
 
 impl Tally {
@@ -119,68 +124,64 @@ impl Tally {
     pub fn see(&mut self, kind: PointKind, seq: Option<u64>) {
         self.n_points = self.n_points.saturating_add(1);
         let Some(seq) = seq else {
-            self.n_without_number = self.n_without_number.saturating_add(1);
+            self.n_without_seq = self.n_without_seq.saturating_add(1);
             return;
         };
         let points = match kind {
             PointKind::Metric => Points::Metrics,
             PointKind::Event => Points::Events,
         };
-        let number = number_of(seq);
+        let sequence = sequence_of(seq);
         if !self.has_room_for(seq) {
             return;
         }
-        let new = || Run { first: number, last: number, points, pages: BTreeMap::new() };
-        let run = self.runs.entry(epoch_of(seq)).or_insert_with(new);
-        run.first = run.first.min(number);
-        run.last = run.last.max(number);
-        if run.points != points {
-            run.points = Points::Both;
+        let new = || EpochTally { first: sequence, last: sequence, points, pages: BTreeMap::new() };
+        let epoch = self.epochs.entry(epoch_of(seq)).or_insert_with(new);
+        epoch.first = epoch.first.min(sequence);
+        epoch.last = epoch.last.max(sequence);
+        if epoch.points != points {
+            epoch.points = Points::Both;
         }
-        run.page(number).see(number);
+        epoch.page(sequence).see(sequence);
     }
 
-    /// Counts points that are known to have no number; [`Self::see`] does not count them again.
-    pub fn see_without_number(&mut self, n_points: u64) {
+    /// Counts points known to have no `seq`; do not pass them to [`Self::see`] as well.
+    pub fn see_without_seq(&mut self, n_points: u64) {
         self.n_points = self.n_points.saturating_add(n_points);
-        self.n_without_number = self.n_without_number.saturating_add(n_points);
+        self.n_without_seq = self.n_without_seq.saturating_add(n_points);
     }
 
-    /// Points in the window.
+    /// Returns the number of points in the window.
     pub fn n_points(&self) -> u64 {
         self.n_points
     }
 
-    /// Of these, those without a number.
-    pub fn n_without_number(&self) -> u64 {
-        self.n_without_number
+    /// Returns the number of points without a `seq`.
+    pub fn n_without_seq(&self) -> u64 {
+        self.n_without_seq
     }
 
-    /// Runs in the window.
-    pub fn n_runs(&self) -> u64 {
-        self.runs.len() as u64
+    /// Returns the number of epochs in the window.
+    pub fn n_epochs(&self) -> u64 {
+        self.epochs.len() as u64
     }
 
-    /// Of these, runs of such points.
-    pub fn n_runs_of(&self, points: Points) -> u64 {
-        self.runs.values().filter(|run| run.points == points).count() as u64
-    }
-
-    /// Whether the numbers were too many, or too far apart, to be counted. Then nothing else of them counts.
+    /// Returns `true` if there were too many sequences, or too far apart, to be counted. Totals and findings then
+    /// mean nothing.
     pub fn overflowed(&self) -> bool {
         self.overflowed
     }
 
-    /// Different numbers, missing numbers and doubled numbers, over all runs.
+    /// Returns the numbers of distinct, missing and duplicate sequences over all epochs.
     pub fn totals(&self) -> (u64, u64, u64) {
-        let totals = self.runs.values().map(Run::totals);
+        let totals = self.epochs.values().map(EpochTally::totals);
         totals.fold((0, 0, 0), |sum, of| (sum.0 + of.0, sum.1 + of.1, sum.2 + of.2))
     }
 
-    /// From the first missing `seq` to the last. One that is found outside the window is to be
-    /// [heard](SeqVisitor::visit) here.
+    /// Returns the range from the first to the last missing `seq`. Pass those found outside the window to
+    /// [`visit`](SeqVisitor::visit).
     pub fn gaps(&self) -> Option<RangeInclusive<u64>> {
-        let mut with_gaps = self.runs.iter().filter(|(_, run)| run.totals().1 > 0);
+        let mut with_gaps = self.epochs.iter().filter(|(_, epoch)| epoch.totals().1 > 0);
         let first = with_gaps.next()?;
         let last = with_gaps.next_back().unwrap_or(first);
         let from = first.1.missing().next()?.from;
@@ -188,19 +189,19 @@ impl Tally {
         Some(seq_of(*first.0, from)..=seq_of(*last.0, to))
     }
 
-    /// The runs with missing or doubled numbers, the first [`MAX_LISTED`].
+    /// Returns the first [`MAX_LISTED`] epochs with missing or duplicate sequences.
     pub fn findings(&self) -> Vec<EpochFindings> {
-        let runs = self.runs.iter().filter(|(_, run)| {
-            let (_, n_missing, n_doubled) = run.totals();
-            n_missing + n_doubled > 0
+        let epochs = self.epochs.iter().filter(|(_, epoch)| {
+            let (_, n_missing, n_duplicates) = epoch.totals();
+            n_missing + n_duplicates > 0
         });
-        runs.take(MAX_LISTED).map(|(name, run)| run.findings(*name)).collect()
+        epochs.take(MAX_LISTED).map(|(name, epoch)| epoch.findings(*name)).collect()
     }
 
-    /// Whether there is a page for it, or room for another one.
+    /// Returns `true` if the `seq` has a page or there is room for another one.
     fn has_room_for(&mut self, seq: u64) -> bool {
-        let page = number_of(seq) / PAGE_NUMBERS;
-        if self.runs.get(&epoch_of(seq)).is_some_and(|run| run.pages.contains_key(&page)) {
+        let page = sequence_of(seq) / PAGE_SEQUENCES;
+        if self.epochs.get(&epoch_of(seq)).is_some_and(|epoch| epoch.pages.contains_key(&page)) {
             return true;
         }
         self.overflowed |= self.n_pages >= MAX_PAGES;
@@ -209,104 +210,104 @@ impl Tally {
     }
 }
 
-/// A number outside the window fills a gap within, and changes nothing else.
+/// A `seq` outside the window fills a gap inside it and changes nothing else.
 impl SeqVisitor for Tally {
     fn visit(&mut self, seq: u64, _time: Timestamp) {
-        let number = number_of(seq);
-        let fits = |run: &Run| (run.first..=run.last).contains(&number);
-        if self.runs.get(&epoch_of(seq)).is_some_and(fits) && self.has_room_for(seq) {
-            let Some(run) = self.runs.get_mut(&epoch_of(seq)) else { return };
-            let (word, bit) = place(number);
-            run.page(number).seen[word] |= bit;
+        let sequence = sequence_of(seq);
+        let fits = |epoch: &EpochTally| (epoch.first..=epoch.last).contains(&sequence);
+        if self.epochs.get(&epoch_of(seq)).is_some_and(fits) && self.has_room_for(seq) {
+            let Some(epoch) = self.epochs.get_mut(&epoch_of(seq)) else { return };
+            let (word, bit) = bit_of(sequence);
+            epoch.page(sequence).seen[word] |= bit;
         }
     }
 }
 
-impl Run {
-    fn page(&mut self, number: u64) -> &mut Page {
-        let new = || Box::new(Page { seen: [0; PAGE_WORDS], doubled: None });
-        self.pages.entry(number / PAGE_NUMBERS).or_insert_with(new)
+impl EpochTally {
+    fn page(&mut self, sequence: u64) -> &mut Page {
+        let new = || Box::new(Page { seen: [0; PAGE_WORDS], duplicates: None });
+        self.pages.entry(sequence / PAGE_SEQUENCES).or_insert_with(new)
     }
 
-    /// Different numbers, missing ones, doubled ones.
+    /// Returns the numbers of distinct, missing and duplicate sequences.
     fn totals(&self) -> (u64, u64, u64) {
         let n_seen = self.pages.values().map(|page| count(&page.seen)).sum();
-        let n_doubled = self.pages.values().filter_map(|page| page.doubled.as_deref()).map(count).sum();
-        (n_seen, self.last - self.first + 1 - n_seen, n_doubled)
+        let n_duplicates = self.pages.values().filter_map(|page| page.duplicates.as_deref()).map(count).sum();
+        (n_seen, self.last - self.first + 1 - n_seen, n_duplicates)
     }
 
-    fn findings(&self, run: u64) -> EpochFindings {
-        let (n_seen, n_missing, n_doubled) = self.totals();
+    fn findings(&self, epoch: u64) -> EpochFindings {
+        let (n_seen, n_missing, n_duplicates) = self.totals();
         let missing = if n_missing > 0 { self.missing().take(MAX_LISTED).collect() } else { Vec::new() };
-        let doubled = self.numbers(|page| page.doubled.as_deref()).take(MAX_LISTED);
+        let duplicates = self.sequences(|page| page.duplicates.as_deref()).take(MAX_LISTED);
         EpochFindings {
-            run,
+            epoch,
             points: self.points,
             first: self.first,
             last: self.last,
             n_seen,
             n_missing,
-            n_doubled,
+            n_duplicates,
             missing,
-            doubled: doubled.map(|number| Duplicate { number, times: Vec::new() }).collect(),
+            duplicates: duplicates.map(|sequence| Duplicate { sequence, times: Vec::new() }).collect(),
         }
     }
 
-    /// What is missing between first and last, ascending.
+    /// Returns the missing ranges between first and last, ascending.
     fn missing(&self) -> impl Iterator<Item = Missing> {
         let mut next = self.first;
-        self.numbers(|page| Some(&page.seen)).filter_map(move |number| {
-            let from = std::mem::replace(&mut next, number + 1);
-            (number > from).then(|| Missing { from, to: number - 1, after: None, before: None })
+        self.sequences(|page| Some(&page.seen)).filter_map(move |sequence| {
+            let from = std::mem::replace(&mut next, sequence + 1);
+            (sequence > from).then(|| Missing { from, to: sequence - 1, after: None, before: None })
         })
     }
 
-    /// The numbers whose bits are set, ascending.
-    fn numbers<'a>(&'a self, bits: fn(&'a Page) -> Option<&'a Bits>) -> impl Iterator<Item = u64> + 'a {
-        let pages = self.pages.iter().filter_map(move |(page, content)| Some((page * PAGE_NUMBERS, bits(content)?)));
+    /// Returns the sequences whose bits are set, ascending.
+    fn sequences<'a>(&'a self, bits: fn(&'a Page) -> Option<&'a Bits>) -> impl Iterator<Item = u64> + 'a {
+        let pages = self.pages.iter().filter_map(move |(page, content)| Some((page * PAGE_SEQUENCES, bits(content)?)));
         pages.flat_map(|(start, bits)| {
             let set = |index: &u64| {
-                let (word, bit) = place(*index);
+                let (word, bit) = bit_of(*index);
                 bits[word] & bit != 0
             };
-            (0..PAGE_NUMBERS).filter(set).map(move |index| start + index)
+            (0..PAGE_SEQUENCES).filter(set).map(move |index| start + index)
         })
     }
 }
 
 impl Page {
-    fn see(&mut self, number: u64) {
-        let (word, bit) = place(number);
+    fn see(&mut self, sequence: u64) {
+        let (word, bit) = bit_of(sequence);
         if self.seen[word] & bit != 0 {
-            self.doubled.get_or_insert_with(|| Box::new([0; PAGE_WORDS]))[word] |= bit;
+            self.duplicates.get_or_insert_with(|| Box::new([0; PAGE_WORDS]))[word] |= bit;
         }
         self.seen[word] |= bit;
     }
 }
 
 impl EpochFindings {
-    /// The `seq`s of which the times are worth knowing: those beside what is missing, and those doubled.
-    pub fn places(&self) -> SeqTimes {
+    /// Selects the `seq`s whose times matter: those next to missing ranges, and duplicates.
+    pub fn seq_times(&self) -> SeqTimes {
         let beside = self.missing.iter().flat_map(|missing| [missing.from - 1, missing.to + 1]);
-        let doubled = self.doubled.iter().map(|doubled| doubled.number);
-        SeqTimes::new(beside.chain(doubled).map(|number| seq_of(self.run, number)))
+        let duplicates = self.duplicates.iter().map(|duplicate| duplicate.sequence);
+        SeqTimes::new(beside.chain(duplicates).map(|sequence| seq_of(self.epoch, sequence)))
     }
 
-    /// Takes over the times that were found.
-    pub fn locate(&mut self, places: &SeqTimes) {
-        let time = |number| places.times(seq_of(self.run, number)).first().copied();
+    /// Fills in the times that were found.
+    pub fn locate(&mut self, times: &SeqTimes) {
+        let time = |sequence| times.times(seq_of(self.epoch, sequence)).first().copied();
         for missing in &mut self.missing {
             (missing.after, missing.before) = (time(missing.from - 1), time(missing.to + 1));
         }
-        for doubled in &mut self.doubled {
-            doubled.times = places.times(seq_of(self.run, doubled.number)).to_vec();
+        for duplicate in &mut self.duplicates {
+            duplicate.times = times.times(seq_of(self.epoch, duplicate.sequence)).to_vec();
         }
     }
 }
 
-/// Word and bit of a number in its page.
-fn place(number: u64) -> (usize, u64) {
-    let index = number % PAGE_NUMBERS;
+/// Returns word and bit of a sequence in its page.
+fn bit_of(sequence: u64) -> (usize, u64) {
+    let index = sequence % PAGE_SEQUENCES;
     ((index / 64) as usize, 1 << (index % 64))
 }
 

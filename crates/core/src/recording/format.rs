@@ -81,7 +81,7 @@ const MAX_SHOWN_BYTES: usize = 1_024;
 
 /// A piece of a line that is no record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct RefusedRecord {
     /// A short, stable word for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the reader failed.
     pub kind: &'static str,
     /// What is wrong, with the offending value.
@@ -90,7 +90,7 @@ pub struct Refused {
     pub bytes: Vec<u8>,
 }
 
-impl Refused {
+impl RefusedRecord {
     /// A line that is [`Line::TooLong`].
     pub fn too_long(n_bytes: u64, head: &[u8]) -> Self {
         let reason = format!("line of {n_bytes} bytes is longer than {MAX_PAYLOAD_BYTES}: split it");
@@ -161,7 +161,7 @@ fn split(line: &str) -> Option<csv::StringRecord> {
 
 impl Format {
     /// Reads one line, and hands each record in it, good or bad, to `take`, in order.
-    pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
+    pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
         match self {
             Self::Ndjson => read_json(line, take),
             Self::Backblaze(columns) => read_row(columns, line, take),
@@ -169,22 +169,22 @@ impl Format {
     }
 }
 
-fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
+fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     let record = match std::str::from_utf8(line) {
         Ok(text) => split(text),
-        Err(error) => return take(Err(Refused::new("bad_row", format!("no valid UTF-8: {error}"), line))),
+        Err(error) => return take(Err(RefusedRecord::new("bad_row", format!("no valid UTF-8: {error}"), line))),
     };
     let Some(record) = record else {
-        return take(Err(Refused::new("bad_row", "is not one row of CSV", line)));
+        return take(Err(RefusedRecord::new("bad_row", "is not one row of CSV", line)));
     };
     let mut refused = Vec::new();
     let batch = match columns.read(&record.iter().collect::<Vec<_>>(), &mut refused) {
         Ok(batch) => batch,
-        Err(error) => return take(Err(Refused::new(kind(&error), error, line))),
+        Err(error) => return take(Err(RefusedRecord::new(kind(&error), error, line))),
     };
     batch.metrics.into_iter().for_each(|metric| take(Ok(Record::Metric(metric))));
     batch.events.into_iter().for_each(|event| take(Ok(Record::Event(event))));
-    refused.into_iter().for_each(|error| take(Err(Refused::new(kind(&error), &error, line))));
+    refused.into_iter().for_each(|error| take(Err(RefusedRecord::new(kind(&error), &error, line))));
 }
 
 fn kind(error: &BackblazeError) -> &'static str {
@@ -197,7 +197,7 @@ fn kind(error: &BackblazeError) -> &'static str {
 }
 
 /// Most lines hold metrics only, so all is read as metrics first, and what is refused is looked at again.
-fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
+fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     let decoded = wire::decode_metrics(line);
     let mut rejected = decoded.rejected.into_iter().peekable();
     let mut metrics = decoded.items.into_iter();
@@ -216,16 +216,16 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, Refused>)) {
 /// an array for an object, and would refuse a key that is there twice, which the wire does not.
 type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
 
-fn second_look(rejected: Rejected) -> Result<Record, Refused> {
+fn second_look(rejected: Rejected) -> Result<Record, RefusedRecord> {
     let Rejected { bytes, error, .. } = rejected;
     // An array is a payload of its own to the wire, but no record.
     let Ok(fields) = serde_json::from_slice::<Outline<'_>>(&bytes) else {
-        return Err(Refused::new(error.reason().as_str(), &error, &bytes));
+        return Err(RefusedRecord::new(error.reason().as_str(), &error, &bytes));
     };
     let (is_metric, is_event) = (fields.contains_key("metricType"), fields.contains_key("eventType"));
     if !is_metric && !is_event {
         let reason = "has neither 'metricType' nor 'eventType', so is no metric and no event";
-        return Err(Refused::new("missing_field", reason, &bytes));
+        return Err(RefusedRecord::new("missing_field", reason, &bytes));
     }
     // An event may carry a 'metricType' that nobody knows: to the wire it is one all the same.
     let mut as_event = wire::decode_events(&bytes);
@@ -233,7 +233,7 @@ fn second_look(rejected: Rejected) -> Result<Record, Refused> {
         return Ok(Record::Event(event));
     }
     let error = if is_metric { error } else { as_event.rejected.pop().map_or(error, |rejected| rejected.error) };
-    Err(Refused::new(error.reason().as_str(), &error, &bytes))
+    Err(RefusedRecord::new(error.reason().as_str(), &error, &bytes))
 }
 
 #[cfg(test)]

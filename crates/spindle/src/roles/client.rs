@@ -1,6 +1,6 @@
-//! The client: asks the reader on an interval and keeps a log of critical events that people and scripts
-//! can follow. An event is logged once, over restarts too: the log itself is the memory. While the
-//! reader is away it goes on asking, and then asks for all that became known in between.
+//! The client: polls the reader and appends critical events to a log that people and scripts can follow. An event is
+//! logged once, over restarts too: the log is the persistent state. While the reader is unavailable the client keeps
+//! polling, and then queries everything received in between.
 
 mod log;
 
@@ -22,13 +22,13 @@ use crate::config;
 use crate::output;
 use log::{Line, Log};
 
-/// What the client works with.
+/// Everything the client works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) subject: String,
     pub(crate) config: config::ClientConfig,
     pub(crate) log: PathBuf,
-    /// What people look at.
+    /// Output for people.
     pub(crate) terminal: Box<dyn Write + Send>,
 }
 
@@ -45,11 +45,11 @@ pub(super) struct Alert {
 
 #[derive(Deserialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
-enum Reply {
+enum AlertsReply {
     Success {
         data: Vec<Alert>,
         #[serde(default)]
-        next: Option<Next>,
+        next: Option<NextPage>,
     },
     Error {
         message: String,
@@ -57,81 +57,88 @@ enum Reply {
 }
 
 #[derive(Deserialize)]
-struct Next {
+struct NextPage {
     offset: u64,
 }
 
-/// How far back the first question goes.
+/// Window of the first query.
 const FIRST_WINDOW: Duration = Duration::from_secs(15 * 60);
-/// And how far back it goes at most, after a long absence.
-const LONGEST_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
-/// Questions overlap by this much: clocks differ, and an event is logged only once anyway.
+/// Maximum window of the first query after a long absence.
+const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Overlap of consecutive queries: clocks differ, and an event is logged only once anyway.
 const OVERLAP: Duration = Duration::from_secs(120);
-const REPLY_PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for one reply of the reader.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
 struct Client {
     parts: Parts,
     log: Log,
-    /// Everything that was known at this time has been logged.
-    known_until: Timestamp,
+    /// Everything received before this time has been logged.
+    logged_until: Timestamp,
+    /// The last poll failed.
+    is_failing: bool,
 }
 
-/// Asks and logs until told to stop; with `once` a single time.
+/// Polls and logs until `stop`; with `once`, a single time.
 pub(crate) async fn run(parts: Parts, once: bool, stop: CancellationToken) -> Result<()> {
     let log = Log::open(&parts.log, parts.config.log_max_bytes, parts.config.log_max_files)
         .with_context(|| format!("cannot keep the log file {}: choose another with --log", parts.log.display()))?;
-    let oldest = clock::now().minus(LONGEST_WINDOW);
-    let known_until = log.newest().unwrap_or_else(|| clock::now().minus(FIRST_WINDOW)).max(oldest);
-    info!(log = %parts.log.display(), "client logs critical events");
+    let oldest = clock::now().minus(MAX_WINDOW);
+    let logged_until = log.logged_until().unwrap_or_else(|| clock::now().minus(FIRST_WINDOW)).max(oldest);
+    info!(log = %parts.log.display(), "client started");
     let mut ticker = interval(parts.config.interval);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut client = Client { parts, log, known_until };
+    let mut client = Client { parts, log, logged_until, is_failing: false };
     if once {
-        return client.ask_and_log().await;
+        return client.poll().await;
     }
-    let mut is_away = false;
     loop {
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            _ = ticker.tick() => {}
+            () = async { ticker.tick().await; client.poll_and_report().await } => {}
         }
-        let asked = tokio::select! { () = stop.cancelled() => return Ok(()), asked = client.ask_and_log() => asked };
-        match &asked {
-            Ok(()) if is_away => info!("reader answers again"),
-            Err(fault) if !is_away => {
-                warn!(error = format!("{fault:#}"), "no critical events could be logged, trying again")
-            }
-            Ok(()) | Err(_) => {}
-        }
-        is_away = asked.is_err();
     }
 }
 
 impl Client {
-    async fn ask_and_log(&mut self) -> Result<()> {
-        let asked_at = clock::now();
-        let mut alerts = self.ask(asked_at).await?;
-        alerts.retain(|alert| !self.log.has(alert));
-        alerts.sort_by(|left, right| (left.time, &left.event_id).cmp(&(right.time, &right.event_id)));
-        self.write(&alerts, asked_at).with_context(|| format!("cannot write {}", self.parts.log.display()))?;
-        self.known_until = asked_at;
-        self.log.note_asked(asked_at).context("cannot note how far the log goes")
+    /// Polls, and logs when polling starts or stops to fail.
+    async fn poll_and_report(&mut self) {
+        let polled = self.poll().await;
+        match &polled {
+            Ok(()) if self.is_failing => info!("critical events are logged again"),
+            Err(error) if !self.is_failing => {
+                warn!(error = format!("{error:#}"), "critical events not logged, retrying")
+            }
+            Ok(()) | Err(_) => {}
+        }
+        self.is_failing = polled.is_err();
     }
 
-    async fn ask(&mut self, now: Timestamp) -> Result<Vec<Alert>> {
-        let length = Duration::try_from_secs_f64(now.seconds_since(self.known_until)).unwrap_or_default() + OVERLAP;
+    /// Queries the reader and logs new events.
+    async fn poll(&mut self) -> Result<()> {
+        let queried_at = clock::now();
+        let mut alerts = self.query(queried_at).await?;
+        alerts.retain(|alert| !self.log.has(alert));
+        alerts.sort_by(|left, right| (left.time, &left.event_id).cmp(&(right.time, &right.event_id)));
+        self.write(&alerts, queried_at).with_context(|| format!("cannot write {}", self.parts.log.display()))?;
+        self.logged_until = queried_at;
+        self.log.save_logged_until(queried_at).context("cannot save the end of the logged period")
+    }
+
+    /// Returns all critical events since the last poll, page by page.
+    async fn query(&mut self, now: Timestamp) -> Result<Vec<Alert>> {
+        let length = Duration::try_from_secs_f64(now.seconds_since(self.logged_until)).unwrap_or_default() + OVERLAP;
         let minutes = length.as_secs().div_ceil(60).max(FIRST_WINDOW.as_secs() / 60);
         let criticality: Criticality = self.parts.config.min_criticality;
         let mut alerts = Vec::new();
         let mut offset = 0;
         loop {
             let params = serde_json::json!({ "since_minutes": minutes, "min_criticality": criticality, "offset": offset, "until": now });
-            let question = serde_json::json!({ "query_type": "alerts_critical", "params": params });
-            let answer =
-                self.parts.bus.request(&self.parts.subject, question.to_string().into(), REPLY_PATIENCE).await?;
-            match serde_json::from_slice(&answer).context("the reader's answer is not what was expected")? {
-                Reply::Error { message } => bail!("the reader says: {message}"),
-                Reply::Success { data, next } => {
+            let query = serde_json::json!({ "query_type": "alerts_critical", "params": params });
+            let reply = self.parts.bus.request(&self.parts.subject, query.to_string().into(), REPLY_TIMEOUT).await?;
+            match serde_json::from_slice(&reply).context("unexpected reply of the reader")? {
+                AlertsReply::Error { message } => bail!("the reader refused the query: {message}"),
+                AlertsReply::Success { data, next } => {
                     alerts.extend(data);
                     let Some(next) = next else { return Ok(alerts) };
                     offset = next.offset;
@@ -140,32 +147,32 @@ impl Client {
         }
     }
 
-    /// One line for each new event, then one for each device that had any.
+    /// Writes one line per new event, then one per device with new events.
     fn write(&mut self, alerts: &[Alert], now: Timestamp) -> Result<()> {
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for alert in alerts {
-            // Pages overlap when events arrive while they are turned.
+            // Pages overlap if events arrive between their queries.
             if self.log.has(alert) {
                 continue;
             }
             self.log.append(&Line::event(alert, now))?;
-            self.log.remember(alert);
+            self.log.mark_logged(alert);
             *counts.entry(&alert.source_device).or_default() += 1;
-            let words = alert.event_message.as_deref().unwrap_or_default();
-            self.show(&format!(
-                "{} CRITICAL {:>2} {} {}  {words}",
+            let message = alert.event_message.as_deref().unwrap_or_default();
+            self.print(&format!(
+                "{} CRITICAL {:>2} {} {}  {message}",
                 alert.time, alert.criticality, alert.source_device, alert.event_type
             ));
         }
         for (source_device, critical_event_count) in counts {
             self.log.append(&Line::summary(source_device, critical_event_count, now))?;
-            self.show(&format!("{now} SUMMARY  {source_device}: {critical_event_count} new critical event(s)"));
+            self.print(&format!("{now} SUMMARY  {source_device}: {critical_event_count} new critical event(s)"));
         }
         Ok(())
     }
 
-    /// A closed terminal must not stop the log.
-    fn show(&mut self, line: &str) {
+    /// Writes a line to the terminal; ignores errors, since a closed terminal must not stop the log.
+    fn print(&mut self, line: &str) {
         let _ = writeln!(self.parts.terminal, "{}", output::safe(line));
     }
 }

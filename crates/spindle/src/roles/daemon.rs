@@ -1,11 +1,12 @@
-//! The daemon: collects from any number of sources and publishes to NATS. Metrics travel in arrays of
-//! bounded size, events one by one at once. A message counts when JetStream has acknowledged it; what
-//! cannot be delivered is held within a bound, and what must be given up is counted and said.
+//! The daemon: collects from any number of sources and publishes to NATS. Metrics travel in arrays of bounded size,
+//! events one by one and at once. A message counts as published when JetStream has acknowledged it. Messages without
+//! ack stay in a bounded buffer; dropped ones are counted and logged.
 
-mod live;
-mod outlet;
-mod recorded;
+mod host;
+mod publish_stage;
+mod replay;
 mod sequence_numbers;
+mod simulation;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,8 +14,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use spindle_bus::{BufferLimits, Bus, PublishStats, Publisher};
 use spindle_core::Timestamp;
-use spindle_core::simulate::{Fleet, FleetConfig};
-use tokio::task::JoinSet;
+use spindle_core::log_limit::LogLimit;
+use spindle_simulate::{Fleet, FleetConfig};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -23,19 +25,24 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
-use outlet::Outlet;
+use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
 
-/// What the daemon works with.
+/// Interval at which the publisher's counters are exported.
+const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Minimum interval between log lines about dropped messages.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Everything the daemon works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
-    /// How long an orderly stop may wait for the last acks.
-    pub(crate) grace: Duration,
+    /// Longest wait for the last acks during an orderly shutdown.
+    pub(crate) shutdown_timeout: Duration,
 }
 
-/// The sources, and where the numbers for what the live ones say are kept.
+/// The opened sources, and the directory that keeps the sequence numbers of the live ones.
 pub(crate) struct Inputs {
     sources: Vec<Source>,
     opened_at: Timestamp,
@@ -49,33 +56,19 @@ enum Source {
     Replay(Box<Replay>),
 }
 
-/// Opens every source, so that a wrong path is said before anything runs.
+/// Opens every source, so that a wrong path is reported before any role starts.
 pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Result<Inputs> {
-    // Before any source can say when something happened.
+    // Earlier than the time of anything that a source reports.
     let opened_at = clock::now();
     let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
     Ok(Inputs { sources, opened_at, data_dir: data_dir.to_owned() })
-}
-
-/// Begins to count. `None` if no source is live: then the counters stay as they are. Not before everything else
-/// has started, since a start that fails would use them up.
-async fn open_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
-    let is_live = |source: &Source| match source {
-        Source::Simulate { .. } | Source::Host { .. } => true,
-        Source::Replay(_) => false,
-    };
-    if !inputs.sources.iter().any(is_live) {
-        return Ok(None);
-    }
-    let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
-    tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
 }
 
 fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
             let state = data_dir.join("simulation.json");
-            let epoch = live::epoch(&state, config, clock::now())
+            let epoch = simulation::epoch(&state, config, clock::now())
                 .with_context(|| format!("cannot keep the simulation's state in {}", state.display()))?;
             let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
@@ -90,99 +83,130 @@ fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path
     }
 }
 
-/// Collects until told to stop, then waits for the last acks.
+/// Opens the sequence numbers. Returns `None` if no source is live: the counters then stay as they are. Call it after
+/// everything else has started, since a failed start would use them up.
+async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
+    let is_live = |source: &Source| match source {
+        Source::Simulate { .. } | Source::Host { .. } => true,
+        Source::Replay(_) => false,
+    };
+    if !inputs.sources.iter().any(is_live) {
+        return Ok(None);
+    }
+    let (data_dir, opened_at) = (inputs.data_dir.clone(), inputs.opened_at);
+    tokio::task::spawn_blocking(move || SequenceNumbers::open(&data_dir, opened_at)).await?.map(Some)
+}
+
+/// Collects until `stop`, then waits for the last acks.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, config, inputs, grace } = parts;
-    let numbers = open_numbers(&inputs).await?;
+    let Parts { bus, config, inputs, shutdown_timeout } = parts;
+    let sequence_numbers = open_sequence_numbers(&inputs).await?;
     let bus = bus.another_for_publishing("spindle-daemon").await?;
     let max_payload = bus.max_payload();
-    let (publisher, sending) =
-        Publisher::new(bus, BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() });
-    let sending = tokio::spawn(sending);
-    let outlet = Outlet::new(publisher.clone(), numbers.clone(), config.metrics_per_message, max_payload);
-    let mut at_work = JoinSet::new();
-    for source in inputs.sources {
-        let (outlet, stop, config) = (outlet.clone(), stop.clone(), config.clone());
-        at_work.spawn(async move {
-            match source {
-                Source::Simulate { fleet, truth } => live::simulate(*fleet, truth, config.interval, outlet, stop).await,
-                Source::Host { hostname } => live::host(hostname, config.interval, outlet, stop).await,
-                Source::Replay(replay) => recorded::replay(*replay, config.replay_speed, outlet, stop).await,
-            }
-        });
+    let limits = BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() };
+    let (publisher, send_loop) = Publisher::new(bus, limits);
+    let send_loop = tokio::spawn(send_loop);
+    let stage = PublishStage::new(publisher.clone(), sequence_numbers.clone(), config.metrics_per_message, max_payload);
+    let mut running = Running::new(publisher, spawn_sources(inputs.sources, &config, &stage, &stop));
+    let mut ticker = interval(EXPORT_INTERVAL);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while !(stop.is_cancelled() && running.sources.is_empty()) {
+        tokio::select! {
+            () = stop.cancelled(), if running.sources.is_empty() => {}
+            Some(ended) = running.sources.join_next() => log_end(ended),
+            _ = ticker.tick() => {}
+        }
+        running.report();
     }
-    watch(&publisher, &mut at_work, &stop).await;
-    publisher.close();
-    finish(&publisher, grace).await;
-    // What was lost at the end is a gap that the next life makes visible.
-    if let Some(numbers) = numbers {
-        tokio::task::spawn_blocking(move || numbers.keep()).await?;
+    running.finish(shutdown_timeout).await;
+    // Readings lost at the end are a gap that the next epoch makes visible.
+    if let Some(sequence_numbers) = sequence_numbers {
+        tokio::task::spawn_blocking(move || sequence_numbers.keep()).await?;
     }
-    sending.abort();
+    send_loop.abort();
     Ok(())
 }
 
-/// How often the counters are looked at.
-const WATCH_EVERY: Duration = Duration::from_secs(1);
-/// How often a lasting loss is said again.
-const SAY_EVERY: Duration = Duration::from_secs(10);
+fn spawn_sources(
+    sources: Vec<Source>,
+    config: &config::DaemonConfig,
+    stage: &PublishStage,
+    stop: &CancellationToken,
+) -> JoinSet<Result<()>> {
+    let mut tasks = JoinSet::new();
+    for source in sources {
+        let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
+        tasks.spawn(async move {
+            match source {
+                Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
+                Source::Host { hostname } => host::run(hostname, config.interval, stage, stop).await,
+                Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
+            }
+        });
+    }
+    tasks
+}
 
-async fn watch(publisher: &Publisher, at_work: &mut JoinSet<Result<()>>, stop: &CancellationToken) {
-    let mut ticker = interval(WATCH_EVERY);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut said, mut said_at) = (PublishStats::default(), Instant::now());
-    let mut stopping = false;
-    loop {
-        tokio::select! {
-            () = stop.cancelled(), if !stopping => stopping = true,
-            ended = at_work.join_next(), if !at_work.is_empty() => match ended {
-                Some(Ok(Err(fault))) => error!(error = format!("{fault:#}"), "source ended with an error, the others go on"),
-                Some(Err(fault)) => error!(%fault, "source crashed, the others go on"),
-                Some(Ok(Ok(()))) | None => {}
-            },
-            _ = ticker.tick() => {}
+fn log_end(ended: Result<Result<()>, JoinError>) {
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => error!(error = format!("{error:#}"), "source failed, the others continue"),
+        Err(error) => error!(%error, "source panicked, the others continue"),
+    }
+}
+
+/// The sources at work, and the publisher they share.
+struct Running {
+    publisher: Publisher,
+    sources: JoinSet<Result<()>>,
+    log_limit: LogLimit<Instant>,
+    /// Drops that the log has reported.
+    n_logged: u64,
+}
+
+impl Running {
+    fn new(publisher: Publisher, sources: JoinSet<Result<()>>) -> Self {
+        Self { publisher, sources, log_limit: LogLimit::new(1, LOG_INTERVAL), n_logged: 0 }
+    }
+
+    /// Exports the counters, and logs drops.
+    fn report(&mut self) {
+        let stats = self.publisher.stats();
+        export(&stats);
+        let n_dropped = stats.n_dropped_full - self.n_logged;
+        if n_dropped > 0 && self.log_limit.allow(Instant::now()).is_some() {
+            error!(n_dropped, n_buffered = stats.n_buffered, "NATS unavailable or full, oldest metrics dropped");
+            self.n_logged = stats.n_dropped_full;
         }
-        let stats = publisher.stats();
-        show(&stats);
-        let n_given_up = stats.n_given_up_full - said.n_given_up_full;
-        if n_given_up > 0 && said_at.elapsed() > SAY_EVERY {
-            error!(
-                n_given_up,
-                n_held = stats.n_held,
-                "NATS is away or full for too long: the oldest metrics had to be given up"
-            );
-            (said, said_at) = (stats, Instant::now());
+    }
+
+    /// Accepts no more messages and waits for the acks of those in the buffer.
+    async fn finish(self, shutdown_timeout: Duration) {
+        self.publisher.close();
+        let drained = timeout(shutdown_timeout, self.publisher.drained()).await;
+        let stats = self.publisher.stats();
+        export(&stats);
+        match drained {
+            Ok(()) => info!(
+                n_acked = stats.n_acked,
+                n_dropped = stats.n_dropped_full + stats.n_dropped_refused,
+                "daemon stopped, everything published"
+            ),
+            Err(_) => error!(
+                n_lost = stats.n_buffered,
+                shutdown_timeout_s = shutdown_timeout.as_secs_f32(),
+                "daemon stopped while NATS was unavailable, buffered messages lost"
+            ),
         }
-        if stopping && at_work.is_empty() {
-            return;
+        if stats.n_retries > 0 {
+            warn!(n_retries = stats.n_retries, "publishes retried");
         }
     }
 }
 
-fn show(stats: &PublishStats) {
+fn export(stats: &PublishStats) {
     advance_to(&DAEMON_ACKED, stats.n_acked);
-    DAEMON_BUFFERED.set(stats.n_held as i64);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_given_up_full);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_given_up_refused);
-}
-
-async fn finish(publisher: &Publisher, grace: Duration) {
-    let drained = timeout(grace, publisher.drained()).await;
-    let stats = publisher.stats();
-    show(&stats);
-    match drained {
-        Ok(()) => info!(
-            n_acked = stats.n_acked,
-            n_given_up = stats.n_given_up_full + stats.n_given_up_refused,
-            "daemon stopped, everything published"
-        ),
-        Err(_) => error!(
-            n_lost = stats.n_held,
-            grace_s = grace.as_secs_f32(),
-            "daemon stopped while NATS was away: what it held is lost"
-        ),
-    }
-    if stats.n_retries > 0 {
-        warn!(n_retries = stats.n_retries, "some publishes had to be tried again");
-    }
+    DAEMON_BUFFERED.set(stats.n_buffered as i64);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_dropped_full);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_dropped_refused);
 }

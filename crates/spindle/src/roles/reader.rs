@@ -1,41 +1,41 @@
-//! The reader: answers questions over NATS, as a micro service that `nats service ls` finds.
+//! The reader: answers queries over NATS, as a micro service that `nats service ls` lists.
 
 use anyhow::Result;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use spindle_bus::{Bus, Endpoint, Reply, serve};
-use spindle_core::query::QUERY_TYPES;
+use spindle_core::query::{QUERY_TYPES, Query};
 use spindle_store::Store;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use crate::answer::{Answered, answer};
 use crate::clock;
+use crate::query_service::{Served, serve_query};
 
-/// Name of the micro service.
+/// Name of the NATS micro service.
 const SERVICE: &str = "spindle-reader";
-/// Room in a message for what the server adds.
+/// Bytes of a message reserved for headers and for what the server adds.
 const HEADER_BYTES: usize = 16 << 10;
 
-/// What the reader works with.
+/// Everything the reader works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    /// Subject of questions; each type is also served on `<subject>.<type>`, with its parameters alone.
+    /// Subject of queries; each type is also served on `<subject>.<type>`, with its parameters alone.
     pub(crate) subject: String,
 }
 
-/// Answers until told to stop.
+/// Answers queries until `stop`.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, store, subject } = parts;
     let endpoints = endpoints(&subject);
-    info!(subject, "reader answers");
+    info!(subject, "reader started");
     let max_bytes = bus.max_payload().saturating_sub(HEADER_BYTES);
     let handle = move |index: usize, payload: Bytes| {
         let store = store.clone();
         async move {
-            let question = question(index, &payload);
-            reply(answer(&store, &question, clock::now(), max_bytes).await)
+            let query = Query::from_json(&request_body(index, &payload), clock::now());
+            reply(serve_query(&store, query, max_bytes).await)
         }
     };
     serve(&bus, SERVICE, env!("CARGO_PKG_VERSION"), &endpoints, handle, stop.cancelled_owned()).await?;
@@ -46,7 +46,7 @@ fn endpoints(subject: &str) -> Vec<Endpoint> {
     let any = Endpoint {
         name: "query".to_owned(),
         subject: subject.to_owned(),
-        description: "any question: {\"query_type\":…,\"params\":{…}}".to_owned(),
+        description: "any query: {\"query_type\":…,\"params\":{…}}".to_owned(),
     };
     let typed = QUERY_TYPES.iter().map(|query_type| Endpoint {
         name: query_type.name.to_owned(),
@@ -56,8 +56,8 @@ fn endpoints(subject: &str) -> Vec<Endpoint> {
     std::iter::once(any).chain(typed).collect()
 }
 
-/// The full question: the first endpoint gets it whole, the others get only the parameters.
-fn question(endpoint: usize, payload: &Bytes) -> Bytes {
+/// Returns the body of the query: the first endpoint receives it whole, the others only the parameters.
+fn request_body(endpoint: usize, payload: &Bytes) -> Bytes {
     let Some(query_type) = endpoint.checked_sub(1).and_then(|index| QUERY_TYPES.get(index)) else {
         return payload.clone();
     };
@@ -66,14 +66,14 @@ fn question(endpoint: usize, payload: &Bytes) -> Bytes {
     }
     match serde_json::from_slice::<&RawValue>(payload) {
         Ok(params) => format!("{{\"query_type\":\"{}\",\"params\":{params}}}", query_type.name).into(),
-        // No JSON: parsing the payload itself gives the right words for it.
+        // Invalid JSON: parsing the payload alone gives the right error.
         Err(_) => payload.clone(),
     }
 }
 
-fn reply(answered: Answered) -> Reply {
-    let error = answered.failure.map(|failure| (if failure.is_askers_fault { 400 } else { 503 }, failure.message));
-    Reply { body: answered.json.into(), error }
+fn reply(served: Served) -> Reply {
+    let error = served.failure.map(|failure| (if failure.is_bad_query { 400 } else { 503 }, failure.message));
+    Reply { body: served.json.into(), error }
 }
 
 #[cfg(test)]
@@ -83,8 +83,11 @@ mod tests {
     #[test]
     fn a_typed_endpoint_needs_only_the_parameters() {
         let index = 1 + QUERY_TYPES.iter().position(|query_type| query_type.name == "devices").unwrap();
-        assert_eq!(question(index, &Bytes::new()), r#"{"query_type":"devices"}"#);
-        assert_eq!(question(index, &Bytes::from(r#"{"limit":3}"#)), r#"{"query_type":"devices","params":{"limit":3}}"#);
-        assert_eq!(question(0, &Bytes::from("x")), "x");
+        assert_eq!(request_body(index, &Bytes::new()), r#"{"query_type":"devices"}"#);
+        assert_eq!(
+            request_body(index, &Bytes::from(r#"{"limit":3}"#)),
+            r#"{"query_type":"devices","params":{"limit":3}}"#
+        );
+        assert_eq!(request_body(0, &Bytes::from("x")), "x");
     }
 }

@@ -1,63 +1,70 @@
-//! The writer: takes messages from the streams and stores them. It acknowledges a message only after the
-//! store has it on disk, keeps as a dead letter what can never be stored, and fetches nothing while the
-//! store is away: JetStream is the buffer. Events and metrics are two lanes, so neither waits for the other.
-//! A lane has several batches in flight, so that it fetches and reads while the store works, and a store that
-//! takes its time over each write is not waited for in between.
+//! The writer: consumes the streams and writes to the store. It acknowledges a message only after the store has it on
+//! disk, keeps as a dead letter what can never be stored, and fetches nothing while the store is unavailable: JetStream is
+//! the buffer. Events and metrics are two lanes, so that neither waits for the other, and each lane has several batches in
+//! flight, so that it fetches and decodes while the store works.
 //!
-//! - `lane`: fetches and reads batches.
-//! - `batch`: stores and acknowledges one.
-//! - `gate`: whether the store takes writes, and who tries when it does not.
-//! - `order`: which batches must not overtake each other.
-//! - `put_off`: bad messages whose dead letter cannot be kept.
-//! - `readiness`, `figures`: what others are told. `said`: how often the log is.
+//! The life of a batch, from top to bottom:
+//! - `lane`: fetch, decode, join the write order, commit.
+//! - `decode`: payloads to a batch and rejects; a panic rejects its message.
+//! - `commit`: write, dead-letter, acknowledge; in this order.
+//! - `store_writer`, `breaker`: writes until the store has it; who may try while it is unavailable.
+//! - `dead_letters`: keeps them, or defers their messages.
+//! - `write_order`: batches that must not overtake each other.
+//!
+//! Beside it: `restore` (after the store came back with less), `housekeeping`, `self_metrics`, `readiness`.
 
-mod batch;
-mod figures;
-mod gate;
-mod lane;
-mod order;
+mod breaker;
+mod commit;
+mod dead_letters;
+mod decode;
 #[cfg(debug_assertions)]
-mod planted;
-mod put_off;
+mod failpoints;
+mod housekeeping;
+mod lane;
 mod readiness;
-mod said;
+mod restore;
+mod self_metrics;
+mod store_writer;
+mod write_order;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use spindle_bus::{
-    Bus, BusError, BusErrorKind, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged,
-};
-use spindle_core::records::TimeBasis;
+use spindle_bus::{Bus, BusError, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM};
 use spindle_store::Store;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::clock;
 use crate::config;
-use crate::metrics::{STORE_BYTES, WRITER_LAG};
-use put_off::MAX_PUT_OFF;
+use crate::logging::chain;
+use breaker::CircuitBreaker;
+use dead_letters::{DeadLetters, MAX_DEFERRED};
+use decode::Decoder;
+use lane::Lane;
 pub(crate) use readiness::Readiness;
+use store_writer::StoreWriter;
 
 /// Durable consumer of events.
 pub(crate) const EVENTS_CONSUMER: &str = "writer-events";
 /// Durable consumer of metrics.
 pub(crate) const METRICS_CONSUMER: &str = "writer-metrics";
 
-/// Longer than a batch may age and be stored; a slow store gets progress acks on top. Also how long what
-/// a killed writer had in hand is waited for: less for events.
+/// Longer than a batch may age and be stored; a slow store gets progress acks on top. Also the time until messages in
+/// flight in a killed writer are redelivered: less for events.
 const METRICS_ACK_WAIT: Duration = Duration::from_secs(30);
 const EVENTS_ACK_WAIT: Duration = Duration::from_secs(10);
 /// Events are few and must not wait: small batches.
 const EVENTS_PER_BATCH: usize = 500;
 const EVENTS_BYTES_PER_BATCH: usize = 1 << 20;
+/// The longest pause between two tries of an unavailable store. Events must not wait long after its return.
+const METRICS_MAX_RETRY: Duration = Duration::from_secs(2);
+const EVENTS_MAX_RETRY: Duration = Duration::from_millis(500);
 /// Writers that may share the consumers before they keep each other from fetching.
 const WRITERS_PER_CONSUMER: usize = 4;
-/// How often streams are looked at for room and lag.
-const CHORES_EVERY: Duration = Duration::from_secs(10);
-const RETRY_EVERY: Duration = Duration::from_millis(500);
+const OPEN_RETRY: Duration = Duration::from_millis(500);
 
 /// What the writer works with.
 pub(crate) struct Parts {
@@ -68,123 +75,126 @@ pub(crate) struct Parts {
     pub(crate) readiness: Readiness,
 }
 
-/// Stores until told to stop; what is in hand is finished first.
+/// The two lanes differ in this.
+struct LaneConfig {
+    stream: &'static str,
+    durable: &'static str,
+    decoder: Decoder,
+    /// A connection of its own: events must not queue behind metrics on a socket either.
+    bus: Bus,
+    limits: ConsumerLimits,
+    n_in_flight: usize,
+}
+
+/// Writes until `stop`; batches in flight are committed first.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, store, config, retention, readiness } = parts;
-    let n_in_hand = config.batches_in_flight.min(store.writes_at_once());
-    let metrics_limits = ConsumerLimits {
-        max_messages: config.batch_messages,
-        max_bytes: config.batch_bytes,
-        linger: config.batch_age,
-        max_ack_pending: max_ack_pending(config.batch_messages, n_in_hand),
-        ack_wait: ack_wait(METRICS_ACK_WAIT),
-    };
-    let events_limits = ConsumerLimits {
-        max_messages: EVENTS_PER_BATCH,
-        max_bytes: EVENTS_BYTES_PER_BATCH,
-        linger: Duration::ZERO,
-        max_ack_pending: max_ack_pending(EVENTS_PER_BATCH, n_in_hand),
-        ack_wait: ack_wait(EVENTS_ACK_WAIT),
-    };
-    // Connections of their own: events must not queue behind metrics on a socket either.
-    let events_bus = bus.another("spindle-writer-events").await?;
-    let opened = async {
-        let metrics = open(&bus, METRICS_STREAM, METRICS_CONSUMER, metrics_limits).await?;
-        Ok::<_, BusError>((metrics, open(&events_bus, EVENTS_STREAM, EVENTS_CONSUMER, events_limits).await?))
-    };
-    let (metrics, events) = tokio::select! {
+    let configs = lane_configs(&bus, &config, &store).await?;
+    let opened = async { Ok::<_, BusError>([open(&configs[0]).await?, open(&configs[1]).await?]) };
+    let consumers = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         opened = opened => opened?,
     };
-    readiness.set_at_work(true);
-    info!("writer stores");
-    let (metrics_lane, events_lane) = lane::lanes(bus.clone(), events_bus, store.clone(), readiness.clone(), n_in_hand);
     let mut parts = JoinSet::new();
-    for (lane, intake) in [(metrics_lane, metrics), (events_lane, events)] {
-        parts.spawn(lane.run(intake, stop.clone()));
+    for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
+        parts.spawn(restorer.run(delivered, stop.clone()));
+        parts.spawn(Arc::new(lane).run(consumer, stop.clone()));
     }
-    parts.spawn(chores(bus.clone(), store.clone(), retention, stop.clone()));
-    parts.spawn(figures::run(bus, store, readiness.clone(), stop));
+    readiness.set_running(true);
+    info!("writer started");
+    parts.spawn(housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, stop.clone()));
+    parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop));
     while let Some(ended) = parts.join_next().await {
-        ended.context("a part of the writer crashed")?;
+        ended.context("a part of the writer panicked")?;
     }
-    readiness.set_at_work(false);
+    readiness.set_running(false);
     Ok(())
 }
 
-/// Room for what several writers on one consumer have in hand, and for what is put off: the bound is on all of
-/// them together.
-fn max_ack_pending(n_messages: usize, n_in_hand: usize) -> i64 {
-    (n_messages * n_in_hand * WRITERS_PER_CONSUMER) as i64 + MAX_PUT_OFF
+async fn lane_configs(bus: &Bus, config: &config::WriterConfig, store: &Store) -> Result<[LaneConfig; 2], BusError> {
+    let n_in_flight = config.batches_in_flight.min(store.writes_at_once());
+    let metrics = LaneConfig {
+        stream: METRICS_STREAM,
+        durable: METRICS_CONSUMER,
+        decoder: Decoder::METRICS,
+        bus: bus.clone(),
+        limits: ConsumerLimits {
+            max_messages: config.batch_messages,
+            max_bytes: config.batch_bytes,
+            linger: config.batch_age,
+            max_ack_pending: max_ack_pending(config.batch_messages, n_in_flight),
+            ack_wait: ack_wait(METRICS_ACK_WAIT),
+        },
+        n_in_flight,
+    };
+    let events = LaneConfig {
+        stream: EVENTS_STREAM,
+        durable: EVENTS_CONSUMER,
+        decoder: Decoder::EVENTS,
+        bus: bus.another("spindle-writer-events").await?,
+        limits: ConsumerLimits {
+            max_messages: EVENTS_PER_BATCH,
+            max_bytes: EVENTS_BYTES_PER_BATCH,
+            linger: Duration::ZERO,
+            max_ack_pending: max_ack_pending(EVENTS_PER_BATCH, n_in_flight),
+            ack_wait: ack_wait(EVENTS_ACK_WAIT),
+        },
+        n_in_flight,
+    };
+    Ok([metrics, events])
+}
+
+fn lanes(
+    configs: [LaneConfig; 2],
+    consumers: [(Consumer, u64); 2],
+    store: &Store,
+    readiness: &Readiness,
+) -> Vec<(Lane, restore::Restorer, (Consumer, u64))> {
+    let breakers = [METRICS_MAX_RETRY, EVENTS_MAX_RETRY].map(|max_retry| Arc::new(CircuitBreaker::new(max_retry)));
+    let neighbours = [breakers[1].clone(), breakers[0].clone()];
+    let parts = configs.into_iter().zip(consumers).zip(breakers).zip(neighbours);
+    parts
+        .map(|(((config, consumer), breaker), neighbour)| {
+            let LaneConfig { stream, durable, decoder, bus, n_in_flight, .. } = config;
+            let dead_letters = DeadLetters::new(stream, bus.clone(), readiness.clone());
+            let store_writer = StoreWriter::new(stream, store.clone(), breaker, neighbour, readiness.clone());
+            let lane = Lane::new(stream, decoder, dead_letters, store_writer, n_in_flight);
+            let restorer = lane.restorer(bus, durable);
+            (lane, restorer, consumer)
+        })
+        .collect()
+}
+
+/// Room for what several writers on one consumer have in flight, and for deferred messages: the limit is for all of them
+/// together.
+fn max_ack_pending(n_messages: usize, n_in_flight: usize) -> i64 {
+    (n_messages * n_in_flight * WRITERS_PER_CONSUMER) as i64 + MAX_DEFERRED
 }
 
 #[cfg(debug_assertions)]
-fn ack_wait(usual: Duration) -> Duration {
-    planted::ack_wait().unwrap_or(usual)
+fn ack_wait(default: Duration) -> Duration {
+    failpoints::ack_wait().unwrap_or(default)
 }
 
 #[cfg(not(debug_assertions))]
-fn ack_wait(usual: Duration) -> Duration {
-    usual
+fn ack_wait(default: Duration) -> Duration {
+    default
 }
 
-/// Opens an intake, however long NATS is away.
-async fn open(
-    bus: &Bus,
-    stream: &'static str,
-    consumer: &'static str,
-    limits: ConsumerLimits,
-) -> Result<Consumer, BusError> {
+/// Opens the consumer, however long NATS is unavailable; with the newest message that was delivered before.
+async fn open(config: &LaneConfig) -> Result<(Consumer, u64), BusError> {
+    let LaneConfig { stream, durable, bus, limits, .. } = config;
     loop {
-        match Consumer::open(bus.clone(), stream, consumer, limits).await {
-            Err(fault) if fault.kind() == BusErrorKind::Transient => {
-                warn!(
-                    stream,
-                    error = format!("{:#}", anyhow::Error::from(fault)),
-                    "consumer could not be opened, trying again"
-                );
-                sleep(RETRY_EVERY).await;
+        let opened = async {
+            let consumer = Consumer::open(bus.clone(), stream, durable, *limits).await?;
+            Ok::<_, BusError>((consumer, bus.consumer_position(stream, durable).await?.delivered))
+        };
+        match opened.await {
+            Err(error) if error.is_transient() => {
+                warn!(stream, error = chain(error), "consumer could not be opened, retrying");
+                sleep(OPEN_RETRY).await;
             }
             opened => return opened,
         }
-    }
-}
-
-async fn chores(bus: Bus, store: Store, retention: Option<Duration>, stop: CancellationToken) {
-    let mut ticker = interval(CHORES_EVERY);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = ticker.tick() => {}
-        }
-        for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
-            if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
-                WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
-            }
-            match trim_acknowledged(&bus, stream, Duration::from_secs(3600), clock::now()).await {
-                Ok(0) => {}
-                Ok(n_messages) => info!(stream, n_messages, "stored messages removed from the stream to make room"),
-                Err(error) => warn!(stream, %error, "no room could be made in the stream"),
-            }
-        }
-        if let Ok(bytes) = store.size_bytes().await {
-            STORE_BYTES.set(bytes as f64);
-        }
-        if let Some(kept) = retention.filter(|_| !store.keeps_retention()) {
-            apply_retention(&store, kept).await;
-        }
-    }
-}
-
-/// Removal is said aloud: nothing leaves the store unseen.
-async fn apply_retention(store: &Store, kept: Duration) {
-    let limit = clock::now().minus(kept);
-    match store.remove_before(limit, TimeBasis::Received).await {
-        Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
-        Ok(removed) => {
-            info!(n_metrics = removed.n_metrics, n_events = removed.n_events, stored_before = %limit, "retention removed old data")
-        }
-        Err(error) => warn!(%error, "retention failed"),
     }
 }

@@ -1,9 +1,9 @@
-//! This machine: how busy its disks are, how warm, and how full its file systems.
+//! This machine: activity and temperature of its disks, and usage of its file systems.
 //!
-//! All of it is read from `/proc` and `/sys`, without root. Everything here blocks, and a dying disk may
-//! take its time to say how warm it is: call [`Host::sample`] in `spawn_blocking`, with a time-out, one
-//! call at a time. Network file systems are never touched, since a hung one would never come back.
-//! A device that vanishes or answers nonsense is counted, and harms no other.
+//! Everything is read from `/proc` and `/sys`, without root. All calls block, and a failing disk may take long to
+//! report its temperature: call [`Host::sample`] in `spawn_blocking`, with a timeout, one call at a time. Network
+//! file systems are never touched, since a call to a hung one never returns. A device that vanishes or returns
+//! nonsense is counted, and does not affect the others.
 
 mod activity;
 mod disks;
@@ -20,10 +20,10 @@ use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestam
 
 pub(crate) use problems::Problems;
 
-use activity::Reading;
+use activity::ActivitySample;
 use problems::{Problem, ProblemKind};
 
-/// Where the kernel's views are mounted; other places in tests, and in a container that sees its host's.
+/// Mount points of the kernel's views; they differ in tests, and in a container that sees those of its host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Roots {
     /// procfs.
@@ -40,15 +40,15 @@ impl Default for Roots {
     }
 }
 
-/// The block devices and file systems of one machine, sampled again and again.
+/// Block devices and file systems of one machine, sampled repeatedly.
 #[derive(Debug)]
 pub(crate) struct Host {
     roots: Roots,
     hostname: String,
-    /// Rates are measured on a clock that nobody sets.
+    /// Start of the monotonic clock that rates are measured on.
     started: Instant,
-    /// The last reading of each disk that was there in the last sample.
-    previous: BTreeMap<String, Reading>,
+    /// The latest activity of each disk in the last sample.
+    previous: BTreeMap<String, ActivitySample>,
     /// Disks found by the last sample; `None` before the first.
     n_disks: Option<usize>,
     /// Local file systems found by the last sample; `None` before the first.
@@ -57,8 +57,7 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// A machine that was not sampled yet. Devices are named `<hostname>:<disk>` and
-    /// `<hostname>:<mount point>`.
+    /// A machine before its first sample. Devices are named `<hostname>:<disk>` and `<hostname>:<mount point>`.
     pub(crate) fn new(roots: Roots, hostname: &str) -> Self {
         Self {
             roots,
@@ -71,22 +70,21 @@ impl Host {
         }
     }
 
-    /// What the machine says at `now`: of each disk `IOPs`, `ReadThroughput`, `WriteThroughput`, `Latency`
-    /// (if a request completed), `Utilization` and `QueueDepth` since the last sample, and `DiskTemp`
-    /// where there is a sensor; of each local file system `CapacityUsed`. The first sample has no rates.
-    /// Blocks; see the module. What went wrong is added to [`Host::problems`].
+    /// Samples the machine at `now`: of each disk `IOPs`, `ReadThroughput`, `WriteThroughput`, `Latency` (if a
+    /// request completed), `Utilization` and `QueueDepth` since the last sample, and `DiskTemp` if it has a sensor;
+    /// of each local file system `CapacityUsed`. The first sample has no rates. Blocks; see the module. Adds problems
+    /// to [`Host::problems`].
     pub(crate) fn sample(&mut self, now: Timestamp) -> Batch {
         let uptime = self.started.elapsed();
         self.sample_at(now, uptime)
     }
 
-    /// Whether the last sample found neither a disk nor a file system: there is nothing to watch. False
-    /// before the first.
+    /// Returns true if the last sample found neither a disk nor a file system; false before the first.
     pub(crate) fn is_bare(&self) -> bool {
         (self.n_disks, self.n_file_systems) == (Some(0), Some(0))
     }
 
-    /// What went wrong since the start.
+    /// Problems since the start.
     pub(crate) fn problems(&self) -> &Problems {
         &self.problems
     }
@@ -101,14 +99,16 @@ impl Host {
     fn sample_disks(&mut self, now: Timestamp, uptime: Duration, batch: &mut Batch) {
         let disks = disks::discover(&self.roots.sys, &mut self.problems);
         let temperatures = temperature::of_disks(&self.roots.sys, &disks, &mut self.problems);
-        let mut readings = BTreeMap::new();
+        let mut activities = BTreeMap::new();
         for disk in &disks {
-            let Some(mut report) = self.report(now, &disk.shown_name(), disk.labels(&self.hostname)) else { continue };
+            let Some(mut report) = self.report(now, &disk.display_name(), disk.labels(&self.hostname)) else {
+                continue;
+            };
             let previous = report.host.previous.get(&disk.name).copied();
             match activity::read(disk, uptime) {
-                Ok(reading) => {
-                    let kept = report.add_activity(previous, reading);
-                    readings.insert(disk.name.clone(), kept);
+                Ok(activity) => {
+                    let kept = report.add_activity(previous, activity);
+                    activities.insert(disk.name.clone(), kept);
                 }
                 Err(problem) => report.host.problems.note(problem),
             }
@@ -117,10 +117,12 @@ impl Host {
             }
             batch.metrics.append(&mut report.metrics);
         }
-        self.previous = readings;
+        self.previous = activities;
         if disks.is_empty() && self.n_disks != Some(0) {
-            let message =
-                format!("no disk in {}: a container, or a virtual machine?", self.roots.sys.join("block").display());
+            let message = format!(
+                "no disk in {}; is this a container or a virtual machine?",
+                self.roots.sys.join("block").display()
+            );
             self.problems.note(Problem::new(ProblemKind::NoDisk, message));
         }
         self.n_disks = Some(disks.len());
@@ -141,7 +143,7 @@ impl Host {
         }
     }
 
-    /// An empty report of one device; `None` if what it is called is no name.
+    /// Starts the report of one device. Returns `None` if its name is not a valid device name.
     fn report(&mut self, now: Timestamp, name: &str, labels: Labels) -> Option<Report<'_>> {
         match DeviceName::new(&format!("{}:{name}", self.hostname)) {
             Ok(device) => Some(Report { host: self, now, device, labels: Some(Box::new(labels)), metrics: Vec::new() }),
@@ -153,18 +155,18 @@ impl Host {
     }
 }
 
-/// What one device says in one sample.
+/// Metrics of one device in one sample.
 struct Report<'a> {
     host: &'a mut Host,
     now: Timestamp,
     device: DeviceName,
-    /// Until the first metric takes them.
+    /// Labels, until the first metric takes them.
     labels: Option<Box<Labels>>,
     metrics: Vec<DeviceMetric>,
 }
 
 impl Report<'_> {
-    /// Adds one value, unless the metric table calls it impossible.
+    /// Adds one value, unless it is outside the range in the metric table.
     fn add(&mut self, name: &'static str, value: f64) {
         let in_range = metric::lookup(name).is_none_or(|kind| (kind.min..=kind.max).contains(&value));
         let (true, Ok(metric_type)) = (in_range && value.is_finite(), MetricType::new(name)) else {
@@ -182,21 +184,22 @@ impl Report<'_> {
         });
     }
 
-    /// Adds what happened between two readings, and says from which of them the next interval counts.
-    fn add_activity(&mut self, previous: Option<Reading>, reading: Reading) -> Reading {
-        let Some(previous) = previous.filter(|previous| previous.same_disk(&reading)) else { return reading };
-        let seconds = reading.uptime.saturating_sub(previous.uptime).as_secs_f64();
+    /// Adds the rates between two samples, and returns the one at which the next interval starts.
+    fn add_activity(&mut self, previous: Option<ActivitySample>, current: ActivitySample) -> ActivitySample {
+        let Some(previous) = previous.filter(|previous| previous.same_disk(&current)) else { return current };
+        let seconds = current.uptime.saturating_sub(previous.uptime).as_secs_f64();
         if seconds < activity::MIN_INTERVAL_SECONDS {
             return previous;
         }
-        match reading.counters.since(&previous.counters) {
+        match current.counters.since(&previous.counters) {
             Some(delta) => delta.rates(seconds).for_each(|(name, value)| self.add(name, value)),
             None => {
-                let message = format!("counters of {} fell: wrapped around, or another disk", self.device);
+                let message =
+                    format!("counters of {} decreased: they wrapped around, or the disk was replaced", self.device);
                 self.host.problems.note(Problem::new(ProblemKind::CountersFell, message));
             }
         }
-        reading
+        current
     }
 }
 

@@ -1,9 +1,9 @@
-//! Replay: recorded metrics and events, from a file of Spindle's own wire format (one JSON object or
-//! array per line) or of Backblaze Drive Stats (CSV), in the order of the file.
+//! Replays recorded metrics and events in the order of the file: Spindle's own wire format (one JSON object or array
+//! per line) or Backblaze Drive Stats (CSV).
 //!
-//! The file's content decides which of the two it is. A bad record is handed out with its line, the
-//! reason and its bytes, and never stops the records after it. Memory stays bounded whatever the file
-//! holds: by one line of [`wire::MAX_PAYLOAD_BYTES`] and one batch.
+//! The content of the file decides the format. A bad record is returned with its line, the reason and its bytes, and
+//! never stops the records after it. Memory is bounded whatever the file contains: by one line of
+//! [`wire::MAX_PAYLOAD_BYTES`] and one batch.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,23 +15,23 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use spindle_core::backblaze::derived_id;
-use spindle_core::recording::{Format, Line, Lines, Record, Refused, detect};
+use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
 #[cfg(doc)]
 use spindle_core::wire;
 use spindle_core::{Batch, Timestamp};
 use tracing::info;
 
-/// Most metrics and events in one batch, so that a whole fleet's day is published in steps. At about 130
-/// bytes each this is less than NATS's default 1 MiB; whoever publishes splits by bytes all the same.
+/// Maximum number of metrics and events in one batch, so that a fleet's whole day is published in steps. At about 130
+/// bytes each this is below NATS's default limit of 1 MiB; the publisher splits by bytes anyway.
 pub(crate) const MAX_BATCH: usize = 5_000;
 
-/// How a file is replayed.
+/// Options of a replay.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Options {
-    /// Moves every recorded time by the same offset, so that the first record lands here. Events then get
-    /// new ids, derived from the old one and the offset: another shift makes other events, the same
-    /// shift (after a restart, say) makes the same ones again, and an offset of zero changes nothing. A moved
-    /// record has no `seq`: that is the number of the one it was made from.
+    /// Moves every recorded time by the same offset, so that the first record gets this time. Events then get new ids,
+    /// derived from the old id and the offset: another shift produces other events, the same shift (after a restart,
+    /// say) produces the same ones, and an offset of zero changes nothing. A moved record has no `seq`, which belongs
+    /// to the original.
     pub(crate) shift: Option<Timestamp>,
 }
 
@@ -42,47 +42,47 @@ pub(crate) struct Replay {
     lines: Lines<BufReader<File>>,
     format: Format,
     options: Options,
-    /// What the recorded times are moved by, in nanoseconds; known once the first record is.
+    /// Offset of the recorded times in nanoseconds; set by the first record.
     offset_ns: Option<i64>,
-    /// What was read and not yet handed out: at most the records of one line and one batch.
+    /// Records read but not yet returned: at most those of one line and one batch.
     pending: VecDeque<Result<Record, BadRecord>>,
     finished: bool,
 }
 
-/// A record that is no metric and no event, or a file that cannot be read to its end.
+/// A record that is neither a metric nor an event, or a file that cannot be read to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BadRecord {
-    /// Which file.
+    /// The file.
     pub(crate) file: Arc<Path>,
-    /// Which line of it, counted from 1.
+    /// Its line in the file, counted from 1.
     pub(crate) line: u64,
-    /// A short, stable word for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the
-    /// file failed here, and the replay ends.
+    /// A short, stable name for metrics and filters, as [`wire::WireError::reason`]; `unreadable` if reading the file
+    /// failed here, which ends the replay.
     pub(crate) kind: &'static str,
-    /// What is wrong, with the offending value.
+    /// The error, with the offending value.
     pub(crate) reason: String,
-    /// The record itself, at most its first 1,024 bytes.
+    /// The record, at most its first 1,024 bytes.
     pub(crate) bytes: Vec<u8>,
 }
 
 impl Replay {
-    /// Opens a file and finds out what it holds.
+    /// Opens a file and detects its format.
     ///
     /// # Errors
-    /// When the file is missing, a directory or device, unreadable, empty, packed, or of neither format; the error
-    /// says which, and what to do.
+    /// If the file is missing, a directory or device, unreadable, empty, compressed, or of neither format; the error
+    /// names the cause and the remedy.
     pub(crate) fn open(path: impl Into<PathBuf>, options: Options) -> anyhow::Result<Self> {
         let path = path.into();
-        let shown = path.display().to_string();
+        let name = path.display().to_string();
         let file = File::open(&path)
-            .with_context(|| format!("cannot open {shown} to replay it: check the path and its permissions"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot look at {shown}"))?;
-        ensure!(!metadata.is_dir(), "cannot replay {shown}: it is a directory, name one of the files in it");
+            .with_context(|| format!("cannot open {name} to replay it: check the path and its permissions"))?;
+        let metadata = file.metadata().with_context(|| format!("cannot read the metadata of {name}"))?;
+        ensure!(!metadata.is_dir(), "cannot replay {name}: it is a directory, name one of the files in it");
         let has_an_end = metadata.is_file() || metadata.file_type().is_fifo();
-        ensure!(has_an_end, "cannot replay {shown}: it is a device, name a file or a pipe");
+        ensure!(has_an_end, "cannot replay {name}: it is a device, name a file or a pipe");
         let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file));
-        let format = detect(&mut lines).with_context(|| format!("cannot replay {shown}"))?;
-        info!(file = shown, %format, "recording opened");
+        let format = detect(&mut lines).with_context(|| format!("cannot replay {name}"))?;
+        info!(file = name, %format, "recording opened");
         Ok(Self {
             file: path.into(),
             lines,
@@ -94,8 +94,8 @@ impl Replay {
         })
     }
 
-    /// The next records that were recorded at one and the same time, at most [`MAX_BATCH`] of them, with
-    /// that time (as recorded: [`Options::shift`] moves only the times inside the batch). `None` at the end.
+    /// Returns the next records with the same recorded time, at most [`MAX_BATCH`] of them, and that time (as recorded:
+    /// [`Options::shift`] moves only the times inside the batch). `None` at the end.
     pub(crate) fn next_batch(&mut self) -> Option<Result<(Timestamp, Batch), BadRecord>> {
         let mut batch = Batch::default();
         let mut recorded = None;
@@ -117,7 +117,7 @@ impl Replay {
         recorded.map(|time| Ok((time, batch)))
     }
 
-    /// The next record, read from the file if none is pending.
+    /// Returns the next record without taking it; reads from the file if none is pending.
     fn peek(&mut self) -> Option<&Result<Record, BadRecord>> {
         while self.pending.is_empty() && !self.finished {
             self.read_line();
@@ -125,7 +125,7 @@ impl Replay {
         self.pending.front()
     }
 
-    /// Reads one line into `pending`: its records in order, good and bad.
+    /// Reads the records of one line, good and bad, into `pending`.
     fn read_line(&mut self) {
         let (file, pending) = (&self.file, &mut self.pending);
         match self.lines.next_line() {
@@ -133,17 +133,21 @@ impl Replay {
                 pending.push_back(record.map_err(|refused| BadRecord::new(file, number, refused)));
             }),
             Ok(Some((number, Line::TooLong { n_bytes, head }))) => {
-                pending.push_back(Err(BadRecord::new(file, number, Refused::too_long(n_bytes, head))));
+                pending.push_back(Err(BadRecord::new(file, number, RefusedRecord::too_long(n_bytes, head))));
             }
             Ok(None) => self.finished = true,
             Err(error) => {
                 self.finished = true;
-                pending.push_back(Err(BadRecord::new(file, self.lines.number() + 1, Refused::unreadable(&error))));
+                pending.push_back(Err(BadRecord::new(
+                    file,
+                    self.lines.number() + 1,
+                    RefusedRecord::unreadable(&error),
+                )));
             }
         }
     }
 
-    /// Moves a record in time, and gives a moved event an id of its own.
+    /// Moves a record in time, and gives a moved event a new id.
     fn shift(&mut self, mut item: Record) -> Record {
         let recorded = item.timestamp();
         let shift = self.options.shift;
@@ -178,8 +182,8 @@ impl fmt::Display for BadRecord {
 impl std::error::Error for BadRecord {}
 
 impl BadRecord {
-    fn new(file: &Arc<Path>, line: u64, refused: Refused) -> Self {
-        let Refused { kind, reason, bytes } = refused;
+    fn new(file: &Arc<Path>, line: u64, refused: RefusedRecord) -> Self {
+        let RefusedRecord { kind, reason, bytes } = refused;
         Self { file: Arc::clone(file), line, kind, reason, bytes }
     }
 }

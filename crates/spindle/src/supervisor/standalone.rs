@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::data_dir;
 use crate::outcome::Outcome;
 use crate::roles;
-use crate::web::{self, health::Health};
+use crate::web::{self, probes::Dependencies};
 
 /// Roles observe the shutdown timeout themselves; the margin is for what they cannot observe.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
@@ -26,8 +26,8 @@ pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     let inputs = roles::daemon::open_inputs(&config.daemon, &config.data_dir)?;
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);
-    let probes = process.serve_probes(&config, Health { bus: bus.clone(), store: None, writer: None }).await?;
-    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, grace: config.shutdown_timeout };
+    let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
+    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, shutdown_timeout: config.shutdown_timeout };
     let role = roles::daemon::run(parts, process.stop.clone());
     process.run(role, probes).await
 }
@@ -37,8 +37,8 @@ pub(super) async fn writer(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-writer", StreamUse::Own).await?;
     let process = Standalone::new("writer", &config);
     let parts = parts::writer(&config, bus.clone(), store.clone());
-    let health = Health { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
-    let probes = process.serve_probes(&config, health).await?;
+    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
+    let probes = process.serve_probes(&config, dependencies).await?;
     let role = roles::writer::run(parts, process.stop.clone());
     let outcome = process.run(role, probes).await;
     close_store(&store).await;
@@ -49,8 +49,8 @@ pub(super) async fn reader(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-reader", StreamUse::Unused).await?;
     let process = Standalone::new("reader", &config);
-    let health = Health { bus: bus.clone(), store: Some(store.clone()), writer: None };
-    let probes = process.serve_probes(&config, health).await?;
+    let dependencies = Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None };
+    let probes = process.serve_probes(&config, dependencies).await?;
     let role = roles::reader::run(parts::reader(&config, bus, store), process.stop.clone());
     process.run(role, probes).await
 }
@@ -61,15 +61,15 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", StreamUse::Unused).await?;
     let process = Standalone::new("web", &config);
-    let health = Health { bus, store: Some(store.clone()), writer: None };
-    let role = web::run(web::Parts { store, health, token }, listener, process.stop.clone());
+    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None };
+    let role = web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone());
     process.run(role, Probes(None)).await
 }
 
 pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {
     let bus = connect(&config, "spindle-client", StreamUse::Unused).await?;
     let process = Standalone::new("client", &config);
-    let probes = process.serve_probes(&config, Health { bus: bus.clone(), store: None, writer: None }).await?;
+    let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
     let role = roles::client::run(parts::client(&config, bus), once, process.stop.clone());
     process.run(role, probes).await
 }
@@ -87,13 +87,13 @@ impl Standalone {
     }
 
     /// Serves health probes if `SPINDLE_HEALTH` is set.
-    async fn serve_probes(&self, config: &Config, health: Health) -> Result<Probes> {
+    async fn serve_probes(&self, config: &Config, dependencies: Dependencies) -> Result<Probes> {
         let Some(address) = config.health.listen else { return Ok(Probes(None)) };
         let token = config.http_token()?;
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
         })?;
-        let server = web::health::run(health, token, listener, self.stop.clone());
+        let server = web::probes::serve(dependencies, token, listener, self.stop.clone());
         Ok(Probes(Some(tokio::spawn(server.instrument(role_span(self.name))))))
     }
 

@@ -23,7 +23,7 @@ use crate::data_dir;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::outcome::Outcome;
 use crate::roles::{client, daemon, reader, writer};
-use crate::web::{self, health::Health};
+use crate::web::{self, probes::Dependencies};
 
 /// Share of the shutdown timeout that the daemon may spend waiting for its last acks; the others need the rest.
 const DAEMON_SHARE: f32 = 0.6;
@@ -157,8 +157,9 @@ impl System {
         self.spawn("writer", writer::run(parts, self.storing.clone()));
         let parts = parts::reader(config, self.bus.another("spindle-reader").await?, self.store.clone());
         self.spawn("reader", reader::run(parts, self.answering.clone()));
-        let health = Health { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
-        let parts = web::Parts { store: self.store.clone(), health, token: http_token };
+        let dependencies =
+            Dependencies { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
+        let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = parts::client(config, self.bus.another("spindle-client").await?);
         self.spawn("client", client::run(parts, false, self.answering.clone()));
@@ -166,7 +167,7 @@ impl System {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
-            grace: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
+            shutdown_timeout: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
         Ok(())

@@ -1,5 +1,5 @@
-//! Who may ask: the token, and what a web page elsewhere must not make a browser do. It never logs, counts
-//! or answers anything of what it compared.
+//! Access control: the token, and protection against requests that a web page elsewhere makes a browser send. No
+//! part of a compared token ever reaches a log, a metric or a response.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,34 +12,37 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use spindle_core::log_limit::LogLimit;
 use subtle::ConstantTimeEq;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::serve::Peer;
+use super::connections::Peer;
 use crate::config::Secret;
 use crate::metrics::WEB_REFUSED;
 
-/// Wrong tokens are spoken of this often at most, with how many there were.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
-/// Answered without the token: whether a process lives and whether it is ready, for probes that know none.
+/// Minimum interval between log lines about wrong tokens.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// Paths that require no token: the liveness and readiness probes, whose callers have none.
 const OPEN_TO_ALL: [&str; 2] = ["/healthz", "/readyz"];
 
-/// What has to be shown at one door.
+/// The access rules of one listener.
 #[derive(Clone)]
 pub(crate) struct Access {
     token: Option<Secret>,
-    /// Without a token on a loopback address: that address. Only those may ask who call us by such a name.
+    /// The listener's address if that is a loopback address and no token is set. Requests must then name a
+    /// loopback host.
     loopback: Option<SocketAddr>,
-    wrong_tokens: Arc<Mutex<WrongTokens>>,
+    log_limit: Arc<Mutex<LogLimit<Instant>>>,
 }
 
-/// Whether a request has shown what has to be shown.
+/// The sender of an accepted request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Visitor {
-    Known,
-    /// Let in at a door that is open to all.
-    Stranger,
+pub(crate) enum Caller {
+    /// Sent the token, or no token is set.
+    Authenticated,
+    /// Sent no valid token to a path that is open to all.
+    Anonymous,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,62 +53,54 @@ enum Refusal {
     ForeignOrigin,
 }
 
-#[derive(Default)]
-struct WrongTokens {
-    n_unsaid: u64,
-    said: Option<Instant>,
-}
-
 impl Access {
-    /// For a listener on `address`.
+    /// Rules for a listener on `address`.
     pub(crate) fn new(token: Option<Secret>, address: SocketAddr) -> Self {
         let loopback = Some(address).filter(|address| token.is_none() && address.ip().is_loopback());
-        Self { token, loopback, wrong_tokens: Arc::default() }
+        Self { token, loopback, log_limit: Arc::new(Mutex::new(LogLimit::new(1, LOG_INTERVAL))) }
     }
 
-    fn judge(&self, request: &Parts) -> Result<Visitor, Refusal> {
-        if is_sent_by_another_site(request) {
+    fn check(&self, request: &Parts) -> Result<Caller, Refusal> {
+        if is_cross_site(request) {
             return Err(Refusal::ForeignOrigin);
         }
         if let Some(own) = self.loopback
-            && !is_called_by_a_local_name(request, own)
+            && !names_local_host(request, own)
         {
             return Err(Refusal::ForeignHost);
         }
-        let Some(token) = &self.token else { return Ok(Visitor::Known) };
-        match shown_token(&request.headers) {
-            Some(shown) if is_equal(&shown, token) => Ok(Visitor::Known),
-            _ if OPEN_TO_ALL.contains(&request.uri.path()) => Ok(Visitor::Stranger),
+        let Some(token) = &self.token else { return Ok(Caller::Authenticated) };
+        match sent_token(&request.headers) {
+            Some(sent) if is_equal(&sent, token) => Ok(Caller::Authenticated),
+            _ if OPEN_TO_ALL.contains(&request.uri.path()) => Ok(Caller::Anonymous),
             Some(_) => Err(Refusal::WrongToken),
             None if request.headers.contains_key(header::AUTHORIZATION) => Err(Refusal::WrongToken),
             None => Err(Refusal::NoToken),
         }
     }
 
-    /// Says it at once the first time, then together with those that came since.
-    fn complain(&self, peer: Option<IpAddr>) {
-        let mut wrong = self.wrong_tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        wrong.n_unsaid += 1;
-        if wrong.said.is_none_or(|said| said.elapsed() >= COMPLAIN_EVERY) {
+    /// Logs the first wrong token at once, later ones together.
+    fn log_wrong_token(&self, peer: Option<IpAddr>) {
+        let mut log_limit = self.log_limit.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(n_suppressed) = log_limit.allow(Instant::now()) {
             let peer = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
-            warn!(n_requests = wrong.n_unsaid, last_from = peer, "HTTP requests with a wrong token were refused");
-            *wrong = WrongTokens { n_unsaid: 0, said: Some(Instant::now()) };
+            warn!(n_requests = n_suppressed + 1, last_from = peer, "HTTP requests with a wrong token refused");
         }
     }
 }
 
-/// Lets a request in, as a [`Visitor`], or refuses it.
+/// Middleware that passes a request on with its [`Caller`], or refuses it.
 pub(super) async fn guard(State(access): State<Access>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
-    let refusal = match access.judge(&parts) {
-        Ok(visitor) => {
-            parts.extensions.insert(visitor);
+    let refusal = match access.check(&parts) {
+        Ok(caller) => {
+            parts.extensions.insert(caller);
             return next.run(Request::from_parts(parts, body)).await;
         }
         Err(refusal) => refusal,
     };
     if refusal == Refusal::WrongToken {
-        access.complain(parts.extensions.get::<Peer>().map(|peer| peer.0));
+        access.log_wrong_token(parts.extensions.get::<Peer>().map(|peer| peer.0));
     }
     WEB_REFUSED.with_label_values(&[refusal.reason()]).inc();
     refusal.into_response()
@@ -126,33 +121,31 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self {
             Self::NoToken | Self::WrongToken => {
-                let words =
-                    "a token is needed: send `Authorization: Bearer TOKEN`, or give it as the password of any user\n";
-                let mut response = (StatusCode::UNAUTHORIZED, words).into_response();
-                // A browser asks its user on Basic, which then serves the page and its event stream as well.
+                let body = "a token is required: send `Authorization: Bearer TOKEN`, or the token as the password of any user\n";
+                let mut response = (StatusCode::UNAUTHORIZED, body).into_response();
+                // `Basic` makes a browser prompt its user; it then sends the token for the page and its streams as well.
                 for challenge in ["Bearer realm=\"spindle\"", "Basic realm=\"spindle\", charset=\"UTF-8\""] {
                     response.headers_mut().append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
                 }
                 response
             }
             Self::ForeignHost => {
-                let words = "this Spindle listens on a loopback address: call it localhost or by that address, or set SPINDLE_HTTP_TOKEN\n";
-                (StatusCode::MISDIRECTED_REQUEST, words).into_response()
+                let body =
+                    "Spindle listens on a loopback address: use localhost or that address, or set SPINDLE_HTTP_TOKEN\n";
+                (StatusCode::MISDIRECTED_REQUEST, body).into_response()
             }
-            Self::ForeignOrigin => {
-                (StatusCode::FORBIDDEN, "a page of another site may not send this\n").into_response()
-            }
+            Self::ForeignOrigin => (StatusCode::FORBIDDEN, "cross-site requests are not allowed\n").into_response(),
         }
     }
 }
 
-/// The comparison takes the same time wherever two texts differ; only their lengths can be told apart.
-fn is_equal(shown: &[u8], token: &Secret) -> bool {
-    shown.ct_eq(token.expose().as_bytes()).into()
+/// Compares in constant time, wherever the two texts differ; only a difference in length is observable.
+fn is_equal(sent: &[u8], token: &Secret) -> bool {
+    sent.ct_eq(token.expose().as_bytes()).into()
 }
 
-/// `Bearer TOKEN`, or `Basic` with the token as the password of any user.
-fn shown_token(headers: &HeaderMap) -> Option<Vec<u8>> {
+/// Reads the token from `Bearer TOKEN`, or from `Basic` as the password of any user.
+fn sent_token(headers: &HeaderMap) -> Option<Vec<u8>> {
     let mut all = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (all.next(), all.next()) else { return None };
     let (scheme, rest) = value.to_str().ok()?.split_once(' ')?;
@@ -164,17 +157,18 @@ fn shown_token(headers: &HeaderMap) -> Option<Vec<u8>> {
     Some(decoded[colon + 1..].to_vec())
 }
 
-/// A page of another site can make its visitor's browser send us a request, with the password it remembers.
-/// It cannot read the answer; so reading is harmless, and everything else is refused (as Go's
-/// `http.CrossOriginProtection` does).
-fn is_sent_by_another_site(request: &Parts) -> bool {
+/// Detects a request that changes something and comes from a page of another site.
+///
+/// Such a page can make its visitor's browser send a request with the password it has stored. It cannot read the
+/// response; so `GET` is harmless, and everything else is refused (as Go's `http.CrossOriginProtection` does).
+fn is_cross_site(request: &Parts) -> bool {
     if request.method == Method::GET || request.method == Method::HEAD {
         return false;
     }
     let text = |name| request.headers.get(name).map(HeaderValue::as_bytes);
     match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => site != b"same-origin" && site != b"none",
-        // Not a browser, or an old one that sends no origin to its own site.
+        // Not a browser, or an old one, which sends no origin to the same site.
         (None, None) => false,
         (None, Some(origin)) => {
             let host = |origin: &[u8]| origin.windows(3).position(|three| three == b"://").map(|at| at + 3);
@@ -183,9 +177,11 @@ fn is_sent_by_another_site(request: &Parts) -> bool {
     }
 }
 
-/// A page elsewhere whose name was made to lead here (DNS rebinding) could read what we answer. The
-/// browser sends that name, so names that only this machine can mean are safe.
-fn is_called_by_a_local_name(request: &Parts, own: SocketAddr) -> bool {
+/// Checks that a request names a host that can only be this machine.
+///
+/// A page elsewhere whose name resolves to this address (DNS rebinding) could read the responses. The browser sends
+/// that name.
+fn names_local_host(request: &Parts, own: SocketAddr) -> bool {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     let named = match (hosts.next(), hosts.next()) {
         (None, _) => request.version == Version::HTTP_10,
@@ -195,7 +191,7 @@ fn is_called_by_a_local_name(request: &Parts, own: SocketAddr) -> bool {
     named && request.uri.host().is_none_or(|host| is_local(host, own.ip()))
 }
 
-/// `localhost`, a name below it, or a loopback address, with or without a port.
+/// Accepts `localhost`, a name below it, or a loopback address, with or without a port.
 fn is_local(host: &str, own: IpAddr) -> bool {
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, _)) => address,
@@ -229,15 +225,15 @@ mod tests {
     #[test]
     fn the_token_is_demanded_in_one_of_two_forms() {
         let access = Access::new(Some(secret()), "127.0.0.1:80".parse().unwrap());
-        let check = |value: &str, expected: Result<Visitor, Refusal>| {
-            let asked = request("GET /metrics", &[("authorization", value), ("host", "elsewhere")]);
-            assert_eq!(access.judge(&asked), expected, "{value}");
+        let check = |value: &str, expected: Result<Caller, Refusal>| {
+            let request = request("GET /metrics", &[("authorization", value), ("host", "elsewhere")]);
+            assert_eq!(access.check(&request), expected, "{value}");
         };
         let basic = |text: &str| format!("Basic {}", BASE64_STANDARD.encode(text));
-        check(&format!("Bearer {TOKEN}"), Ok(Visitor::Known));
-        check(&format!("bearer  {TOKEN} "), Ok(Visitor::Known));
-        check(&basic(&format!(":{TOKEN}")), Ok(Visitor::Known));
-        check(&basic(&format!("any:{TOKEN}")), Ok(Visitor::Known));
+        check(&format!("Bearer {TOKEN}"), Ok(Caller::Authenticated));
+        check(&format!("bearer  {TOKEN} "), Ok(Caller::Authenticated));
+        check(&basic(&format!(":{TOKEN}")), Ok(Caller::Authenticated));
+        check(&basic(&format!("any:{TOKEN}")), Ok(Caller::Authenticated));
         for wrong in [
             "",
             "Bearer",
@@ -257,20 +253,24 @@ mod tests {
         }
         let right = format!("Bearer {TOKEN}");
         let twice = request("GET /", &[("authorization", &right), ("authorization", &right)]);
-        assert_eq!(access.judge(&twice), Err(Refusal::WrongToken));
-        assert_eq!(access.judge(&request("GET /", &[])), Err(Refusal::NoToken));
+        assert_eq!(access.check(&twice), Err(Refusal::WrongToken));
+        assert_eq!(access.check(&request("GET /", &[])), Err(Refusal::NoToken));
         for open in OPEN_TO_ALL {
-            assert_eq!(access.judge(&request(&format!("GET {open}?x"), &[])), Ok(Visitor::Stranger));
-            assert_eq!(access.judge(&request(&format!("GET {open}/"), &[])), Err(Refusal::NoToken));
+            assert_eq!(access.check(&request(&format!("GET {open}?x"), &[])), Ok(Caller::Anonymous));
+            assert_eq!(access.check(&request(&format!("GET {open}/"), &[])), Err(Refusal::NoToken));
         }
     }
 
     #[test]
     fn without_a_token_only_local_names_are_answered() {
         let access = Access::new(None, "127.0.0.1:8080".parse().unwrap());
-        let check = |host: &str, is_let_in: bool| {
-            let judged = access.judge(&request("GET /", &[("host", host)]));
-            assert_eq!(judged, if is_let_in { Ok(Visitor::Known) } else { Err(Refusal::ForeignHost) }, "{host}");
+        let check = |host: &str, is_accepted: bool| {
+            let checked = access.check(&request("GET /", &[("host", host)]));
+            assert_eq!(
+                checked,
+                if is_accepted { Ok(Caller::Authenticated) } else { Err(Refusal::ForeignHost) },
+                "{host}"
+            );
         };
         for host in [
             "localhost",
@@ -299,22 +299,22 @@ mod tests {
             check(host, false);
         }
         let foreign = request("GET http://evil.example/", &[("host", "localhost")]);
-        assert_eq!(access.judge(&foreign), Err(Refusal::ForeignHost));
+        assert_eq!(access.check(&foreign), Err(Refusal::ForeignHost));
         let twice = request("GET /", &[("host", "localhost"), ("host", "localhost")]);
-        assert_eq!(access.judge(&twice), Err(Refusal::ForeignHost));
-        assert_eq!(access.judge(&request("GET /", &[])), Err(Refusal::ForeignHost), "HTTP/1.1 has a host");
-        // A role's health on all addresses is asked for by names we do not know.
+        assert_eq!(access.check(&twice), Err(Refusal::ForeignHost));
+        assert_eq!(access.check(&request("GET /", &[])), Err(Refusal::ForeignHost), "HTTP/1.1 requires a host");
+        // Probes on all addresses are called by names that are not known here.
         let open = Access::new(None, "0.0.0.0:8081".parse().unwrap());
-        assert_eq!(open.judge(&request("GET /metrics", &[("host", "10.1.2.3:8081")])), Ok(Visitor::Known));
+        assert_eq!(open.check(&request("GET /metrics", &[("host", "10.1.2.3:8081")])), Ok(Caller::Authenticated));
     }
 
     #[test]
     fn another_sites_page_can_change_nothing() {
         let access = Access::new(None, "127.0.0.1:80".parse().unwrap());
-        let check = |line: &str, headers: &[(&str, &str)], is_let_in: bool| {
+        let check = |line: &str, headers: &[(&str, &str)], is_accepted: bool| {
             let headers = [&[("host", "localhost:8080")], headers].concat();
-            let judged = access.judge(&request(line, &headers));
-            assert_eq!(judged.is_ok(), is_let_in, "{line} {headers:?}: {judged:?}");
+            let checked = access.check(&request(line, &headers));
+            assert_eq!(checked.is_ok(), is_accepted, "{line} {headers:?}: {checked:?}");
         };
         check("POST /", &[], true);
         check("POST /", &[("origin", "http://localhost:8080")], true);

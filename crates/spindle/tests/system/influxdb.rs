@@ -1,5 +1,5 @@
-//! Writer and reader as processes on a real InfluxDB that goes away, fills its disk, or does not know us: nothing
-//! is lost or doubled, and the words say what is wrong.
+//! Writer and reader as processes on a real InfluxDB that goes away, fills its disk, or refuses our credentials: nothing
+//! is lost or doubled, and every message names the problem.
 
 use std::path::Path;
 
@@ -73,9 +73,8 @@ async fn what_came_while_the_server_was_down_is_stored_once_when_it_is_back() {
     let answer = ask(folder.path(), &nats, &["events", "source_device=disk-1"]).unwrap();
     assert_eq!(answer["data"].as_array().map(Vec::len), Some(4), "{answer:#}");
     let log = writer.log();
-    assert!(log.contains("store refuses writes: keeping everything and trying again"), "{log}");
-    assert!(log.contains("store takes writes again"), "{log}");
-    assert!(!log.contains("the store has lost"), "{log}");
+    assert!(log.contains("store unavailable; nothing is acknowledged, retrying"), "{log}");
+    assert!(log.contains("store available again"), "{log}");
 }
 
 /// A server with its data on a small disk, and 20,000 values and an event in it.
@@ -112,7 +111,7 @@ async fn what_the_server_has_lost_is_stored_again() {
     influx.kill();
     publish_values(&jetstream, 120_000, 1_000, 100).await;
     influx.restart().unwrap();
-    wait_until(PATIENCE, "the loss is noticed", || writer.log().contains("the store has lost")).unwrap();
+    wait_until(PATIENCE, "a restore starts", || writer.log().contains("restoring them from the stream")).unwrap();
     wait_for_counts(&influx, 121_000, 2);
     expect_sum(&influx, 121_000);
     for stream in ["METRICS", "EVENTS"] {
@@ -130,7 +129,7 @@ async fn what_the_server_has_lost_is_stored_again() {
     writer.wait_until_ready();
 }
 
-/// One message that nobody answers holds the consumer's floor back; what was acknowledged above it is looked at, too.
+/// One unanswered message holds the ack floor back; what was acknowledged above it is restored, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_lost_above_an_unanswered_message_is_stored_again() {
     let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
@@ -153,17 +152,16 @@ async fn what_is_lost_above_an_unanswered_message_is_stored_again() {
     let from = 1_700_000_000_000_000_000 + 150 * 1_000_000_i64;
     influx.query("spindle", &format!("DELETE FROM device_metrics WHERE time >= {from}")).unwrap();
     influx.restart().unwrap();
-    // The writer itself waits 40 s, for what may be in another one's hand.
-    wait_until(2 * PATIENCE, "the loss is noticed", || writer.log().contains("storing these messages again")).unwrap();
+    wait_until(PATIENCE, "a restore starts", || writer.log().contains("restoring them from the stream")).unwrap();
     unanswered.ack_with(AckKind::Nak(None)).await.unwrap();
     wait_for_counts(&influx, 1_101, 0);
     expect_sum(&influx, 1_101);
 }
 
-/// What became a dead letter is not in the database either.
+/// A dead letter is not in the database either: a restore does not make it one again.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_server_refuses_is_no_loss() {
-    let (nats, influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
     let folder = tempfile::tempdir().unwrap();
     let writer = start(folder.path(), "writer", &nats, &influx, &[]);
     writer.wait_until_ready();
@@ -184,14 +182,47 @@ async fn what_the_server_refuses_is_no_loss() {
     let mut letters = jetstream.get_stream("DEADLETTER").await.unwrap();
     assert_eq!(letters.info().await.unwrap().state.messages, 1, "{}", writer.log());
 
-    drop(writer);
-    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
-    let is_known = || writer.log().contains("the store does not keep what a message holds");
-    wait_until(PATIENCE, "the one that is not there is found", is_known).unwrap();
-    assert!(!writer.log().contains("the store has lost"), "{}", writer.log());
+    influx.restart().unwrap();
+    wait_until(PATIENCE, "the restore is complete", || writer.log().contains("restored stream=\"METRICS\"")).unwrap();
     let answer = influx.query("spindle", "SELECT value FROM device_metrics WHERE time = '2024-01-01T00:00:00Z'");
     assert_eq!(answer.unwrap()["results"][0]["series"][0]["values"][0][1], 2.0);
     assert_eq!(letters.info().await.unwrap().state.messages, 1);
+}
+
+/// The last incarnation that was restored to outlives the writer; what an operator deleted stays away until the server
+/// restarts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_the_writer_restores_nothing_and_a_restart_of_the_server_everything() {
+    let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    let is_known = async || {
+        let stream = jetstream.get_stream("METRICS").await.unwrap();
+        let info = stream.consumer_info("writer-metrics").await.unwrap();
+        info.config.metadata.contains_key("spindle-restored-to")
+    };
+    writer.wait_until_ready();
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !is_known().await {
+        assert!(tokio::time::Instant::now() < deadline, "{}", writer.log());
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    publish_values(&jetstream, 0, 1_000, 10).await;
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    influx.query("spindle", "DELETE FROM device_metrics").unwrap();
+    drop(writer);
+
+    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
+    publish_values(&jetstream, 1_000, 1_000, 10).await;
+    wait_for_counts(&influx, 1_000, 0);
+    // Twice the interval at which the server is asked for its incarnation.
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    assert_eq!(influx_count(&influx, "device_metrics", "value"), 1_000);
+    assert!(!writer.log().contains("restoring"), "{}", writer.log());
+    influx.restart().unwrap();
+    wait_for_counts(&influx, 2_000, 0);
+    expect_sum(&influx, 2_000);
 }
 
 /// InfluxDB 1 answers 500 on a full disk, shows what it refused until it is restarted, and stores nothing before it
@@ -253,7 +284,7 @@ async fn credentials_and_rights_that_are_missing_are_said_until_they_are_there()
     writer.wait_until_ready();
     reader.wait_until_ready();
     wait_until(PATIENCE, "the log says what was wrong", || {
-        ["INFLUXDB_PASSWORD", "store takes writes again"].iter().all(|part| writer.log().contains(part))
+        ["INFLUXDB_PASSWORD", "store available again"].iter().all(|part| writer.log().contains(part))
     })
     .unwrap();
     assert!(!writer.log().contains("hush-hush") && !reader.log().contains("hush-hush"));

@@ -77,7 +77,7 @@ impl Inner {
         for (device, n_values) in n_values {
             if let Some(tally) = found.get_mut(device.as_str()) {
                 // Values may have gone, by retention, between the two questions.
-                tally.see_without_number(n_values.saturating_sub(n_numbered.get(&device).copied().unwrap_or(0)));
+                tally.see_without_seq(n_values.saturating_sub(n_numbered.get(&device).copied().unwrap_or(0)));
             }
         }
         Ok(())

@@ -25,7 +25,7 @@ async fn tally(store: &Store, name: &str, from: i64, until: i64) -> Tally {
 /// Points, points without a number, different numbers, missing ones, doubled ones.
 fn counts(tally: &Tally) -> (u64, u64, u64, u64, u64) {
     let (n_numbers, n_missing, n_doubled) = tally.totals();
-    (tally.n_points(), tally.n_without_number(), n_numbers, n_missing, n_doubled)
+    (tally.n_points(), tally.n_without_seq(), n_numbers, n_missing, n_doubled)
 }
 
 pub(crate) async fn counts_metrics_and_events_of_each_device(store: &Store) {
@@ -51,7 +51,7 @@ pub(crate) async fn counts_metrics_and_events_of_each_device(store: &Store) {
     assert_eq!(tallies.iter().map(counts).collect::<Vec<_>>(), expect);
     let findings = tallies[2].findings();
     assert_eq!(findings[0].missing, [Missing { from: 3, to: 3, after: None, before: None }]);
-    assert_eq!(findings[0].doubled.iter().map(|doubled| doubled.number).collect::<Vec<_>>(), [4]);
+    assert_eq!(findings[0].duplicates.iter().map(|duplicate| duplicate.sequence).collect::<Vec<_>>(), [4]);
     assert_eq!(findings[0].points, Points::Both);
     assert_eq!(store.tally(&[], window(0, 100)).await.unwrap().len(), 0);
 }
@@ -114,7 +114,7 @@ pub(crate) async fn what_lies_outside_the_window_is_no_gap(store: &Store) {
     // 8 and 9 lie behind the last one of the window: they say nothing of it.
     assert_eq!(whole.totals(), (6, 1, 0));
     let mut findings = whole.findings();
-    let places = findings[0].places();
+    let places = findings[0].seq_times();
     let places = store.numbers(&device("a"), window(0, 400), places.range().unwrap(), places).await.unwrap();
     findings[0].locate(&places);
     assert_eq!(findings[0].missing, [Missing { from: 6, to: 6, after: Some(at(120)), before: Some(at(130)) }]);

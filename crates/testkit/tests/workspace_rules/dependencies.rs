@@ -7,11 +7,12 @@ use serde_json::Value;
 use crate::{TextFile, expect_none, expect_one, text_files, workspace_root};
 
 /// The crates, from the ground up, and which of the others each may know.
-const MAY_KNOW: [(&str, &[&str]); 6] = [
+const MAY_KNOW: [(&str, &[&str]); 7] = [
     ("spindle-core", &[]),
+    ("spindle-simulate", &["spindle-core"]),
     ("spindle-bus", &["spindle-core"]),
     ("spindle-store", &["spindle-core"]),
-    ("spindle", &["spindle-core", "spindle-bus", "spindle-store"]),
+    ("spindle", &["spindle-core", "spindle-simulate", "spindle-bus", "spindle-store"]),
     // The fault harness starts real servers, as tests do.
     ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store", "spindle-testkit"]),
     ("spindle-testkit", &[]),
@@ -29,9 +30,15 @@ const HOMES: [(&str, &[&str]); 7] = [
     ("clap", &["spindle", "spindle-bench"]),
 ];
 
-/// What must not be anywhere below `core`: a runtime, a network, a database, randomness of the machine's,
+/// Crates that the tests of any crate may use.
+const TEST_TOOLS: [&str; 2] = ["spindle-simulate", "spindle-testkit"];
+
+/// Crates without a runtime, a clock, a file, a network or the machine's randomness.
+const PURE: [&str; 2] = ["spindle-core", "spindle-simulate"];
+
+/// What must not be anywhere below the pure crates: a runtime, a network, a database, randomness of the machine's,
 /// and the crates through which everything else reaches the operating system.
-const NOT_IN_CORE: [&str; 16] = [
+const NOT_IN_PURE: [&str; 16] = [
     "async-nats",
     "axum",
     "getrandom",
@@ -65,7 +72,7 @@ fn breaks_the_order(dependencies: &[Dependency]) -> Vec<String> {
             continue;
         };
         let is_ours = MAY_KNOW.iter().any(|(name, _)| name == to);
-        let is_test_tool = *is_dev && to == "spindle-testkit";
+        let is_test_tool = *is_dev && TEST_TOOLS.contains(&to.as_str());
         if is_ours && !is_test_tool && !known.contains(&to.as_str()) {
             violations.push(format!("{from} depends on {to}"));
         }
@@ -85,12 +92,12 @@ fn leaves_home(dependencies: &[Dependency]) -> Vec<String> {
 }
 
 /// `tree`: one package a line, its name first, as `cargo tree --prefix none` prints it.
-fn is_impure(tree: &str) -> Vec<String> {
+fn is_impure(package: &str, tree: &str) -> Vec<String> {
     let mut found: Vec<&str> = tree.lines().filter_map(|line| line.split_whitespace().next()).collect();
     found.sort_unstable();
     found.dedup();
-    found.retain(|name| NOT_IN_CORE.contains(name));
-    found.into_iter().map(|name| format!("spindle-core reaches {name}")).collect()
+    found.retain(|name| NOT_IN_PURE.contains(name));
+    found.into_iter().map(|name| format!("{package} reaches {name}")).collect()
 }
 
 fn lacks_the_lints(manifests: &[TextFile]) -> Vec<String> {
@@ -109,9 +116,11 @@ fn crates_know_only_those_below_them() {
     expect_one(&planted("spindle-core", "spindle-bus", false), "spindle-core depends on spindle-bus");
     expect_one(&planted("spindle-bus", "spindle-store", true), "spindle-bus depends on spindle-store");
     expect_one(&planted("spindle-store", "spindle-bus", false), "spindle-store depends on spindle-bus");
+    expect_one(&planted("spindle-core", "spindle-simulate", false), "spindle-core depends on spindle-simulate");
     expect_one(&planted("spindle", "spindle-testkit", false), "spindle depends on spindle-testkit");
     expect_one(&planted("spindle-new", "serde", false), "spindle-new is not in the table");
     expect_none(&planted("spindle", "spindle-testkit", true));
+    expect_none(&planted("spindle-store", "spindle-simulate", true));
 }
 
 #[test]
@@ -127,14 +136,16 @@ fn libraries_stay_at_home() {
 
 #[test]
 fn core_reaches_no_runtime_network_file_or_clock() {
-    let tree = core_tree();
-    assert!(tree.contains("serde_json v"), "this is no tree of spindle-core:\n{tree}");
-    expect_none(&is_impure(&tree));
+    for package in PURE {
+        let tree = tree_of(package);
+        assert!(tree.contains("serde v"), "not a tree of {package}:\n{tree}");
+        expect_none(&is_impure(package, &tree));
+    }
     expect_one(
-        &is_impure("spindle-core v0.1.0 (/x)\nrand v0.10.4\ngetrandom v0.4.1\ngetrandom v0.4.1 (*)"),
+        &is_impure("x", "spindle-core v0.1.0 (/x)\nrand v0.10.4\ngetrandom v0.4.1\ngetrandom v0.4.1 (*)"),
         "getrandom",
     );
-    expect_one(&is_impure("tokio-like v1.0.0\ntokio v1.54.0"), "tokio");
+    expect_one(&is_impure("x", "tokio-like v1.0.0\ntokio v1.54.0"), "tokio");
 }
 
 #[test]
@@ -169,8 +180,8 @@ fn declared() -> Vec<Dependency> {
 /// `cargo tree` and not `cargo metadata`: the latter has the features of the whole workspace in it, with
 /// which `uuid`, for one, reads random bytes for others. Not `--offline`: nothing is fetched after a
 /// build of the workspace, and before one it is better to fetch than to fail.
-fn core_tree() -> String {
-    cargo(&["tree", "--package", "spindle-core", "--edges", "normal,build", "--prefix", "none"])
+fn tree_of(package: &str) -> String {
+    cargo(&["tree", "--package", package, "--edges", "normal,build", "--prefix", "none"])
 }
 
 fn cargo(arguments: &[&str]) -> String {

@@ -45,9 +45,9 @@ async fn program(config: &Config) -> Finding {
 }
 
 async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
-    settings.patience = settings.patience.min(MAX_CONNECT_TIMEOUT);
+    settings.connect_timeout = settings.connect_timeout.min(MAX_CONNECT_TIMEOUT);
     let role = config.nats.user.as_deref().filter(|user| ROLES.contains(user)).unwrap_or("check");
-    let bus = match Bus::connect_and_tell(&settings, &format!("spindle-{role}"), |_| {}).await {
+    let bus = match Bus::connect_with_notice(&settings, &format!("spindle-{role}"), |_| {}).await {
         Ok(bus) => bus,
         Err(error) => {
             let remedy = match error.is_transient() {

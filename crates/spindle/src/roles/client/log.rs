@@ -1,5 +1,5 @@
-//! The log file of critical events: one JSON object a line, rotated by size. It is also the memory of
-//! what was logged, so that no event is ever logged twice.
+//! The log file of critical events: one JSON object a line, rotated by size. It is also the record of logged events,
+//! so that none is logged twice.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -26,7 +26,7 @@ pub(super) enum Line {
         criticality: u8,
         event_message: Option<String>,
     },
-    /// How many new ones a device had.
+    /// Number of new events of a device.
     Summary { logged: Timestamp, source_device: String, critical_event_count: u64 },
 }
 
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-/// What makes an event one and the same: a careless sender may use an id twice.
+/// Identity of an event; the id alone is not enough, since a careless sender may use it twice.
 type Identity = (String, Timestamp, String, String);
 
 fn identity(alert: &Alert) -> Identity {
@@ -61,44 +61,51 @@ pub(super) struct Log {
     max_bytes: u64,
     n_kept: usize,
     logged: HashSet<Identity>,
-    newest: Option<Timestamp>,
+    logged_until: Option<Timestamp>,
 }
 
 impl Log {
-    /// Opens the log, with its folder, and reads what was logged before.
+    /// Opens the log, creates its folder, and reads the events logged before.
     pub(super) fn open(path: &Path, max_bytes: u64, n_kept: usize) -> Result<Self> {
         if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
             std::fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create the folder {}", folder.display()))?;
         }
-        mend_tail(path)?;
+        truncate_partial_line(path)?;
         let file = File::options().create(true).append(true).open(path)?;
         let n_bytes = file.metadata()?.len();
-        let mut log =
-            Self { path: path.to_owned(), file, n_bytes, max_bytes, n_kept, logged: HashSet::new(), newest: None };
+        let mut log = Self {
+            path: path.to_owned(),
+            file,
+            n_bytes,
+            max_bytes,
+            n_kept,
+            logged: HashSet::new(),
+            logged_until: None,
+        };
         for index in 0..=n_kept {
-            log.recall(&log.rotated(index))?;
+            log.load(&log.rotated(index))?;
         }
-        let asked = std::fs::read_to_string(asked_path(path)).ok();
-        log.newest = log.newest.max(asked.and_then(|text| Timestamp::parse(text.trim()).ok()));
+        let saved = std::fs::read_to_string(logged_until_path(path)).ok();
+        log.logged_until = log.logged_until.max(saved.and_then(|text| Timestamp::parse(text.trim()).ok()));
         Ok(log)
     }
 
-    /// Remembers that everything known until then has been logged, also if that was nothing.
-    pub(super) fn note_asked(&self, until: Timestamp) -> Result<()> {
-        Ok(std::fs::write(asked_path(&self.path), until.to_string())?)
+    /// Saves the time before which everything received has been logged, also if that was nothing.
+    pub(super) fn save_logged_until(&self, until: Timestamp) -> Result<()> {
+        Ok(std::fs::write(logged_until_path(&self.path), until.to_string())?)
     }
 
-    fn recall(&mut self, path: &Path) -> Result<()> {
+    fn load(&mut self, path: &Path) -> Result<()> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.into()),
         };
         for line in BufReader::new(file).split(b'\n') {
-            // A line that is not ours (someone edited the file) tells us nothing, and harms nothing.
+            // A line in another format (someone edited the file) is ignored.
             let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
-            self.newest = self.newest.max(Some(line.logged()));
+            self.logged_until = self.logged_until.max(Some(line.logged()));
             if let Line::Event { time, event_id, source_device, event_type, .. } = line {
                 self.logged.insert((event_id, time, source_device, event_type));
             }
@@ -106,20 +113,20 @@ impl Log {
         Ok(())
     }
 
-    /// Until when everything known was logged.
-    pub(super) fn newest(&self) -> Option<Timestamp> {
-        self.newest
+    /// Returns the time before which everything received has been logged.
+    pub(super) fn logged_until(&self) -> Option<Timestamp> {
+        self.logged_until
     }
 
     pub(super) fn has(&self, alert: &Alert) -> bool {
         self.logged.contains(&identity(alert))
     }
 
-    pub(super) fn remember(&mut self, alert: &Alert) {
+    pub(super) fn mark_logged(&mut self, alert: &Alert) {
         self.logged.insert(identity(alert));
     }
 
-    /// Appends one line, whole: a line that could not be written whole is taken back.
+    /// Appends one line; a line that is not written completely is removed again.
     pub(super) fn append(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
@@ -134,7 +141,7 @@ impl Log {
         Ok(())
     }
 
-    /// `log` becomes `log.1`, `log.1` becomes `log.2`; the oldest beyond those kept is removed.
+    /// Renames `log` to `log.1`, `log.1` to `log.2` and so on; the oldest beyond `n_kept` is removed.
     fn rotate(&mut self) -> Result<()> {
         for index in (0..self.n_kept).rev() {
             match std::fs::rename(self.rotated(index), self.rotated(index + 1)) {
@@ -157,14 +164,14 @@ impl Log {
     }
 }
 
-fn asked_path(log: &Path) -> PathBuf {
+fn logged_until_path(log: &Path) -> PathBuf {
     let mut name = log.to_owned().into_os_string();
     name.push(".asked");
     name.into()
 }
 
-/// A kill in the middle of a line leaves half of one; the next line must not be glued to it.
-fn mend_tail(path: &Path) -> Result<()> {
+/// Removes an incomplete last line, as a kill leaves it: the next line must not be appended to it.
+fn truncate_partial_line(path: &Path) -> Result<()> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -194,7 +201,7 @@ mod tests {
 
     fn log_event(log: &mut Log, id: &str) {
         log.append(&Line::event(&alert(id), Timestamp::from_seconds(9))).unwrap();
-        log.remember(&alert(id));
+        log.mark_logged(&alert(id));
     }
 
     #[test]
@@ -208,10 +215,10 @@ mod tests {
         drop(log);
         let log = Log::open(&path, 400, 2).unwrap();
         assert!(["b", "c", "d"].iter().all(|id| log.has(&alert(id))));
-        assert_eq!(log.newest(), Some(Timestamp::from_seconds(9)));
+        assert_eq!(log.logged_until(), Some(Timestamp::from_seconds(9)));
         assert!(path.with_file_name("log.ndjson.1").exists());
-        log.note_asked(Timestamp::from_seconds(20)).unwrap();
-        assert_eq!(Log::open(&path, 400, 2).unwrap().newest(), Some(Timestamp::from_seconds(20)));
+        log.save_logged_until(Timestamp::from_seconds(20)).unwrap();
+        assert_eq!(Log::open(&path, 400, 2).unwrap().logged_until(), Some(Timestamp::from_seconds(20)));
     }
 
     #[test]

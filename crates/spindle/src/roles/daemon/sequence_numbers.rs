@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result};
-use spindle_core::audit::sequencer::{Kept, MAX_DEVICES, ProducerEpoch, Sequencer, Unnumbered};
+use spindle_core::audit::sequencer::{Kept, MAX_DEVICES, ProducerEpoch, Sequencer, Unsequenced};
 use spindle_core::{Batch, Timestamp};
 use tracing::{error, info, warn};
 
@@ -21,7 +21,7 @@ use crate::clock;
 use crate::data_dir::atomic_file;
 use crate::metrics::DAEMON_UNNUMBERED;
 
-/// Its name in the data directory.
+/// Name of the file in the data directory.
 const FILE: &str = "daemon-seq.json";
 
 /// The sequencer and its file; clones share them.
@@ -42,10 +42,10 @@ impl SequenceNumbers {
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
         let kept = read(&path)?;
-        let epoch = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.life)).with_context(|| {
+        let epoch = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.producer_epoch)).with_context(|| {
             format!("{} leaves no sequence-number epoch to start: if it is damaged, remove it", path.display())
         })?;
-        write(&path, &Kept { life: epoch, devices: Default::default() })?;
+        write(&path, &Kept { producer_epoch: epoch, devices: Default::default() })?;
         match kept.as_ref().map(|kept| kept.devices.len()) {
             Some(n_devices) if n_devices > 0 => info!(n_devices, "sequence numbers continue"),
             _ => info!("starting a new sequence-number epoch"),
@@ -56,11 +56,11 @@ impl SequenceNumbers {
     }
 
     /// Numbers each reading. What cannot be numbered is published without a number, and counted.
-    pub(super) fn number(&self, batch: &mut Batch) {
+    pub(super) fn assign(&self, batch: &mut Batch) {
         let inner = &mut *self.lock();
         let path = inner.path.clone();
-        let unnumbered = inner.sequencer.number(batch, || renew(&path));
-        if unnumbered != Unnumbered::default() {
+        let unnumbered = inner.sequencer.assign(batch, || renew(&path));
+        if unnumbered != Unsequenced::default() {
             inner.note(unnumbered);
         }
     }
@@ -79,16 +79,17 @@ impl SequenceNumbers {
 }
 
 impl Inner {
-    fn note(&mut self, unnumbered: Unnumbered) {
-        let Unnumbered { n_before, n_devices_full, n_no_life } = unnumbered;
-        for (reason, n_items) in [("before_start", n_before), ("devices_full", n_devices_full), ("no_epoch", n_no_life)]
+    fn note(&mut self, unnumbered: Unsequenced) {
+        let Unsequenced { n_before, n_devices_full, n_no_epoch } = unnumbered;
+        for (reason, n_items) in
+            [("before_start", n_before), ("devices_full", n_devices_full), ("no_epoch", n_no_epoch)]
         {
             DAEMON_UNNUMBERED.with_label_values(&[reason]).inc_by(n_items);
         }
         if n_devices_full > 0 && !std::mem::replace(&mut self.has_logged_full, true) {
             warn!(MAX_DEVICES, "too many devices to number, the gap audit cannot cover the rest");
         }
-        if n_no_life > 0 && !std::mem::replace(&mut self.has_logged_no_epoch, true) {
+        if n_no_epoch > 0 && !std::mem::replace(&mut self.has_logged_no_epoch, true) {
             error!(path = %self.path.display(), "counter exhausted and no new epoch recorded, readings are not numbered");
         }
     }
@@ -98,9 +99,9 @@ impl Inner {
 /// disk does no harm here.
 fn renew(path: &Path) -> Option<ProducerEpoch> {
     let renewed = || -> Result<ProducerEpoch> {
-        let previous = read(path)?.map(|kept| kept.life);
+        let previous = read(path)?.map(|kept| kept.producer_epoch);
         let epoch = ProducerEpoch::begin(clock::now(), previous).context("no epoch left")?;
-        write(path, &Kept { life: epoch, devices: Default::default() })?;
+        write(path, &Kept { producer_epoch: epoch, devices: Default::default() })?;
         Ok(epoch)
     };
     renewed().inspect_err(|error| warn!(error = format!("{error:#}"), "no new sequence-number epoch started")).ok()
@@ -146,7 +147,7 @@ mod tests {
             labels: None,
         };
         let mut batch = Batch { metrics: vec![metric; n], events: vec![] };
-        numbers.number(&mut batch);
+        numbers.assign(&mut batch);
         batch.metrics.iter().map(|metric| metric.seq.unwrap()).collect()
     }
 

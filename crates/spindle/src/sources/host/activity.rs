@@ -1,4 +1,4 @@
-//! How busy a disk is: the kernel's counters, and what they say between two readings
+//! Activity of a disk: the kernel's counters, and the rates between two samples of them
 //! (Documentation/block/stat.rst and Documentation/admin-guide/iostats.rst of Linux).
 
 use std::fs;
@@ -7,30 +7,30 @@ use std::time::Duration;
 use super::disks::Disk;
 use super::problems::Problem;
 
-/// Shorter intervals give no rates: the counters of time tick in milliseconds, some in jiffies of ten.
+/// Shortest interval with rates: the time counters tick in milliseconds, some in jiffies of ten.
 pub(super) const MIN_INTERVAL_SECONDS: f64 = 0.1;
 
-/// The kernel counts in sectors of 512 bytes, whatever the disk's own are.
+/// Unit of the kernel's counters, whatever the sector size of the disk.
 const SECTOR_BYTES: f64 = 512.0;
 
-/// The counters of one disk at one time.
+/// Counters of one disk at one time.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Reading {
-    /// When, on a clock that nobody sets.
+pub(super) struct ActivitySample {
+    /// Time of the sample on a monotonic clock.
     pub(super) uptime: Duration,
     pub(super) counters: Counters,
     diskseq: Option<u64>,
 }
 
-impl Reading {
-    /// Whether both are of the same disk, as far as the kernel tells (since 5.15): another disk under the
+impl ActivitySample {
+    /// Returns true if both belong to the same disk, as far as the kernel shows (since 5.15): another disk under the
     /// same name has another sequence number.
     pub(super) fn same_disk(&self, other: &Self) -> bool {
         self.diskseq == other.diskseq
     }
 }
 
-/// What a disk did since it appeared, or between two readings.
+/// Activity of a disk since it appeared, or between two samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Counters {
     reads: u64,
@@ -45,13 +45,13 @@ pub(super) struct Counters {
     weighted_ms: u64,
 }
 
-/// Reads a disk's `stat`, which the kernel answers from memory, without asking the disk.
-pub(super) fn read(disk: &Disk, uptime: Duration) -> Result<Reading, Problem> {
+/// Reads a disk's `stat`, which the kernel serves from memory, without accessing the disk.
+pub(super) fn read(disk: &Disk, uptime: Duration) -> Result<ActivitySample, Problem> {
     let path = disk.path.join("stat");
     let text = fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, error))?;
     let counters = Counters::parse(&text).ok_or_else(|| Problem::unparsable(&path, &text, "at least 11 counters"))?;
     let diskseq = fs::read_to_string(disk.path.join("diskseq")).ok().and_then(|text| text.trim().parse().ok());
-    Ok(Reading { uptime, counters, diskseq })
+    Ok(ActivitySample { uptime, counters, diskseq })
 }
 
 impl Counters {
@@ -65,7 +65,7 @@ impl Counters {
         Some(Self { reads, read_sectors, read_ms, writes, write_sectors, write_ms, busy_ms, weighted_ms })
     }
 
-    /// What was added since `earlier`; `None` if any counter fell.
+    /// Returns the difference to `earlier`; `None` if any counter decreased.
     pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
         Some(Self {
             reads: self.reads.checked_sub(earlier.reads)?,
@@ -79,7 +79,7 @@ impl Counters {
         })
     }
 
-    /// The metrics of an interval of this many seconds, which is not zero.
+    /// Returns the metrics of an interval of `seconds`, which is above zero.
     pub(super) fn rates(self, seconds: f64) -> impl Iterator<Item = (&'static str, f64)> {
         let requests = (self.reads as f64) + (self.writes as f64);
         let request_ms = (self.read_ms as f64) + (self.write_ms as f64);
@@ -89,7 +89,7 @@ impl Counters {
             ("IOPs", requests / seconds),
             ("ReadThroughput", self.read_sectors as f64 * SECTOR_BYTES / seconds),
             ("WriteThroughput", self.write_sectors as f64 * SECTOR_BYTES / seconds),
-            // Its clock and ours do not tick together: a busy disk may come to a little more than all the time.
+            // The two clocks are not in step: a busy disk may come to slightly more than 100 %.
             ("Utilization", (self.busy_ms as f64 / interval_ms * 100.0).min(100.0)),
             ("QueueDepth", self.weighted_ms as f64 / interval_ms),
         ]

@@ -1,4 +1,4 @@
-//! Which block devices of a machine are disks, and what they are.
+//! Disks among the block devices of a machine, and their description.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use spindle_core::wire::MAX_LABEL_BYTES;
 
 use super::problems::{Problem, Problems};
 
-/// Names of block devices that are memory or files in disguise.
-const NO_DISKS: [&str; 4] = ["loop", "ram", "zram", "fd"];
+/// Name prefixes of block devices that are backed by memory or files, and floppies.
+const NOT_DISKS: [&str; 4] = ["loop", "ram", "zram", "fd"];
 
-/// A disk: a whole device, no partition, with something in it.
+/// A disk: a whole device, not a partition, with a medium.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Disk {
     /// The kernel's name, such as `sda`.
@@ -22,9 +22,9 @@ pub(super) struct Disk {
     pub(super) capacity_bytes: u64,
 }
 
-/// The disks of the machine, by name: what has hardware behind it, and software RAID. Device-mapper
-/// devices are left out, since what they do is seen on the disks beneath; so are the hidden paths of a
-/// multipath NVMe disk, and drives without a medium.
+/// Lists the disks of the machine by name: devices backed by hardware, and software RAID. Leaves out device-mapper
+/// devices, since their activity shows on the disks beneath, the hidden paths of a multipath NVMe disk, and drives
+/// without a medium.
 pub(super) fn discover(sys: &Path, problems: &mut Problems) -> Vec<Disk> {
     let directory = sys.join("block");
     let entries = match fs::read_dir(&directory) {
@@ -51,10 +51,10 @@ pub(super) fn discover(sys: &Path, problems: &mut Problems) -> Vec<Disk> {
 }
 
 fn is_disk(name: &str, path: &Path) -> bool {
-    let kind = name.trim_end_matches(|character: char| character.is_ascii_digit());
+    let kind = name.trim_end_matches(|ch: char| ch.is_ascii_digit());
     let is_hidden = attribute(path, "hidden").is_some_and(|hidden| hidden == "1");
     let is_raid = name.starts_with("md");
-    !NO_DISKS.contains(&kind) && !is_hidden && (is_raid || path.join("device").exists())
+    !NOT_DISKS.contains(&kind) && !is_hidden && (is_raid || path.join("device").exists())
 }
 
 fn capacity_bytes(path: &Path) -> Result<u64, Problem> {
@@ -67,12 +67,12 @@ fn capacity_bytes(path: &Path) -> Result<u64, Problem> {
 }
 
 impl Disk {
-    /// The name people know: sysfs writes a `/` inside a name as `!`.
-    pub(super) fn shown_name(&self) -> String {
+    /// Returns the usual name: sysfs writes a `/` inside a name as `!`.
+    pub(super) fn display_name(&self) -> String {
         self.name.replace('!', "/")
     }
 
-    /// What the disk is, as far as sysfs tells without root.
+    /// Describes the disk, as far as sysfs does so without root.
     pub(super) fn labels(&self, hostname: &str) -> Labels {
         let rotational = attribute(&self.path, "queue/rotational").and_then(|text| match text.as_str() {
             "0" => Some("false".to_owned()),
@@ -90,8 +90,8 @@ impl Disk {
         known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
-    /// virtio keeps it with the disk, NVMe and MMC with the device, SCSI in page 0x80 of its vital product
-    /// data, after a header of four bytes.
+    /// Reads the serial number: virtio keeps it with the disk, NVMe and MMC with the device, SCSI in page 0x80 of the
+    /// vital product data, after a header of four bytes.
     fn serial(&self) -> Option<String> {
         attribute(&self.path, "serial").or_else(|| attribute(&self.path, "device/serial")).or_else(|| {
             let page = fs::read(self.path.join("device/vpd_pg80")).ok()?;
@@ -100,23 +100,20 @@ impl Disk {
     }
 }
 
-/// The text of a sysfs file; `None` if it is absent or says nothing.
+/// Reads the text of a sysfs file; `None` if it is absent or empty.
 fn attribute(path: &Path, name: &str) -> Option<String> {
     printable(&fs::read(path.join(name)).ok()?)
 }
 
-/// Drives say what they like of themselves: made into a text that fits a label, if anything is left.
+/// Turns the arbitrary bytes that drives report about themselves into text that fits a label, if any is left.
 fn printable(bytes: &[u8]) -> Option<String> {
     let mut text = String::new();
-    for character in String::from_utf8_lossy(bytes)
-        .trim_matches(|character: char| character.is_whitespace() || character == '\0')
-        .chars()
-    {
-        if text.len() + character.len_utf8() > MAX_LABEL_BYTES {
+    for ch in String::from_utf8_lossy(bytes).trim_matches(|ch: char| ch.is_whitespace() || ch == '\0').chars() {
+        if text.len() + ch.len_utf8() > MAX_LABEL_BYTES {
             break;
         }
-        if !character.is_control() {
-            text.push(character);
+        if !ch.is_control() {
+            text.push(ch);
         }
     }
     (!text.is_empty()).then_some(text)

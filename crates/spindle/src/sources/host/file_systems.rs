@@ -1,4 +1,4 @@
-//! The local file systems of a machine, and how full they are.
+//! Local file systems of a machine, and their usage.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,13 +12,13 @@ use super::Roots;
 use super::mounts::{self, Mount};
 use super::problems::{Problem, ProblemKind, Problems};
 
-/// How many layers of device mapper are followed down to the disk.
+/// Maximum number of device-mapper layers followed down to the disk.
 const MAX_LAYERS: usize = 8;
 
 /// A mounted file system on a block device of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileSystem {
-    /// Where it is mounted.
+    /// Its mount point.
     pub(super) mount_point: String,
     /// Its type, such as `ext4`.
     kind: String,
@@ -27,7 +27,7 @@ pub(super) struct FileSystem {
 }
 
 impl FileSystem {
-    /// What it is.
+    /// Describes the file system.
     pub(super) fn labels(&self, hostname: &str) -> Labels {
         let known = [
             ("host", Some(hostname)),
@@ -41,8 +41,8 @@ impl FileSystem {
     }
 }
 
-/// Each file system on a block device that this machine has, once: the first place it is mounted at.
-/// Bind mounts and subvolumes share its space, and say nothing new.
+/// Lists each file system on a block device of this machine once, at its first mount point. Bind mounts and
+/// subvolumes share its space and add nothing.
 pub(super) fn discover(roots: &Roots, problems: &mut Problems) -> Vec<FileSystem> {
     let path = roots.proc.join("self/mounts");
     let table = match fs::read(&path) {
@@ -57,12 +57,12 @@ pub(super) fn discover(roots: &Roots, problems: &mut Problems) -> Vec<FileSystem
     let mut file_systems = Vec::new();
     for mount in mounts::candidates(&mounts, problems) {
         let Some(device) = block_device(roots, mount) else { continue };
-        // Containers have single files bind-mounted from the host's disk.
+        // In containers, single files are bind-mounted from the host's disk.
         if seen.contains(&device) || fs::metadata(&mount.target).is_ok_and(|metadata| !metadata.is_dir()) {
             continue;
         }
         let Some(mount_point) = mount.target.to_str() else {
-            let message = format!("mount point {} is no UTF-8", mount.target.display());
+            let message = format!("mount point {} is not UTF-8", mount.target.display());
             problems.note(Problem::new(ProblemKind::BadName, message));
             continue;
         };
@@ -73,8 +73,8 @@ pub(super) fn discover(roots: &Roots, problems: &mut Problems) -> Vec<FileSystem
     file_systems
 }
 
-/// Used space in percent, as `df` shows it: what is reserved for root counts neither as used nor as
-/// available. `None` for a file system without blocks.
+/// Returns the used space in percent, as `df` does: space reserved for root counts neither as used nor as available.
+/// `None` for a file system without blocks.
 pub(super) fn used_percent(file_system: &FileSystem) -> Result<Option<f64>, Problem> {
     let path = Path::new(&file_system.mount_point);
     let status = rustix::fs::statvfs(path).map_err(|error| Problem::unreadable(path, error))?;
@@ -83,10 +83,10 @@ pub(super) fn used_percent(file_system: &FileSystem) -> Result<Option<f64>, Prob
     Ok((used + available > 0.0).then(|| used / (used + available) * 100.0))
 }
 
-/// The kernel's name of the block device that is mounted, if it is one and this machine has it.
+/// Returns the kernel's name of the mounted block device, if the source is one of this machine.
 fn block_device(roots: &Roots, mount: &Mount) -> Option<String> {
     let node = match mount.source.to_str() {
-        // What the kernel says if it mounted the root itself; there is no such node.
+        // The source if the kernel mounted the root itself; there is no such node.
         Some("/dev/root") => {
             let device = fs::metadata(&mount.target).ok()?.dev();
             let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
@@ -102,7 +102,7 @@ fn class_directory(sys: &Path, name: &str) -> Option<PathBuf> {
     sys.join("class/block").join(name).canonicalize().ok()
 }
 
-/// The disk that a block device lies on: itself, the one it is a partition of, or the only one beneath a
+/// Finds the disk of a block device: the device, the disk it is a partition of, or the only one beneath a
 /// device-mapper volume.
 fn disk_beneath(sys: &Path, name: &str) -> Option<String> {
     let mut name = name.to_owned();

@@ -1,4 +1,4 @@
-//! The table of mounts, `/proc/self/mounts` (fstab(5), with octal escapes).
+//! Mount table, `/proc/self/mounts` (fstab(5), with octal escapes).
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -6,21 +6,21 @@ use std::path::{Path, PathBuf};
 
 use super::problems::{Problem, ProblemKind, Problems};
 
-/// File systems whose server may be gone, and take whoever asks with it.
+/// File systems whose server may be gone; a call to one then hangs.
 const NETWORK: [&str; 13] =
     ["nfs", "nfs4", "cifs", "smb3", "smbfs", "ceph", "9p", "afs", "lustre", "glusterfs", "beegfs", "gfs2", "ocfs2"];
 
-/// Images that are full by nature.
+/// Read-only images, which are always full.
 const IMAGES: [&str; 5] = ["squashfs", "iso9660", "udf", "erofs", "cramfs"];
 
 /// One line of the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// What is mounted: a device node, a server, or any word.
+    /// Mounted object: a device node, a server, or any word.
     pub(super) source: PathBuf,
-    /// Where.
+    /// Mount point.
     pub(super) target: PathBuf,
-    /// The type of file system, such as `ext4`.
+    /// Type of file system, such as `ext4`.
     pub(super) kind: String,
 }
 
@@ -34,7 +34,7 @@ impl Mount {
     }
 }
 
-/// Reads the table; lines that make no sense are counted.
+/// Parses the table; counts malformed lines.
 pub(super) fn parse(table: &[u8], path: &Path, problems: &mut Problems) -> Vec<Mount> {
     let mut mounts = Vec::new();
     for line in table.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
@@ -61,7 +61,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// `\040` is a space: three octal digits after a backslash are one byte. Anything else stays as it is.
+/// Decodes escapes: three octal digits after a backslash are one byte (`\040` is a space). Anything else is kept.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -80,9 +80,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The mounts that may be asked how full they are: of a device node, no image, not hidden beneath a
-/// later mount on the same target, and not reached through a network file system, where the mere path
-/// may hang.
+/// Selects the mounts whose usage can be read: of a device node, not an image, not hidden beneath a later mount on the
+/// same target, and not reached through a network file system, where resolving the path may hang.
 pub(super) fn candidates<'a>(mounts: &'a [Mount], problems: &mut Problems) -> Vec<&'a Mount> {
     let mut candidates = Vec::new();
     for (index, mount) in mounts.iter().enumerate().filter(|(_, mount)| mount.is_candidate()) {
@@ -93,7 +92,7 @@ pub(super) fn candidates<'a>(mounts: &'a [Mount], problems: &mut Problems) -> Ve
             None => candidates.push(mount),
             Some(network) => {
                 let message = format!(
-                    "{} is reached through {} ({}), which may hang, and is left out",
+                    "{} left out: it is reached through {} ({}), which may hang",
                     mount.target.display(),
                     network.target.display(),
                     network.kind

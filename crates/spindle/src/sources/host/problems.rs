@@ -1,28 +1,27 @@
-//! What goes wrong while looking at a machine: counted by kind, so that whoever logs it can say how much
-//! was held back.
+//! Problems while sampling a machine, counted by kind, so that a log line can include the number of suppressed ones.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// A kind of trouble. [`ProblemKind::as_str`] is its stable word.
+/// Kind of problem. [`ProblemKind::as_str`] is its stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum ProblemKind {
-    /// A file or file system could not be read: the device went away, or does not answer.
+    /// A file or file system could not be read: the device vanished, or does not respond.
     Unreadable,
-    /// A file was read, and makes no sense.
+    /// The content of a file is malformed.
     Unparsable,
-    /// A value that the metric table calls impossible.
+    /// A value is outside the range in the metric table.
     OutOfRange,
-    /// What the device is called cannot be a device's name.
+    /// The name of a device is not a valid device name.
     BadName,
-    /// The machine shows no disk, so that there is little to say. Noted once, not with every sample.
+    /// The machine has no visible disk. Counted once, not with every sample.
     NoDisk,
-    /// Counters that only rise have fallen: they wrapped around, or the disk is another one.
+    /// Monotonic counters decreased: they wrapped around, or the disk was replaced.
     CountersFell,
 }
 
 impl ProblemKind {
-    /// The word for counters and filters.
+    /// Returns the name for metrics and filters.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unreadable => "unreadable",
@@ -35,12 +34,12 @@ impl ProblemKind {
     }
 }
 
-/// One thing that went wrong.
+/// One problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Problem {
-    /// What kind it is.
+    /// Its kind.
     pub(crate) kind: ProblemKind,
-    /// What was wrong, and where.
+    /// Cause and place.
     pub(crate) message: String,
 }
 
@@ -54,24 +53,24 @@ impl Problem {
     }
 
     pub(super) fn unparsable(path: &Path, content: &str, expected: &str) -> Self {
-        let shown: String = content.trim().chars().take(60).collect();
-        Self::new(ProblemKind::Unparsable, format!("{} holds '{shown}': expected {expected}", path.display()))
+        let excerpt: String = content.trim().chars().take(60).collect();
+        Self::new(ProblemKind::Unparsable, format!("{} contains '{excerpt}': expected {expected}", path.display()))
     }
 }
 
-/// Counts of what went wrong, with the newest message of each kind. They only grow.
+/// Numbers of problems, with the newest message of each kind. They only grow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Problems {
     by_kind: BTreeMap<ProblemKind, (u64, String)>,
 }
 
 impl Problems {
-    /// How many there were of all kinds.
+    /// Returns the number of problems of all kinds.
     pub(crate) fn n_total(&self) -> u64 {
         self.by_kind.values().map(|(n_problems, _)| n_problems).sum()
     }
 
-    /// Each kind that there was: how often, and the newest message.
+    /// Iterates over the kinds that occurred: number and newest message.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (ProblemKind, u64, &str)> {
         self.by_kind.iter().map(|(kind, (n_problems, message))| (*kind, *n_problems, message.as_str()))
     }

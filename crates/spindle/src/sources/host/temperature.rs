@@ -1,4 +1,4 @@
-//! How warm the disks are: the hwmon sensors of `drivetemp` (SATA, SAS) and `nvme`.
+//! Temperatures of the disks, from the hwmon sensors of `drivetemp` (SATA, SAS) and `nvme`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::disks::Disk;
 use super::problems::{Problem, Problems};
 
-/// The drivers whose `temp1` is the temperature of a disk.
+/// Drivers whose `temp1` is the temperature of a disk.
 const DRIVERS: [&str; 2] = ["drivetemp", "nvme"];
 
-/// The temperature in °C of each disk that has a sensor, by the kernel's name.
+/// Reads the temperature in °C of each disk with a sensor, by the kernel's name of the disk.
 pub(super) fn of_disks(sys: &Path, disks: &[Disk], problems: &mut Problems) -> BTreeMap<String, f64> {
     let mut temperatures = BTreeMap::new();
-    // Absent on machines without any sensor, such as virtual ones.
+    // Absent on machines without sensors, such as virtual ones.
     let Ok(entries) = fs::read_dir(sys.join("class/hwmon")) else { return temperatures };
     for sensor in entries.flatten().map(|entry| entry.path()).filter(|path| is_disk_sensor(path)) {
         let Ok(device) = sensor.join("device").canonicalize() else { continue };
@@ -33,8 +33,8 @@ fn is_disk_sensor(sensor: &Path) -> bool {
     fs::read_to_string(sensor.join("name")).is_ok_and(|name| DRIVERS.contains(&name.trim()))
 }
 
-/// Whether the sensor's device is the disk's: the same one, the controller above it, or (NVMe with
-/// multipath) one of the controllers that the disk's subsystem lists.
+/// Returns true if the sensor's device is the disk's device, the controller above it, or (NVMe with multipath) one of
+/// the controllers that the disk's subsystem lists.
 fn belongs(disk: &Disk, sensor_device: &Path) -> bool {
     let Ok(device) = disk.path.join("device").canonicalize() else { return false };
     let listed = |name| -> Option<PathBuf> { device.join(name).canonicalize().ok() };
@@ -42,7 +42,7 @@ fn belongs(disk: &Disk, sensor_device: &Path) -> bool {
         || sensor_device.file_name().and_then(listed).is_some_and(|path| path == sensor_device)
 }
 
-/// Millidegrees, as hwmon counts.
+/// Reads a sensor; hwmon counts in millidegrees.
 fn read(path: &Path) -> Result<f64, Problem> {
     let text = fs::read_to_string(path).map_err(|error| Problem::unreadable(path, error))?;
     match text.trim().parse::<i64>() {

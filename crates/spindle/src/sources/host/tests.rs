@@ -11,7 +11,7 @@ use super::*;
 
 const IDLE: &str = "100 0 800 50 20 0 160 30 0 60 80 0 0 0 0 0 0";
 
-/// A machine whose kernel says what the test writes.
+/// A machine whose kernel views are files written by the test.
 struct Machine {
     root: TempDir,
 }
@@ -61,7 +61,7 @@ impl Machine {
     }
 }
 
-/// Samples at so many seconds after the start: `device metric value`.
+/// Samples at `seconds` after the start: `device metric value`.
 fn sample(host: &mut Host, seconds: u64) -> Vec<String> {
     let batch = host.sample_at(Timestamp::from_seconds(1_000), Duration::from_secs(seconds));
     assert_eq!(wire::decode_metrics(&wire::encode_metrics(&batch.metrics)).items, batch.metrics);
@@ -87,7 +87,7 @@ fn rates_come_with_the_second_sample() {
         ["IOPs 4", "ReadThroughput 102400", "WriteThroughput 25600", "Utilization 50", "QueueDepth 0.2", "Latency 5"];
     assert_eq!(sample(&mut host, 10), rates.map(|rate| format!("vm1:vda {rate}")));
     assert!(!sample(&mut host, 20).iter().any(|line| line.contains("Latency")), "nothing completed");
-    assert!(sample(&mut host, 20).is_empty(), "no time, no rate");
+    assert!(sample(&mut host, 20).is_empty(), "no rates without an interval");
     assert_eq!((host.n_disks, host.problems().n_total()), (Some(1), 0));
 }
 
@@ -144,7 +144,7 @@ fn fallen_counters_and_another_disk_give_no_rates() {
     machine.stat("sda", "1 0 8 1 0 0 0 0 0 1 1");
     assert!(sample(&mut host, 10).is_empty());
     assert_eq!(problems(&host), [("counters_fell", 1)]);
-    assert_eq!(sample(&mut host, 20).len(), 5, "and the interval after that counts again");
+    assert_eq!(sample(&mut host, 20).len(), 5, "the next interval counts again");
 
     machine.write("sys/devices/0:0:0:0/block/sda/diskseq", "8\n");
     machine.stat("sda", "900000 0 900000 9 9 9 9 9 9 9 9");
@@ -167,13 +167,13 @@ fn a_sick_disk_harms_no_other() {
     machine.stat("sdd", "100 0 18446744073709551615 50 20 0 160 30 0 60 80");
     let lines = sample(&mut host, 10);
     assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sde")).count(), 5, "{lines:?}");
-    assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sdd")).count(), 4, "all but the impossible");
+    assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sdd")).count(), 4, "all but the value out of range");
     assert_eq!(lines.len(), 9);
     assert_eq!(problems(&host), [("unreadable", 1), ("unparsable", 1), ("out_of_range", 1)]);
     assert_eq!(host.n_disks, Some(4));
 
     machine.stat("sdb", IDLE);
-    assert!(!sample(&mut host, 20).iter().any(|line| line.starts_with("vm1:sdb")), "back, but from the start");
+    assert!(!sample(&mut host, 20).iter().any(|line| line.starts_with("vm1:sdb")), "back, but its counters start over");
 }
 
 #[test]
@@ -237,8 +237,8 @@ fn each_file_system_is_measured_once() {
     let mut host = machine.host();
     let batch = host.sample_at(Timestamp::from_seconds(1), Duration::ZERO);
     let devices: Vec<_> = batch.metrics.iter().map(|metric| metric.source_device.as_str().to_owned()).collect();
-    let shown = |path: &str| format!("vm1:{}", machine.path(path).display());
-    assert_eq!(devices, [shown("mnt/my disk"), shown("mnt/data")]);
+    let device = |path: &str| format!("vm1:{}", machine.path(path).display());
+    assert_eq!(devices, [device("mnt/my disk"), device("mnt/data")]);
     assert!(batch.metrics.iter().all(|metric| metric.metric_type.as_str() == "CapacityUsed" && metric.value > 0.0));
     let labels = |index: usize| batch.metrics[index].labels.clone().unwrap();
     assert_eq!(
@@ -261,14 +261,14 @@ fn a_machine_without_disks_says_so_once() {
     let mut host = machine.host();
     assert!(sample(&mut host, 0).is_empty());
     assert!(sample(&mut host, 10).is_empty());
-    assert_eq!(problems(&host), [("no_disk", 1)], "said once");
+    assert_eq!(problems(&host), [("no_disk", 1)], "counted once");
     assert!(host.is_bare());
     machine.disk("sda", "sys/devices/0:0:0:0");
     sample(&mut host, 20);
     assert!(!host.is_bare());
     fs::remove_file(machine.path("sys/block/sda")).unwrap();
     sample(&mut host, 30);
-    assert_eq!(problems(&host), [("no_disk", 2)], "and again when the last one is gone");
+    assert_eq!(problems(&host), [("no_disk", 2)], "counted again when the last one vanishes");
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn a_host_name_that_is_none_is_counted() {
     assert_eq!(problems(&host), [("bad_name", 1)]);
 }
 
-/// This very machine: whatever it has, the wire takes it.
+/// The machine that runs the tests: the wire format accepts its metrics, whatever they are.
 #[test]
 fn this_machine_says_something_sensible() {
     let mut host = Host::new(Roots::default(), "here");

@@ -1,4 +1,4 @@
-//! Replay over real files: what comes out, in which batches, and what is said of the rest.
+//! Replays of real files: the batches, and the errors of bad records.
 
 use std::io::Write;
 
@@ -181,21 +181,21 @@ fn an_array_of_fields_is_no_record() {
     );
 }
 
-/// Of a key that is there twice the last one counts, as on the wire.
+/// The last of two equal keys counts, as on the wire.
 #[test]
 fn an_event_with_a_key_twice_is_read_as_on_the_wire() {
     let twice = EVENT.replace("\"eventType\"", "\"eventType\":\"FanFailure\",\"eventType\"");
     assert_eq!(replayed(twice.as_bytes()), ["2025-06-06T12:00:00Z: 0 + 1"]);
 }
 
-/// A small file of the real files' columns: every value comes out, nothing is bad.
+/// A small file with the columns of the real files: every value is replayed, no record is bad.
 #[test]
 fn a_small_fleet_is_replayed_whole() {
     let rows = replayed(include_bytes!("../../../../core/tests/golden/drive_stats.csv"));
     assert_eq!(rows, ["2021-02-28T00:00:00Z: 38 + 1", "2021-02-28T04:30:00Z: 12 + 1", "2021-03-01T00:00:00Z: 14 + 0",]);
 }
 
-/// The real files, where they are: every value comes out, nothing is bad, and one run fits in a moment.
+/// The real files, if present: every value is replayed, no record is bad.
 #[test]
 fn the_real_fleet_is_replayed_whole() {
     let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/backblaze");
@@ -204,7 +204,7 @@ fn the_real_fleet_is_replayed_whole() {
     {
         let path = Path::new(data).join(name);
         if !path.exists() {
-            eprintln!("NOT CHECKED, the real data are absent: {}", path.display());
+            eprintln!("NOT CHECKED, the real data is absent: {}", path.display());
             continue;
         }
         let mut replay = Replay::open(&path, Options::default()).unwrap();

@@ -1,0 +1,102 @@
+//! Answers queries from the store and core's judgement. The reader (NATS) and the web (HTTP) both serve
+//! what this module returns; it never parses a request and never touches a socket.
+
+mod audit;
+mod device;
+mod fit;
+mod listings;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use spindle_core::metric;
+use spindle_core::query::{Query, QueryError};
+use spindle_core::response::{Basis, Data, Response};
+use spindle_store::Store;
+use tracing::error;
+
+use crate::metrics::{QUERIES, QUERY_SECONDS};
+
+/// Longest time that a query may take; beyond it the caller has to narrow the query.
+const TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A finished response.
+pub(crate) struct Served {
+    /// JSON, at most `max_bytes` long.
+    pub(crate) json: Vec<u8>,
+    /// Set if the query failed; the same message is in the JSON.
+    pub(crate) failure: Option<Failure>,
+}
+
+/// The reason why a query failed.
+pub(crate) struct Failure {
+    /// True if the caller has to change the query; false if it may be repeated as it is.
+    pub(crate) is_bad_query: bool,
+    /// One line.
+    pub(crate) message: String,
+}
+
+/// Runs a query. Never fails: an error, of the query itself too, becomes a response.
+pub(crate) async fn serve_query(store: &Store, query: Result<Query, QueryError>, max_bytes: usize) -> Served {
+    let timer = QUERY_SECONDS.start_timer();
+    let (query_type, outcome) = match query {
+        Ok(query) => (query.query_type(), run_in_time(store, query).await),
+        Err(error) => ("invalid", Err(Failure { is_bad_query: true, message: error.to_string() })),
+    };
+    timer.observe_duration();
+    let status = if outcome.is_ok() { "success" } else { "error" };
+    QUERIES.with_label_values(&[query_type, status]).inc();
+    match outcome.and_then(|data| fit::to_json_within(data, max_bytes).map_err(|n_bytes| oversized(n_bytes, max_bytes)))
+    {
+        Ok(json) => Served { json, failure: None },
+        Err(failure) => {
+            let json = fit::to_json(&Response::Error { message: failure.message.clone() });
+            Served { json, failure: Some(failure) }
+        }
+    }
+}
+
+fn oversized(n_bytes: usize, max_bytes: usize) -> Failure {
+    let message = format!(
+        "the answer has {n_bytes} bytes, more than the {max_bytes} that fit: ask for a shorter window, longer buckets or fewer rows"
+    );
+    Failure { is_bad_query: true, message }
+}
+
+async fn run_in_time(store: &Store, query: Query) -> Result<Data, Failure> {
+    let query_type = query.query_type();
+    match tokio::time::timeout(TIMEOUT, run(store, query)).await {
+        Ok(Ok(data)) => Ok(data),
+        Ok(Err(error)) => {
+            error!(query_type, error = format!("{error:#}"), "query failed");
+            Err(Failure { is_bad_query: false, message: format!("cannot read from the store: {error}") })
+        }
+        Err(_) => Err(Failure {
+            is_bad_query: false,
+            message: format!("no answer within {} s: ask for a shorter window or fewer rows", TIMEOUT.as_secs()),
+        }),
+    }
+}
+
+async fn run(store: &Store, query: Query) -> Result<Data> {
+    match query {
+        Query::AlertsCritical(query) => listings::events(store, query, true).await.map(Data::AlertsCritical),
+        Query::Events(query) => listings::events(store, query, false).await.map(Data::Events),
+        Query::Devices { after, limit, at } => listings::devices(store, after, limit, at).await.map(Data::Devices),
+        Query::DeviceHealth { source_device, window } => device::health(store, source_device, window).await,
+        Query::AnomalyTemperature { source_device, threshold, window } => {
+            device::temperature_anomaly(store, source_device, threshold, window).await
+        }
+        Query::Series { source_device, metric_type, window, bucket } => {
+            let data = store.buckets(&source_device, &metric_type, window, bucket).await?;
+            let n_points = data.iter().map(|bucket| bucket.count).sum();
+            Ok(Data::Series {
+                data,
+                unit: metric::unit_symbol(&metric_type),
+                bucket_seconds: bucket.as_secs_f64(),
+                basis: Basis::of(window, n_points),
+            })
+        }
+        Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
+    }
+}

@@ -1,0 +1,143 @@
+//! Queries that return a list: `events`, `alerts_critical` and `devices`, page by page.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde_json::Value;
+use spindle_core::query::EventsQuery;
+use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
+use spindle_core::response::{Basis, DeviceCount, DeviceRow, EventRow, Listing, MetricRow};
+use spindle_core::{DeviceName, Timestamp};
+use spindle_store::Store;
+
+use super::fit::{Page, json_bytes};
+
+/// Returns events by a filter, newest first; `with_summary` adds the number per device.
+pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool) -> Result<Listing<EventRow>> {
+    let EventsQuery { window, basis, source_device, event_type, min_criticality, limit, offset } = query;
+    // One row more than the limit shows that there is a next page.
+    let filter = EventFilter { window, basis, source_device, event_type, min_criticality, limit: limit + 1, offset };
+    let mut records = store.events(filter.clone()).await?;
+    let mut summary = None;
+    if with_summary {
+        // Counted from the same read if that is complete: a second one may include events stored in between.
+        let is_complete = offset == 0 && records.len() <= limit;
+        let counts = if is_complete { count_by_device(&records) } else { store.count_events_by_device(filter).await? };
+        let row = |(source_device, critical_event_count)| DeviceCount { source_device, critical_event_count };
+        summary = Some(counts.into_iter().map(row).collect());
+    }
+    let has_more = records.len() > limit;
+    records.truncate(limit);
+    let by = match basis {
+        TimeBasis::Happened => "time",
+        TimeBasis::Received => "received",
+        TimeBasis::Either => "any",
+    };
+    let basis = Basis { by: Some(by), ..Basis::of(window, records.len() as u64) };
+    let data = records.into_iter().map(EventRow::from).collect();
+    let mut listing = Listing { data, summary, next: None, basis, offset: offset as u64 };
+    if has_more {
+        listing.next = Some(next_events(&listing));
+    }
+    Ok(listing)
+}
+
+/// Returns the parameters of the next page. They pin the window of this page: rows stored after its end would
+/// otherwise push rows of this page into the next.
+fn next_events(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
+    let time = |time: Timestamp| Value::from(time.to_string());
+    let mut next = BTreeMap::from([
+        ("offset", Value::from(listing.offset + listing.data.len() as u64)),
+        ("until", time(listing.basis.until)),
+    ]);
+    next.extend(listing.basis.from.map(|from| ("from", time(from))));
+    next
+}
+
+fn count_by_device(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
+    let mut counts: BTreeMap<DeviceName, u64> = BTreeMap::new();
+    for record in records {
+        *counts.entry(record.event.source_device.clone()).or_default() += 1;
+    }
+    counts.into_iter().collect()
+}
+
+/// Returns devices by name, with their latest values.
+pub(super) async fn devices(
+    store: &Store,
+    after: Option<DeviceName>,
+    limit: usize,
+    at: Timestamp,
+) -> Result<Listing<DeviceRow>> {
+    let mut records = store.devices(after.as_ref(), limit + 1).await?;
+    let has_more = records.len() > limit;
+    records.truncate(limit);
+    let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
+    let until = at.plus(std::time::Duration::from_nanos(1));
+    let latest = store.latest_many(&names, Window { from: Timestamp::from_ns(i64::MIN), until }).await?;
+    let mut n_points = 0;
+    let mut data = Vec::with_capacity(records.len());
+    for (record, samples) in records.into_iter().zip(latest) {
+        n_points += samples.len() as u64;
+        let metrics = samples.into_iter().map(|sample| {
+            let row = MetricRow::new(&sample.metric_type, sample.value, sample.time);
+            (sample.metric_type, row)
+        });
+        data.push(DeviceRow {
+            source_device: record.source_device,
+            first_seen: record.first_seen,
+            last_seen: record.last_seen,
+            labels: record.labels,
+            metrics: metrics.collect(),
+        });
+    }
+    let mut listing =
+        Listing { data, summary: None, next: None, basis: Basis { from: None, until, n_points, by: None }, offset: 0 };
+    if has_more {
+        listing.next = next_devices(&listing);
+    }
+    Ok(listing)
+}
+
+fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {
+    let last = listing.data.last()?;
+    Some(BTreeMap::from([("after", Value::from(last.source_device.as_str()))]))
+}
+
+/// Returns the bytes that each row of a JSON array adds, with the comma before all but the first.
+fn bytes_of_rows(rows: &[impl Serialize]) -> Vec<usize> {
+    rows.iter().enumerate().map(|(index, row)| json_bytes(row) + usize::from(index > 0)).collect()
+}
+
+impl Page for Listing<EventRow> {
+    fn row_bytes(&self) -> Vec<usize> {
+        bytes_of_rows(&self.data)
+    }
+
+    fn truncate(&mut self, n_rows: usize) {
+        self.data.truncate(n_rows);
+        self.basis.n_points = self.data.len() as u64;
+        self.next = Some(next_events(self));
+    }
+
+    fn frame_bytes(&self) -> usize {
+        json_bytes(&self.next) + json_bytes(&self.basis)
+    }
+}
+
+impl Page for Listing<DeviceRow> {
+    fn row_bytes(&self) -> Vec<usize> {
+        bytes_of_rows(&self.data)
+    }
+
+    fn truncate(&mut self, n_rows: usize) {
+        self.data.truncate(n_rows);
+        self.basis.n_points = self.data.iter().map(|row| row.metrics.len() as u64).sum();
+        self.next = next_devices(self);
+    }
+
+    fn frame_bytes(&self) -> usize {
+        json_bytes(&self.next) + json_bytes(&self.basis)
+    }
+}

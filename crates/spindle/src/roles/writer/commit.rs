@@ -1,0 +1,189 @@
+//! The commit of a batch: write, dead-letter what was rejected or refused, acknowledge; in this order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use spindle_bus::Delivery;
+use spindle_core::Batch;
+use spindle_core::dead_letter::Reason;
+use spindle_store::{Refused, RefusedItem};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::dead_letters::DeadLetters;
+use super::decode::{DecodedMessage, Reject};
+use super::store_writer::{StoreWriter, WriteEnd};
+use super::write_order::Ticket;
+use crate::logging::chain;
+use crate::metrics::{WRITER_ACKED, WRITER_BATCHES_IN_FLIGHT};
+
+/// Well below the consumer's `ack_wait`, so that nothing in flight is redelivered while the store is slow or the batch
+/// waits for its turn.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(3);
+/// Messages that are dead-lettered at once: each waits for a sync of the server's disk.
+const MESSAGES_AT_ONCE: usize = 32;
+
+/// Messages that were fetched and are not acknowledged, and the batch decoded from them.
+pub(super) struct InFlight {
+    pub(super) stream: &'static str,
+    pub(super) batch: Arc<Batch>,
+    pub(super) messages: Vec<Message>,
+    pub(super) ticket: Ticket,
+    /// The lane's right to one more batch in flight.
+    pub(super) _permit: Option<OwnedSemaphorePermit>,
+}
+
+pub(super) struct Message {
+    pub(super) delivery: Delivery,
+    pub(super) decoded: DecodedMessage,
+}
+
+/// The answer to the server for one message of a committed batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disposition {
+    Ack,
+    /// Nothing in the message can be stored, and its dead letters are kept.
+    Term,
+    /// A dead letter could not be kept: NAK with delay.
+    Defer {
+        /// The valid elements are in the store.
+        is_stored: bool,
+    },
+}
+
+/// Elements that the store refused, by the position of their message.
+type RefusedByMessage = BTreeMap<usize, Vec<Reject>>;
+
+impl InFlight {
+    /// Commits the batch. On `stop` while the store is unavailable nothing is acknowledged, and all of it is redelivered.
+    pub(super) async fn commit(self, store_writer: &StoreWriter, dead_letters: &DeadLetters, stop: &CancellationToken) {
+        let n_in_flight = WRITER_BATCHES_IN_FLIGHT.with_label_values(&[self.stream]);
+        n_in_flight.inc();
+        let committed = with_progress(&self.messages, async {
+            let refused = self.write(store_writer, stop).await?;
+            Some(self.dead_letter(&refused, dead_letters).await)
+        });
+        if let Some(dispositions) = committed.await {
+            self.answer(&dispositions, dead_letters).await;
+        }
+        n_in_flight.dec();
+    }
+
+    /// `None` if `stop` came before the store had it all.
+    async fn write(&self, store_writer: &StoreWriter, stop: &CancellationToken) -> Option<RefusedByMessage> {
+        let mut refused = RefusedByMessage::new();
+        if self.batch.is_empty() {
+            return Some(refused);
+        }
+        tokio::select! { biased; () = stop.cancelled() => return None, () = self.ticket.wait_turn() => {} }
+        match store_writer.write_until_stored(self.batch.clone(), stop).await? {
+            WriteEnd::Written(written) => {
+                for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), words: message } in
+                    written.refused
+                {
+                    let position = self.messages.partition_point(|message| message.decoded.first_item <= item) - 1;
+                    let decoded = &self.messages[position].decoded;
+                    let index = decoded.elements[item - decoded.first_item];
+                    let reject = Reject { index, bytes: None, reason: Reason::StoreRefused, detail: message };
+                    refused.entry(position).or_default().push(reject);
+                }
+            }
+            // One message is to blame, and only it: each is written separately.
+            WriteEnd::Panicked(_) => {
+                for (position, message) in self.messages.iter().enumerate() {
+                    let part = Arc::new(slice(&self.batch, message.decoded.items()));
+                    if let WriteEnd::Panicked(panic) = store_writer.write_until_stored(part, stop).await? {
+                        let poison = Reject::poison(message.delivery.payload(), panic.as_ref());
+                        refused.insert(position, vec![poison]);
+                    }
+                }
+            }
+        }
+        Some(refused)
+    }
+
+    /// Keeps the dead letters of every message that needs some.
+    async fn dead_letter(&self, refused: &RefusedByMessage, dead_letters: &DeadLetters) -> Vec<Disposition> {
+        let mut dispositions = vec![Disposition::Ack; self.messages.len()];
+        let keeps: Vec<_> = (0..self.messages.len())
+            .filter(|position| refused.contains_key(position) || !self.messages[*position].decoded.rejects.is_empty())
+            .map(|position| self.dead_letter_message(position, refused.get(&position), dead_letters))
+            .collect();
+        let mut kept = futures::stream::iter(keeps).buffer_unordered(MESSAGES_AT_ONCE);
+        while let Some((position, disposition)) = kept.next().await {
+            dispositions[position] = disposition;
+        }
+        drop(kept);
+        dispositions
+    }
+
+    async fn dead_letter_message(
+        &self,
+        position: usize,
+        refused: Option<&Vec<Reject>>,
+        dead_letters: &DeadLetters,
+    ) -> (usize, Disposition) {
+        let Message { delivery, decoded } = &self.messages[position];
+        let rejects: Vec<&Reject> = decoded.rejects.iter().chain(refused.into_iter().flatten()).collect();
+        let disposition = match dead_letters.keep(delivery, &rejects).await {
+            // What the store refused must be written again, to be refused again.
+            false => Disposition::Defer { is_stored: refused.is_none() && decoded.n_valid > 0 },
+            true if decoded.n_valid == 0 => Disposition::Term,
+            true => Disposition::Ack,
+        };
+        (position, disposition)
+    }
+
+    /// A lost ack only brings the message back, and storing it again changes nothing.
+    async fn answer(&self, dispositions: &[Disposition], dead_letters: &DeadLetters) {
+        let mut n_acked = 0;
+        for (Message { delivery, .. }, disposition) in self.messages.iter().zip(dispositions) {
+            let sent = match *disposition {
+                Disposition::Ack => delivery.ack().await,
+                Disposition::Term => delivery.term().await,
+                Disposition::Defer { is_stored } => {
+                    dead_letters.defer(delivery, is_stored).await;
+                    continue;
+                }
+            };
+            if let Err(error) = sent {
+                warn!(stream = self.stream, error = chain(error), "ack failed; the messages will be redelivered");
+                break;
+            }
+            dead_letters.forget(delivery);
+            n_acked += 1;
+        }
+        WRITER_ACKED.with_label_values(&[self.stream]).inc_by(n_acked);
+    }
+}
+
+/// A lane's batch holds metrics or events, never both.
+fn slice(batch: &Batch, items: std::ops::Range<usize>) -> Batch {
+    match batch.events.is_empty() {
+        true => Batch { metrics: batch.metrics[items].to_vec(), events: Vec::new() },
+        false => Batch { metrics: Vec::new(), events: batch.events[items].to_vec() },
+    }
+}
+
+/// Runs `work`; meanwhile progress acks keep the server from redelivering the messages.
+async fn with_progress<T>(messages: &[Message], work: impl Future<Output = T>) -> T {
+    // Beside the work, not between its steps: while NATS is unavailable a progress ack waits without bound.
+    let progress = async {
+        loop {
+            sleep(PROGRESS_INTERVAL).await;
+            for message in messages {
+                if message.delivery.progress().await.is_err() {
+                    break;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        done = work => done,
+        () = progress => unreachable!("the loop never ends"),
+    }
+}

@@ -1,0 +1,210 @@
+//! Dead letters of the writer. A message whose dead letter cannot be kept, mostly because the stream of dead letters is
+//! full, is deferred: NAK with delay. Meanwhile good messages pass it. Nothing of it is acknowledged, so nothing is lost,
+//! and a restart changes nothing.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use spindle_bus::{Bus, BusError, BusErrorKind, Delivery, NewDeadLetter};
+use spindle_core::dead_letter::Reason;
+use spindle_core::wire;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::decode::Reject;
+use super::readiness::{Problem, Readiness};
+use crate::log_limit::LogLimiter;
+use crate::logging::chain;
+use crate::metrics::{WRITER_DEAD_LETTERS, WRITER_DEFERRED, WRITER_MANY_DELIVERIES, WRITER_POISON};
+
+/// Messages that can be deferred before a lane comes to a halt: the server counts them as unacknowledged (2.15.1
+/// does), and each costs it some hundred bytes. 28,000 of them made no difference to the others' rate.
+pub(super) const MAX_DEFERRED: i64 = 50_000;
+
+/// Rejects of one message that get a dead letter each; beyond that the message is kept whole.
+const MAX_PER_MESSAGE: usize = 16;
+/// Dead letters of one message published at once: each waits for a sync of the server's disk.
+const PUBLISHED_AT_ONCE: usize = 8;
+/// The delay after the first delivery, doubled with each, up to the last. Shorter than readiness keeps the problem.
+const FIRST_DELAY: Duration = Duration::from_secs(5);
+const LAST_DELAY: Duration = Duration::from_secs(60);
+/// Pause after a publish without an answer: each takes as long as JetStream's time-out, and a batch may need many. A full
+/// stream refuses at once, and smaller letters may fit.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Deliveries of one message from which on something is wrong: a store that hangs, or writers that are killed.
+const MANY_DELIVERIES: i64 = 5;
+
+/// Keeps the dead letters of one stream.
+pub(super) struct DeadLetters {
+    stream: &'static str,
+    bus: Bus,
+    readiness: Readiness,
+    deferred: Mutex<Deferred>,
+    /// One for each thing that a sender can cause at will.
+    limits: Limits,
+}
+
+struct Limits {
+    kept: LogLimiter,
+    unkept: LogLimiter,
+    many_deliveries: LogLimiter,
+}
+
+/// Only a cache: if it is lost, messages are stored once more.
+#[derive(Default)]
+struct Deferred {
+    /// Identities of messages whose valid elements are stored.
+    stored: HashSet<(u64, i64)>,
+    paused_until: Option<Instant>,
+}
+
+impl DeadLetters {
+    pub(super) fn new(stream: &'static str, bus: Bus, readiness: Readiness) -> Self {
+        let limit = |n_lines| LogLimiter::new(n_lines, Duration::from_secs(10));
+        let limits = Limits { kept: limit(5), unkept: limit(1), many_deliveries: limit(1) };
+        Self { stream, bus, readiness, deferred: Mutex::default(), limits }
+    }
+
+    /// Keeps the dead letters of one message; `false` if that failed, and the message must be deferred.
+    pub(super) async fn keep(&self, delivery: &Delivery, rejects: &[&Reject]) -> bool {
+        let Some(first) = rejects.first() else { return true };
+        if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
+            return false;
+        }
+        let kept = match rejects.len() > MAX_PER_MESSAGE {
+            true => self.keep_whole(delivery, rejects.len(), first).await,
+            false => self.keep_each(delivery, rejects).await,
+        };
+        if let Err(error) = kept {
+            self.note_unkept(delivery, error);
+            return false;
+        }
+        self.readiness.clear(self.stream, Problem::DeadLetters);
+        self.note_kept(delivery, rejects.len(), first);
+        true
+    }
+
+    /// A message with many rejects is kept once, whole: it must not fill the stream of dead letters.
+    async fn keep_whole(&self, delivery: &Delivery, n_rejects: usize, first: &Reject) -> Result<(), BusError> {
+        let Reject { index, reason, detail, .. } = first;
+        let detail = format!("the whole message: {n_rejects} elements rejected, the first (index {index}): {detail}");
+        self.publish(delivery, delivery.payload().clone(), *reason, detail, *index).await
+    }
+
+    async fn keep_each(&self, delivery: &Delivery, rejects: &[&Reject]) -> Result<(), BusError> {
+        let publishes: Vec<_> = rejects
+            .iter()
+            .map(|reject| {
+                let element = || wire::element(delivery.payload(), reject.index);
+                let bytes =
+                    reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
+                let bytes = bytes.unwrap_or_else(|| delivery.payload().clone());
+                self.publish(delivery, bytes, reject.reason, reject.detail.clone(), reject.index)
+            })
+            .collect();
+        let mut published = futures::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);
+        while let Some(published) = published.next().await {
+            published?;
+        }
+        Ok(())
+    }
+
+    async fn publish(
+        &self,
+        delivery: &Delivery,
+        bytes: Bytes,
+        reason: Reason,
+        detail: String,
+        index: usize,
+    ) -> Result<(), BusError> {
+        let letter = NewDeadLetter { bytes, reason, detail, index };
+        self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
+        WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
+        Ok(())
+    }
+
+    fn note_kept(&self, delivery: &Delivery, n_rejects: usize, first: &Reject) {
+        let (sequence, reason, detail) = (delivery.stream_sequence(), first.reason.as_str(), &first.detail);
+        if first.reason == Reason::Panic {
+            WRITER_POISON.with_label_values(&[self.stream]).inc();
+            error!(stream = self.stream, sequence, detail, "poison message dead-lettered; please report this bug");
+        } else if let Some(n_suppressed) = self.limits.kept.allow() {
+            warn!(stream = self.stream, sequence, n_rejects, reason, detail, n_suppressed, "message dead-lettered");
+        }
+    }
+
+    fn note_unkept(&self, delivery: &Delivery, error: BusError) {
+        if error.kind() != BusErrorKind::StreamFull {
+            self.state().paused_until = Some(Instant::now() + PAUSE);
+        }
+        let (sequence, error) = (delivery.stream_sequence(), chain(error));
+        self.readiness.report(self.stream, Problem::DeadLetters, &error);
+        if let Some(n_suppressed) = self.limits.unkept.allow() {
+            error!(
+                stream = self.stream,
+                sequence,
+                n_suppressed,
+                error,
+                "dead letters could not be kept; their messages are deferred and block no others"
+            );
+        }
+    }
+
+    /// NAK with delay. `is_stored` if the valid elements of the message are in the store.
+    pub(super) async fn defer(&self, delivery: &Delivery, is_stored: bool) {
+        if is_stored && (self.state().stored.len() as i64) < MAX_DEFERRED {
+            self.state().stored.insert(delivery.identity());
+        }
+        WRITER_DEFERRED.with_label_values(&[self.stream]).inc();
+        if let Err(error) = delivery.nak(delay(delivery.n_delivered())).await {
+            warn!(stream = self.stream, error = chain(error), "NAK failed; the message will be redelivered");
+        }
+    }
+
+    /// Whether the valid elements of a redelivered message are in the store.
+    pub(super) fn has_stored(&self, delivery: &Delivery) -> bool {
+        delivery.n_delivered() > 1 && self.state().stored.contains(&delivery.identity())
+    }
+
+    /// The message is acknowledged.
+    pub(super) fn forget(&self, delivery: &Delivery) {
+        if delivery.n_delivered() > 1 {
+            self.state().stored.remove(&delivery.identity());
+        }
+    }
+
+    /// Nothing is done about such messages but to make them visible: a delivery is spent by every restart of a writer.
+    pub(super) fn warn_of_many_deliveries(&self, deliveries: &[Delivery]) {
+        let many = || deliveries.iter().filter(|delivery| delivery.n_delivered() >= MANY_DELIVERIES);
+        let Some(first) = many().max_by_key(|delivery| delivery.n_delivered()) else { return };
+        WRITER_MANY_DELIVERIES.with_label_values(&[self.stream]).inc_by(many().count() as u64);
+        if let Some(n_suppressed) = self.limits.many_deliveries.allow() {
+            let (sequence, n_delivered) = (first.stream_sequence(), first.n_delivered());
+            warn!(stream = self.stream, sequence, n_delivered, n_suppressed, "message delivered many times");
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, Deferred> {
+        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn delay(n_delivered: i64) -> Duration {
+    let n_doublings = n_delivered.saturating_sub(1).clamp(0, 16);
+    FIRST_DELAY.saturating_mul(1 << n_doublings).min(LAST_DELAY)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_to_a_minute() {
+        let seconds = [1, 2, 3, 4, 5, 6, 1000, i64::MAX].map(|n_delivered| delay(n_delivered).as_secs());
+        assert_eq!(seconds, [5, 10, 20, 40, 60, 60, 60, 60]);
+        assert_eq!(delay(0), FIRST_DELAY, "a server that sends no count");
+    }
+}

@@ -1,0 +1,136 @@
+//! Payloads to a batch, and to the elements that must be dead-lettered. A panic while a payload is decoded makes that
+//! message a dead letter at its first delivery, so that a poison message never takes the writer down.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use bytes::Bytes;
+use spindle_bus::Delivery;
+use spindle_core::dead_letter::Reason;
+use spindle_core::wire::{self, Batch, Decoded, Rejected};
+
+/// Decodes the payloads of one stream.
+#[derive(Clone, Copy)]
+pub(super) struct Decoder(fn(&[u8], &mut Batch) -> Vec<Rejected>);
+
+/// One element of a message that must be dead-lettered.
+#[derive(Clone, Debug)]
+pub(super) struct Reject {
+    pub(super) index: usize,
+    /// The element as it was sent; `None` if only its index is known.
+    pub(super) bytes: Option<Bytes>,
+    pub(super) reason: Reason,
+    pub(super) detail: String,
+}
+
+/// Where the elements of one message went.
+#[derive(Debug)]
+pub(super) struct DecodedMessage {
+    pub(super) rejects: Vec<Reject>,
+    /// Valid elements, whether they are in this batch or were stored at an earlier delivery.
+    pub(super) n_valid: usize,
+    /// Indices of the elements in the batch, in order; the first is item `first_item` of the batch.
+    pub(super) elements: Vec<usize>,
+    pub(super) first_item: usize,
+}
+
+impl Decoder {
+    /// For the stream of metrics.
+    pub(super) const METRICS: Self = Self(|payload, batch| extend(&mut batch.metrics, wire::decode_metrics(payload)));
+    /// For the stream of events.
+    pub(super) const EVENTS: Self = Self(|payload, batch| extend(&mut batch.events, wire::decode_events(payload)));
+
+    /// Appends the valid elements to `batch` and returns the others.
+    pub(super) fn decode(self, payload: &[u8], batch: &mut Batch) -> Vec<Reject> {
+        let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
+        let decoded = catch_unwind(AssertUnwindSafe(|| {
+            #[cfg(debug_assertions)]
+            super::failpoints::panic_at(payload);
+            (self.0)(payload, batch)
+        }));
+        match decoded {
+            Ok(rejected) => rejected.into_iter().map(Reject::from).collect(),
+            Err(panic) => {
+                batch.metrics.truncate(n_metrics);
+                batch.events.truncate(n_events);
+                vec![Reject::poison(payload, panic.as_ref())]
+            }
+        }
+    }
+}
+
+fn extend<T>(items: &mut Vec<T>, decoded: Decoded<T>) -> Vec<Rejected> {
+    items.extend(decoded.items);
+    decoded.rejected
+}
+
+impl Reject {
+    /// The whole message, whose handling panicked.
+    pub(super) fn poison(payload: &[u8], panic: &(dyn Any + Send)) -> Self {
+        let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+        let detail = format!("the writer panicked on this message: {}", message.unwrap_or("(no message)"));
+        Self { index: 0, bytes: Some(Bytes::copy_from_slice(payload)), reason: Reason::Panic, detail }
+    }
+}
+
+impl From<Rejected> for Reject {
+    fn from(rejected: Rejected) -> Self {
+        let Rejected { index, bytes, error } = rejected;
+        Self { index, bytes: Some(bytes.into()), reason: error.reason(), detail: error.to_string() }
+    }
+}
+
+impl DecodedMessage {
+    /// The items of the batch that came from this message.
+    pub(super) fn items(&self) -> std::ops::Range<usize> {
+        self.first_item..self.first_item + self.elements.len()
+    }
+}
+
+/// Decodes every message into one batch. The valid elements of a message that `has_stored` at an earlier
+/// delivery are left out: storing them at each redelivery could put an old value back in the place of a newer one.
+pub(super) async fn decode_all(
+    decoder: Decoder,
+    deliveries: &[Delivery],
+    has_stored: impl Fn(&Delivery) -> bool,
+) -> (Batch, Vec<DecodedMessage>) {
+    let mut batch = Batch::default();
+    let mut messages = Vec::with_capacity(deliveries.len());
+    for delivery in deliveries {
+        let first_item = batch.len();
+        let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
+        let rejects = decoder.decode(delivery.payload(), &mut batch);
+        let n_valid = batch.len() - first_item;
+        if has_stored(delivery) {
+            batch.metrics.truncate(n_metrics);
+            batch.events.truncate(n_events);
+        }
+        let is_rejected = |index: &usize| rejects.iter().any(|reject| reject.index == *index);
+        let elements = (0..).filter(|index| !is_rejected(index)).take(batch.len() - first_item).collect();
+        messages.push(DecodedMessage { rejects, n_valid, elements, first_item });
+        // A megabyte takes milliseconds to decode; the other lane must not wait for a whole batch.
+        tokio::task::yield_now().await;
+    }
+    (batch, messages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"timestamp":"2025-06-06T12:08:40Z","sourceDevice":"d","metricType":"DiskTemp","value":40}"#;
+
+    #[test]
+    fn a_panic_rejects_the_message_and_leaves_the_batch_as_it_was() {
+        let mut batch = Batch::default();
+        assert!(Decoder::METRICS.decode(GOOD.as_bytes(), &mut batch).is_empty());
+        let half_way = Decoder(|payload, batch| {
+            batch.metrics.extend(wire::decode_metrics(payload).items);
+            panic!("planted at {}", payload.len())
+        });
+        let rejects = half_way.decode(GOOD.as_bytes(), &mut batch);
+        assert_eq!((batch.metrics.len(), rejects.len()), (1, 1));
+        assert_eq!((rejects[0].reason, rejects[0].bytes.as_deref()), (Reason::Panic, Some(GOOD.as_bytes())));
+        assert!(rejects[0].detail.contains(&format!("planted at {}", GOOD.len())), "{}", rejects[0].detail);
+    }
+}

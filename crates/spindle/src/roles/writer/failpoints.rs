@@ -1,0 +1,22 @@
+//! Failures that tests inject into the real program. Debug builds only.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::config;
+
+/// Panics on a payload that contains the configured text, as a bug in decoding that payload would.
+pub(super) fn panic_at(payload: &[u8]) {
+    static TEXT: LazyLock<Option<String>> = LazyLock::new(|| config::planted("SPINDLE_TEST_PANIC_AT"));
+    if let Some(text) = TEXT.as_deref()
+        && payload.windows(text.len()).any(|window| window == text.as_bytes())
+    {
+        panic!("failpoint SPINDLE_TEST_PANIC_AT");
+    }
+}
+
+/// Shortens `ack_wait`, for tests that wait for many redeliveries.
+pub(super) fn ack_wait() -> Option<Duration> {
+    let text = config::planted("SPINDLE_TEST_ACK_WAIT")?;
+    humantime::parse_duration(&text).ok()
+}

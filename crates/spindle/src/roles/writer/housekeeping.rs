@@ -1,0 +1,64 @@
+//! Housekeeping: lag and size for the metrics, room in the streams, retention in the store.
+
+use std::time::Duration;
+
+use spindle_bus::{Bus, Consumer, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged};
+use spindle_core::records::TimeBasis;
+use spindle_store::Store;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::{EVENTS_CONSUMER, METRICS_CONSUMER};
+use crate::clock;
+use crate::logging::chain;
+use crate::metrics::{STORE_BYTES, WRITER_LAG};
+
+const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Runs until `stop`. The last `replay_tail` of each stream is never trimmed, as far as it fits into half of it.
+pub(super) async fn run(
+    bus: Bus,
+    store: Store,
+    replay_tail: Duration,
+    retention: Option<Duration>,
+    stop: CancellationToken,
+) {
+    let mut ticker = interval(INTERVAL);
+    ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticker.tick() => {}
+        }
+        for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
+            if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
+                WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
+            }
+            match trim_acknowledged(&bus, stream, replay_tail, clock::now()).await {
+                Ok(0) => {}
+                Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
+                Err(error) => warn!(stream, error = chain(error), "trim failed"),
+            }
+        }
+        if let Ok(bytes) = store.size_bytes().await {
+            STORE_BYTES.set(bytes as f64);
+        }
+        if let Some(retention) = retention.filter(|_| !store.keeps_retention()) {
+            apply_retention(&store, retention).await;
+        }
+    }
+}
+
+/// Logs what it removed: nothing leaves the store unseen.
+async fn apply_retention(store: &Store, retention: Duration) {
+    let limit = clock::now().minus(retention);
+    match store.remove_before(limit, TimeBasis::Received).await {
+        Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
+        Ok(removed) => {
+            let (n_metrics, n_events) = (removed.n_metrics, removed.n_events);
+            info!(n_metrics, n_events, received_before = %limit, "retention applied");
+        }
+        Err(error) => warn!(error = chain(error), "retention failed"),
+    }
+}

@@ -1,0 +1,220 @@
+//! Re-writes messages that the store acknowledged and may have lost since, reading them back from the stream.
+//!
+//! An InfluxDB may come back from an outage with less than it had acknowledged: version 1.6.7 throws away what was
+//! written between two restarts after a full disk or a crash, and any server may have been restored from a backup. The
+//! stream still holds these messages, at least those of the last `writer.replay_tail`, since trimming spares them. So when
+//! another incarnation of the store's server answers than the last one that was restored to, everything that the stream
+//! holds and has delivered is written again, in order, beside the live lane. Writes are idempotent: what was not lost does
+//! not change. A server that does not name its incarnation (InfluxDB 2) is restored to at the start of a writer and after
+//! each outage.
+//!
+//! The incarnation is kept in the metadata of the consumer once the restore is complete, so that a restart of the writer
+//! neither forgets a loss nor restores without need. What an operator deleted from the store may come back.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use spindle_bus::{Bus, StoredMessage};
+use spindle_core::Batch;
+use spindle_core::backoff::Backoff;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::breaker::random;
+use super::decode::Decoder;
+use super::store_writer::{StoreWriter, WriteEnd};
+use super::write_order::WriteOrder;
+use crate::logging::chain;
+use crate::metrics::WRITER_RESTORED;
+
+/// A restart may be over in less than a second, and nothing may be written meanwhile: so the server is asked.
+const ASK_INTERVAL: Duration = Duration::from_secs(5);
+/// Limits of one batch.
+const MAX_MESSAGES: usize = 2_000;
+const MAX_BYTES: usize = 4 << 20;
+/// While more messages than this arrived during a pass, the next pass runs beside the live lane, too.
+const FEW_MESSAGES: u64 = 5_000;
+/// Passes beside a live lane that is faster than they are. Then the lane is held for the last one.
+const MAX_PASSES: usize = 5;
+/// Key of the consumer's metadata.
+const RESTORED_TO: &str = "spindle-restored-to";
+
+/// Restores one stream.
+pub(super) struct Restorer {
+    pub(super) stream: &'static str,
+    pub(super) durable: &'static str,
+    pub(super) bus: Bus,
+    pub(super) decoder: Decoder,
+    pub(super) store_writer: Arc<StoreWriter>,
+    /// The lane's: a restored batch and a live one that share an identity wait for each other.
+    pub(super) order: Arc<Mutex<WriteOrder>>,
+    /// The lane's, and their number.
+    pub(super) permits: (Arc<Semaphore>, u32),
+}
+
+/// An incarnation of the store's server; `None` if the server does not name it.
+type Incarnation = Option<String>;
+
+#[derive(Default)]
+struct Progress {
+    /// The incarnation that the last complete restore wrote to, if it is known.
+    restored_to: Option<Incarnation>,
+    /// There was an outage since.
+    had_outage: bool,
+    /// The newest message delivered before this writer started, until the first restore: what this writer wrote itself
+    /// went to the incarnation that answers now, unless there was an outage.
+    delivered_before: Option<u64>,
+}
+
+impl Restorer {
+    /// Restores when it is due, until `stop`. Ends at once for a store that cannot lose what it has acknowledged.
+    /// `delivered_before` is the newest message that was delivered before the lane started.
+    pub(super) async fn run(self, delivered_before: u64, stop: CancellationToken) {
+        if !self.store_writer.store.may_come_back_with_less() {
+            return;
+        }
+        let mut progress = Progress { delivered_before: Some(delivered_before), ..Progress::default() };
+        let mut ticker = interval(ASK_INTERVAL);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = self.store_writer.recovered.notified() => progress.had_outage = true,
+                _ = ticker.tick() => {}
+            }
+            let restored = tokio::select! {
+                () = stop.cancelled() => return,
+                restored = self.restore_if_due(&mut progress, &stop) => restored,
+            };
+            if let Err(error) = restored {
+                warn!(stream = self.stream, error = chain(error), "restore interrupted, retrying");
+            }
+        }
+    }
+
+    async fn restore_if_due(&self, progress: &mut Progress, stop: &CancellationToken) -> Result<()> {
+        let Ok(incarnation) = self.store_writer.store.incarnation().await else {
+            progress.had_outage = true;
+            return Ok(());
+        };
+        if progress.restored_to.is_none() && incarnation.is_some() {
+            let kept = self.bus.consumer_metadata(self.stream, self.durable, RESTORED_TO).await?;
+            progress.restored_to = kept.map(Some);
+        }
+        let is_same = progress.restored_to.as_ref() == Some(&incarnation);
+        if is_same && (incarnation.is_some() || !progress.had_outage) {
+            progress.had_outage = false;
+            return Ok(());
+        }
+        let last = progress.delivered_before.filter(|_| !progress.had_outage);
+        progress.had_outage = false;
+        if let Err(error) = self.restore(last, stop).await {
+            progress.had_outage = true;
+            return Err(error);
+        }
+        progress.delivered_before = None;
+        if self.store_writer.store.incarnation().await.ok().as_ref() != Some(&incarnation) {
+            bail!("the store restarted meanwhile");
+        }
+        if let Some(incarnation) = &incarnation {
+            self.bus.set_consumer_metadata(self.stream, self.durable, RESTORED_TO, incarnation).await?;
+        }
+        progress.restored_to = Some(incarnation);
+        Ok(())
+    }
+
+    /// Writes again, in order, what the stream holds and has delivered, up to `last` if it is given.
+    async fn restore(&self, last: Option<u64>, stop: &CancellationToken) -> Result<()> {
+        let position = self.bus.consumer_position(self.stream, self.durable).await?;
+        // An empty stream begins with 0.
+        let first = position.first.max(1);
+        let (mut next, mut last) = (first, last.unwrap_or(position.delivered));
+        if next > last {
+            return Ok(());
+        }
+        warn!(
+            stream = self.stream,
+            first, last, "store may have lost acknowledged writes; restoring them from the stream"
+        );
+        for _ in 0..MAX_PASSES {
+            self.pass(next..=last, true, stop).await?;
+            next = last + 1;
+            last = self.bus.consumer_position(self.stream, self.durable).await?.delivered;
+            if last < next + FEW_MESSAGES {
+                break;
+            }
+        }
+        if next <= last {
+            // Of two values of one identity the later one in the stream must stay: nothing is written beside the last pass.
+            let _held = self.permits.0.acquire_many(self.permits.1).await?;
+            last = self.bus.consumer_position(self.stream, self.durable).await?.delivered;
+            self.pass(next..=last, false, stop).await?;
+        }
+        info!(stream = self.stream, first, last, "restored");
+        Ok(())
+    }
+
+    async fn pass(
+        &self,
+        range: std::ops::RangeInclusive<u64>,
+        beside_lane: bool,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        let (mut next, last) = range.into_inner();
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        while next <= last {
+            let read = self.bus.read_range(self.stream, next..=last, MAX_MESSAGES, MAX_BYTES).await;
+            let (messages, after) = match read {
+                Ok(read) => read,
+                Err(error) if error.is_transient() => {
+                    warn!(stream = self.stream, error = chain(error), "read for the restore failed, retrying");
+                    sleep(backoff.next(random())).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            backoff.reset();
+            let began = Instant::now();
+            let _permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
+            self.write(&messages, stop).await?;
+            WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
+            next = after;
+            if beside_lane {
+                // At most half of the store's time: the live lane goes first.
+                sleep(began.elapsed()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rejects and refusals are ignored: their dead letters were kept before the message was acknowledged.
+    async fn write(&self, messages: &[StoredMessage], stop: &CancellationToken) -> Result<()> {
+        let mut batch = Batch::default();
+        for message in messages {
+            let _rejects = self.decoder.decode(&message.payload, &mut batch);
+            tokio::task::yield_now().await;
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let batch = Arc::new(batch);
+        let ticket = self.order.lock().unwrap_or_else(PoisonError::into_inner).join(&batch);
+        ticket.wait_turn().await;
+        match self.store_writer.write_until_stored(batch, stop).await {
+            None => bail!("stopped"),
+            Some(WriteEnd::Written(_)) => Ok(()),
+            Some(WriteEnd::Panicked(_)) => match messages {
+                [_poison] => Ok(()),
+                several => {
+                    drop(ticket);
+                    let (left, right) = several.split_at(several.len() / 2);
+                    Box::pin(self.write(left, stop)).await?;
+                    Box::pin(self.write(right, stop)).await
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Writes to the store until it has the batch, however long that takes; the circuit breaker decides who may try.
+
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use spindle_core::Batch;
+use spindle_store::{Store, StoreError, Written};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use super::breaker::CircuitBreaker;
+use super::readiness::{Problem, Readiness};
+use crate::clock;
+use crate::log_limit::LogLimiter;
+use crate::logging::chain;
+use crate::metrics::{WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
+
+pub(super) struct StoreWriter {
+    stream: &'static str,
+    pub(super) store: Store,
+    breaker: Arc<CircuitBreaker>,
+    /// The other lane's breaker: it retries at once when a write of this lane succeeds.
+    neighbour: Arc<CircuitBreaker>,
+    readiness: Readiness,
+    log_limit: LogLimiter,
+    /// Notified when the store takes writes again.
+    pub(super) recovered: Notify,
+}
+
+/// How a write ended.
+pub(super) enum WriteEnd {
+    Written(Written),
+    /// The batch holds something that made the store's encoder panic.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl StoreWriter {
+    pub(super) fn new(
+        stream: &'static str,
+        store: Store,
+        breaker: Arc<CircuitBreaker>,
+        neighbour: Arc<CircuitBreaker>,
+        readiness: Readiness,
+    ) -> Self {
+        let log_limit = LogLimiter::new(1, Duration::from_secs(10));
+        Self { stream, store, breaker, neighbour, readiness, log_limit, recovered: Notify::new() }
+    }
+
+    /// Waits until the store takes writes, as far as is known.
+    pub(super) async fn wait_available(&self) {
+        self.breaker.closed().await;
+    }
+
+    /// Retries until the store has the batch; `None` only if `stop` came first.
+    pub(super) async fn write_until_stored(&self, batch: Arc<Batch>, stop: &CancellationToken) -> Option<WriteEnd> {
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = stop.cancelled() => return None,
+                permit = self.breaker.acquire() => permit,
+            };
+            let timer = WRITER_STORE_WRITE_SECONDS.start_timer();
+            let outcome = AssertUnwindSafe(self.store.write(batch.clone(), clock::now())).catch_unwind().await;
+            timer.observe_duration();
+            match outcome {
+                Ok(Ok(written)) => {
+                    self.note_success(&batch);
+                    return Some(WriteEnd::Written(written));
+                }
+                Err(panic) => return Some(WriteEnd::Panicked(panic)),
+                Ok(Err(error)) => {
+                    let opened = self.breaker.on_failure(&permit, retry_after(&error));
+                    self.note_failure(error, opened);
+                }
+            }
+        }
+    }
+
+    fn note_success(&self, batch: &Batch) {
+        WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
+        WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+        if self.breaker.on_success() {
+            info!(stream = self.stream, "store available again");
+            self.recovered.notify_one();
+        }
+        self.readiness.clear(self.stream, Problem::Store);
+        self.neighbour.retry_now();
+    }
+
+    fn note_failure(&self, error: StoreError, opened: bool) {
+        WRITER_RETRIES.with_label_values(&[if error.is_transient() { "unavailable" } else { "refused" }]).inc();
+        let error = chain(error);
+        self.readiness.report(self.stream, Problem::Store, &error);
+        let n_suppressed = self.log_limit.allow();
+        if opened || n_suppressed.is_some() {
+            error!(stream = self.stream, error, n_suppressed, "store unavailable; nothing is acknowledged, retrying");
+        }
+    }
+}
+
+/// The pause that the server asked for.
+fn retry_after(error: &StoreError) -> Option<Duration> {
+    match error {
+        StoreError::Unavailable { retry_after, .. } => *retry_after,
+        _ => None,
+    }
+}
