@@ -33,6 +33,7 @@ pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};
 pub use streams::{
-    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, StreamState,
+    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamFinding, StreamLimits,
+    StreamState,
 };
 pub use trim::trim_acknowledged;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use tracing::{info, warn};
 
 use crate::connect::Bus;
@@ -60,6 +60,24 @@ pub struct StreamState {
     pub last_sequence: u64,
 }
 
+/// Result of inspecting a stream.
+#[derive(Debug)]
+pub enum StreamFinding {
+    /// It does not exist yet.
+    Missing,
+    /// It exists and loses nothing.
+    Usable {
+        /// Messages in it.
+        messages: u64,
+        /// Bytes they take.
+        bytes: u64,
+        /// Its limit, if it has one.
+        max_bytes: Option<u64>,
+    },
+    /// It exists, and would lose messages; the error names the reasons and the remedy.
+    Unsafe(BusError),
+}
+
 /// Time within which duplicates are recognized. The server keeps the ids in memory: metrics come in thousands a second,
 /// so their window is NATS's default; events are few and get a longer one.
 const METRICS_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
@@ -102,20 +120,20 @@ impl Bus {
 
     /// Looks the stream up before creating it: a server short of room refuses to create even a stream that exists.
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
-        let name = wanted.name.clone();
-        match self.jetstream.get_stream(&name).await {
-            Ok(stream) => {
-                let found = &stream.cached_info().config;
-                verify(found, &wanted)?;
-                if name == DEAD_LETTER_STREAM {
-                    self.grow(found, wanted.max_bytes).await;
-                }
-                Ok(())
-            }
+        let Some(found) = self.find_stream(&wanted.name).await? else { return self.create_stream(wanted).await };
+        verify(&found.config, &wanted)?;
+        if wanted.name == DEAD_LETTER_STREAM {
+            self.grow(&found.config, wanted.max_bytes).await;
+        }
+        Ok(())
+    }
+
+    /// Returns a stream if it exists.
+    async fn find_stream(&self, name: &str) -> Result<Option<Info>, BusError> {
+        match self.jetstream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().clone())),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    self.create_stream(wanted).await
-                }
+                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
                 _ => {
                     Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error))
                 }
@@ -173,6 +191,38 @@ impl Bus {
         };
         let error = BusError::caused(kind, format!("create stream {name}{remedy}"), error);
         Err(self.denied.or("publish", &[&subject], error))
+    }
+
+    /// Inspects the three streams at the same time without creating or changing one. Each result has the name of its
+    /// stream.
+    ///
+    /// # Errors
+    /// Configuration, if this user may not look at the stream; transient, if JetStream does not answer.
+    pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(String, Result<StreamFinding, BusError>)> {
+        let inspections = wanted(limits).map(|wanted| async move {
+            let finding = self.inspect_stream(&wanted).await;
+            (wanted.name, finding)
+        });
+        futures::future::join_all(inspections).await
+    }
+
+    async fn inspect_stream(&self, wanted: &Config) -> Result<StreamFinding, BusError> {
+        let Some(found) = self.find_stream(&wanted.name).await? else { return Ok(StreamFinding::Missing) };
+        if let Err(error) = verify(&found.config, wanted) {
+            return Ok(StreamFinding::Unsafe(error));
+        }
+        let max_bytes = u64::try_from(found.config.max_bytes).ok().filter(|limit| *limit > 0);
+        Ok(StreamFinding::Usable { messages: found.state.messages, bytes: found.state.bytes, max_bytes })
+    }
+
+    /// Returns the bytes that JetStream stores for this account, and its limit if there is one.
+    ///
+    /// # Errors
+    /// As [`Bus::inspect_streams`].
+    pub async fn jetstream_usage(&self) -> Result<(u64, Option<u64>), BusError> {
+        let account = self.jetstream.query_account().await;
+        let account = account.map_err(|error| self.denied.api_error("query JetStream".to_owned(), "INFO", error))?;
+        Ok((account.storage, account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok())))
     }
 
     /// Returns the fill level of a stream.

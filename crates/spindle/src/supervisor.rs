@@ -3,7 +3,7 @@
 
 mod connect;
 pub(crate) mod guard;
-mod nats;
+pub(crate) mod nats;
 mod parts;
 mod signals;
 mod standalone;
@@ -26,7 +26,12 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Reader => standalone::reader(config).instrument(role_span("reader")).await,
         Command::Web => standalone::web(config).instrument(role_span("web")).await,
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
-        Command::Query(_) | Command::Dlq(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+        Command::Query(_)
+        | Command::Dlq(_)
+        | Command::Health
+        | Command::Check { .. }
+        | Command::Config
+        | Command::Guard { .. } => {
             bail!("this command runs no role")
         }
     }

@@ -133,6 +133,10 @@ impl InfluxStore {
         self.0.ready().await.map(drop)
     }
 
+    pub(crate) async fn probe(&self) -> Result<bool, StoreError> {
+        self.0.client.probe().await
+    }
+
     pub(crate) async fn answers(&self) -> Result<(), StoreError> {
         self.0.answers().await
     }

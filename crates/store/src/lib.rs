@@ -115,6 +115,15 @@ impl Store {
         }
     }
 
+    /// Checks server and credentials without creating or changing anything. Returns false if the database does not exist
+    /// yet.
+    pub async fn probe(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(true),
+            Self::Influx(store) => store.probe().await,
+        }
+    }
+
     /// Whether the store answers right now, asked in a way that costs next to nothing however much it holds.
     pub async fn answers(&self) -> Result<(), StoreError> {
         match self {

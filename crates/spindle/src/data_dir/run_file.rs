@@ -69,7 +69,7 @@ pub(crate) fn own_nats_settings(config: &Config, url: &str) -> NatsSettings {
     NatsSettings { credentials: Credentials::default(), ..config.nats_settings(url) }
 }
 
-fn read(config: &Config) -> Result<RunFile> {
+pub(crate) fn read(config: &Config) -> Result<RunFile> {
     let path = path(&config.data_dir);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,

@@ -256,7 +256,7 @@ async fn guarded(program: &Path, directory: &Path) -> Result<GuardProcess> {
     Ok(GuardProcess { process: guard, pipe, server })
 }
 
-async fn version(program: &Path) -> Result<String> {
+pub(crate) async fn version(program: &Path) -> Result<String> {
     let output = match Command::new(program).arg("--version").output().await {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(
