@@ -14,7 +14,7 @@ use futures::stream::SelectAll;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
@@ -95,11 +95,12 @@ where
                 };
                 let Ok(permit) = permits.clone().acquire_owned().await else { continue };
                 let handle = handle.clone();
-                in_flight.spawn(async move {
+                let serve = async move {
                     let reply = handle(index, request.message.payload.clone()).await;
                     respond(&request, reply).await;
                     drop(permit);
-                });
+                };
+                in_flight.spawn(serve.in_current_span());
                 while in_flight.try_join_next().is_some() {}
             }
         }

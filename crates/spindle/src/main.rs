@@ -63,6 +63,6 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
 
 /// Prints an error as one line to stderr and returns its exit code.
 fn fail(line: &str) -> ExitCode {
-    output::say(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
+    output::message(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
     outcome::error_code()
 }

@@ -17,7 +17,7 @@ pub(crate) fn data(bytes: &[u8]) -> Result<()> {
 }
 
 /// Writes a line to stderr; a write error is ignored.
-pub(crate) fn say(line: &str) {
+pub(crate) fn message(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 

@@ -26,7 +26,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let settings = run_file::nats_settings(config)?;
     let bus =
-        Bus::connect_with_notice(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
+        Bus::connect_with_notice(&settings, "spindle-dlq", output::message).await.context("is the system running?")?;
     let dlq = Dlq { bus, timeout: config.nats.connect_timeout };
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {

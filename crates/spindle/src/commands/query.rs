@@ -20,8 +20,9 @@ pub(crate) async fn run(config: &Config, question: Question) -> Result<Outcome> 
     Query::body_from_words(&question.query_type, &question.params, clock::now())?;
     let mut settings = run_file::nats_settings(config)?;
     settings.connect_timeout = question.timeout;
-    let bus =
-        Bus::connect_with_notice(&settings, "spindle-query", output::say).await.context("is the system running?")?;
+    let bus = Bus::connect_with_notice(&settings, "spindle-query", output::message)
+        .await
+        .context("is the system running?")?;
     let mut response = page(&bus, config, &question, &question.params).await?;
     while let Some(params) = next_page(&question, &response) {
         append(&mut response, page(&bus, config, &question, &params).await?);
@@ -80,7 +81,7 @@ fn plain(value: &Value) -> String {
 fn hint_at_next_page(response: &Value) {
     let Some(next) = response["next"].as_object() else { return };
     let params: Vec<_> = next.iter().map(|(name, value)| format!("{name}={}", plain(value))).collect();
-    output::say(&format!("there is more: query again with {}", output::safe(&params.join(" "))));
+    output::message(&format!("there is more: query again with {}", output::safe(&params.join(" "))));
 }
 
 fn outcome(query_type: &str, response: &Value) -> Outcome {

@@ -19,7 +19,7 @@ use spindle_simulate::{Fleet, FleetConfig};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::clock;
 use crate::config::{self, SourceSpec};
@@ -105,7 +105,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let max_payload = bus.max_payload();
     let limits = BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() };
     let (publisher, send_loop) = Publisher::new(bus, limits);
-    let send_loop = tokio::spawn(send_loop);
+    let send_loop = tokio::spawn(send_loop.in_current_span());
     let stage = PublishStage::new(publisher.clone(), sequence_numbers.clone(), config.metrics_per_message, max_payload);
     let mut running = Running::new(publisher, spawn_sources(inputs.sources, &config, &stage, &stop));
     let mut ticker = interval(EXPORT_INTERVAL);
@@ -136,13 +136,14 @@ fn spawn_sources(
     let mut tasks = JoinSet::new();
     for source in sources {
         let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
-        tasks.spawn(async move {
+        let run = async move {
             match source {
                 Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
                 Source::Host { hostname } => host::run(hostname, config.interval, stage, stop).await,
                 Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
             }
-        });
+        };
+        tasks.spawn(run.in_current_span());
     }
     tasks
 }

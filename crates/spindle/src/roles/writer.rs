@@ -36,7 +36,7 @@ use spindle_store::Store;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::config;
 use crate::logging::chain;
@@ -97,13 +97,14 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     };
     let mut parts = JoinSet::new();
     for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
-        parts.spawn(restorer.run(delivered, stop.clone()));
-        parts.spawn(Arc::new(lane).run(consumer, stop.clone()));
+        parts.spawn(restorer.run(delivered, stop.clone()).in_current_span());
+        parts.spawn(Arc::new(lane).run(consumer, stop.clone()).in_current_span());
     }
     readiness.set_running(true);
     info!("writer started");
-    parts.spawn(housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, stop.clone()));
-    parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop));
+    let housekeeping = housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, stop.clone());
+    parts.spawn(housekeeping.in_current_span());
+    parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the writer panicked")?;
     }

@@ -9,7 +9,7 @@ use crate::roles::{client, reader, writer};
 
 /// Span of a role; at the level of errors, so that no log filter removes the name from the lines that pass it.
 pub(super) fn role_span(role: &'static str) -> Span {
-    tracing::error_span!("spindle", role)
+    tracing::error_span!("spindle", %role)
 }
 
 pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {

@@ -16,7 +16,7 @@ use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 use super::{Dlq, Totals, list, resolve_filter};
 use crate::cli::{Action, Which};
 use crate::outcome::Outcome;
-use crate::output::{data, say};
+use crate::output::{data, message};
 
 /// Rows that a dry run prints at most.
 const MAX_ROWS: usize = 50;
@@ -47,21 +47,21 @@ pub(super) async fn run(dlq: &Dlq, action: Action, which: Which, dry_run: bool, 
     }
     let plan = survey(dlq, which).await?;
     for sequence in &plan.missing {
-        say(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
+        message(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
     }
     if plan.totals.n_messages == 0 {
         if plan.missing.is_empty() {
-            say(&format!("no dead letters to {}", action.word()));
+            message(&format!("no dead letters to {}", action.word()));
         }
         return Ok(outcome(&plan));
     }
     if dry_run {
         data(list::table(&plan.rows).as_bytes())?;
-        say(&format!("would {} {}", action.word(), plan.totals.summary()));
+        message(&format!("would {} {}", action.word(), plan.totals.summary()));
         return Ok(outcome(&plan));
     }
     if !yes && needs_confirmation(action, &plan.selection) && !confirmed(action, &plan.totals)? {
-        say("cancelled");
+        message("cancelled");
         return Ok(Outcome::NotGood);
     }
     let outcome = outcome(&plan);

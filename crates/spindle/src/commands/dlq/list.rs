@@ -8,7 +8,7 @@ use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
 use super::{Dlq, Totals, escape};
 use crate::outcome::Outcome;
-use crate::output::{self, data, safe, say};
+use crate::output::{self, data, message, safe};
 
 /// Lists dead letters. Finding none is success.
 pub(super) async fn run(
@@ -36,7 +36,7 @@ pub(super) async fn run(
         rows.reverse();
     }
     data(&if as_json { json_array(&rows) } else { table(&rows).into_bytes() })?;
-    say(&summary(&totals, is_filtered, rows.len(), oldest_first));
+    message(&summary(&totals, is_filtered, rows.len(), oldest_first));
     Ok(Outcome::Good)
 }
 

@@ -5,13 +5,13 @@ use spindle_bus::DeadLetter;
 
 use super::{Dlq, escape};
 use crate::outcome::Outcome;
-use crate::output::{data, safe, say};
+use crate::output::{data, message, safe};
 
 pub(super) async fn run(dlq: &Dlq, sequences: &[u64], raw: bool) -> Result<Outcome> {
     let mut outcome = Outcome::Good;
     for (number, sequence) in sequences.iter().enumerate() {
         let Some(whole) = dlq.retrying(async || dlq.bus.dead_letter(*sequence).await).await? else {
-            say(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
+            message(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
             outcome = Outcome::NotGood;
             continue;
         };

@@ -11,7 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::breaker::random;
 use super::commit::{InFlight, Message};
@@ -83,8 +83,8 @@ impl Lane {
                     if !deliveries.is_empty() {
                         let batch = self.decode(deliveries, permit).await;
                         let (lane, stop) = (self.clone(), stop.clone());
-                        in_flight
-                            .spawn(async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await });
+                        let commit = async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await };
+                        in_flight.spawn(commit.in_current_span());
                     }
                 }
                 Err(error) => {

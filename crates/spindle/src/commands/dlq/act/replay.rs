@@ -5,7 +5,7 @@ use spindle_bus::{BusError, BusErrorKind, DeadLetterHead, Replayed, Replayer};
 
 use super::{Selection, for_each};
 use crate::commands::dlq::Dlq;
-use crate::output::{data, safe, say};
+use crate::output::{data, message, safe};
 
 /// Failures that are printed; further ones are only counted.
 const MAX_PRINTED: u64 = 20;
@@ -47,7 +47,7 @@ pub(super) async fn run(dlq: &Dlq, selection: &Selection) -> Result<()> {
         bail!("{} of the dead letters could not be replayed and remain", counts.n_failed);
     }
     if counts.n_replayed > 0 {
-        say("messages that still fail become new dead letters: list them with `spindle dlq ls`");
+        message("messages that still fail become new dead letters: list them with `spindle dlq ls`");
     }
     printed
 }
@@ -88,7 +88,7 @@ impl ReplayCounts {
             ReplayOutcome::Failed(why) => {
                 self.n_failed += 1;
                 if self.n_failed <= MAX_PRINTED {
-                    say(&safe(&why));
+                    message(&safe(&why));
                 }
             }
         }
