@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use tracing::{info, warn};
 
 use crate::connect::Bus;
@@ -63,18 +63,18 @@ pub struct StreamState {
 /// Result of inspecting a stream.
 #[derive(Debug)]
 pub enum StreamFinding {
-    /// The stream does not exist yet.
+    /// It does not exist yet.
     Missing,
-    /// The stream exists and loses nothing.
+    /// It exists and loses nothing.
     Usable {
-        /// Number of messages.
+        /// Messages in it.
         messages: u64,
-        /// Their size in bytes.
+        /// Bytes they take.
         bytes: u64,
-        /// Size limit, if there is one.
+        /// Its limit, if it has one.
         max_bytes: Option<u64>,
     },
-    /// The stream exists and would lose messages; the error names the reasons and the remedy.
+    /// It exists, and would lose messages; the error names the reasons and the remedy.
     Unsafe(BusError),
 }
 
@@ -120,20 +120,20 @@ impl Bus {
 
     /// Looks the stream up before creating it: a server short of room refuses to create even a stream that exists.
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
-        let name = wanted.name.clone();
-        match self.jetstream.get_stream(&name).await {
-            Ok(stream) => {
-                let found = &stream.cached_info().config;
-                verify(found, &wanted)?;
-                if name == DEAD_LETTER_STREAM {
-                    self.grow(found, wanted.max_bytes).await;
-                }
-                Ok(())
-            }
+        let Some(found) = self.find_stream(&wanted.name).await? else { return self.create_stream(wanted).await };
+        verify(&found.config, &wanted)?;
+        if wanted.name == DEAD_LETTER_STREAM {
+            self.grow(&found.config, wanted.max_bytes).await;
+        }
+        Ok(())
+    }
+
+    /// Returns a stream if it exists.
+    async fn find_stream(&self, name: &str) -> Result<Option<Info>, BusError> {
+        match self.jetstream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().clone())),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    self.create_stream(wanted).await
-                }
+                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
                 _ => {
                     Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error))
                 }
@@ -207,28 +207,12 @@ impl Bus {
     }
 
     async fn inspect_stream(&self, wanted: &Config) -> Result<StreamFinding, BusError> {
-        let name = &wanted.name;
-        let error = match self.jetstream.get_stream(name).await {
-            Ok(stream) => {
-                let info = stream.cached_info();
-                if let Err(error) = verify(&info.config, wanted) {
-                    return Ok(StreamFinding::Unsafe(error));
-                }
-                let (messages, bytes) = (info.state.messages, info.state.bytes);
-                return Ok(StreamFinding::Usable {
-                    messages,
-                    bytes,
-                    max_bytes: u64::try_from(info.config.max_bytes).ok(),
-                });
-            }
-            Err(error) => error,
-        };
-        match error.kind() {
-            GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                Ok(StreamFinding::Missing)
-            }
-            _ => Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error)),
+        let Some(found) = self.find_stream(&wanted.name).await? else { return Ok(StreamFinding::Missing) };
+        if let Err(error) = verify(&found.config, wanted) {
+            return Ok(StreamFinding::Unsafe(error));
         }
+        let max_bytes = u64::try_from(found.config.max_bytes).ok().filter(|limit| *limit > 0);
+        Ok(StreamFinding::Usable { messages: found.state.messages, bytes: found.state.bytes, max_bytes })
     }
 
     /// Returns the bytes that JetStream stores for this account, and its limit if there is one.
@@ -236,13 +220,9 @@ impl Bus {
     /// # Errors
     /// As [`Bus::inspect_streams`].
     pub async fn jetstream_usage(&self) -> Result<(u64, Option<u64>), BusError> {
-        match self.jetstream.query_account().await {
-            Ok(account) => {
-                let limit = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
-                Ok((account.storage, limit))
-            }
-            Err(error) => Err(self.denied.api_error("query the JetStream account", "INFO", error)),
-        }
+        let account = self.jetstream.query_account().await;
+        let account = account.map_err(|error| self.denied.api_error("query the JetStream account", "INFO", error))?;
+        Ok((account.storage, account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok())))
     }
 
     /// Returns the fill level of a stream.

@@ -204,7 +204,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
 
     // Nothing is dropped without confirmation, and then only the selection.
     mistake(&desk.run(&["drop", "--all"]), &["--yes", "--dry-run"]);
-    mistake(&desk.run(&["drop"]), &["either SEQ", "--all"]);
+    mistake(&desk.run(&["drop"]), &["exactly one of SEQ", "--all"]);
     let dry = desk.run(&["drop", "--reason", "bad_json", "--dry-run"]);
     assert!(stderr(&dry).contains("would drop 3 dead letters in 4 messages: bad_json 3"), "{}", stderr(&dry));
     assert_eq!(desk.sequences(&[]).len(), 6);
@@ -252,7 +252,7 @@ async fn a_replay_is_checked_like_any_message() {
     wait_until(PATIENCE, "two are stored", || stored(&system) == (1, 1, 2)).unwrap();
     wait_until(PATIENCE, "one is back, one is still there", || desk.list(&[]).len() == 2).unwrap();
     assert_eq!(desk.run(&["replay", "99"]).status.code(), Some(1));
-    mistake(&desk.run(&["replay", "--yes"]), &["either SEQ"]);
+    mistake(&desk.run(&["replay", "--yes"]), &["exactly one of SEQ"]);
 }
 
 /// Killed at random points: each dead letter is either still there or replayed, and in the end each is in its stream

@@ -7,6 +7,7 @@ mod answers;
 mod apart;
 mod audit;
 mod backlog;
+mod check;
 mod client;
 mod dlq;
 mod faults;

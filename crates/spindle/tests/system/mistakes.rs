@@ -1,4 +1,4 @@
-//! What a user gets wrong: one line that says what and what to do, exit code 2.
+//! User errors: one line with the mistake and its remedy, exit code 2.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -55,7 +55,7 @@ fn wrong_words_and_files() {
     one_line(&with("SPINDLE_STROE", "influxdb"), &["SPINDLE_STROE", "did you mean SPINDLE_STORE?"]);
 }
 
-/// What was asked for is in no file then, and a letter that is dropped next would be gone.
+/// The data is lost then, and a dead letter that is dropped next would be lost with it.
 #[test]
 fn an_output_that_takes_nothing_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +95,7 @@ fn what_is_taken_or_missing() {
         .env("SPINDLE_NATS_CONNECT_TIMEOUT", "200ms")
         .env("SPINDLE_LOG", "off");
     one_line(&away.output().unwrap(), &["NATS_URL", "127.0.0.1:1"]);
-    // A wrong file is said before anybody waits for a server.
+    // An unreadable file is reported before any wait for a server.
     for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
         let mut wrong = spindle(&data);
         wrong.args(["reader", "--nats", "nats://127.0.0.1:1"]).env("SPINDLE_LOG", "off").env(name, "no/such/file");
@@ -130,7 +130,7 @@ fn a_full_disk_is_said_at_the_start() {
     std::fs::create_dir(&mount).unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("a small file system cannot be mounted here (not root?): the full disk was not tried");
+        eprintln!("a small file system cannot be mounted here (not root?); full disk not tested");
         return;
     }
     let output = run(&mount.join("data"), &["up"]);

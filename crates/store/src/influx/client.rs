@@ -10,6 +10,7 @@ use futures::TryStreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
+use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
@@ -237,8 +238,10 @@ impl Client {
     /// Checks server and credentials with a query that changes nothing. Returns false if the database does not exist.
     pub(crate) async fn probe(&self) -> Result<bool, StoreError> {
         self.detect().await?;
-        let database = self.settings.database.as_str();
-        let request = self.request(Method::POST, "/query", &[("q", "SHOW MEASUREMENTS LIMIT 1"), ("db", database)]);
+        let (database, table) = (self.settings.database.as_str(), DEVICE_METRICS.name);
+        // InfluxDB 1.6 reports a missing database to SELECT only.
+        let text = format!("SELECT last(value) FROM {table} WHERE time >= now() - 1m AND time <= now()");
+        let request = self.request(Method::POST, "/query", &[("q", text.as_str()), ("db", database)]);
         let (status, body) = self.ask(request).await?;
         if body.contains("not found") {
             return Ok(false);
