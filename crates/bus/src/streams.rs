@@ -63,18 +63,18 @@ pub struct StreamState {
 /// Result of inspecting a stream.
 #[derive(Debug)]
 pub enum StreamFinding {
-    /// The stream does not exist yet.
+    /// It does not exist yet.
     Missing,
-    /// The stream exists and loses nothing.
+    /// It exists and loses nothing.
     Usable {
-        /// Number of messages.
+        /// Messages in it.
         messages: u64,
-        /// Their size in bytes.
+        /// Bytes they take.
         bytes: u64,
-        /// Size limit, if there is one.
+        /// Its limit, if it has one.
         max_bytes: Option<u64>,
     },
-    /// The stream exists and would lose messages; the error names the reasons and the remedy.
+    /// It exists, and would lose messages; the error names the reasons and the remedy.
     Unsafe(BusError),
 }
 
@@ -221,7 +221,7 @@ impl Bus {
     /// As [`Bus::inspect_streams`].
     pub async fn jetstream_usage(&self) -> Result<(u64, Option<u64>), BusError> {
         let account = self.jetstream.query_account().await;
-        let account = account.map_err(|error| self.denied.api_error("query JetStream".to_owned(), "INFO", error))?;
+        let account = account.map_err(|error| self.denied.api_error("query the JetStream account", "INFO", error))?;
         Ok((account.storage, account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok())))
     }
 

@@ -7,7 +7,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use spindle_bus::{
-    Bus, Consumer, ConsumerLimits, Delivery, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT,
+    Bus, BusErrorKind, Consumer, ConsumerLimits, Delivery, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM,
+    METRICS_SUBJECT,
 };
 use support::{connect, ends, names, put, put_many, started, until};
 
@@ -83,7 +84,7 @@ async fn the_streams_do_not_mix_and_an_idle_one_answers_with_nothing() {
 async fn a_missing_stream_is_transient() {
     let (_server, bus, _) = started().await;
     let error = Consumer::open(bus, "NONE", DURABLE, WIDE).await.unwrap_err();
-    assert_eq!(error.kind(), spindle_bus::BusErrorKind::Transient);
+    assert_eq!(error.kind(), BusErrorKind::Transient);
     assert!(error.to_string().contains("test of stream NONE"), "{error}");
 }
 
@@ -210,4 +211,26 @@ fn what_was_acknowledged_before_close_has_reached_the_server() {
         own.close().await;
     });
     watching.block_on(until("all acks to be counted", async || lag(&bus).await == 0));
+}
+
+#[tokio::test]
+async fn metadata_stays_with_the_consumer_over_opening_it_again_and_changes_nothing_else() {
+    let (_server, bus, witness) = started().await;
+    put_many(&witness, METRICS_SUBJECT, 3).await;
+    let mut consumer = open(&bus, ConsumerLimits { max_messages: 2, ..WIDE }).await;
+    for delivery in next(&mut consumer).await {
+        delivery.ack().await.unwrap();
+    }
+    let metadata = async || bus.consumer_metadata(METRICS_STREAM, DURABLE, "key").await.unwrap();
+    assert_eq!(metadata().await, None);
+    for value in ["one", "two"] {
+        bus.set_consumer_metadata(METRICS_STREAM, DURABLE, "key", value).await.unwrap();
+        assert_eq!(metadata().await.as_deref(), Some(value));
+    }
+    let mut reopened = open(&bus, ConsumerLimits { ack_wait: Duration::from_secs(20), ..WIDE }).await;
+    assert_eq!(metadata().await.as_deref(), Some("two"));
+    let third = only(&mut reopened).await;
+    assert_eq!((&third.payload()[..], third.n_delivered()), (&b"m3"[..], 1));
+    let error = bus.set_consumer_metadata(METRICS_STREAM, "none", "key", "x").await.unwrap_err();
+    assert_eq!(error.kind(), BusErrorKind::Transient, "{error}");
 }
