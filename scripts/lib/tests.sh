@@ -37,7 +37,6 @@ run_tests() {
   export SPINDLE_INFLUXD
   step tools need_test_tools
   step format cargo fmt --all --check
-  step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
   step build cargo nextest run --no-run --workspace --locked
   begin_beside
   step nextest "${nextest[@]}" --workspace
@@ -52,18 +51,19 @@ run_tests() {
 
 # ── steps ────────────────────────────────────────────────────────────────────────────────────────
 
-# Steps that mostly wait, or use other tools, run in the background while nextest runs. Their process group has default
-# signal handlers (job control), so that an interrupt reaches the tests in it.
+# The tests leave about half of the processor idle. Meanwhile the other steps run in the background, the compilers with
+# the lowest priority, since tests measure time. Their process group has default signal handlers (job control), so that
+# an interrupt reaches the tests in it.
 begin_beside() {
   rm -f "$LOGS"/*.result
   set -m
   (
     trap - INT TERM
     beside deny cargo deny --locked check bans licenses sources
-    beside kubernetes scripts/check-kubernetes
     can_run shellcheck && beside shellcheck check_scripts
+    beside kubernetes scripts/check-kubernetes
+    beside clippy nice -n 19 cargo clippy --workspace --all-targets --locked -- -D warnings
     can_run bats && beside bats heeding_signals env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
-    # The lowest priority: the tests measure time.
     beside fuzz-build nice -n 19 scripts/fuzz --build-only
   ) >/dev/null </dev/null &
   BESIDE=$!
@@ -83,7 +83,7 @@ end_beside() {
   local name code seconds
   wait "$BESIDE" || true
   BESIDE=""
-  for name in deny kubernetes shellcheck bats fuzz-build; do
+  for name in deny shellcheck kubernetes clippy bats fuzz-build; do
     can_run "$name" || { note_skipped "$name" && continue; }
     # Without a result it was ended before its turn.
     read -r code seconds <"$LOGS/$name.result" || code=1 seconds=0

@@ -76,7 +76,7 @@ has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
   [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
   [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
   # Added variables keep their comments.
-  grep -q '^# How many devices are simulated' "$CHECKOUT/.env"
+  grep -q '^# Number of simulated devices' "$CHECKOUT/.env"
   chmod 644 "$CHECKOUT/.env"
   try init
   says "$err" "mode 600"
