@@ -18,9 +18,9 @@ use crate::stream_reader::published;
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
-/// Removes the acknowledged messages older than `replay_tail` first. If the stream is still more than half full, the
-/// oldest acknowledged messages of the tail go too, until it is about half full: their number is estimated from the
-/// mean size of a message. Ages are differences between `now` and the NATS server's clock.
+/// Removes the acknowledged messages older than `replay_tail` first. If those left are still more than half of what the
+/// stream may hold, the oldest of them go too: their number is estimated from the mean size of a message. A backlog of
+/// unacknowledged messages never shortens the tail. Ages are differences between `now` and the NATS server's clock.
 ///
 /// # Errors
 /// Transient, if NATS does not answer; configuration, if a permission is missing.
@@ -53,15 +53,15 @@ pub async fn trim_acknowledged(
     let tail = first_since(bus, &stream, acknowledged.clone(), now.minus(replay_tail)).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
     let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
-    let cut = state.first_sequence.saturating_add(n_above(&state, half)).min(acknowledged.end);
-    let n_of_tail = if cut > state.first_sequence { purge(cut).await? } else { 0 };
+    let n_acknowledged = acknowledged.end.saturating_sub(state.first_sequence);
+    let n_excess = n_acknowledged.saturating_sub(n_within(&state, half));
+    let n_of_tail = if n_excess > 0 { purge(state.first_sequence + n_excess).await? } else { 0 };
     Ok(n_older + n_of_tail)
 }
 
-/// Estimates how many of the oldest messages must go until a stream holds `max_bytes`.
-fn n_above(state: &State, max_bytes: u64) -> u64 {
-    let mean_bytes = state.bytes.div_ceil(state.messages.max(1)).max(1);
-    state.bytes.saturating_sub(max_bytes).div_ceil(mean_bytes)
+/// Estimates how many messages of a stream take `max_bytes`.
+fn n_within(state: &State, max_bytes: u64) -> u64 {
+    max_bytes / state.bytes.div_ceil(state.messages.max(1)).max(1)
 }
 
 /// Finds the first sequence in `range` published at `since` or later, or the end of the range. A binary search: about

@@ -171,8 +171,8 @@ async fn nothing_unacknowledged_goes_though_the_stream_stays_more_than_half_full
     fill(&witness, 1..=50).await;
     let batch = take(&mut consumer, 50).await;
     ack(&witness, "a", &batch[..5], 5).await;
-    assert_eq!(trim_with_tail_from(&bus, &witness, 3).await, 5);
-    assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
+    assert_eq!(trim_with_tail_from(&bus, &witness, 3).await, 2, "the backlog does not shorten the tail");
+    assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[2..]);
     assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
 }
 

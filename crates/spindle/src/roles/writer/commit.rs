@@ -82,9 +82,7 @@ impl InFlight {
         tokio::select! { biased; () = stop.cancelled() => return None, () = self.ticket.wait_turn() => {} }
         match store_writer.write_until_stored(self.batch.clone(), stop).await? {
             WriteEnd::Written(written) => {
-                for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), message } in
-                    written.refused
-                {
+                for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), message } in written.refused {
                     let position = self.messages.partition_point(|message| message.decoded.first_item <= item) - 1;
                     let decoded = &self.messages[position].decoded;
                     let index = decoded.elements[item - decoded.first_item];
