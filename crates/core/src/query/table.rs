@@ -52,7 +52,7 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
     Param { name, kind, default: None, help }
 }
 
-const SINCE: &str = "length of the window in minutes, if from is not given";
+const SINCE: &str = "length of the window in minutes, if `from` is not given";
 const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device");
 const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device");
 const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until", "start of the window, inclusive");
@@ -62,13 +62,13 @@ const BY: Param = optional(
     "by",
     ParamKind::Choice(&["any", "time", "received"]),
     "any",
-    "time that must be in the window: when the event happened (time), when it was stored (received), or either (any)",
+    "time that must be in the window: when the event happened (`time`), when it was stored (`received`), or either (`any`)",
 );
 const OFFSET: Param = optional(
     "offset",
     ParamKind::Integer(0, 10_000_000),
     "0",
-    "number of newest rows to skip; next contains the value for the next page",
+    "number of newest rows to skip; `next` contains the value for the next page",
 );
 
 /// All query types, in the order in which errors and help list them.
@@ -96,7 +96,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "window_minutes",
                 ParamKind::Integer(1, MAX_MINUTES),
                 "60",
-                "length of the window in minutes, ending at at",
+                "length of the window in minutes, ending at `at`",
             ),
             AT,
         ],
@@ -116,7 +116,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "window_minutes",
                 ParamKind::Integer(1, MAX_MINUTES),
                 "20",
-                "length of the window in minutes, ending at at",
+                "length of the window in minutes, ending at `at`",
             ),
             AT,
         ],
@@ -130,7 +130,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "after",
                 ParamKind::Name,
                 "the start",
-                "only devices whose name sorts after this one; next contains the value for the next page",
+                "only devices whose name sorts after this one; `next` contains the value for the next page",
             ),
             optional("at", ParamKind::Time, "now", "instant of the response"),
         ],
@@ -180,7 +180,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "after",
                 ParamKind::Name,
                 "the start",
-                "only devices whose name sorts after this one; next contains the value for the next page",
+                "only devices whose name sorts after this one; `next` contains the value for the next page",
             ),
         ],
     },
