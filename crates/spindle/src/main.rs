@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         Err(Early::Mistake(line)) => return fail(&line),
     };
     match dispatch(command, &overrides) {
-        Ok(outcome) => outcome.exit_code(),
+        // Threads blocked on a disk or a socket must not keep a forced end waiting.
+        Ok(outcome) => outcome.exit_code().unwrap_or_else(|| std::process::exit(outcome::INTERRUPTED)),
         Err(error) => fail(&format!("{error:#}")),
     }
 }
