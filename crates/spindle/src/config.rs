@@ -1,6 +1,7 @@
 //! The configuration: flag over environment over file over default. Every error names the key, the value and its
 //! origin. The only place that reads the environment.
 
+mod catalog;
 mod layers;
 mod pace;
 mod secret;
@@ -54,7 +55,7 @@ impl Config {
     /// Returns the configured address of this machine's health probes, which is that of HTTP for a role without an
     /// address for probes alone.
     pub(crate) fn named_health_address(&self) -> Option<SocketAddr> {
-        let default = setting::find("http.listen").and_then(setting::Setting::default_value);
+        let default = catalog::find("http.listen").and_then(setting::Setting::default_value);
         let is_default = default.is_some_and(|default| default.as_str() == Some(&self.http.listen.to_string()));
         let named = Some(self.http.listen).filter(|address| !is_default && address.port() != 0);
         self.health.listen.or(named)
@@ -123,7 +124,7 @@ impl Config {
 
     /// Returns the effective value of every setting as a configuration file, secrets masked.
     pub(crate) fn to_toml(&self) -> String {
-        setting::document(|setting| match layers::value_of(&self.values, setting) {
+        catalog::document(|setting| match layers::value_of(&self.values, setting) {
             Some(value) => setting.redacted(value).to_string(),
             None => String::new(),
         })

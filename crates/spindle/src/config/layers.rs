@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 
-use super::setting::{self, Setting};
+use super::catalog;
+use super::setting::Setting;
 use super::settings::{Config, SETTINGS};
 
 /// Settings from the command line.
@@ -44,7 +45,7 @@ pub(super) fn load(overrides: &Overrides) -> Result<Config> {
     layers.read_environment()?;
     layers.config()?;
     for (key, text) in &overrides.flags {
-        let setting = setting::find(key).with_context(|| format!("no setting '{key}'"))?;
+        let setting = catalog::find(key).with_context(|| format!("no setting '{key}'"))?;
         layers.put(setting, setting.typed(text), &format!("flag --{}", setting.flag));
     }
     let config = layers.config()?;
@@ -70,8 +71,8 @@ impl Layers {
         })?;
         let origin = path.display().to_string();
         for (key, value) in flatten(table) {
-            let setting = setting::find(&key)
-                .with_context(|| format!("unknown key '{key}' in {origin}; {}", setting::key_advice(&key)))?;
+            let setting = catalog::find(&key)
+                .with_context(|| format!("unknown key '{key}' in {origin}; {}", catalog::key_advice(&key)))?;
             self.put(setting, value, &origin);
         }
         Ok(())
@@ -80,7 +81,7 @@ impl Layers {
     fn read_environment(&mut self) -> Result<()> {
         let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
         for name in names.filter(|name| name.starts_with("SPINDLE_")) {
-            if let Some(advice) = setting::variable_advice(&name) {
+            if let Some(advice) = catalog::variable_advice(&name) {
                 bail!("unknown environment variable {name}; {advice}");
             }
         }
@@ -108,7 +109,7 @@ impl Layers {
             "a boolean" => "true or false",
             expected => expected,
         };
-        let Some(setting) = path.split('[').next().and_then(setting::find) else { return anyhow!("{path}: {message}") };
+        let Some(setting) = path.split('[').next().and_then(catalog::find) else { return anyhow!("{path}: {message}") };
         let value = match value_of(&self.values, setting).map(|value| setting.redacted(value)) {
             Some(toml::Value::String(text)) => format!("'{text}'"),
             value => value.map_or_else(String::new, |value| value.to_string()),

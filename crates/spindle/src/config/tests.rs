@@ -114,7 +114,7 @@ fn held(path: &str, generate: impl FnOnce(&str) -> String) -> String {
 
 #[test]
 fn the_example_file_is_what_the_settings_say_and_loads() {
-    let example = held("spindle.example.toml", |_| setting::document(|setting| setting.default.to_owned()));
+    let example = held("spindle.example.toml", |_| catalog::document(|setting| setting.default.to_owned()));
     load(&example, &[]).unwrap();
 }
 
@@ -138,14 +138,14 @@ fn the_table_in_the_papers_is_what_the_settings_say() {
 
 #[test]
 fn a_slip_of_the_pen_is_told_from_another_name() {
-    assert_eq!(setting::variable_advice("SPINDLE_STROE"), Some("did you mean SPINDLE_STORE?".to_owned()));
-    assert_eq!(setting::variable_advice("SPINDLE_DEVICE"), Some("did you mean SPINDLE_DEVICES?".to_owned()));
+    assert_eq!(catalog::variable_advice("SPINDLE_STROE"), Some("did you mean SPINDLE_STORE?".to_owned()));
+    assert_eq!(catalog::variable_advice("SPINDLE_DEVICE"), Some("did you mean SPINDLE_DEVICES?".to_owned()));
     assert_eq!(
-        setting::variable_advice("SPINDLE_HTTP_TOKEN_FIEL"),
+        catalog::variable_advice("SPINDLE_HTTP_TOKEN_FIEL"),
         Some("did you mean SPINDLE_HTTP_TOKEN_FILE?".to_owned())
     );
     let others = ["SPINDLE_LOG", "SPINDLE_MODE", "SPINDLE_SERVICE_HOST", "SPINDLE_PORT", "SPINDLE_PORT_8080_TCP"];
     for name in others.into_iter().chain(SETTINGS.iter().flat_map(|setting| setting.env).copied()) {
-        assert_eq!(setting::variable_advice(name), None, "{name}");
+        assert_eq!(catalog::variable_advice(name), None, "{name}");
     }
 }

@@ -94,21 +94,28 @@ fn nats_that_is_away_or_refuses_is_named_with_its_remedy() {
     assert_eq!(report.exit_code, 1);
     assert!(!format!("{:?}", report.rows).contains("sesame"));
 
-    let extra_config = "authorization { users: [ { user: me, password: right, permissions: { publish: [\"$JS.API.STREAM.INFO.METRICS\"], subscribe: [\"_INBOX.spindle-check.>\"] } } ] }\n".to_owned();
+    // A role of deploy/nats/nats-server.conf receives replies only for the connection of its role.
+    let extra_config = r#"authorization { users: [
+        { user: me, password: right, permissions: { publish: ["$JS.API.STREAM.INFO.METRICS"], subscribe: ["_INBOX.spindle-check.>"] } }
+        { user: daemon, password: right, permissions: { publish: ["$JS.API.STREAM.INFO.EVENTS"], subscribe: ["_INBOX.spindle-daemon.>"] } }
+    ] }
+"#
+    .to_owned();
     let server = NatsServer::start_with(Options { extra_config, ..Options::default() }).unwrap();
-    let with_password = |password: &str| {
+    let with = |user: &str, password: &str| {
         let mut command = without_sources(&data);
-        command.env("NATS_URL", server.url()).env("NATS_USER", "me").env("NATS_PASSWORD", password);
+        command.env("NATS_URL", server.url()).env("NATS_USER", user).env("NATS_PASSWORD", password);
         Report::of(&mut command)
     };
-    let wrong = with_password("wrong");
+    let wrong = with("me", "wrong");
     wrong.has("NATS", "fail", &["authorization", "NATS_PASSWORD"]);
     assert_eq!(wrong.exit_code, 1);
-    let right = with_password("right");
+    let right = with("me", "right");
     right.has("NATS", "ok", &["connected"]);
     right.has("stream METRICS", "ok", &["does not exist yet"]);
     right.has("stream EVENTS", "warn", &["may not publish to '$JS.API.STREAM.INFO.EVENTS'", "the daemon"]);
     assert_eq!(right.exit_code, 0, "warnings are allowed");
+    with("daemon", "right").has("stream EVENTS", "ok", &["does not exist yet"]);
 }
 
 #[test]

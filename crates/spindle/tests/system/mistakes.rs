@@ -52,6 +52,7 @@ fn wrong_words_and_files() {
         &command.arg("up").env("GENERATION_INTERVAL_SECONDS", "never").output().unwrap(),
         &["GENERATION_INTERVAL_SECONDS", "never", "duration"],
     );
+    one_line(&with("SPINDLE_GRACE", "5s"), &["SPINDLE_GRACE", "renamed to SPINDLE_SHUTDOWN_TIMEOUT"]);
     one_line(&with("SPINDLE_STROE", "influxdb"), &["SPINDLE_STROE", "did you mean SPINDLE_STORE?"]);
 }
 

@@ -148,9 +148,16 @@ fn replay(path: &Path) -> Finding {
 
 pub(super) fn addresses(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
     let ours = running.and_then(|run| run.http.trim_start_matches("http://").parse().ok());
-    let mut findings = vec![listener("HTTP address", config.http.listen, ours, "--http")];
+    let mut findings = vec![http(config.http.listen, ours)];
     if let Some(address) = config.health.listen {
-        findings.push(listener("health address", address, None, "SPINDLE_HEALTH"));
+        findings.push(match is_free(address) {
+            true => Finding::ok("health address", format!("{address} is free")),
+            false => Finding::warn(
+                "health address",
+                format!("{address} is taken"),
+                "choose another address with SPINDLE_HEALTH, unless the role itself runs already",
+            ),
+        });
     }
     if config.nats.url.is_none() && running.is_none() && !is_free(([127, 0, 0, 1], config.nats.port).into()) {
         let detail = format!("port {} is taken; `spindle up` will use another free one", config.nats.port);
@@ -159,17 +166,18 @@ pub(super) fn addresses(config: &Config, running: Option<&RunFile>) -> Vec<Findi
     findings
 }
 
-fn listener(check: &str, address: SocketAddr, ours: Option<SocketAddr>, option: &str) -> Finding {
+fn http(address: SocketAddr, ours: Option<SocketAddr>) -> Finding {
+    const CHECK: &str = "HTTP address";
     match (ours, TcpListener::bind(address)) {
         (Some(ours), _) if ours.port() == address.port() || address.port() == 0 => {
-            Finding::ok(check, format!("{ours}, served by the running system"))
+            Finding::ok(CHECK, format!("{ours}, served by the running system"))
         }
-        (_, Ok(_)) => Finding::ok(check, format!("{address} is free")),
-        (_, Err(error)) => {
-            let remedy =
-                format!("stop the program that listens there, or choose another address with {option}, or port 0");
-            Finding::fail(check, format!("cannot listen on {address}: {error}"), remedy)
-        }
+        (_, Ok(_)) => Finding::ok(CHECK, format!("{address} is free")),
+        (_, Err(error)) => Finding::fail(
+            CHECK,
+            format!("cannot listen on {address}: {error}"),
+            "stop the program that listens there, or choose another address with --http, or port 0",
+        ),
     }
 }
 
