@@ -11,12 +11,15 @@
 //! - `verdict`, `audit`, `report`: what came of it.
 
 mod audit;
+mod backup;
 mod clock;
+mod conditions;
 mod disk;
 mod inflict;
 mod messages;
 mod nats;
 mod plan;
+mod points;
 mod process;
 mod proxy;
 mod publish;
@@ -39,7 +42,7 @@ use tokio::time::Instant;
 use crate::say;
 
 /// Kinds of faults, as `--kinds` names them.
-const KINDS: [&str; 6] = ["kill", "pause", "cut", "disk", "clock", "empty"];
+const KINDS: [&str; 8] = ["kill", "pause", "cut", "disk", "clock", "empty", "lose", "panic"];
 
 /// What to run.
 #[derive(Args, Clone, Debug)]

@@ -14,7 +14,7 @@ use serde_json::Value;
 const ARGUMENTS: &str = "faults --seed 5 --messages 20000 --devices 50 --faults 12 --gap 2s --json --store";
 
 #[track_caller]
-fn check(store: &str) {
+fn check(store: &str) -> Value {
     let bench = Path::new(env!("CARGO_BIN_EXE_spindle-bench"));
     let program = bench.with_file_name("spindle");
     assert!(program.is_file(), "{} is not there: run `cargo build -p spindle` before", program.display());
@@ -28,6 +28,10 @@ fn check(store: &str) {
     assert_eq!((&report["good"], &report["faults"]), (&Value::from(true), &Value::from(12)));
     assert_eq!((&report["messages"], &report["not_acknowledged"]), (&Value::from(20_000), &Value::from(0)));
     assert!(report["values"].as_u64() > Some(80_000) && report["dead_letters"].as_u64() > Some(50));
+    // This program is a debug build, as the tests are: it panics when it is asked to.
+    assert!(report["panics"].as_u64() > Some(0) && report["recovery"]["panic"].is_object(), "no message panicked");
+    assert_eq!(report["counts"]["messages trimmed from the streams"], 0);
+    report
 }
 
 #[test]
@@ -37,5 +41,8 @@ fn nothing_is_lost_or_doubled_over_faults_with_the_embedded_store() {
 
 #[test]
 fn nothing_is_lost_or_doubled_over_faults_with_influxdb() {
-    check("influxdb");
+    let report = check("influxdb");
+    let counts = &report["counts"];
+    assert!(report["recovery"]["lose data of store"].is_object(), "the store never lost anything");
+    assert!(counts["points that the store lost"].as_u64() > Some(0) && counts["messages restored"].as_u64() > Some(0));
 }

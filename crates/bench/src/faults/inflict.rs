@@ -10,8 +10,10 @@ use tokio::sync::OwnedMutexGuard;
 use tokio::task::{JoinSet, block_in_place};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::messages::DeviceClock;
+use super::backup::Backup;
+use super::conditions::Conditions;
 use super::plan::{Act, Fault, LinkFault, Target};
+use super::points;
 use super::process::send_signal;
 use super::proxy::Mode;
 use super::system::{DiskOf, ROLES, System};
@@ -33,7 +35,7 @@ pub(super) struct Outcome {
 pub(super) struct Scene {
     pub(super) system: Arc<System>,
     pub(super) watch: Arc<Watch>,
-    pub(super) device_clock: Arc<DeviceClock>,
+    pub(super) conditions: Arc<Conditions>,
 }
 
 /// Carries the plan out; returns when the last fault is over and got over.
@@ -79,7 +81,8 @@ fn place(act: &Act) -> String {
             Target::Store => "store".to_owned(),
         },
         Act::Empty(_) | Act::Fill(DiskOf::Nats) => "nats".to_owned(),
-        Act::Fill(DiskOf::Store) => "store".to_owned(),
+        Act::Fill(DiskOf::Store) | Act::Lose => "store".to_owned(),
+        Act::Panic(_) => "messages".to_owned(),
         Act::Cut(link, _) => format!("link {link}"),
         Act::RoleClock(role, _) => format!("clock {role}"),
         Act::DeviceClock(_) => "clock of devices".to_owned(),
@@ -102,9 +105,14 @@ async fn one(scene: &Scene, fault: &Fault, lock: OwnedMutexGuard<()>) -> Result<
             }
         }
         Act::DeviceClock(offset_s) => {
-            scene.device_clock.set(offset_s * 1_000_000_000);
+            scene.conditions.set_clock(offset_s * 1_000_000_000);
             sleep(fault.lasts).await;
-            scene.device_clock.set(0);
+            scene.conditions.set_clock(0);
+        }
+        Act::Lose => lose(scene, fault.lasts).await?,
+        Act::Panic(n_messages) => {
+            scene.conditions.add_panics(n_messages);
+            sleep(fault.lasts).await;
         }
     }
     drop(lock);
@@ -128,11 +136,42 @@ async fn kill(system: &System, target: Target, lasts: Duration, is_emptied: bool
             start_nats(system, node)
         }
         Target::Store => {
-            block_in_place(|| system.influx().map(|mut influx| influx.kill()));
+            kill_store(system)?;
             sleep(lasts).await;
             start_store(system)
         }
     }
+}
+
+/// Kills the store's server, and keeps a copy of its data if there is none.
+fn kill_store(system: &System) -> Result<()> {
+    block_in_place(|| {
+        system.influx().map(|mut influx| influx.kill());
+        system.backup.as_ref().map_or(Ok(()), Backup::take)
+    })
+}
+
+/// Brings the store's server back with the data of an earlier stop. Without one it stops now, and works for `lasts`
+/// on data that it loses.
+async fn lose(scene: &Scene, lasts: Duration) -> Result<()> {
+    let system = &scene.system;
+    let backup = system.backup.as_ref().context("the store has no server that could lose data")?;
+    if !backup.exists() {
+        kill_store(system)?;
+        start_store(system)?;
+        sleep(lasts).await;
+    }
+    let count = || block_in_place(|| system.influx().map_or(Ok(0), |influx| points::count(&influx)));
+    let n_before = count()?;
+    kill_store(system)?;
+    block_in_place(|| backup.put_back())?;
+    sleep(lasts).await;
+    start_store(system)?;
+    // The writers restore at once, so that this may be too small, never too large.
+    let n_lost = n_before.saturating_sub(count()?);
+    scene.watch.add_lost_points(n_lost);
+    talk(&format!("         the store came back without {n_lost} of {n_before} points"));
+    Ok(())
 }
 
 /// Starts a NATS server that is down, and one that runs once more.

@@ -3,10 +3,11 @@
 //!
 //! Written by hand and not with `core::wire`: what is judged must not also be the measure.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use spindle_core::Timestamp;
 
+use super::conditions::Conditions;
 use super::random::mix;
 
 /// The metric types of the values, in turn: two that the metric table knows, one that it does not.
@@ -14,12 +15,16 @@ pub(super) const METRICS: [&str; 3] = ["DiskTemp", "IOPs", "FaultNumber"];
 pub(super) const METRICS_SUBJECT: &str = "events.metrics";
 pub(super) const EVENTS_SUBJECT: &str = "events.event";
 const EVENT_TYPES: [&str; 3] = ["FaultTest", "DriveFailure", "UnauthorizedAccess"];
-const NS_PER_SECOND: i64 = 1_000_000_000;
+pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
 /// Between two values of a device.
 const STEP_NS: i64 = 1_000_000;
 /// Of a thousand messages so many hold events, and so many something bad.
 const EVENTS_PER_THOUSAND: u64 = 60;
 const POISON_PER_THOUSAND: u64 = 5;
+
+/// Text on which a debug build of the writer panics, and the reason of the dead letter that it writes then.
+pub(super) const PANIC_TOKEN: &str = "fault-harness-panics-here";
+pub(super) const PANIC_REASON: &str = "panic";
 
 /// How many messages, and of what size.
 #[derive(Clone, Copy, Debug)]
@@ -51,49 +56,18 @@ pub(super) enum Item {
     Poison { index: usize, bytes: Vec<u8>, reason: &'static str },
 }
 
-/// The clock of all devices, which may be set to another time between two messages.
-#[derive(Debug, Default)]
-pub(super) struct DeviceClock(Mutex<Settings>);
-
-#[derive(Debug, Default)]
-struct Settings {
-    wanted_ns: Option<i64>,
-    /// From which message on, and by how much the clock is off.
-    steps: Vec<(u64, i64)>,
-}
-
-impl DeviceClock {
-    /// The next message that is made finds the clock off by this much.
-    pub(super) fn set(&self, offset_ns: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).wanted_ns = Some(offset_ns);
-    }
-
-    /// By how much it is off at a message. Whole seconds and the number of the step in nanoseconds, so that
-    /// no time comes twice however the clock is set.
-    fn at(&self, number: u64) -> i64 {
-        let mut settings = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(wanted_ns) = settings.wanted_ns.take() {
-            let whole_ns = wanted_ns / NS_PER_SECOND * NS_PER_SECOND;
-            let n_steps = settings.steps.len() as i64 + 1;
-            settings.steps.push((number, whole_ns + n_steps));
-        }
-        let step = settings.steps.iter().rev().find(|(from, _)| *from <= number);
-        step.map_or(0, |(_, offset_ns)| *offset_ns)
-    }
-}
-
 /// All messages, in order.
 pub(super) struct Messages {
     shape: Shape,
-    clock: Arc<DeviceClock>,
+    conditions: Arc<Conditions>,
     number: u64,
     /// The last sequence number of each device.
     seqs: Vec<u64>,
 }
 
 impl Messages {
-    pub(super) fn new(shape: Shape, clock: Arc<DeviceClock>) -> Self {
-        Self { shape, clock, number: 0, seqs: vec![0; shape.n_devices as usize] }
+    pub(super) fn new(shape: Shape, conditions: Arc<Conditions>) -> Self {
+        Self { shape, conditions, number: 0, seqs: vec![0; shape.n_devices as usize] }
     }
 
     fn seq(&mut self, device: u64) -> u64 {
@@ -138,7 +112,10 @@ impl Messages {
 
     fn make(&mut self, number: u64) -> Message {
         let (hash, device) = (mix(self.shape.seed, number), number % self.shape.n_devices);
-        let offset_ns = self.clock.at(number);
+        let offset_ns = self.conditions.clock_offset_ns(number);
+        if self.conditions.panics_at(number) {
+            return panic_message(number, device);
+        }
         match hash % 1_000 {
             n if n < POISON_PER_THOUSAND => self.poison(number, device, offset_ns, (hash >> 20) % 5),
             n if n < POISON_PER_THOUSAND + EVENTS_PER_THOUSAND => {
@@ -158,12 +135,7 @@ impl Messages {
     /// Something that can never be stored, alone or beside something good. It has no `seq`: it leaves no gap.
     fn poison(&mut self, number: u64, device: u64, offset_ns: i64, kind: u64) -> Message {
         let name = device_name(device);
-        let alone = |subject, payload: Vec<u8>, reason| Message {
-            number,
-            subject,
-            items: vec![Item::Poison { index: 0, bytes: payload.clone(), reason }],
-            payload,
-        };
+        let alone = |subject, payload, reason| alone(number, subject, payload, reason);
         match kind {
             0 => alone(METRICS_SUBJECT, format!("{{\"sourceDevice\":\"{name}\",\"value\":{number}").into(), "bad_json"),
             1 => alone(EVENTS_SUBJECT, [&number.to_be_bytes()[..], &[0xff, 0x00, 0x80]].concat(), "bad_json"),
@@ -202,6 +174,25 @@ fn whole(number: u64, subject: &'static str, items: Vec<Item>) -> Message {
     let texts: Vec<String> = items.iter().map(text).collect();
     let payload = if let [only] = &texts[..] { only.clone() } else { format!("[{}]", texts.join(",")) };
     Message { number, subject, payload: payload.into(), items }
+}
+
+/// One element that can never be stored is the whole message.
+fn alone(number: u64, subject: &'static str, payload: Vec<u8>, reason: &'static str) -> Message {
+    Message { number, subject, items: vec![Item::Poison { index: 0, bytes: payload.clone(), reason }], payload }
+}
+
+/// A message that would be stored if it did not make the writer panic. It has no `seq`: it leaves no gap.
+fn panic_message(number: u64, device: u64) -> Message {
+    let name = device_name(device);
+    let (subject, kind) = if number.is_multiple_of(2) {
+        (METRICS_SUBJECT, r#""metricType":"DiskTemp","value":30"#)
+    } else {
+        (EVENTS_SUBJECT, r#""eventType":"FaultTest","criticality":5"#)
+    };
+    let payload = format!(
+        r#"{{"timestamp":"2025-01-01T00:00:00Z","sourceDevice":"{name}",{kind},"note":"{PANIC_TOKEN} {number}"}}"#
+    );
+    alone(number, subject, payload.into(), PANIC_REASON)
 }
 
 fn beside(number: u64, subject: &'static str, mut items: Vec<Item>, bad: String, reason: &'static str) -> Message {
@@ -285,14 +276,16 @@ mod tests {
 
     #[test]
     fn nothing_meets_and_nothing_is_left_out_however_the_clock_is_set() {
-        let clock = Arc::new(DeviceClock::default());
-        let mut messages = Messages::new(shape(), clock.clone());
+        let conditions = Arc::new(Conditions::default());
+        let mut messages = Messages::new(shape(), conditions.clone());
         let mut first: Vec<Message> = Vec::new();
         for hours in [-3_i64, 0, 5, -3, -3] {
             first.extend(messages.by_ref().take(3_000));
-            clock.set(hours * 3_600 * NS_PER_SECOND);
+            conditions.set_clock(hours * 3_600 * NS_PER_SECOND);
+            conditions.add_panics(7);
         }
         first.extend(messages);
+        conditions.close();
         let mut values = HashSet::new();
         let mut ids = HashSet::new();
         let mut seqs = vec![Vec::new(); 50];
@@ -309,10 +302,13 @@ mod tests {
                 Item::Poison { .. } => {}
             }
         }
+        let panics =
+            first.iter().filter(|message| matches!(&message.items[..], [Item::Poison { reason: PANIC_REASON, .. }]));
+        assert_eq!(panics.count(), 5 * 7);
         for of_device in seqs {
             assert!(of_device.iter().copied().eq(1..=of_device.len() as u64));
         }
-        let again: Vec<Message> = Messages::new(shape(), clock).collect();
+        let again: Vec<Message> = Messages::new(shape(), conditions).collect();
         assert!(first.iter().map(|message| &message.payload).eq(again.iter().map(|message| &message.payload)));
     }
 }

@@ -18,6 +18,9 @@ const LONG_PLAN: Duration = Duration::from_secs(240);
 /// Clocks go wrong by up to this much, either way.
 const MAX_CLOCK_STEP_S: f64 = 2.0 * 86_400.0;
 
+/// Messages at most on which one fault makes the writer panic.
+const MAX_PANICS: u64 = 6;
+
 /// A process that can be hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Target {
@@ -38,6 +41,10 @@ pub(super) enum Act {
     Fill(DiskOf),
     RoleClock(usize, i64),
     DeviceClock(i64),
+    /// The store's server comes back with less than it acknowledged.
+    Lose,
+    /// The writer panics on so many messages.
+    Panic(u64),
 }
 
 /// How a link misbehaves.
@@ -136,6 +143,8 @@ fn bags(ground: &Ground) -> Vec<Bag> {
         ("disk", 1, ground.disks.len()),
         ("clock", 1, n_clocks),
         ("empty", 1, if is_cluster { ground.n_nats } else { 0 }),
+        ("lose", 1, usize::from(ground.store_is_apart)),
+        ("panic", 1, 1),
     ];
     rows.into_iter()
         .filter(|(kind, _, n_targets)| ground.kinds.contains(kind) && *n_targets > 0)
@@ -158,6 +167,8 @@ fn act(kind: &str, target: usize, ground: &Ground, random: &mut Random, n_links_
             Act::Cut(target, link_fault(*n_links_hit, random))
         }
         "disk" => Act::Fill(ground.disks[target]),
+        "lose" => Act::Lose,
+        "panic" => Act::Panic(1 + random.next() % MAX_PANICS),
         _ => {
             let offset_s = random.between(-MAX_CLOCK_STEP_S, MAX_CLOCK_STEP_S) as i64;
             // The devices' clock last, so that it is there without libfaketime too.
@@ -227,6 +238,8 @@ fn names(act: &Act, ground: &Ground) -> (String, String) {
             (format!("clock of {} {offset_s:+} s", ROLES[*role]), "clock of role".to_owned())
         }
         Act::DeviceClock(offset_s) => (format!("clock of devices {offset_s:+} s"), "clock of devices".to_owned()),
+        Act::Lose => ("lose data of store".to_owned(), "lose data of store".to_owned()),
+        Act::Panic(n_messages) => (format!("panic on {n_messages} messages"), "panic".to_owned()),
     }
 }
 
@@ -275,6 +288,8 @@ mod tests {
             "full disk store",
             "clock of role",
             "clock of devices",
+            "lose data of store",
+            "panic",
             "link cut",
             "link cut mid-request",
             "link cut mid-answer",

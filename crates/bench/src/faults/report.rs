@@ -54,6 +54,7 @@ impl Report {
         watch: &Watch,
         system: &System,
         [flow, drained]: [Duration; 2],
+        n_trimmed: u64,
     ) -> Self {
         let mut recoveries: BTreeMap<String, Recoveries> = BTreeMap::new();
         for outcome in &outcomes {
@@ -89,6 +90,9 @@ impl Report {
                 ("connections cut", system.links.iter().map(|link| link.proxy.n_cut()).sum()),
                 ("redelivered to the writers", watch.n_redelivered()),
                 ("writes to the store tried again", watch.n_retries()),
+                ("points that the store lost", watch.n_lost_points()),
+                ("messages restored", watch.n_restored()),
+                ("messages trimmed from the streams", n_trimmed),
                 ("starts of roles", system.roles.iter().map(|role| count(&role.n_starts)).sum()),
             ],
             memory: watch.peak_kib(),
@@ -106,7 +110,7 @@ impl Report {
     }
 
     pub(super) fn text(&self) -> String {
-        let Verdict { n_values, n_events, n_critical_events, n_dead_letters, n_not_acked, .. } = self.verdict;
+        let Verdict { n_values, n_events, n_critical_events, n_dead_letters, n_panics, n_not_acked, .. } = self.verdict;
         let mut text = String::new();
         let mut line = |words: String| {
             let _ = writeln!(text, "{words}");
@@ -118,7 +122,7 @@ impl Report {
             if self.is_cluster { "three NATS servers" } else { "one NATS server" }
         ));
         line(format!(
-            "{} messages: {n_values} values, {n_events} events ({n_critical_events} critical), {n_dead_letters} dead letters; {n_not_acked} not acknowledged",
+            "{} messages: {n_values} values, {n_events} events ({n_critical_events} critical), {n_dead_letters} dead letters ({n_panics} of panics); {n_not_acked} not acknowledged",
             self.n_messages
         ));
         line(format!(
@@ -187,7 +191,7 @@ impl Report {
         json!({
             "good": self.is_good(), "seed": self.seed, "store": self.store, "cluster": self.is_cluster,
             "messages": self.n_messages, "values": verdict.n_values, "events": verdict.n_events,
-            "critical_events": verdict.n_critical_events, "dead_letters": verdict.n_dead_letters,
+            "critical_events": verdict.n_critical_events, "dead_letters": verdict.n_dead_letters, "panics": verdict.n_panics,
             "not_acknowledged": verdict.n_not_acked, "faults": self.n_faults,
             "flow_s": self.flow.as_secs_f64(), "drained_s": self.drained.as_secs_f64(), "took_s": self.took.as_secs_f64(),
             "lost": verdict.n_lost, "doubled": verdict.n_doubled, "changed": verdict.n_changed,

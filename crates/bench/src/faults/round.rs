@@ -1,6 +1,5 @@
 //! One round: start, publish under faults, let everything drain, judge.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,22 +7,25 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
-use spindle_testkit::{InfluxServer, Program};
+use spindle_testkit::Program;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{Instant, sleep};
 
 use super::audit;
+use super::conditions::Conditions;
 use super::inflict::{Outcome, Scene, inflict, start_store};
-use super::messages::{DeviceClock, Messages, Shape};
+use super::messages::{Messages, Shape};
 use super::nats::{Address, jetstream};
 use super::plan::{Act, Fault, Ground, Target, plan};
+use super::points;
 use super::publish::{self, Ledger};
 use super::report::Report;
 use super::system::{DiskOf, System};
-use super::verdict::{Places, judge};
+use super::verdict::{Places, judge, n_expected};
 use super::watch::Watch;
 use super::{NatsKind, Options, StoreKind, disk, talk};
 
+const STREAMS: [&str; 2] = ["METRICS", "EVENTS"];
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// A publisher that gets nothing acknowledged for so long, with everything running, has found a fault.
 const PUBLISH_PATIENCE: Duration = Duration::from_secs(120);
@@ -57,6 +59,9 @@ pub(super) async fn run(options: &Options) -> Result<Report> {
     if options.wants("clock") && system.clocks.is_none() {
         talk("NO LIBFAKETIME: only the devices' clock goes wrong, not that of the roles");
     }
+    if options.wants("panic") && !system.has_failpoints {
+        talk("NO DEBUG BUILD: no message makes the writer panic; that kind of fault is left out");
+    }
     let (watch, looking) = Watch::start(&system.roles);
     let mut tasks = Tasks(looking);
     for role in &system.roles {
@@ -86,7 +91,7 @@ struct Round<'a> {
     system: Arc<System>,
     watch: Arc<Watch>,
     shape: Shape,
-    clock: Arc<DeviceClock>,
+    conditions: Arc<Conditions>,
     ledger: Arc<Ledger>,
     prefix: String,
 }
@@ -105,7 +110,7 @@ impl<'a> Round<'a> {
             system,
             watch,
             shape,
-            clock: Arc::default(),
+            conditions: Arc::default(),
             ledger: Arc::new(Ledger::new(options.messages)),
             prefix: format!("f{}-{}", options.seed, std::process::id()),
         })
@@ -117,12 +122,15 @@ impl<'a> Round<'a> {
             self.options.duration.unwrap_or_else(|| plan.last().map_or(Duration::ZERO, |last| last.at + last.lasts));
         let published = self.publish(length, tasks);
         let begin = Instant::now();
-        let scene = Scene { system: self.system.clone(), watch: self.watch.clone(), device_clock: self.clock.clone() };
+        let scene =
+            Scene { system: self.system.clone(), watch: self.watch.clone(), conditions: self.conditions.clone() };
         let outcomes = inflict(&scene, plan).await?;
         self.wait_until_published(published).await?;
         let flow = begin.elapsed();
         talk(&format!("{:>6.1} s  everything is acknowledged; letting it drain", flow.as_secs_f64()));
+        self.conditions.close();
         self.drain().await?;
+        self.wait_until_restored().await?;
         let drained = begin.elapsed();
         talk(&format!("{:>6.1} s  drained; judging", drained.as_secs_f64()));
         self.judge(outcomes, flow, drained).await
@@ -134,8 +142,9 @@ impl<'a> Round<'a> {
         if let Some(lasts) = self.options.store_down {
             return vec![self.store_down(lasts)];
         }
+        let can_be = |kind: &&str| self.options.wants(kind) && (*kind != "panic" || self.system.has_failpoints);
         let ground = Ground {
-            kinds: super::KINDS.into_iter().filter(|kind| self.options.wants(kind)).collect(),
+            kinds: super::KINDS.into_iter().filter(can_be).collect(),
             n_nats: if is_cluster { 3 } else { 1 },
             store_is_apart: self.options.store == StoreKind::Influxdb,
             links: self.system.links.iter().map(|link| link.name.clone()).collect(),
@@ -159,7 +168,7 @@ impl<'a> Round<'a> {
     /// Starts to publish; so many messages a second that they end with the faults.
     fn publish(&self, length: Duration, tasks: &mut Tasks) -> JoinHandle<()> {
         let allowed = Arc::new(AtomicU64::new(0));
-        let messages = Messages::new(self.shape, self.clock.clone());
+        let messages = Messages::new(self.shape, self.conditions.clone());
         let publishing =
             publish::start(&self.system.publisher_address, &self.prefix, messages, &self.ledger, allowed.clone());
         let (n_messages, ledger, watch) = (self.shape.n_messages, self.ledger.clone(), self.watch.clone());
@@ -231,18 +240,42 @@ impl<'a> Round<'a> {
         }
     }
 
-    async fn judge(&self, outcomes: Vec<Outcome>, flow: Duration, drained: Duration) -> Result<Report> {
-        // Whatever a fault may have left behind.
+    /// Waits until the InfluxDB has as many points as it must. Writers restore beside the streams' consumers, so that
+    /// those show nothing of it.
+    async fn wait_until_restored(&self) -> Result<()> {
+        // A fault may have left it behind stopped.
         if self.system.influx().is_some_and(|influx| influx.pid().is_none()) {
             start_store(&self.system)?;
         }
+        let n_expected = n_expected(self.shape, self.conditions.clone(), &self.ledger);
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let Some(n_points) = block_in_place(|| self.system.influx().map(|influx| points::count(&influx))) else {
+                return Ok(());
+            };
+            let n_points = n_points?;
+            if n_points >= n_expected {
+                return Ok(());
+            }
+            if n_points > before {
+                (before, since) = (n_points, Instant::now());
+            }
+            if since.elapsed() > self.options.patience {
+                talk(&format!("NOT RESTORED: {n_points} of {n_expected} points; judging all the same"));
+                return Ok(());
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    async fn judge(&self, outcomes: Vec<Outcome>, flow: Duration, drained: Duration) -> Result<Report> {
         let store = self.system.store().await?;
         let places = Places { store: &store, nats: &self.system.nats_address, prefix: &self.prefix };
-        let mut verdict = judge(self.shape, self.clock.clone(), &self.ledger, places).await?;
+        let mut verdict = judge(self.shape, self.conditions.clone(), &self.ledger, places).await?;
         if let Some(influx) = self.system.influx() {
-            verdict.compare_count(block_in_place(|| n_points(&influx))?);
+            verdict.compare_count(block_in_place(|| points::count(&influx))?);
             if !verdict.is_good() {
-                block_in_place(|| where_doubled(&influx))?.iter().for_each(|words| talk(words));
+                block_in_place(|| points::describe_duplicates(&influx))?.iter().for_each(|words| talk(words));
             }
         }
         let audit = audit::ask(&self.system.nats_address, self.shape).await?;
@@ -250,7 +283,11 @@ impl<'a> Round<'a> {
             verdict.compare_audit(audit);
         }
         let Self { options, ledger, watch, system, .. } = self;
-        Ok(Report::new(options, outcomes, verdict, audit, ledger, watch, system, [flow, drained]))
+        let n_trimmed = n_trimmed(&system.nats_address).await?;
+        if n_trimmed > 0 {
+            talk(&format!("TRIMMED: {n_trimmed} messages left the streams, and could not have been restored"));
+        }
+        Ok(Report::new(options, outcomes, verdict, audit, ledger, watch, system, [flow, drained], n_trimmed))
     }
 
     /// The end of each log, for a round that could not be finished.
@@ -264,46 +301,20 @@ impl<'a> Round<'a> {
     }
 }
 
-/// Points of our devices as the InfluxDB itself counts them.
-fn n_points(influx: &InfluxServer) -> Result<u64> {
-    let mut n_points = 0;
-    for (field, measurement) in [("value", "device_metrics"), ("event_id", "events")] {
-        let query = format!("SELECT count({field}) FROM {measurement} WHERE source_device =~ /^fault-/");
-        let answer = influx.query("spindle", &query)?;
-        n_points += answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or_default();
+/// Messages that are no longer in the streams.
+async fn n_trimmed(nats: &Address) -> Result<u64> {
+    let mut n_trimmed = 0;
+    for stream in STREAMS {
+        let answer = jetstream(nats, &format!("STREAM.INFO.{stream}"), &json!({})).await?;
+        n_trimmed += answer["state"]["first_seq"].as_u64().unwrap_or_default().saturating_sub(1);
     }
-    Ok(n_points)
-}
-
-/// Events that lie at more than one place, a few of them, and how many series and points there are.
-fn where_doubled(influx: &InfluxServer) -> Result<Vec<String>> {
-    const SHOWN: usize = 10;
-    let query = "SELECT event_id, timestamp_ns, received_ns FROM events WHERE source_device =~ /^fault-/ \
-                 GROUP BY source_device, event_type, slot";
-    let answer = influx.query("spindle", query)?;
-    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let mut n_rows = 0;
-    for series in answer["results"][0]["series"].as_array().into_iter().flatten() {
-        for row in series["values"].as_array().into_iter().flatten() {
-            n_rows += 1;
-            let event = format!("{} of {} {}", row[1], series["tags"]["source_device"], row[2]);
-            places
-                .entry(event)
-                .or_default()
-                .push(format!("{} slot {} received {}", row[0], series["tags"]["slot"], row[3]));
-        }
-    }
-    let n_events = places.len();
-    let doubled = places.into_iter().filter(|(_, places)| places.len() > 1);
-    let mut words = vec![format!("{n_rows} points of {n_events} events")];
-    words.extend(doubled.take(SHOWN).map(|(event, places)| format!("event {event} lies at {}", places.join(" and "))));
-    Ok(words)
+    Ok(n_trimmed)
 }
 
 /// Messages of both streams that no writer has acknowledged.
 async fn n_waiting(nats: &Address) -> Result<u64> {
     let mut n_waiting = 0;
-    for stream in ["METRICS", "EVENTS"] {
+    for stream in STREAMS {
         let answer = jetstream(nats, &format!("CONSUMER.LIST.{stream}"), &json!({})).await?;
         let consumers = answer["consumers"].as_array().context("no list of consumers")?;
         ensure!(!consumers.is_empty(), "stream {stream} has no consumer");

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +13,10 @@ use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, free_port};
 use tokio::time::{Instant, sleep};
 
+use super::backup::Backup;
 use super::clock::Clocks;
 use super::disk::Disk;
+use super::messages::PANIC_TOKEN;
 use super::nats::{Address, jetstream};
 use super::process::{Recipe, Role};
 use super::proxy::Proxy;
@@ -22,6 +25,8 @@ use super::{NatsKind, Options, StoreKind};
 /// Room on a disk: for a start, and for each value or event. Several times what is needed; only what is written
 /// is taken.
 const DISK_BYTES: (u64, u64) = (1 << 30, 500);
+/// Debug builds of the writer panic on a message that contains its value.
+const PANIC_VARIABLE: &str = "SPINDLE_TEST_PANIC_AT";
 const START_PATIENCE: Duration = Duration::from_secs(90);
 /// The roles, in this order. Two writers share the work.
 pub(super) const ROLES: [&str; 5] = ["writer-1", "writer-2", "reader", "daemon", "client"];
@@ -53,6 +58,10 @@ pub(super) struct System {
     pub(super) roles: Vec<Arc<Role>>,
     pub(super) links: Vec<Link>,
     pub(super) clocks: Option<Clocks>,
+    /// Of the InfluxDB, if that is the store.
+    pub(super) backup: Option<Backup>,
+    /// Messages can make the writers panic: the program is a debug build.
+    pub(super) has_failpoints: bool,
     nats: Mutex<Vec<NatsServer>>,
     influx: Option<Mutex<InfluxServer>>,
     /// Where the harness itself reaches NATS: past every proxy.
@@ -68,9 +77,8 @@ impl System {
     pub(super) async fn start(options: &Options, folder: &Path, with_disks: bool) -> Result<Self> {
         let mut disks = Vec::new();
         if with_disks {
-            let size_bytes = DISK_BYTES.0 + DISK_BYTES.1 * options.messages * options.values;
-            disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", size_bytes)?));
-            disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", size_bytes)?));
+            disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", disk_bytes(options))?));
+            disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", disk_bytes(options))?));
         }
         let place = |of: DiskOf, otherwise: &str| {
             let disk = disks.iter().find(|(whose, _)| *whose == of);
@@ -88,7 +96,7 @@ impl System {
         let nats_ports: Vec<u16> = nats.iter().map(NatsServer::port).collect();
         let nats_address = Address::new(nats_ports.clone());
         if nats.len() > 1 {
-            make_replicated_streams(&nats_address).await?;
+            make_replicated_streams(&nats_address, stream_bytes(options)).await?;
         }
         let influx = match options.store {
             StoreKind::Embedded => None,
@@ -97,6 +105,7 @@ impl System {
                 ..InfluxOptions::default()
             })?),
         };
+        let backup = influx.is_some().then(|| Backup::new(store_dir.clone(), folder));
         let data_dir = if influx.is_some() { folder.join("data") } else { store_dir };
         fs::create_dir_all(&data_dir)?;
         let clocks = options.wants("clock").then(|| Clocks::find(folder)).transpose()?.flatten();
@@ -105,6 +114,8 @@ impl System {
             roles: Vec::new(),
             links: Vec::new(),
             clocks,
+            backup,
+            has_failpoints: options.wants("panic") && has_failpoints(&options.program()?),
             nats: Mutex::new(nats),
             influx: influx.map(Mutex::new),
             publisher_address: nats_address.clone(),
@@ -156,6 +167,12 @@ impl System {
                 let port =
                     self.link_port(&format!("{name} to store")).or_else(|| self.influx_port()).unwrap_or_default();
                 variables.push(("INFLUXDB_HOST".to_owned(), format!("http://127.0.0.1:{port}")));
+            }
+            for stream in ["METRICS", "EVENTS"] {
+                variables.push((format!("SPINDLE_{stream}_BYTES"), stream_bytes(options).to_string()));
+            }
+            if self.has_failpoints {
+                variables.push((PANIC_VARIABLE.to_owned(), PANIC_TOKEN.to_owned()));
             }
             variables.extend(self.clocks.iter().flat_map(|clocks| clocks.variables(name)));
             let words: &[&str] = match *name {
@@ -238,6 +255,22 @@ impl System {
     }
 }
 
+fn disk_bytes(options: &Options) -> u64 {
+    DISK_BYTES.0 + DISK_BYTES.1 * options.messages * options.values
+}
+
+/// More than twice as large as everything that is sent: a stream is trimmed once it is half full, and the writers
+/// restore from what it holds.
+fn stream_bytes(options: &Options) -> u64 {
+    3 * disk_bytes(options)
+}
+
+/// Returns true if the program has the failpoints of debug builds.
+fn has_failpoints(program: &Path) -> bool {
+    let found = Command::new("grep").args(["-q", "-a", "-F", PANIC_VARIABLE]).arg(program).status();
+    found.is_ok_and(|status| status.success())
+}
+
 fn single(store_dir: PathBuf) -> Result<NatsServer> {
     NatsServer::start_with(spindle_testkit::Options {
         store_dir: Some(store_dir),
@@ -246,13 +279,13 @@ fn single(store_dir: PathBuf) -> Result<NatsServer> {
     })
 }
 
-async fn make_replicated_streams(address: &Address) -> Result<()> {
+async fn make_replicated_streams(address: &Address, max_bytes: u64) -> Result<()> {
     let deadline = Instant::now() + START_PATIENCE;
     for (name, subject) in STREAMS {
         let window_s: u64 = if name == "METRICS" { 120 } else { 3600 };
         let config = json!({
             "name": name, "subjects": [subject], "storage": "file", "retention": "limits", "discard": "new",
-            "num_replicas": 3, "max_bytes": 8_u64 << 30, "max_msgs": -1, "max_age": 0, "max_msg_size": -1,
+            "num_replicas": 3, "max_bytes": max_bytes, "max_msgs": -1, "max_age": 0, "max_msg_size": -1,
             "max_consumers": -1, "duplicate_window": window_s * 1_000_000_000,
         });
         // Until the three have chosen a leader, they refuse.

@@ -13,7 +13,8 @@ use spindle_store::Store;
 use tokio::time::timeout;
 
 use super::audit::Audit;
-use super::messages::{DeviceClock, Item, METRICS, Messages, Shape, device_name, event_type};
+use super::conditions::Conditions;
+use super::messages::{Item, METRICS, Message, Messages, PANIC_REASON, Shape, device_name, event_type};
 use super::nats::{Address, Connection, Received};
 use super::publish::{Ledger, number_of};
 
@@ -30,6 +31,8 @@ pub(super) struct Verdict {
     pub(super) n_events: u64,
     pub(super) n_critical_events: u64,
     pub(super) n_dead_letters: u64,
+    /// Dead letters of messages on which the writer panicked.
+    pub(super) n_panics: u64,
     pub(super) n_not_acked: u64,
     pub(super) n_lost: u64,
     pub(super) n_doubled: u64,
@@ -129,6 +132,13 @@ struct Expected {
     letters: HashMap<(u64, usize), ExpectedLetter>,
 }
 
+/// Counts the values and events that must be stored.
+pub(super) fn n_expected(shape: Shape, conditions: Arc<Conditions>, ledger: &Ledger) -> u64 {
+    let acked = Messages::new(shape, conditions).filter(|message| ledger.is_acked(message.number));
+    let n_stored = |message: Message| message.items.iter().filter(|item| !matches!(item, Item::Poison { .. })).count();
+    acked.map(|message| n_stored(message) as u64).sum()
+}
+
 /// Where to look.
 pub(super) struct Places<'a> {
     pub(super) store: &'a Store,
@@ -139,12 +149,12 @@ pub(super) struct Places<'a> {
 /// Judges. Errors are only about looking; what is wrong with what was found is in the verdict.
 pub(super) async fn judge(
     shape: Shape,
-    clock: Arc<DeviceClock>,
+    conditions: Arc<Conditions>,
     ledger: &Ledger,
     places: Places<'_>,
 ) -> Result<Verdict> {
     let mut verdict = Verdict::default();
-    let mut expected = expect(shape, clock, ledger, &mut verdict);
+    let mut expected = expect(shape, conditions, ledger, &mut verdict);
     for ((device, metric), values) in &mut expected.values {
         values.sort_by_key(|value| value.time_ns);
         let (name, metric_type) = (DeviceName::new(&device_name(*device))?, MetricType::new(METRICS[*metric])?);
@@ -179,9 +189,9 @@ pub(super) async fn judge(
     Ok(verdict)
 }
 
-fn expect(shape: Shape, clock: Arc<DeviceClock>, ledger: &Ledger, verdict: &mut Verdict) -> Expected {
+fn expect(shape: Shape, conditions: Arc<Conditions>, ledger: &Ledger, verdict: &mut Verdict) -> Expected {
     let mut expected = Expected::default();
-    for message in Messages::new(shape, clock) {
+    for message in Messages::new(shape, conditions) {
         let origin = Origin { number: message.number, is_acked: ledger.is_acked(message.number) };
         verdict.n_not_acked += u64::from(!origin.is_acked);
         for item in message.items {
@@ -198,6 +208,7 @@ fn expect(shape: Shape, clock: Arc<DeviceClock>, ledger: &Ledger, verdict: &mut 
                 }
                 Item::Poison { index, bytes, reason } => {
                     verdict.n_dead_letters += u64::from(origin.is_acked);
+                    verdict.n_panics += u64::from(origin.is_acked && reason == PANIC_REASON);
                     let letter = ExpectedLetter { bytes, reason, origin, n_found: 0 };
                     expected.letters.insert((origin.number, index), letter);
                 }

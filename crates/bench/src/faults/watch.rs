@@ -22,6 +22,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
 pub(super) const LONGEST_RECOVERY: Duration = Duration::from_secs(180);
 const STORED: &str = "spindle_writer_stored_items_total";
 const REDELIVERED: &str = "spindle_writer_redelivered_messages_total";
+const RESTORED: &str = "spindle_writer_restored_messages_total";
 const RETRIES: &str = "spindle_writer_store_retries_total";
 
 /// What was seen so far.
@@ -34,6 +35,8 @@ pub(super) struct Watch {
     n_stored: AtomicU64,
     n_redelivered: AtomicU64,
     n_retries: AtomicU64,
+    n_restored: AtomicU64,
+    n_lost_points: AtomicU64,
     /// Most memory that a writer ever took, in KiB.
     peak_kib: Mutex<BTreeMap<String, u64>>,
 }
@@ -57,6 +60,8 @@ impl Watch {
             n_stored: AtomicU64::new(0),
             n_redelivered: AtomicU64::new(0),
             n_retries: AtomicU64::new(0),
+            n_restored: AtomicU64::new(0),
+            n_lost_points: AtomicU64::new(0),
             peak_kib: Mutex::default(),
         });
         let looking = roles.iter().enumerate().map(|(index, role)| {
@@ -108,6 +113,7 @@ impl Watch {
         self.n_stored.fetch_add(n_stored, Ordering::Relaxed);
         self.n_redelivered.fetch_add(now.redelivered.saturating_sub(before.redelivered), Ordering::Relaxed);
         self.n_retries.fetch_add(now.retries.saturating_sub(before.retries), Ordering::Relaxed);
+        self.n_restored.fetch_add(now.restored.saturating_sub(before.restored), Ordering::Relaxed);
     }
 
     fn look_at_memory(&self, role: &Role) {
@@ -127,6 +133,20 @@ impl Watch {
 
     pub(super) fn n_retries(&self) -> u64 {
         self.n_retries.load(Ordering::Relaxed)
+    }
+
+    /// Messages that the writers wrote again because the store may have lost them.
+    pub(super) fn n_restored(&self) -> u64 {
+        self.n_restored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn add_lost_points(&self, n_points: u64) {
+        self.n_lost_points.fetch_add(n_points, Ordering::Relaxed);
+    }
+
+    /// Points that the store had acknowledged and came back without.
+    pub(super) fn n_lost_points(&self) -> u64 {
+        self.n_lost_points.load(Ordering::Relaxed)
     }
 
     /// The most that each writer took.
@@ -164,6 +184,7 @@ struct Counters {
     stored: u64,
     redelivered: u64,
     retries: u64,
+    restored: u64,
 }
 
 impl Counters {
@@ -173,7 +194,13 @@ impl Counters {
                 text.lines().filter(|line| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']));
             lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>() as u64
         };
-        Self { pid: 0, stored: sum(STORED), redelivered: sum(REDELIVERED), retries: sum(RETRIES) }
+        Self {
+            pid: 0,
+            stored: sum(STORED),
+            redelivered: sum(REDELIVERED),
+            retries: sum(RETRIES),
+            restored: sum(RESTORED),
+        }
     }
 }
 

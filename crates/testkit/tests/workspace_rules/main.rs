@@ -6,9 +6,14 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
+mod circles;
 mod dependencies;
 mod fuzz;
+mod names;
 mod papers;
+mod prose;
+mod rust;
+mod sizes;
 mod sources;
 
 use std::fs;

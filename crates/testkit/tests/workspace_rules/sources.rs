@@ -2,6 +2,7 @@
 //! and cunning is not looked for; the rules are there to notice a slip. A library is looked for as code
 //! names it (`axum::`, `use axum`), since a log filter may well speak of it.
 
+use crate::rust::{is_name_part, sources};
 use crate::{TextFile, expect_none, expect_one, text_files};
 
 /// `words` may stand in files whose path begins with one of `under` only if it begins with one of `homes`.
@@ -65,8 +66,8 @@ const RULES: [Rule; 8] = [
     Rule {
         words: &["process::exit"],
         under: EVERYWHERE,
-        homes: &["crates/spindle/src/main.rs", "crates/bench/src/main.rs"],
-        reason: "only main ends the process",
+        homes: &["crates/spindle/src/main.rs", "crates/spindle/src/outcome.rs", "crates/bench/src/main.rs"],
+        reason: "only main ends the process, with the exit code of outcome",
     },
     Rule {
         words: &["tokio::signal", "signal::ctrl_c", "signal::unix"],
@@ -159,14 +160,6 @@ fn names(line: &str, word: &str) -> bool {
         let runs_on = can_run_on && line[at + word.len()..].starts_with(is_name_part);
         !line[..at].ends_with(is_name_part) && !runs_on
     })
-}
-
-fn is_name_part(letter: char) -> bool {
-    letter.is_alphanumeric() || letter == '_'
-}
-
-fn sources() -> Vec<TextFile> {
-    text_files(|path| path.starts_with("crates/") && path.contains("/src/") && path.ends_with(".rs"))
 }
 
 #[test]
