@@ -109,7 +109,9 @@ impl Consumer {
         let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
         let stream =
             self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
-        let config = Config { metadata: consumer_metadata::existing(&stream, self.durable).await, ..self.config() };
+        let metadata = consumer_metadata::existing(&stream, self.durable).await;
+        let metadata = metadata.map_err(|error| BusError::transient(attempt(), error))?;
+        let config = Config { metadata, ..self.config() };
         let create = || stream.create_consumer(config.clone());
         let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
         // Requested after the consumer's state: publishers and other members go on meanwhile.

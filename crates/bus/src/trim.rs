@@ -14,13 +14,14 @@ use spindle_core::Timestamp;
 
 use crate::connect::Bus;
 use crate::error::BusError;
-use crate::stream_reader::published;
+use crate::stream_reader::{published, raw_message};
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
 /// Removes the acknowledged messages older than `replay_tail` first. If those left are still more than half of what the
 /// stream may hold, the oldest of them go too: their number is estimated from the mean size of a message. A backlog of
-/// unacknowledged messages never shortens the tail. Ages are differences between `now` and the NATS server's clock.
+/// unacknowledged messages never shortens the tail, nor does an outage: the tail ends with the newest acknowledged
+/// message.
 ///
 /// # Errors
 /// Transient, if NATS does not answer; configuration, if a permission is missing.
@@ -50,7 +51,10 @@ pub async fn trim_acknowledged(
         let purged = stream.purge().sequence(end).await;
         purged.map(|purged| purged.purged).map_err(|error| failed("STREAM.PURGE", error.into()))
     };
-    let tail = first_since(bus, &stream, acknowledged.clone(), now.minus(replay_tail)).await?;
+    // After a long outage everything is old: the tail counts from the newest acknowledged message.
+    let newest = raw_message(&stream, floor).await.map_err(|error| failed("STREAM.MSG.GET", error.into()))?;
+    let newest = newest.map_or(now, |message| published(message.time).min(now));
+    let tail = first_since(bus, &stream, acknowledged.clone(), newest.minus(replay_tail)).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
     let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
     let n_acknowledged = acknowledged.end.saturating_sub(state.first_sequence);

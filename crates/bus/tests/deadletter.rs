@@ -30,7 +30,13 @@ async fn deliveries(bus: &Bus, n: usize) -> Vec<Delivery> {
 }
 
 fn new_dead_letter(index: usize) -> NewDeadLetter {
-    NewDeadLetter { bytes: Bytes::from_static(b"bad"), reason: Reason::BadShape, detail: "it is bad".to_owned(), index }
+    NewDeadLetter {
+        bytes: Bytes::from_static(b"bad"),
+        reason: Reason::BadShape,
+        detail: "it is bad".to_owned(),
+        index,
+        is_whole: false,
+    }
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn next(bus: &Bus) -> Delivery {
 async fn keep_next(bus: &Bus, index: usize) {
     let origin = next(bus).await;
     let (bytes, detail) = (origin.payload().clone(), "it is bad".to_owned());
-    let dead_letter = NewDeadLetter { bytes, reason: Reason::BadField, detail, index };
+    let dead_letter = NewDeadLetter { bytes, reason: Reason::BadField, detail, index, is_whole: false };
     bus.keep_dead_letter(METRICS_STREAM, &origin, dead_letter).await.map_err(|error| chain(&error)).unwrap();
     origin.term().await.unwrap();
 }

@@ -75,6 +75,12 @@ pub enum StoreError {
         /// Reason, with the offending value.
         problem: String,
     },
+    /// The store panicked on the batch; nothing of it was stored.
+    #[error("the store panicked: {message}")]
+    Panicked {
+        /// Message of the panic.
+        message: String,
+    },
     /// Any other error, most likely a bug in this crate.
     #[error("cannot {action} at {path}", path = .path.display())]
     Failed {
@@ -94,6 +100,8 @@ pub enum StoreError {
         problem: String,
         /// Pause that the server requests before the next attempt.
         retry_after: Option<Duration>,
+        /// The server sent a response, so it has not restarted.
+        responded: bool,
     },
     /// The database server refuses requests for a reason that an operator can fix.
     #[error("InfluxDB at {server}: {problem}")]
@@ -159,7 +167,7 @@ impl StoreError {
             | Self::Query { .. }
             | Self::Unsupported { .. }
             | Self::Failed { .. } => StoreErrorKind::Permanent,
-            Self::Rejected { .. } => StoreErrorKind::Rejected,
+            Self::Rejected { .. } | Self::Panicked { .. } => StoreErrorKind::Rejected,
             Self::Closed { .. } | Self::Disconnected { .. } => StoreErrorKind::Closed,
         }
     }

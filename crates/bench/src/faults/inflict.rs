@@ -146,7 +146,9 @@ async fn kill(system: &System, target: Target, lasts: Duration, is_emptied: bool
 /// Kills the store's server, and keeps a copy of its data if there is none.
 fn kill_store(system: &System) -> Result<()> {
     block_in_place(|| {
-        system.influx().map(|mut influx| influx.kill());
+        if let Some(mut influx) = system.influx() {
+            influx.kill();
+        }
         system.backup.as_ref().map_or(Ok(()), Backup::take)
     })
 }

@@ -22,6 +22,8 @@ pub struct NewDeadLetter {
     pub detail: String,
     /// Index in the message's array.
     pub index: usize,
+    /// The bytes are the whole message: it may have dead letters of single elements with the same index, too.
+    pub is_whole: bool,
 }
 
 /// Room for our headers in a message: two texts of a thousand characters, and the rest.
@@ -46,7 +48,7 @@ impl Bus {
         dead_letter: NewDeadLetter,
     ) -> Result<(), BusError> {
         let subject = format!("deadletter.{}", dead_letter.reason);
-        let id = message_id(stream, origin, dead_letter.index);
+        let id = message_id(stream, origin, &dead_letter);
         self.keep_in_parts(&subject, &id, headers(stream, origin, &dead_letter), dead_letter.bytes).await
     }
 
@@ -83,8 +85,10 @@ fn with_remedy(error: BusError) -> BusError {
 
 /// Returns the message id, which is unique over all time: it includes the time of publishing, because a stream that was
 /// created again counts from 1 again.
-fn message_id(stream: &str, origin: &Delivery, index: usize) -> String {
-    format!("{stream}-{}-{}-{index}", origin.published().as_ns(), origin.stream_sequence())
+fn message_id(stream: &str, origin: &Delivery, dead_letter: &NewDeadLetter) -> String {
+    let NewDeadLetter { index, is_whole, .. } = dead_letter;
+    let whole = if *is_whole { "-whole" } else { "" };
+    format!("{stream}-{}-{}-{index}{whole}", origin.published().as_ns(), origin.stream_sequence())
 }
 
 fn headers(stream: &str, origin: &Delivery, dead_letter: &NewDeadLetter) -> HeaderMap {

@@ -95,14 +95,16 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         opened = opened => opened?,
     };
-    let mut parts = JoinSet::new();
+    let (mut parts, mut restores) = (JoinSet::new(), Vec::new());
     for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
+        restores.push((restorer.stream, restorer.is_pending.clone()));
         parts.spawn(restorer.run(delivered, stop.clone()).in_current_span());
         parts.spawn(Arc::new(lane).run(consumer, stop.clone()).in_current_span());
     }
     readiness.set_running(true);
     info!("writer started");
-    let housekeeping = housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, stop.clone());
+    let housekeeping =
+        housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
     parts.spawn(housekeeping.in_current_span());
     parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {

@@ -5,7 +5,9 @@
 //! commit is on disk. Batches that hold only events go before all other waiting ones: after an outage an event waits for
 //! the group being committed, and not for a backlog of values.
 
+use std::any::Any;
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -162,10 +164,14 @@ impl Committer {
     }
 
     fn write_together(&mut self, group: &[WriteRequest]) -> Result<Vec<Written>, EmbeddedError> {
-        let outcome = in_transaction(&mut self.connection, |connection| {
-            self.inserter.refresh(connection)?;
-            group.iter().map(|request| self.inserter.insert(connection, &request.batch, request.received)).collect()
-        });
+        // The transaction is rolled back when it is dropped, also by a panic.
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            in_transaction(&mut self.connection, |connection| {
+                self.inserter.refresh(connection)?;
+                group.iter().map(|request| self.inserter.insert(connection, &request.batch, request.received)).collect()
+            })
+        }));
+        let outcome = outcome.unwrap_or_else(|panic| Err(EmbeddedError::Panicked(panic_message(panic.as_ref()))));
         if outcome.is_err() {
             self.inserter.clear();
         }
@@ -184,6 +190,11 @@ impl Committer {
         .map_err(|error| error.into_error("remove old data", &self.path))?;
         Ok(removal)
     }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Waits for a request, then takes the queued ones. Takes none if the queue is closed.

@@ -27,7 +27,7 @@ impl EmbeddedError {
         let path = path.to_path_buf();
         match self {
             Self::Rejected(problem) => StoreError::Rejected { problem },
-            Self::Panicked(message) => StoreError::Failed { action, path, source: message.into() },
+            Self::Panicked(message) => StoreError::Panicked { message },
             Self::Sql(error) => {
                 let (code, extended) = codes(&error);
                 match code {

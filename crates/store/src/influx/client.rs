@@ -306,12 +306,13 @@ impl InfluxClient {
     }
 
     pub(super) fn unavailable(&self, problem: String, retry_after: Option<Duration>) -> StoreError {
-        StoreError::Unavailable { server: self.address(), problem, retry_after }
+        StoreError::Unavailable { server: self.address(), problem, retry_after, responded: true }
     }
 
     fn failed_request(&self, action: &str, error: &reqwest::Error) -> StoreError {
         let reason = if error.is_timeout() { "timed out".to_owned() } else { innermost(error) };
-        self.unavailable(format!("could not {action}: {reason}"), None)
+        let problem = format!("could not {action}: {reason}");
+        StoreError::Unavailable { server: self.address(), problem, retry_after: None, responded: false }
     }
 }
 

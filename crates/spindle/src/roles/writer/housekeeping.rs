@@ -1,5 +1,7 @@
 //! Housekeeping: lag and size for the metrics, room in the streams, retention in the store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use spindle_bus::{Bus, Consumer, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged};
@@ -15,12 +17,14 @@ use crate::metrics::{STORE_BYTES, WRITER_LAG};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs until `stop`. The last `replay_tail` of each stream is never trimmed, as far as it fits into half of it.
+/// Runs until `stop`. The last `replay_tail` of each stream is never trimmed, as far as it fits into half of it, and
+/// nothing at all while a restore is pending; `restores` has that flag for each stream.
 pub(super) async fn run(
     bus: Bus,
     store: Store,
     replay_tail: Duration,
     retention: Option<Duration>,
+    restores: Vec<(&'static str, Arc<AtomicBool>)>,
     stop: CancellationToken,
 ) {
     let mut ticker = interval(INTERVAL);
@@ -33,6 +37,9 @@ pub(super) async fn run(
         for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
             if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
                 WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
+            }
+            if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
+                continue;
             }
             match trim_acknowledged(&bus, stream, replay_tail, clock::now()).await {
                 Ok(0) => {}

@@ -2,6 +2,7 @@
 //! write order, one after the other; then up to a fixed number of batches commit side by side. Nothing is fetched while
 //! the store is unavailable.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +63,7 @@ impl Lane {
             store_writer: self.store_writer.clone(),
             order: self.order.clone(),
             permits: (self.permits.clone(), self.n_permits),
+            is_pending: Arc::new(AtomicBool::new(true)),
         }
     }
 
