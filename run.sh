@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Spindle's one script: brings the platform up, builds, runs, tests. `./run.sh help` lists the commands.
+# Spindle's only script for users: starts, builds and tests the platform. `./run.sh help` lists the commands.
 #
-# It runs from any folder, asks nothing (but before it removes data), needs no root, and writes only into
-# .env, target/, .tools/ and spindle-data/ of this checkout (all ignored by git); `replace` alone changes files of
-# the checkout. Written for the bash 3.2 that macOS carries. scripts/lib/ holds its parts, one idea a file.
+# It runs from any directory, without root and without questions (except before it removes data). It writes only to
+# .env, target/, .tools/ and spindle-data/ of this checkout (all ignored by git); `replace` alone changes tracked
+# files. Compatible with bash 3.2, which macOS ships. scripts/lib/ has its parts.
 set -euo pipefail
 unset CDPATH
 
-# Whoever put a link to it somewhere means this checkout.
+# A symbolic link to this script refers to this checkout.
 SELF="${BASH_SOURCE[0]}"
 while [ -L "$SELF" ]; do
   LINK="$(readlink "$SELF")"
@@ -19,20 +19,18 @@ done
 ROOT="$(cd "$(dirname "$SELF")" && pwd -P)"
 TOOLS="$ROOT/.tools"
 
-# shellcheck source=scripts/lib/words.sh
-. "$ROOT/scripts/lib/words.sh"
+# shellcheck source=scripts/lib/messages.sh
+. "$ROOT/scripts/lib/messages.sh"
 # shellcheck source=scripts/lib/dotenv.sh
 . "$ROOT/scripts/lib/dotenv.sh"
-# shellcheck source=scripts/lib/process.sh
-. "$ROOT/scripts/lib/process.sh"
+# shellcheck source=scripts/lib/fetch.sh
+. "$ROOT/scripts/lib/fetch.sh"
 # shellcheck source=scripts/lib/program.sh
 . "$ROOT/scripts/lib/program.sh"
 # shellcheck source=scripts/lib/nats_server.sh
 . "$ROOT/scripts/lib/nats_server.sh"
 # shellcheck source=scripts/lib/native.sh
 . "$ROOT/scripts/lib/native.sh"
-# shellcheck source=scripts/lib/native_influxdb.sh
-. "$ROOT/scripts/lib/native_influxdb.sh"
 # shellcheck source=scripts/lib/compose.sh
 . "$ROOT/scripts/lib/compose.sh"
 # shellcheck source=scripts/lib/replace.sh
@@ -44,43 +42,43 @@ usage() {
   cat <<'TEXT'
 Usage: ./run.sh [COMMAND]
 
-  (nothing)   the whole platform, in the background: `init` if there is no .env, then `start`
-  up [ARG…]   one process in the foreground: fetch nats-server if there is none, build, `spindle up ARG…`
+  (none)      the whole platform, in the background: `init` if there is no .env, then `start`
+  up [ARG…]   one process in the foreground: fetch nats-server if needed, build, `spindle up ARG…`
               (`./run.sh up --help` lists the arguments)
 
   init [--influxdb 1|2|3] [--force]
-              make .env with secrets of its own, or add what it lacks; --force makes new secrets
-  build       build the program; where Compose is used, its image instead
+              create .env with generated secrets, or add missing variables; --force replaces the secrets
+  build       build the program; with Compose, its image instead
   start [SERVICE…]
-              start, wait until all is healthy, and print addresses and logins
+              start, wait until everything is healthy, and print addresses and logins
   stop [SERVICE…] [--volumes [--yes]]
-              stop in order; the data stay, unless --volumes removes them (asks first, unless --yes)
+              stop in order and keep the data; --volumes removes it (asks first, unless --yes)
   restart [SERVICE…]
   logs [SERVICE] [-f]
-  status      what runs, how it is, and where; exit code 1 if it is not well
-  all         init, build what is started, start
+  status      what is running, its health and addresses; exit code 1 if unhealthy
+  all         init, build, start
 
   replace [--dry-run] SEARCH REPLACE [EXT]
-              literal texts in the files of this checkout (ending in .EXT), none that is generated or binary
+              replace a literal text in the files of this checkout (with extension EXT), except generated and binary ones
   test        fetch what the tests need, then check the format, lint, and run every test
-  help        this text
+  help        print this text
 
-With a Docker engine that answers and a Compose, the platform runs in containers: NATS, InfluxDB, Grafana and a container
-for each role. Else natively: nats-server (fetched), InfluxDB if `influxd` 1 or 2 is installed, else the embedded
-store, and all roles in one process.
+The platform runs in containers if Docker and Compose are available: NATS, InfluxDB, Grafana and a container per role.
+Otherwise it runs natively: one process with all roles, which starts nats-server (fetched if needed) and uses the
+embedded store, or the InfluxDB that INFLUXDB_HOST names.
 
-Variables (the environment, or .env; .env.example lists those of the platform):
-  SPINDLE_MODE          compose, native, or auto: the choice above
-  SPINDLE_NATS_SERVER   the nats-server program to use, instead of looking for one
-  NATS_URL              a NATS server that runs already: none is started or fetched
-  INFLUXDB_HOST         natively, an InfluxDB that runs already: none is started
-  SPINDLE_START_PATIENCE  seconds that a start may take (180)
-  CARGO_TARGET_DIR      where cargo builds, instead of target/
+Variables (from the environment or .env; .env.example lists those of the platform):
+  SPINDLE_MODE           compose, native, or auto (the rule above)
+  SPINDLE_NATS_SERVER    path of the nats-server program, instead of a search
+  NATS_URL               a running NATS server: none is started or fetched
+  INFLUXDB_HOST          in native mode, a running InfluxDB to use instead of the embedded store
+  SPINDLE_START_TIMEOUT  seconds that a start may take (180)
+  CARGO_TARGET_DIR       cargo's target directory, instead of target/
 TEXT
 }
 
 main() {
-  # The current folder stays as it is, so that paths in the arguments mean what the caller means.
+  # The current directory is kept, so that relative paths in the arguments stay valid.
   local command="${1:-}"
   [ $# -eq 0 ] || shift
   case "$command" in
@@ -107,43 +105,43 @@ no_options() {
   shift
   for word in "$@"; do
     case "$word" in
-      -* | '') fail_usage "$command does not know '$word': expected names of services" ;;
+      -* | '') fail_usage "$command: unknown option '$word': expected names of services" ;;
     esac
   done
 }
 
-# ── which way ────────────────────────────────────────────────────────────────────────────────────
+# ── mode ────────────────────────────────────────────────────────────────────────────────────────
 
-# Sets MODE, and WHY for those who wonder. What runs natively is not left behind because Docker has come meanwhile.
+# Sets MODE, and WHY with the reason. A running native system stays native even if Docker has become available.
 choose_mode() {
   local wanted
   wanted="$(setting SPINDLE_MODE)"
   MODE=native
   case "${wanted:-auto}" in
-    native) WHY="as SPINDLE_MODE says" ;;
+    native) WHY="set by SPINDLE_MODE" ;;
     compose)
       have docker || die "SPINDLE_MODE is compose, but docker is not installed"
-      engine_answers || die "SPINDLE_MODE is compose, but no Docker engine answers: start it, or look at \`docker info\`${ENGINE_SAYS:+ (it says: $ENGINE_SAYS)}"
+      engine_available || die "SPINDLE_MODE is compose, but no Docker engine is available: start it, or check \`docker info\`${ENGINE_ERROR:+ ($ENGINE_ERROR)}"
       find_compose || die "SPINDLE_MODE is compose, but there is neither \`docker compose\` nor docker-compose: install one"
-      MODE=compose WHY="as SPINDLE_MODE says"
+      MODE=compose WHY="set by SPINDLE_MODE"
       ;;
     auto)
       if native_runs; then
-        WHY="it runs so already"
-      elif ! engine_answers; then
-        WHY="no Docker engine answers${ENGINE_SAYS:+: $ENGINE_SAYS}"
+        WHY="already running natively"
+      elif ! engine_available; then
+        WHY="no Docker engine available${ENGINE_ERROR:+: $ENGINE_ERROR}"
       elif ! find_compose; then
-        WHY="a Docker engine answers, but there is neither \`docker compose\` nor docker-compose"
+        WHY="a Docker engine is available, but there is neither \`docker compose\` nor docker-compose"
       else
-        MODE=compose WHY="a Docker engine answers"
+        MODE=compose WHY="a Docker engine is available"
       fi
       ;;
     *) fail_usage "SPINDLE_MODE is '$wanted': expected compose, native or auto" ;;
   esac
 }
 
-# choose_mode_of_running CODE: for commands about what has been started before. Compose's files want every variable;
-# without .env nothing was started, and the exit code is CODE.
+# choose_mode_of_running CODE: for commands on a system that was started before. Without .env nothing was started, and
+# the exit code is CODE; the Compose files need every variable of it.
 choose_mode_of_running() {
   choose_mode
   if [ "$MODE" = compose ]; then
@@ -157,7 +155,7 @@ build_command() {
   if [ "$MODE" = compose ]; then
     need_env
     compose_build
-    say "built the image spindle:local; the program itself: SPINDLE_MODE=native ./run.sh build"
+    say "built the image spindle:local; SPINDLE_MODE=native ./run.sh build builds the program itself"
     return
   fi
   build
@@ -165,7 +163,7 @@ build_command() {
 }
 
 start_command() {
-  START_PATIENCE="$(start_patience)"
+  START_TIMEOUT="$(start_timeout)"
   choose_mode
   need_env
   [ "$MODE" = compose ] || native_takes_no_service start "$@"
@@ -173,7 +171,7 @@ start_command() {
 }
 
 restart_command() {
-  START_PATIENCE="$(start_patience)"
+  START_TIMEOUT="$(start_timeout)"
   choose_mode
   need_env
   if [ "$MODE" = compose ]; then
@@ -185,9 +183,9 @@ restart_command() {
   fi
 }
 
-# As the first system's: everything in one go.
+# The legacy command: everything in one step.
 all_command() {
-  START_PATIENCE="$(start_patience)"
+  START_TIMEOUT="$(start_timeout)"
   choose_mode
   need_env
   if [ "$MODE" = compose ]; then
@@ -205,11 +203,11 @@ stop_command() {
     case "$word" in
       --volumes) remove=yes ;;
       --yes) yes=yes ;;
-      -* | '') fail_usage "stop does not know '$word': expected names of services, --volumes or --yes" ;;
+      -* | '') fail_usage "stop: unknown option '$word': expected names of services, --volumes or --yes" ;;
       *) services[${#services[@]}]="$word" ;;
     esac
   done
-  [ "$remove" = no ] || [ "${#services[@]}" -eq 0 ] || fail_usage "stop --volumes removes all data: it takes no service"
+  [ "$remove" = no ] || [ "${#services[@]}" -eq 0 ] || fail_usage "stop --volumes removes all data and takes no service"
   choose_mode_of_running 0
   if [ "$MODE" = native ]; then
     native_takes_no_service stop ${services[@]+"${services[@]}"}
@@ -222,12 +220,12 @@ stop_command() {
   fi
 }
 
-# confirm REMOVE YES WHAT: nothing is removed that nobody has said yes to.
+# confirm REMOVE YES WHAT: nothing is removed without confirmation.
 confirm() {
   local answer=""
   [ "$1" = yes ] && [ "$2" = no ] || return 0
-  [ -t 0 ] || fail_usage "stop --volumes removes $3, and there is no terminal to ask at: add --yes if that is meant"
-  printf 'This removes %s. Really? [y/N] ' "$3" >&2
+  [ -t 0 ] || fail_usage "stop --volumes removes $3, and there is no terminal for a confirmation: add --yes to confirm"
+  printf 'This removes %s. Continue? [y/N] ' "$3" >&2
   read -r answer || true
   case "$answer" in
     y | Y | yes | Yes | YES) ;;
@@ -240,9 +238,9 @@ logs_command() {
   for word in "$@"; do
     case "$word" in
       -f | --follow) follow=yes ;;
-      -* | '') fail_usage "logs does not know '$word': expected the name of a service, or -f" ;;
+      -* | '') fail_usage "logs: unknown option '$word': expected the name of a service, or -f" ;;
       *)
-        [ -z "$service" ] || fail_usage "logs takes one service, '$word' is too much"
+        [ -z "$service" ] || fail_usage "logs takes one service, got a second one, '$word'"
         service="$word"
         ;;
     esac
@@ -256,6 +254,6 @@ status_command() {
   "${MODE}_status"
 }
 
-# All of it is read before anything runs, so that a new version of this file does no harm to a run.
+# Parsed as a whole before anything runs, so that an update of this file does not affect a run.
 main "$@"
 exit

@@ -1,6 +1,6 @@
-//! Properties that the fuzz targets share: of any payload, and of any message for people.
+//! Shared by the fuzz targets: properties of all payloads and of all messages for people.
 //!
-//! All of them are stated in terms of the public interface: nothing here may depend on the implementation under test.
+//! In terms of the public interface only: never depends on the implementation under test.
 
 pub mod made;
 
@@ -9,10 +9,10 @@ use std::fmt::Display;
 
 use spindle_core::wire::{self, Decoded, WireError};
 
-/// Longest message: fits into a log line and a table row.
+/// Longest error text, to fit a log line and a row of a page.
 const MAX_MESSAGE_BYTES: usize = 1_000;
 
-/// Checks a message for people, which ends up in logs, headers and terminals: one line, no control characters, short.
+/// Checks a message for people, which ends up in logs, headers and terminals: one short line, no control characters.
 pub fn is_one_line(message: impl Display) -> String {
     let message = message.to_string();
     assert!(!message.is_empty() && message.len() <= MAX_MESSAGE_BYTES, "{} bytes: {message:?}", message.len());
@@ -20,7 +20,7 @@ pub fn is_one_line(message: impl Display) -> String {
     message
 }
 
-/// Formats an error and its causes, as the program prints them.
+/// Returns an error with its causes, as the program formats them.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut cause = error.source();
@@ -31,7 +31,7 @@ pub fn with_causes(error: &dyn Error) -> String {
     message
 }
 
-/// Checks that each element of a payload is among the items or the rejects, in its place and with its own bytes.
+/// Checks that each element of a payload is among the items or the rejected ones, in its place and with its own bytes.
 pub fn is_accounted_for<T>(payload: &[u8], decoded: &Decoded<T>) {
     let n_elements = decoded.items.len() + decoded.rejected.len();
     let mut rest = payload;
@@ -45,22 +45,22 @@ pub fn is_accounted_for<T>(payload: &[u8], decoded: &Decoded<T>) {
     if wire::element(payload, 0).is_none() && n_elements > 0 {
         assert!(
             decoded.items.is_empty() && decoded.rejected[0].bytes == payload,
-            "no elements, yet not rejected as a whole"
+            "no elements, and not rejected whole"
         );
         return;
     }
-    assert_eq!(wire::element(payload, n_elements), None, "an element neither decoded nor rejected");
+    assert_eq!(wire::element(payload, n_elements), None, "an element that is neither read nor rejected");
     for rejected in &decoded.rejected {
         assert_eq!(wire::element(payload, rejected.index).map(str::as_bytes), Some(&rejected.bytes[..]));
     }
 }
 
-/// Checks that a reject has a message for people, and is JSON if its reason is the wrong shape.
+/// Checks that an element rejected for its shape is JSON, and that the reason is fit for people.
 fn is_explained(bytes: &[u8], error: &WireError) {
     is_one_line(error);
     if error.reason().as_str() == "bad_shape" {
         let json = serde_json::from_slice::<serde::de::IgnoredAny>(bytes);
-        assert!(json.is_ok(), "'{error}' of invalid JSON: {:?}", String::from_utf8_lossy(bytes));
+        assert!(json.is_ok(), "'{error}' for something that is not JSON: {:?}", String::from_utf8_lossy(bytes));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Metrics and events of any content that is valid on the wire, made from a fuzzer's bytes.
+//! Metrics and events with any valid content, made from the bytes of a fuzzer.
 
 use libfuzzer_sys::arbitrary::{Error, Result, Unstructured};
 use spindle_core::name::MAX_NAME_BYTES;
@@ -6,7 +6,7 @@ use spindle_core::wire::{MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES};
 use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
 use uuid::Uuid;
 
-/// Characters with a meaning in line protocol, in JSON, or in our escapes for them.
+/// Characters with a meaning in line protocol, in JSON, or as our look-alikes.
 const SIGNS: [&str; 16] = [
     "\\", "\"", ",", "=", " ", "\n", "\r", "\0", "\u{7f}", "\u{85}", "\u{29F5}", "\u{29F8}", "\u{2400}", "\u{2421}",
     "'", "🚀",
@@ -37,7 +37,7 @@ pub fn event(input: &mut Unstructured<'_>) -> Result<Event> {
     })
 }
 
-/// Makes labels as on the wire: `None` if there are none.
+/// Returns labels as the wire format does: none are `None`.
 fn labels(input: &mut Unstructured<'_>) -> Result<Option<Box<Labels>>> {
     let mut labels = Labels::new();
     for number in 0..input.int_in_range(0..=MAX_LABELS)? {
@@ -52,14 +52,14 @@ fn name<T, E>(input: &mut Unstructured<'_>, new: fn(&str) -> std::result::Result
     new(&text(input, MAX_NAME_BYTES)?).map_err(|_| Error::IncorrectFormat)
 }
 
-/// Makes a text of signs and other characters, repeated so that few bytes reach the limits.
+/// Returns a text of special and plain characters, repeated so that few bytes of input reach the limits.
 pub fn text(input: &mut Unstructured<'_>, max_bytes: usize) -> Result<String> {
     let mut piece = String::new();
     for _ in 0..input.int_in_range(0..=12)? {
         match input.arbitrary::<u8>()? {
             sign @ 0..64 => piece.push_str(SIGNS[usize::from(sign) % SIGNS.len()]),
             64..96 => piece.push(input.arbitrary()?),
-            byte => piece.push(char::from(byte & 0x7f)),
+            ch => piece.push(char::from(ch & 0x7f)),
         }
     }
     let n_fitting = max_bytes.checked_div(piece.len()).unwrap_or(0);

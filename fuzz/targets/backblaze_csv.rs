@@ -1,4 +1,4 @@
-//! Any bytes as a file of Backblaze Drive Stats.
+//! Arbitrary bytes as a file of Backblaze Drive Stats.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ fuzz_target!(|file: &[u8]| {
         Err(error) => return drop(is_one_line(with_causes(&error))),
     };
     let Format::Backblaze(columns) = &format else { return };
-    while let Some((_, Line::Whole(line))) = lines.next_line().expect("memory never fails to be read") {
+    while let Some((_, Line::Whole(line))) = lines.next_line().expect("reading from memory never fails") {
         let mut records = Vec::new();
         format.read(line, &mut |record| records.push(record));
         for record in &records {
@@ -35,7 +35,11 @@ fn is_a_value(metric: &DeviceMetric) {
     assert!(metric.metric_type.starts_with("smart_"), "{metric:?}");
     assert!(metric::lookup(&metric.metric_type).is_none_or(|kind| (kind.min..=kind.max).contains(&metric.value)));
     let sent = wire::encode_metrics(std::slice::from_ref(metric));
-    assert_eq!(wire::decode_metrics(&sent).items, std::slice::from_ref(metric), "the wire takes what was read");
+    assert_eq!(
+        wire::decode_metrics(&sent).items,
+        std::slice::from_ref(metric),
+        "the wire format accepts parsed values"
+    );
 }
 
 fn is_a_failure(event: &Event) {
@@ -48,7 +52,7 @@ fn is_explained(refused: &RefusedRecord, line: &[u8]) {
     assert!(refused.bytes.len() <= 1_024 && line.starts_with(&refused.bytes));
 }
 
-/// The fields of a line without quotes, which need no reader of CSV.
+/// Returns the fields of a line without quotes, which needs no CSV parser.
 fn fields_of(line: &[u8]) -> Option<Vec<&str>> {
     let line = std::str::from_utf8(line).ok().filter(|line| !line.contains('"'))?;
     Some(line.split(',').collect())
@@ -61,7 +65,7 @@ fn is_what_the_columns_say(columns: &Columns, fields: &[&str], records: Vec<Resu
     let mut refused = Vec::new();
     match columns.read(fields, &mut refused) {
         Err(error) => assert!(is_refused_whole, "{error}"),
-        // A lone carriage return may be a line break or a blank.
+        // A lone carriage return may be a line break or white space.
         Ok(_) if is_refused_whole && fields.iter().any(|field| field.contains('\r')) => {}
         Ok(batch) => {
             let events = batch.events.into_iter().map(Record::Event);

@@ -1,13 +1,13 @@
-//! Any metric, event and label as line protocol, read back by a strict reader that takes only what
-//! InfluxDB 1, 2 and 3 all take; and then, as a row of an answer, by the store.
+//! Any metric, event and label as line protocol, read back by a strict parser of the subset that InfluxDB 1, 2 and 3
+//! share; and then, as a row of a response, by the store.
 
 #![no_main]
 
 mod influx;
 mod strict;
 
-use influx::answer::{self, Occupant};
-use influx::line::{self, Place};
+use influx::line::{self, EventPosition};
+use influx::response::{self, Occupant};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use spindle_core::name::MAX_NAME_BYTES;
@@ -18,7 +18,7 @@ use strict::Line;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Unstructured::new(data);
-    // Too short an input, or a name that is none, is no case.
+    // Input that is too short, or an invalid name, is not a case.
     let _ = one_case(&mut input);
 });
 
@@ -26,8 +26,8 @@ fn one_case(input: &mut Unstructured<'_>) -> Result<()> {
     match input.int_in_range(0..=3)? {
         0 => metric_comes_back(&made::metric(input)?),
         1 => {
-            let place = Place { time: input.arbitrary()?, slot: input.arbitrary()? };
-            event_comes_back(&made::event(input)?, Timestamp::from_ns(input.arbitrary()?), place);
+            let position = EventPosition { time: input.arbitrary()?, slot: input.arbitrary()? };
+            event_comes_back(&made::event(input)?, Timestamp::from_ns(input.arbitrary()?), position);
         }
         2 => names_stay_in_their_quotes(&made::text(input, MAX_NAME_BYTES)?),
         _ => {
@@ -49,15 +49,15 @@ fn metric_comes_back(metric: &DeviceMetric) {
     assert_eq!(decoded_tags(&line), [&*metric.source_device, &*metric.metric_type]);
     assert_eq!(line.time, metric.timestamp.as_ns());
     let series = line.answered(&["value", "seq"]);
-    let sample = answer::samples(&series).next().expect("one row");
+    let sample = response::samples(&series).next().expect("one row");
     assert_eq!((sample.time, sample.value.to_bits()), (metric.timestamp, metric.value.to_bits()));
     assert_eq!(series.values[0][2].as_i64().map(i64::cast_unsigned), metric.seq);
 }
 
-fn event_comes_back(event: &Event, received: Timestamp, place: Place) {
-    let line = written(|lines| line::event(event, received, place, lines));
-    assert_eq!(line.time, place.time);
-    assert_eq!(line.tags.len(), 2 + usize::from(place.slot > 0));
+fn event_comes_back(event: &Event, received: Timestamp, position: EventPosition) {
+    let line = written(|lines| line::event(event, received, position, lines));
+    assert_eq!(line.time, position.time);
+    assert_eq!(line.tags.len(), 2 + usize::from(position.slot > 0));
     let series = line.answered(&[
         "event_id",
         "criticality",
@@ -69,11 +69,11 @@ fn event_comes_back(event: &Event, received: Timestamp, place: Place) {
         "source_device",
         "event_type",
     ]);
-    let record = answer::event(&series, &series.values[0]).expect("what was written is an event");
+    let record = response::event(&series, &series.values[0]).expect("an event was written");
     assert_eq!((&record.event, record.received), (event, received));
     let places = line.answered(&["event_id", "timestamp_ns", "received_ns"]);
-    let occupant = Occupant { time: place.time, id: event.id, happened: event.timestamp.as_ns(), received };
-    assert_eq!(answer::occupant(&places.values[0]), Some(occupant));
+    let occupant = Occupant { time: position.time, id: event.id, happened: event.timestamp.as_ns(), received };
+    assert_eq!(response::occupant(&places.values[0]), Some(occupant));
 }
 
 fn label_comes_back(device: &str, key: &str, value: &str) {
@@ -86,18 +86,18 @@ fn label_comes_back(device: &str, key: &str, value: &str) {
     assert_eq!(line::decode(series.values[0][1].as_str().expect("a text")), value);
 }
 
-/// No name ends the string that it stands in, or a question would be another one.
+/// No name terminates its quoted string, or it would change the query.
 fn names_stay_in_their_quotes(name: &str) {
     let quoted = line::quoted(name);
     let inner = quoted.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).expect("quotes around it");
     let mut read = String::new();
-    let mut letters = inner.chars();
-    while let Some(letter) = letters.next() {
-        assert!(letter != '\'' && !letter.is_ascii_control(), "{quoted:?}");
-        read.push(if letter == '\\' {
-            letters.next().filter(|next| *next == '\'').expect("an escape")
+    let mut chars = inner.chars();
+    while let Some(ch) = chars.next() {
+        assert!(ch != '\'' && !ch.is_ascii_control(), "{quoted:?}");
+        read.push(if ch == '\\' {
+            chars.next().filter(|next| *next == '\'').expect("an escape")
         } else {
-            letter
+            ch
         });
     }
     assert_eq!(line::decode(&read), name);

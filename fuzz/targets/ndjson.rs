@@ -1,4 +1,4 @@
-//! Any bytes as a file to replay: its lines, and the records of each as the wire has them.
+//! Arbitrary bytes as a file to replay: its lines, and their records as the wire format defines them.
 
 #![no_main]
 
@@ -20,17 +20,17 @@ fuzz_target!(|file: &[u8]| {
         return;
     }
     let mut expected = lines_of(file);
-    while let Some((number, line)) = lines.next_line().expect("memory never fails to be read") {
+    while let Some((number, line)) = lines.next_line().expect("reading from memory never fails") {
         let Line::Whole(line) = line else { panic!("a long line in a short file") };
         assert_eq!(Some((number, line)), expected.next());
         let mut records = Vec::new();
         format.read(line, &mut |record| records.push(record));
         is_what_the_wire_says(line, records);
     }
-    assert_eq!(expected.next(), None, "a line that was not given out");
+    assert_eq!(expected.next(), None, "a line that was not returned");
 });
 
-/// The lines with something in them, counted from 1, in another way than the code under test.
+/// Returns the non-blank lines, counted from 1, computed independently of the code under test.
 fn lines_of(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
     let lines = file.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -42,7 +42,7 @@ fn is_what_the_wire_says(line: &[u8], records: Vec<Result<Record, RefusedRecord>
     assert_eq!(records.len(), first.items.len() + first.rejected.len(), "one record per element");
     for (index, record) in records.into_iter().enumerate() {
         let element = wire::element(line, index).map_or(line, str::as_bytes);
-        // Alone, an array would be a payload of its own.
+        // An array on its own is a payload.
         let is_array = element.trim_ascii_start().starts_with(b"[");
         let (metric, event) = (wire::decode_metrics(element).items.pop(), wire::decode_events(element).items.pop());
         match record {

@@ -1,4 +1,4 @@
-//! Any bytes as the body of a question, and as its words on a command line (`type`, then `name=value`, a line each).
+//! Arbitrary bytes as the payload of a query, and as a query in text (`type`, then `name=value`, one per line).
 
 #![no_main]
 
@@ -12,11 +12,11 @@ use spindle_fuzz::is_one_line;
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
 fuzz_target!(|data: &[u8]| {
-    match Query::parse(data, NOW) {
+    match Query::from_json(data, NOW) {
         Err(error) => is_helpful(&error),
         Ok(query) => {
             is_in_range(&query);
-            assert_eq!(in_words(data), query, "the same in words is the same question");
+            assert_eq!(in_words(data), query, "the same query in text");
         }
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
@@ -28,7 +28,11 @@ fuzz_target!(|data: &[u8]| {
         .collect();
     match Query::body_from_words(query_type, &words, NOW) {
         Err(error) => is_helpful(&error),
-        Ok(body) => is_in_range(&Query::parse(&body, NOW).expect("a body that was made is understood")),
+        Ok(body) => {
+            let query = Query::from_json(&body, NOW).expect("a payload made from text parses");
+            is_in_range(&query);
+            assert_eq!(Query::from_words(query_type, &words, NOW), Ok(query));
+        }
     }
 });
 
@@ -37,20 +41,19 @@ fn is_helpful(error: &QueryError) {
     assert!(matches!(error, QueryError::TooLarge(_) | QueryError::Json(_)) || words.contains("expected "), "{words}");
 }
 
-/// The same question, asked on a command line.
+/// Parses the same query from text.
 fn in_words(body: &[u8]) -> Query {
-    let body: Value = serde_json::from_slice(body).expect("a question is JSON");
+    let body: Value = serde_json::from_slice(body).expect("a query is JSON");
     let given = body["params"].as_object().into_iter().flatten();
     let words: Vec<(String, String)> = given
         .filter(|(_, value)| !value.is_null())
         .map(|(name, value)| (name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
         .collect();
-    let query_type = body["query_type"].as_str().expect("a question has a type");
-    let body = Query::body_from_words(query_type, &words, NOW).expect("words say what JSON says");
-    Query::parse(&body, NOW).expect("a body that was made is understood")
+    let query_type = body["query_type"].as_str().expect("a query has a type");
+    Query::from_words(query_type, &words, NOW).expect("text is as good as JSON")
 }
 
-/// Whatever was asked, the store gets what it can bear.
+/// Checks that every query stays within the limits of the stores.
 fn is_in_range(query: &Query) {
     let is_window = |window: &Window| assert!(window.from < window.until, "{window:?}");
     match query {

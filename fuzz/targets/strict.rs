@@ -1,5 +1,5 @@
-//! A reader of line protocol that takes only what InfluxDB 1, 2 and 3 all take, and only what the schema names.
-//! Anything else is a panic: this is a witness, not a parser for use.
+//! Parser of line protocol that accepts only the subset common to InfluxDB 1, 2 and 3, and only names in the schema.
+//! Anything else panics: an independent check, not a parser for production.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -7,13 +7,13 @@ use std::str::Chars;
 use serde_json::{Value, json};
 use spindle_core::schema::{self, FieldType, Measurement};
 
-use crate::influx::answer::Series;
+use crate::influx::response::SeriesPart;
 
-/// Most bytes of a tag and of the key of a series; a text may have 1 MiB.
+/// Maximum number of bytes of a tag and of the key of a series; a text may have 1 MiB.
 const MAX_TAG_BYTES: usize = 65_535;
 const MAX_TEXT_BYTES: usize = 1 << 20;
 
-/// One line, as the server understands it.
+/// Line, as the server interprets it.
 pub(crate) struct Line {
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) fields: Vec<(String, Value)>,
@@ -21,10 +21,10 @@ pub(crate) struct Line {
 }
 
 impl Line {
-    /// Reads exactly one line with its line feed.
+    /// Parses exactly one line with its line feed.
     pub(crate) fn read(text: &str) -> Self {
         let text = text.strip_suffix('\n').expect("a line feed at the end");
-        assert!(!text.contains(|letter: char| letter.is_ascii_control()), "a control character in {text:?}");
+        assert!(!text.contains(|ch: char| ch.is_ascii_control()), "a control character in {text:?}");
         let mut rest = text.chars().peekable();
         let name: String = until(&mut rest, &[',', ' ']);
         let measurement = schema::measurement(&name).unwrap_or_else(|| panic!("measurement {name:?}"));
@@ -41,8 +41,8 @@ impl Line {
         Self { tags, fields, time }
     }
 
-    /// The row that a query for these fields and tags gives.
-    pub(crate) fn answered(&self, columns: &[&str]) -> Series {
+    /// Returns the result of a query for these fields and tags.
+    pub(crate) fn answered(&self, columns: &[&str]) -> SeriesPart {
         let tag = |name: &str| self.tags.iter().find(|(key, _)| key == name).map(|(_, value)| json!(value));
         let field = |name: &str| self.fields.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
         let cells = columns.iter().map(|name| field(name).or_else(|| tag(name)).unwrap_or(Value::Null));
@@ -53,18 +53,18 @@ impl Line {
 }
 
 fn until(rest: &mut Peekable<Chars<'_>>, ends: &[char]) -> String {
-    std::iter::from_fn(|| rest.next_if(|letter| !ends.contains(letter))).collect()
+    std::iter::from_fn(|| rest.next_if(|ch| !ends.contains(ch))).collect()
 }
 
 fn tag_value(rest: &mut Peekable<Chars<'_>>) -> String {
     let mut value = String::new();
-    while let Some(letter) = rest.next_if(|letter| !matches!(letter, ',' | ' ')) {
-        assert_ne!(letter, '=', "an equals sign as itself");
-        let is_escape = letter == '\\';
+    while let Some(ch) = rest.next_if(|ch| !matches!(ch, ',' | ' ')) {
+        assert_ne!(ch, '=', "an unescaped equals sign");
+        let is_escape = ch == '\\';
         value.push(if is_escape {
             rest.next_if(|next| matches!(next, ',' | ' ' | '=')).expect("an escape")
         } else {
-            letter
+            ch
         });
     }
     assert!(!value.is_empty() && value.len() <= MAX_TAG_BYTES, "a tag of {} bytes", value.len());
@@ -95,7 +95,7 @@ fn fields(rest: &mut Peekable<Chars<'_>>, measurement: &Measurement) -> Vec<(Str
     }
 }
 
-/// Only `\"` is an escape that all three read alike.
+/// Parses a text. Only `\"` is an escape that all three interpret alike.
 fn text_value(rest: &mut Peekable<Chars<'_>>) -> Value {
     assert_eq!(rest.next(), Some('"'));
     let mut value = String::new();
@@ -103,14 +103,14 @@ fn text_value(rest: &mut Peekable<Chars<'_>>) -> Value {
         match rest.next().expect("a quote at the end") {
             '"' => break,
             '\\' => value.push(rest.next_if_eq(&'"').expect("an escaped quote")),
-            letter => value.push(letter),
+            ch => value.push(ch),
         }
     }
     assert!(value.len() <= MAX_TEXT_BYTES, "a text of {} bytes", value.len());
     json!(value)
 }
 
-/// Digits on both sides of a point, no sign but a minus, and finite.
+/// Parses a float: digits on both sides of a point, no sign but a minus, and finite.
 fn float_value(token: &str) -> Value {
     let (digits, exponent) = token.split_once('e').unwrap_or((token, "0"));
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));

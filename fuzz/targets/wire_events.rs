@@ -1,4 +1,4 @@
-//! Any bytes as an events message.
+//! Arbitrary bytes as the payload of an events message.
 
 #![no_main]
 
@@ -14,14 +14,14 @@ fuzz_target!(|payload: &[u8]| {
     for index in 0..n_elements {
         let Some(element) = wire::element(payload, index) else { return };
         match rejected.next_if(|rejected| rejected.index == index) {
-            // Alone, an array would be a payload of its own.
+            // An array on its own is a payload.
             Some(_) if element.trim_start().starts_with('[') => {}
             Some(rejected) => assert_eq!(wire::decode_events(element.as_bytes()).rejected[0].error, rejected.error),
             None => {
                 let event = items.next().expect("one per element");
                 let whole = Decoded { items: vec![event.clone()], rejected: vec![] };
-                assert_eq!(wire::decode_events(element.as_bytes()), whole, "alone it is what it is in an array");
-                assert_eq!(wire::decode_events(&wire::encode_event(event)), whole, "what is written is read again");
+                assert_eq!(wire::decode_events(element.as_bytes()), whole, "the same alone and in an array");
+                assert_eq!(wire::decode_events(&wire::encode_event(event)), whole, "encoded events decode to the same");
             }
         }
     }

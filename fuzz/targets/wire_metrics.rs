@@ -1,4 +1,4 @@
-//! Any bytes as a metrics message.
+//! Arbitrary bytes as the payload of a metrics message.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ fuzz_target!(|payload: &[u8]| {
     for index in 0..n_elements {
         let Some(element) = wire::element(payload, index) else { return };
         match rejected.next_if(|rejected| rejected.index == index) {
-            // Alone, an array would be a payload of its own.
+            // An array on its own is a payload.
             Some(_) if element.trim_start().starts_with('[') => {}
             Some(rejected) => assert_eq!(wire::decode_metrics(element.as_bytes()).rejected[0].error, rejected.error),
             None => is_the_same_either_way(element, items.next().expect("one per element")),
@@ -24,7 +24,7 @@ fuzz_target!(|payload: &[u8]| {
     }
 });
 
-/// What is read is written, and read again bit for bit.
+/// Decoded metrics survive encoding and decoding bit for bit.
 fn survives_the_wire(metrics: &[DeviceMetric]) {
     let again = wire::decode_metrics(&wire::encode_metrics(metrics));
     assert_eq!(again, Decoded { items: metrics.to_vec(), rejected: vec![] });
@@ -32,7 +32,7 @@ fn survives_the_wire(metrics: &[DeviceMetric]) {
     assert_eq!(bits(&again.items), bits(metrics));
 }
 
-/// An element alone is what it is in an array; and so it is with a key twice, which takes the slow way.
+/// An element decodes to the same alone and in an array, also with a duplicate key, which takes the slow path.
 fn is_the_same_either_way(element: &str, metric: &DeviceMetric) {
     let twice = element.replacen('{', "{\"value\":null,", 1);
     for text in [element, &twice] {

@@ -1,29 +1,36 @@
-"""The manifests as they stand in their files: documents, kustomizations, and what is odd already there."""
+"""The manifests of deploy/kubernetes: reading, schemas, and references between objects."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
+import kubernetes_validate
 import yaml
+from kubernetes_validate.utils import all_versions
 
 KUSTOMIZATION = "kustomization.yaml"
-# Values for Helm: YAML, but no manifest.
-NOT_APPLIED = frozenset({"nats-values.yaml"})
-# What kustomize would take and we use; anything else is a mistake or needs a look at this check.
-KUSTOMIZATION_FIELDS = frozenset({"apiVersion", "kind", "resources", "images"})
-CLUSTER_WIDE = frozenset({"Namespace"})
+VALUES = "nats-values.yaml"  # for Helm, not a manifest
+WORKLOADS = ("Deployment", "DaemonSet")
+# Older versions ignore the eviction policy of the disruption budgets.
+OLDEST = (1, 27)
+LEVEL = "pod-security.kubernetes.io/enforce"
 
 
 class StrictLoader(yaml.SafeLoader):
-    """YAML, but a key that stands twice in one map is an error: the schemas would see only the last."""
+    """YAML in which a duplicate key is an error: otherwise the schemas see only the last one."""
 
     def construct_mapping(self, node, deep=False):
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' stands twice", key_node.start_mark)
-            seen.add(key)
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        duplicates = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if duplicates:
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {duplicates[0]}", node.start_mark)
         return super().construct_mapping(node, deep)
+
+
+def dig(data, *path):
+    """The value at a path of keys; None if a part of the path is missing."""
+    for key in path:
+        data = data.get(key) if isinstance(data, dict) else None
+    return data
 
 
 @dataclass(frozen=True)
@@ -33,112 +40,134 @@ class Document:
     file: str
     data: dict
 
-    @property
-    def kind(self):
-        return self.data.get("kind", "")
-
-    @property
-    def name(self):
-        return self.get("metadata", "name") or ""
-
-    @property
-    def namespace(self):
-        return self.get("metadata", "namespace") or ""
-
     def get(self, *path):
-        """What stands at a path of keys; None if anything on the way is missing."""
         return dig(self.data, *path)
 
+    @property
+    def kind(self):
+        return self.data.get("kind")
+
+    @property
+    def id(self):
+        return (self.kind, self.get("metadata", "namespace"), self.get("metadata", "name"))
+
     def __str__(self):
-        return f"{self.file}: {self.kind} {self.name}"
+        return f"{self.file}: {self.kind} {self.get('metadata', 'name')}"
 
 
-@dataclass
 class World:
-    """Everything under one folder."""
+    """All manifests of a folder and those below it."""
 
-    documents: list = field(default_factory=list)
-    kustomizations: list = field(default_factory=list)
-    findings: list = field(default_factory=list)
+    def __init__(self, folder: Path, root: Path):
+        self.folder, self.root = folder, root
+        self.documents, self.kustomizations, self.findings = [], [], []
+        for path in sorted(folder.rglob("*.yaml")):
+            if path.name == VALUES:
+                continue
+            name = path.relative_to(root).as_posix()
+            found = [Document(name, data) for data in self.load(path)]
+            (self.kustomizations if path.name == KUSTOMIZATION else self.documents).extend(found)
+
+    def load(self, path: Path) -> list:
+        """The documents of a file that are maps; anything else is a finding."""
+        name = path.relative_to(self.root).as_posix()
+        try:
+            parts = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=StrictLoader))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+            self.findings.append(f"{name}: invalid YAML: {' '.join(str(error).split())}")
+            return []
+        maps = [part for part in parts if isinstance(part, dict)]
+        if len(maps) != len(parts) or not maps:
+            self.findings.append(f"{name}: contains an empty document or one that is not a map")
+        return maps
 
     def of_kind(self, *kinds):
         return [document for document in self.documents if document.kind in kinds]
 
-    def has(self, kind, namespace, name):
-        return any((one.kind, one.namespace, one.name) == (kind, namespace, name) for one in self.documents)
+    def find(self, kind, namespace, name):
+        return next((one for one in self.documents if one.id == (kind, namespace, name)), None)
 
 
-def dig(data, *path):
-    for key in path:
-        if not isinstance(data, dict):
-            return None
-        data = data.get(key)
-    return data
+def versions() -> list:
+    """From the oldest supported version to the newest that the package has."""
+    minors = sorted({tuple(int(number) for number in version.split(".")[:2]) for version in all_versions()})
+    return [f"{major}.{minor}" for major, minor in minors if (major, minor) >= OLDEST]
 
 
-def read(folder: Path, shown: str) -> World:
-    """All YAML files of the folder and those below; `shown` is what the folder is called in findings."""
-    world = World()
-    for path in sorted(folder.rglob("*.y*ml")):
-        name = f"{shown}/{path.relative_to(folder).as_posix()}"
-        if path.name in NOT_APPLIED:
-            continue
-        parts = load(path, name, world)
-        if path.name == KUSTOMIZATION:
-            world.kustomizations.append(Document(name, parts[0] if parts else {}))
-            check_kustomization(path, name, parts, world)
-        else:
-            world.documents += [Document(name, part) for part in parts]
-    if not world.documents or not world.kustomizations:
-        world.findings.append(f"{shown}: no manifest or no {KUSTOMIZATION} in it")
-    check_places(world)
-    return world
+def check(world: World):
+    for rule in (schemas, kustomizations, identities, references, namespaces):
+        world.findings += rule(world)
+    return world.findings
 
 
-def load(path: Path, name: str, world: World) -> list:
-    """The documents of a file; empty ones count as a mistake, since they hide what was meant."""
-    try:
-        parts = list(yaml.load_all(path.read_text(encoding="utf-8"), Loader=StrictLoader))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        world.findings.append(f"{name}: no valid YAML: {' '.join(str(error).split())}")
-        return []
-    good = [part for part in parts if isinstance(part, dict)]
-    if len(good) != len(parts) or not parts:
-        world.findings.append(f"{name}: an empty document, or one that is no map")
-    return good
-
-
-def check_kustomization(path: Path, name: str, parts: list, world: World):
-    """Everything it names exists, and everything that exists is named: in a folder, once."""
-    if len(parts) != 1 or parts[0].get("kind") != "Kustomization":
-        world.findings.append(f"{name}: must hold one document of kind Kustomization")
-        return
-    unknown = set(parts[0]) - KUSTOMIZATION_FIELDS
-    if unknown:
-        world.findings.append(f"{name}: unknown field {', '.join(sorted(unknown))}")
-    if parts[0].get("apiVersion") != "kustomize.config.k8s.io/v1beta1":
-        world.findings.append(f"{name}: apiVersion must be kustomize.config.k8s.io/v1beta1")
-    named = parts[0].get("resources") or []
-    there = {one.name for one in path.parent.glob("*.y*ml")} - NOT_APPLIED - {KUSTOMIZATION}
-    for resource in named:
-        if not (path.parent / resource).is_file():
-            world.findings.append(f"{name}: names {resource}, which does not exist")
-        elif resource not in there:
-            world.findings.append(f"{name}: names {resource}, which is no manifest of this folder")
-        if named.count(resource) > 1:
-            world.findings.append(f"{name}: names {resource} twice")
-    world.findings += [f"{name}: does not name {missing}" for missing in sorted(there - set(named))]
-
-
-def check_places(world: World):
-    """Each object says where it belongs, to a namespace that is made here, and stands once."""
-    seen = {}
-    namespaces = {document.name for document in world.of_kind("Namespace")}
+def schemas(world):
+    """Strict mode: an unknown field is an error, as with `kubectl apply --validate=strict`."""
     for document in world.documents:
-        key = (document.kind, document.namespace, document.name)
-        if key in seen:
-            world.findings.append(f"{document}: stands in {seen[key]} as well")
-        seen[key] = document.file
-        is_wide = document.kind in CLUSTER_WIDE
-        if not is_wide and document.namespace not in namespaces:
-            world.findings.append(f"{document}: namespace '{document.namespace}' is not one that is made here")
+        for version in versions():
+            try:
+                kubernetes_validate.validate(document.data, version, strict=True)
+            except kubernetes_validate.ValidationError as error:
+                place = ".".join(str(part) for part in error.path) or "the object"
+                yield f"{document}: Kubernetes {version}: {place}: {error.message}"
+            except (kubernetes_validate.SchemaNotFoundError, KeyError) as error:
+                yield f"{document}: Kubernetes {version}: no schema: {error}"
+
+
+def kustomizations(world):
+    """Every manifest of a folder is listed in its kustomization, and every listed file exists."""
+    for document in world.kustomizations:
+        folder = (world.root / document.file).parent
+        listed = sorted(document.get("resources") or [])
+        present = sorted({path.name for path in folder.glob("*.yaml")} - {VALUES, KUSTOMIZATION})
+        if listed != present:
+            yield f"{document.file}: lists {', '.join(listed)}, but the folder has {', '.join(present)}"
+
+
+def identities(world):
+    """Each object is unique, and in a namespace that is created here. Secrets stay out of files."""
+    seen = {}
+    for document in world.documents:
+        if document.id in seen:
+            yield f"{document}: also in {seen[document.id]}"
+        seen[document.id] = document.file
+        if document.kind != "Namespace" and not world.find("Namespace", None, document.id[1]):
+            yield f"{document}: namespace '{document.id[1]}' is not created here"
+        if document.kind == "Secret":
+            yield f"{document}: a secret in a file is a default password; the README has a command that creates one"
+
+
+def references(world):
+    """Autoscalers, disruption budgets and workloads refer to existing objects; selectors match their pods."""
+    labels = {one.id: one.get("spec", "template", "metadata", "labels") or {} for one in world.of_kind(*WORKLOADS)}
+
+    def selects(document, selector):
+        wanted = (dig(selector, "matchLabels") or {}).items()
+        return [id for id, found in labels.items() if wanted and id[1] == document.id[1] and wanted <= found.items()]
+
+    for document in world.documents:
+        namespace = document.id[1]
+        if document.kind in WORKLOADS and selects(document, document.get("spec", "selector")) != [document.id]:
+            yield f"{document}: its selector must match its own pods and no others"
+        if document.kind == "HorizontalPodAutoscaler":
+            target = document.get("spec", "scaleTargetRef")
+            scaled = world.find(dig(target, "kind"), namespace, dig(target, "name"))
+            if not scaled or scaled.get("spec", "replicas") is not None:
+                yield f"{document}: its target must exist and must not set replicas"
+        if document.kind == "PodDisruptionBudget":
+            if not selects(document, document.get("spec", "selector")):
+                yield f"{document}: selects no pods"
+            if document.get("spec", "unhealthyPodEvictionPolicy") != "AlwaysAllow":
+                yield f"{document}: without unhealthyPodEvictionPolicy: AlwaysAllow, an unavailable store blocks every drain"
+
+
+def namespaces(world):
+    """Pods on the host network have their own namespace; the others have level `restricted` and deny all by default."""
+    for document in world.of_kind("Namespace"):
+        inside = [one for one in world.of_kind(*WORKLOADS) if one.id[1] == document.id[2]]
+        is_on_host = any(one.get("spec", "template", "spec", "hostNetwork") for one in inside)
+        if document.get("metadata", "labels", LEVEL) != ("privileged" if is_on_host else "restricted"):
+            yield f"{document}: wrong level for its pods in the label {LEVEL}"
+        deny_all = {"podSelector": {}, "policyTypes": ["Ingress"]}
+        policies = [one.get("spec") for one in world.of_kind("NetworkPolicy") if one.id[1] == document.id[2]]
+        if not is_on_host and deny_all not in policies:
+            yield f"{document}: has no NetworkPolicy that denies all ingress by default"

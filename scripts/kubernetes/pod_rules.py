@@ -1,213 +1,173 @@
-"""Our own rules for what runs: each takes a workload and yields what is wrong with it, in words."""
+"""Rules for the workloads: they fit the program's settings, use their own secrets only, and run unprivileged."""
 
-import program
-from manifests import dig
+import re
+
+from manifests import WORKLOADS, dig, versions
 
 SECRET = "spindle"
-# The image's own user.
+# The user of the image.
 USER = 10001
-# Beside `grace` itself: what the supervisor allows on top (GRACE_MARGIN), and some to end in.
+# On top of the program's own limit for a shutdown.
 MARGIN_SECONDS = 5
-ROLES_WITH_STORE = ("writer", "reader")
+# The roles, and the keys of the secret that each may use, by variable.
+ROLES = {
+    "daemon": {"NATS_PASSWORD": "NATS_DAEMON_PASSWORD"},
+    "writer": {"NATS_PASSWORD": "NATS_WRITER_PASSWORD", "INFLUXDB_TOKEN": "INFLUXDB_TOKEN"},
+    "reader": {"NATS_PASSWORD": "NATS_READER_PASSWORD", "INFLUXDB_TOKEN": "INFLUXDB_TOKEN"},
+    "client": {"NATS_PASSWORD": "NATS_CLIENT_PASSWORD"},
+}
 PROBES = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
+NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
 
 
-def check(workload, facts, secret_keys):
-    for rule in RULES:
+class Workload:
+    """One workload with a single container, and its environment: plain values, and keys of the secret."""
+
+    def __init__(self, document, world):
+        self.document = document
+        self.pod = document.get("spec", "template", "spec")
+        self.container = self.pod["containers"][0]
+        self.is_on_host_network = bool(self.pod.get("hostNetwork"))
+        self.values, self.keys, self.missing = {}, {}, []
+        for source in self.container.get("envFrom") or []:
+            name = dig(source, "configMapRef", "name")
+            config = world.find("ConfigMap", document.id[1], name)
+            self.missing += [] if config else [f"ConfigMap {name}"]
+            self.values.update(config.get("data") if config else {})
+        for entry in self.container.get("env") or []:
+            if "valueFrom" in entry:
+                self.keys[entry["name"]] = dig(entry, "valueFrom", "secretKeyRef") or {}
+            else:
+                self.values[entry["name"]] = str(entry["value"])
+        for volume in self.pod.get("volumes") or []:
+            claim = dig(volume, "persistentVolumeClaim", "claimName")
+            if claim and not world.find("PersistentVolumeClaim", document.id[1], claim):
+                self.missing.append(f"PersistentVolumeClaim {claim}")
+
+
+def check(world):
+    settings = set(re.findall(NAME, (world.root / "spindle.example.toml").read_text(encoding="utf-8")))
+    for document in world.of_kind(*WORKLOADS):
         try:
-            yield from [f"{workload}: {words}" for words in rule(workload, facts, secret_keys)]
-        except (AttributeError, IndexError, TypeError, ValueError) as fault:
-            # Of a shape that no manifest has; the schemas have said more.
-            yield f"{workload}: rule '{rule.__name__}' cannot read it: {fault}"
+            workload = Workload(document, world)
+            for rule in (environment, secrets, probes, stopping, security, data_directory):
+                yield from (f"{document}: {message}" for message in rule(workload, settings | {"SPINDLE_LOG"}))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            yield f"{document}: cannot be checked: {error}"
+    yield from documented(world)
 
 
-def shape(workload, facts, _keys):
-    """One container that runs one role of the program."""
-    if len(workload.pod.get("containers") or []) != 1 or workload.pod.get("initContainers"):
-        yield "must have one container and no init container, which the other rules do not look into"
+def environment(workload, settings):
     arguments = workload.container.get("args") or []
-    if workload.container.get("command") != ["spindle"] or len(arguments) != 1 or arguments[0] not in facts.commands:
-        yield f"runs {workload.container.get('command')} {arguments}, which is no command of the program"
-
-
-def environment(workload, facts, _keys):
-    names = [variable.name for variable in workload.variables()]
-    for name in sorted(set(names)):
-        if name not in facts.variables:
-            yield f"sets {name}, which the program does not know"
-        if names.count(name) > 1:
-            yield f"sets {name} twice"
-    if not workload.value("NATS_URL"):
-        yield "sets no NATS_URL: it would look for a server of its own"
+    if workload.container.get("command") != ["spindle"] or len(arguments) != 1 or arguments[0] not in ROLES:
+        yield f"runs {workload.container.get('command')} {arguments}, which is not one role of the program"
+    for name in sorted(set(workload.values) | set(workload.keys)):
+        if name not in settings:
+            yield f"sets {name}, which is not a setting of the program"
+    if not workload.values.get("NATS_URL"):
+        yield "does not set NATS_URL: the program would look for a server of its own"
     if workload.pod.get("enableServiceLinks") is not False:
-        yield "needs enableServiceLinks: false, or a service's variables are read as settings"
+        yield "needs enableServiceLinks: false; otherwise variables of services are read as settings"
+    yield from (f"refers to {name}, which does not exist" for name in workload.missing)
 
 
-def secrets(workload, _facts, keys):
-    """Every role gets its own password, from the secret, and no other."""
-    user = workload.value("NATS_USER")
-    if user != workload.role:
-        yield f"NATS_USER is '{user}', and the role {workload.role}"
-    wanted = {"NATS_PASSWORD": f"NATS_{workload.role.upper()}_PASSWORD"}
-    if workload.role in ROLES_WITH_STORE:
-        wanted["INFLUXDB_TOKEN"] = "INFLUXDB_TOKEN"
-    found = {variable.name: variable for variable in workload.variables()}
-    for name, key in wanted.items():
-        if name not in found:
-            yield f"does not set {name}"
-        elif (found[name].secret, found[name].key) != (SECRET, key):
-            yield f"{name} must come from key {key} of the secret {SECRET}"
-    for variable in found.values():
-        if variable.secret and variable.key not in keys:
-            yield f"asks for key {variable.key} of the secret, which secret.env.example does not document"
-        if variable.secret and variable.name not in wanted:
-            yield f"gets {variable.key} from the secret, which the role {workload.role} has no use for"
+def secrets(workload, _settings):
+    """Each role has its own password, from the secret, and no other."""
+    role = workload.container["args"][0]
+    wanted = {name: {"name": SECRET, "key": key} for name, key in ROLES.get(role, {}).items()}
+    if workload.keys != wanted:
+        yield f"takes {workload.keys} from secrets; expected {wanted}"
+    if workload.values.get("NATS_USER") != role:
+        yield f"NATS_USER is '{workload.values.get('NATS_USER')}', but the role is {role}"
+    for name, value in workload.values.items():
+        if value and name.endswith(("_PASSWORD", "_TOKEN")):
+            yield f"has {name} in plain text"
+    if any("secret" in volume for volume in workload.pod.get("volumes") or []):
+        yield "mounts a whole secret, with every role's password"
 
 
-def leaks(workload, _facts, _keys):
-    """No secret stands in a file, and none is handed out whole."""
-    for variable in workload.variables():
-        if variable.value and variable.name.endswith(("_PASSWORD", "_TOKEN")):
-            yield f"has {variable.name} as plain text"
-    sources = workload.container.get("envFrom") or []
-    volumes = workload.pod.get("volumes") or []
-    if any("secretRef" in source for source in sources) or any("secret" in volume for volume in volumes):
-        yield "takes a whole secret: every role's password"
-
-
-def references(workload, _facts, _keys):
-    namespace = workload.document.namespace
-    claims = [dig(volume, "persistentVolumeClaim", "claimName") for volume in workload.pod.get("volumes") or []]
-    wanted = [("ConfigMap", name) for name in workload.config_maps()]
-    wanted += [("PersistentVolumeClaim", name) for name in claims if name]
-    for kind, name in wanted:
-        if not workload.world.has(kind, namespace, name):
-            yield f"refers to {kind} {name}, which does not exist in namespace {namespace}"
-    for entry in workload.container.get("env") or []:
-        if "configMapKeyRef" in (entry.get("valueFrom") or {}):
-            yield f"takes {entry.get('name')} by configMapKeyRef, which this check does not follow: use envFrom"
-
-
-def probes(workload, facts, _keys):
-    address, _, port = workload.value("SPINDLE_HEALTH").rpartition(":")
+def probes(workload, _settings):
+    address, _, port = workload.values["SPINDLE_HEALTH"].rpartition(":")
+    host = "127.0.0.1" if workload.is_on_host_network else None
+    if address != (host or "0.0.0.0"):
+        yield f"SPINDLE_HEALTH listens on {address}; expected {host or '0.0.0.0'}"
+    ports = {one.get("name"): str(one["containerPort"]) for one in workload.container.get("ports") or []}
     for kind, path in PROBES.items():
-        asked = dig(workload.container, kind, "httpGet") or {}
-        if not asked:
-            yield f"has no {kind} by httpGet"
-            continue
-        if asked.get("path") != path:
-            yield f"{kind} asks {asked.get('path')}, not {path}"
-        if str(workload.port(asked.get("port"))) != port:
-            yield f"{kind} asks port {asked.get('port')}, and SPINDLE_HEALTH is '{address}:{port}'"
-        if (asked.get("host") == "127.0.0.1") != workload.is_on_host_network:
-            yield f"{kind} must ask host 127.0.0.1 in the host's network, and only there"
-    if address != ("127.0.0.1" if workload.is_on_host_network else "0.0.0.0"):
-        yield f"SPINDLE_HEALTH listens on {address}: the loopback in the host's network, else 0.0.0.0"
-    scraped = workload.annotations.get("prometheus.io/port", port)
-    if scraped != port:
-        yield f"prometheus.io/port is {scraped}, and SPINDLE_HEALTH listens on {port}"
+        probe = dig(workload.container, kind, "httpGet") or {}
+        found = (probe.get("path"), ports.get(probe.get("port"), str(probe.get("port"))), probe.get("host"))
+        if found != (path, port, host):
+            yield f"{kind} requests {found} (path, port, host); expected {(path, port, host)}"
+    if dig(workload.document.get("spec", "template", "metadata", "annotations"), "prometheus.io/port") not in (None, port):
+        yield f"prometheus.io/port is not {port}, where SPINDLE_HEALTH listens"
     startup = workload.container.get("startupProbe") or {}
-    seconds = startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
-    if seconds <= duration(workload, facts, "SPINDLE_NATS_CONNECT_TIMEOUT"):
-        yield f"startupProbe gives up after {seconds} s, before the program (SPINDLE_NATS_CONNECT_TIMEOUT) can say why"
+    limit = startup.get("failureThreshold", 3) * startup.get("periodSeconds", 10)
+    if limit <= seconds(workload.values["SPINDLE_NATS_CONNECT_TIMEOUT"]):
+        yield f"startupProbe fails after {limit} s, before the program can report SPINDLE_NATS_CONNECT_TIMEOUT"
 
 
-def stopping(workload, facts, _keys):
-    seconds = workload.pod.get("terminationGracePeriodSeconds", 30)
-    if seconds < duration(workload, facts, "SPINDLE_SHUTDOWN_TIMEOUT") + MARGIN_SECONDS:
-        yield f"terminationGracePeriodSeconds {seconds} is too short for SPINDLE_SHUTDOWN_TIMEOUT and {MARGIN_SECONDS} s"
+def stopping(workload, _settings):
+    grace = workload.pod.get("terminationGracePeriodSeconds", 30)
+    if grace < seconds(workload.values.get("SPINDLE_SHUTDOWN_TIMEOUT", "10s")) + MARGIN_SECONDS:
+        yield f"terminationGracePeriodSeconds {grace} is below SPINDLE_SHUTDOWN_TIMEOUT and {MARGIN_SECONDS} s"
 
 
-def duration(workload, facts, name):
-    return program.seconds(workload.value(name) or facts.defaults[name])
-
-
-def resources(workload, _facts, _keys):
-    for kind in ("requests", "limits"):
-        for resource in ("cpu", "memory"):
-            if not dig(workload.container, "resources", kind, resource):
-                yield f"has no resources.{kind}.{resource}"
-
-
-def security(workload, _facts, _keys):
+def security(workload, _settings):
+    """Pod security level `restricted`, limits, and nothing of the node but its network for those that watch the host."""
     pod, container = workload.pod, workload.container
+    unprivileged = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
     wanted = [
         (pod, ("automountServiceAccountToken",), False),
         (pod, ("securityContext", "runAsNonRoot"), True),
         (pod, ("securityContext", "runAsUser"), USER),
         (pod, ("securityContext", "seccompProfile", "type"), "RuntimeDefault"),
-        (container, ("securityContext", "allowPrivilegeEscalation"), False),
-        (container, ("securityContext", "readOnlyRootFilesystem"), True),
-        (container, ("securityContext", "capabilities"), {"drop": ["ALL"]}),
+        (container, ("securityContext",), unprivileged),
     ]
     for data, path, value in wanted:
         if dig(data, *path) != value:
             yield f"{'.'.join(path)} must be {value}"
-    allowed = {"allowPrivilegeEscalation", "readOnlyRootFilesystem", "capabilities"}
-    for name in sorted(set(container.get("securityContext") or {}) - allowed):
-        yield f"the container's securityContext has {name}, which could undo the pod's"
-    for volume in pod.get("volumes") or []:
-        if "hostPath" in volume:
-            yield f"mounts the node's {dig(volume, 'hostPath', 'path')}: no role needs it"
-    if pod.get("hostPID") or pod.get("hostIPC"):
-        yield "shares processes or memory with its node"
+    if len(pod["containers"]) != 1 or pod.get("initContainers"):
+        yield "must have one container: the rules do not check others"
+    if pod.get("hostPID") or pod.get("hostIPC") or any("hostPath" in one for one in pod.get("volumes") or []):
+        yield "shares processes, memory or files with its node"
     if workload.is_on_host_network and workload.document.kind != "DaemonSet":
-        yield "is in the host's network: only what watches the host may be"
+        yield "uses the host network; only a DaemonSet may"
+    for kind in ("requests", "limits"):
+        if not {"cpu", "memory"} <= set(dig(container, "resources", kind) or {}):
+            yield f"resources.{kind} must set cpu and memory"
 
 
-def image(workload, _facts, _keys):
-    name, _, tag = str(workload.container.get("image", "")).rpartition(":")
-    if not name or "/" in tag or tag == "latest":
-        yield f"image '{workload.container.get('image')}' has no tag, or latest"
-    folder = workload.document.file.rpartition("/")[0]
-    for kustomization in workload.world.kustomizations:
-        images = {entry.get("name"): entry for entry in kustomization.data.get("images") or []}
-        if kustomization.file.rpartition("/")[0] == folder and images.get(name, {}).get("newTag", "latest") == "latest":
-            yield f"{kustomization.file} has no newTag for image {name}, or latest"
-
-
-def selection(workload, _facts, _keys):
-    selector = workload.document.get("spec", "selector")
-    if not workload.is_selected_by(workload.document, selector):
-        yield f"its selector {selector} does not match its own pods' labels {workload.labels}"
-    others = [one for one in workload.world.of_kind(workload.document.kind) if one is not workload.document]
-    if any(workload.is_selected_by(other, other.get("spec", "selector")) for other in others):
-        yield "its pods are selected by another workload too"
-    for spread in workload.pod.get("topologySpreadConstraints") or []:
-        if not workload.is_selected_by(workload.document, spread.get("labelSelector")):
-            yield "topologySpreadConstraints count other pods than its own"
-
-
-def data_directory(workload, _facts, _keys):
-    """What writes needs a place for it: the root file system is read-only."""
-    mounts = {mount.get("mountPath"): mount for mount in workload.container.get("volumeMounts") or []}
-    names = {volume.get("name") for volume in workload.pod.get("volumes") or []}
-    folder = workload.value("SPINDLE_DATA_DIR")
-    if workload.role not in ROLES_WITH_STORE and not folder:
-        yield f"sets no SPINDLE_DATA_DIR, which the role {workload.role} writes into"
-    if folder and (folder not in mounts or mounts[folder].get("readOnly")):
+def data_directory(workload, _settings):
+    """The root file system is read-only: the data directory needs a volume."""
+    folder = workload.values.get("SPINDLE_DATA_DIR")
+    mounts = {one.get("mountPath") for one in workload.container.get("volumeMounts") or [] if not one.get("readOnly")}
+    if folder not in mounts and (folder or "INFLUXDB_TOKEN" not in ROLES[workload.container["args"][0]]):
         yield f"SPINDLE_DATA_DIR is {folder}, where no writable volume is mounted"
-    for mount in mounts.values():
-        if mount.get("name") not in names:
-            yield f"mounts {mount.get('name')}, which is no volume of the pod"
-    claimed = [volume for volume in workload.pod.get("volumes") or [] if "persistentVolumeClaim" in volume]
+    claimed = any("persistentVolumeClaim" in one for one in workload.pod.get("volumes") or [])
     if claimed and workload.document.get("spec", "strategy", "type") != "Recreate":
-        yield "has a volume of its own: strategy must be Recreate"
+        yield "has a persistent volume: strategy must be Recreate"
     if claimed and dig(workload.pod, "securityContext", "fsGroup") != USER:
-        yield f"has a volume of its own: securityContext.fsGroup must be {USER}"
+        yield f"has a persistent volume: securityContext.fsGroup must be {USER}"
 
 
-RULES = [
-    shape,
-    environment,
-    secrets,
-    leaks,
-    references,
-    probes,
-    stopping,
-    resources,
-    security,
-    image,
-    selection,
-    data_directory,
-]
+def documented(world):
+    """secret.env.example, without values, and the README's command list every key; the README names the versions."""
+    readme = (world.folder / "README.md").read_text(encoding="utf-8")
+    lines = (world.folder / "secret.env.example").read_text(encoding="utf-8").splitlines()
+    listed = {line for line in lines if line and not line.startswith("#")}
+    keys = {key for role in ROLES.values() for key in role.values()} | {"NATS_ADMIN_PASSWORD"}
+    if listed != {f"{key}=" for key in keys}:
+        yield f"deploy/kubernetes/secret.env.example: expected the lines KEY= for {', '.join(sorted(keys))}"
+    if f"Kubernetes {versions()[0]} to {versions()[-1]}" not in readme:
+        yield f"deploy/kubernetes/README.md: does not name the checked versions, {versions()[0]} to {versions()[-1]}"
+    for key in sorted(keys):
+        if f"--from-literal={key}=" not in readme:
+            yield f"deploy/kubernetes/README.md: its command `kubectl create secret` lacks the key {key}"
+
+
+def seconds(text: str) -> float:
+    """A duration in the program's format: `10s`, `2m`, `1m30s`."""
+    units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
+    parts = re.findall(r"(\d+)(ms|s|m|h)", text)
+    if "".join(number + unit for number, unit in parts) != text or not parts:
+        raise ValueError(f"'{text}' is not a duration")
+    return sum(int(number) * units[unit] for number, unit in parts)

@@ -1,16 +1,16 @@
-# The platform in containers, with `docker compose` (version 2) or `docker-compose` (1.29). Which services there
-# are, and what "healthy" means for each, stands in docker-compose.yml and is not repeated here.
+# Compose mode: the platform in containers, with `docker compose` (version 2) or `docker-compose` (1.29).
+# docker-compose.yml alone defines the services and their health checks.
 # shellcheck shell=bash
 
 COMPOSE=()
 
-# Whether there is a Docker engine; one that is far away and silent must not hold us. Sets ENGINE_SAYS when
-# there is a Docker, but it gives a reason against it, such as a missing right.
-engine_answers() {
-  ENGINE_SAYS=""
+# Checks for a Docker engine, with a time limit: a remote one may not respond. Sets ENGINE_ERROR to Docker's reason if
+# it is installed but unavailable, for example without permission.
+engine_available() {
+  ENGINE_ERROR=""
   have docker || return 1
-  ENGINE_SAYS="$(within 15 docker info 2>&1 >/dev/null)" && return 0
-  ENGINE_SAYS="$(printf '%s\n' "$ENGINE_SAYS" | tail -n 1)"
+  ENGINE_ERROR="$(within 15 docker info 2>&1 >/dev/null)" && return 0
+  ENGINE_ERROR="$(printf '%s\n' "$ENGINE_ERROR" | tail -n 1)"
   return 1
 }
 
@@ -24,7 +24,7 @@ find_compose() {
   fi
 }
 
-# Both read .env, COMPOSE_FILE in it and the files that it names from the current folder.
+# Both versions read .env and the files that COMPOSE_FILE names from the current directory.
 compose() {
   in_root "${COMPOSE[@]}" "$@"
 }
@@ -36,18 +36,18 @@ compose_start() {
   say "starting with ${COMPOSE[*]}"
   compose up -d "$@" >&2 || code=$?
   if [ "$code" -ne 0 ]; then
-    report_sick "$@" || true
-    die "${COMPOSE[*]} could not start everything: see its words above. What runs goes on; ./run.sh stop stops it."
+    report_unhealthy "$@" || true
+    die "${COMPOSE[*]} could not start everything: see its errors above. Started services keep running; ./run.sh stop stops them."
   fi
   wait_until_healthy "$@"
   [ $# -gt 0 ] || compose_addresses
 }
 
-# A mistyped service is a mistake in the command, not a fault of the engine.
+# A mistyped service is a usage error, not a failure of the engine.
 check_services() {
   local known service
   [ $# -gt 0 ] || return 0
-  known="$(compose config --services)" || die "${COMPOSE[*]} does not accept the files: see its words above"
+  known="$(compose config --services)" || die "${COMPOSE[*]} rejects the files: see its errors above"
   for service in "$@"; do
     printf '%s\n' "$known" | grep -q -x -F -e "$service" ||
       fail_usage "no service '$service': expected $(printf '%s\n' "$known" | sort | paste -s -d ' ' -)"
@@ -59,20 +59,20 @@ compose_stop() {
   shift
   if [ $# -gt 0 ]; then
     check_services "$@"
-    compose stop "$@" >&2 || die "${COMPOSE[*]} could not stop $*: see its words above"
+    compose stop "$@" >&2 || die "${COMPOSE[*]} could not stop $*: see its errors above"
   elif [ "$remove" = yes ]; then
-    compose down --remove-orphans --volumes >&2 || die "${COMPOSE[*]} could not remove everything: see its words above"
-    say "stopped; the volumes and all data in them are removed"
+    compose down --remove-orphans --volumes >&2 || die "${COMPOSE[*]} could not remove everything: see its errors above"
+    say "stopped; the volumes and all their data are removed"
   else
-    compose down --remove-orphans >&2 || die "${COMPOSE[*]} could not stop everything: see its words above"
-    say "stopped; the data stay in the volumes"
+    compose down --remove-orphans >&2 || die "${COMPOSE[*]} could not stop everything: see its errors above"
+    say "stopped; the data is kept in the volumes"
   fi
 }
 
-# Not Compose's own restart, which starts the old container again, whatever has changed in .env or the image.
+# Compose's own restart starts the old container again and ignores changes in .env and the image.
 compose_restart() {
   check_services "$@"
-  compose stop "$@" >&2 || die "${COMPOSE[*]} could not stop everything: see its words above"
+  compose stop "$@" >&2 || die "${COMPOSE[*]} could not stop everything: see its errors above"
   compose_start "$@"
 }
 
@@ -90,23 +90,23 @@ compose_logs() {
 
 compose_build() {
   say "building the images with ${COMPOSE[*]}"
-  compose build >&2 || die "the images could not be built: see the words above"
+  compose build >&2 || die "the images could not be built: see the errors above"
 }
 
 compose_status() {
   local code=0
   compose_states | sort | awk -F '|' '{ printf "  %-10s %s\n", $1, $2; n++ } END { exit n == 0 }' ||
-    { say "nothing runs: ./run.sh start" && return 1; }
-  # shellcheck disable=SC2046 # one service a word
-  report_sick $(compose config --services) || code=1
+    { say "nothing is running: ./run.sh start" && return 1; }
+  # shellcheck disable=SC2046 # one word per service
+  report_unhealthy $(compose config --services) || code=1
   compose_addresses
   return "$code"
 }
 
 # ── health ───────────────────────────────────────────────────────────────────────────────────────
 
-# One line a container: SERVICE|what Docker says of it, such as "Up 3 seconds (healthy)". Asked of Docker itself,
-# whose answer is the same under both versions of Compose.
+# One line per container: SERVICE|STATUS, such as "Up 3 seconds (healthy)". From Docker itself, whose output does not
+# depend on the version of Compose.
 compose_states() {
   local project
   project="$(setting COMPOSE_PROJECT_NAME)"
@@ -114,8 +114,8 @@ compose_states() {
     --format '{{.Label "com.docker.compose.service"}}|{{.Status}}'
 }
 
-# sick_among STATES SERVICE…: "SERVICE|words" for each that is not well. What ended with 0 has done its work.
-sick_among() {
+# unhealthy_among STATES SERVICE…: SERVICE|STATUS for each unhealthy one. Exit code 0 means completed.
+unhealthy_among() {
   local states="$1" service status found
   shift
   for service in "$@"; do
@@ -134,50 +134,50 @@ sick_among() {
 }
 
 wait_until_healthy() {
-  local deadline=$((SECONDS + START_PATIENCE)) sick told="" n_ended=0
+  local deadline=$((SECONDS + START_TIMEOUT)) unhealthy reported="" n_ended=0
   if [ $# -eq 0 ]; then
-    # shellcheck disable=SC2046 # one service a word
+    # shellcheck disable=SC2046 # one word per service
     set -- $(compose config --services)
   fi
-  [ $# -gt 0 ] || die "${COMPOSE[*]} names no services: see its words above"
+  [ $# -gt 0 ] || die "${COMPOSE[*]} names no services: see its errors above"
   while true; do
-    sick="$(sick_among "$(compose_states)" "$@")"
-    [ -n "$sick" ] || return 0
+    unhealthy="$(unhealthy_among "$(compose_states)" "$@")"
+    [ -n "$unhealthy" ] || return 0
     [ "$SECONDS" -lt "$deadline" ] || break
-    # One that has ended and that nothing starts again will not become well by waiting.
-    case "$sick" in
+    # A container that has exited and is not restarted does not recover.
+    case "$unhealthy" in
       *'|Exited'* | *'|Dead'*) n_ended=$((n_ended + 1)) ;;
       *) n_ended=0 ;;
     esac
     [ "$n_ended" -lt 5 ] || break
-    # Whom we wait for, once for each change of it.
-    if [ "$(names_of "$sick")" != "$told" ]; then
-      told="$(names_of "$sick")"
-      say "waiting for $told"
+    # The services waited for, again after each change.
+    if [ "$(names_of "$unhealthy")" != "$reported" ]; then
+      reported="$(names_of "$unhealthy")"
+      say "waiting for $reported"
     fi
     sleep 1
   done
-  report_sick "$@" || true
-  die "not healthy: $(names_of "$sick"). What runs goes on; ./run.sh logs SERVICE tells more, ./run.sh stop stops it."
+  report_unhealthy "$@" || true
+  die "not healthy: $(names_of "$unhealthy"). Started services keep running; ./run.sh logs SERVICE shows their logs, ./run.sh stop stops them."
 }
 
 names_of() {
   printf '%s\n' "$1" | cut -d '|' -f 1 | sort -u | paste -s -d ' ' -
 }
 
-# Says who is not well and why, with the last lines of the log; 1 if anybody is not.
-report_sick() {
-  local sick service status
+# Reports unhealthy services with the last lines of their logs; returns 1 if there are any.
+report_unhealthy() {
+  local unhealthy service status
   if [ $# -eq 0 ]; then
-    # shellcheck disable=SC2046 # one service a word
+    # shellcheck disable=SC2046 # one word per service
     set -- $(compose config --services 2>/dev/null)
   fi
-  sick="$(sick_among "$(compose_states)" "$@")"
-  [ -n "$sick" ] || return 0
+  unhealthy="$(unhealthy_among "$(compose_states)" "$@")"
+  [ -n "$unhealthy" ] || return 0
   while IFS='|' read -r service status; do
     say "── $service is not healthy: $status"
     [ "$status" = "no container" ] || compose logs --no-color --tail 15 "$service" >&2 </dev/null || true
-  done <<<"$sick"
+  done <<<"$unhealthy"
   return 1
 }
 
@@ -191,7 +191,7 @@ compose_addresses() {
     *) login="$(setting INFLUXDB_ADMIN_USER) / $(setting INFLUXDB_ADMIN_PASSWORD)" ;;
   esac
   cat <<TEXT
-Spindle runs in containers (project $(setting COMPOSE_PROJECT_NAME), InfluxDB $version).
+Spindle is running in containers (project $(setting COMPOSE_PROJECT_NAME), InfluxDB $version).
   Grafana     $(published GRAFANA_PORT grafana 3000 http)   $(setting GRAFANA_ADMIN_USER) / $(setting GRAFANA_ADMIN_PASSWORD)
   InfluxDB    $(published INFLUXDB_PORT influxdb 8086 http)   $login
   NATS        $(published SPINDLE_NATS_PORT nats 4222 nats)   admin / $(setting NATS_ADMIN_PASSWORD)
@@ -200,7 +200,7 @@ Spindle runs in containers (project $(setting COMPOSE_PROJECT_NAME), InfluxDB $v
 TEXT
 }
 
-# published VARIABLE SERVICE PORT SCHEME: port 0 is one that Docker chose.
+# published VARIABLE SERVICE PORT SCHEME: for port 0, the one that Docker chose.
 published() {
   local port
   port="$(setting "$1")"

@@ -1,32 +1,102 @@
-# The platform without containers: one `spindle up` in the background, with nats-server as its child, and an
-# InfluxDB of its own where `influxd` is installed. Everything it keeps lies in the data directory.
+# Native mode: one `spindle up` in the background. The program supervises nats-server itself, holds the lock on the data
+# directory, and publishes its addresses in run.json; run.sh keeps only the process id of what it started.
 # shellcheck shell=bash
 
-# Where everything lies; a relative folder of the environment is meant from here, one of .env from the checkout.
+# A relative directory in the environment is relative to the caller's, one in .env to the checkout.
 native_paths() {
   if [ -n "${SPINDLE_DATA_DIR:-}" ]; then
     DATA="$(absolute "$SPINDLE_DATA_DIR")"
   else
-    DATA="$(cd "$ROOT" && absolute "$(dotenv_or SPINDLE_DATA_DIR spindle-data)")"
+    DATA="$(setting SPINDLE_DATA_DIR)"
+    DATA="$(cd "$ROOT" && absolute "${DATA:-spindle-data}")"
   fi
-  SPINDLE_PID_FILE="$DATA/spindle.pid"
-  SPINDLE_OUTPUT="$DATA/logs/spindle.log"
-}
-
-dotenv_or() {
-  local value
-  value="$(setting "$1")"
-  printf '%s\n' "${value:-$2}"
+  PID_FILE="$DATA/spindle.pid"
+  OUTPUT="$DATA/logs/spindle.log"
 }
 
 native_runs() {
   native_paths
-  [ -n "$(running_pid "$SPINDLE_PID_FILE")" ]
+  [ -n "$(running_pid)" ]
 }
 
 # native_takes_no_service COMMAND SERVICE…
 native_takes_no_service() {
-  [ $# -eq 1 ] || fail_usage "natively all roles run in one process: $1 takes no service ('$2')"
+  [ $# -eq 1 ] || fail_usage "in native mode all roles run in one process: $1 takes no service ('$2')"
+}
+
+# ── the process ──────────────────────────────────────────────────────────────────────────────────
+
+# command_of PID: its command line; nothing for a zombie or a process that has ended.
+command_of() {
+  if [ -r /proc/self/cmdline ]; then
+    { tr '\000' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true
+  else
+    ps -o args= -ww -p "$1" 2>/dev/null || true
+  fi
+}
+
+# The process that run.sh started; nothing if it has ended. The command line, which names the data directory,
+# distinguishes it from a later process with the same id.
+running_pid() {
+  local pid=""
+  [ -f "$PID_FILE" ] || return 0
+  read -r pid <"$PID_FILE" || true
+  case "$(command_of "${pid:-none}")" in
+    *" up --data-dir $DATA" | *" up --data-dir $DATA ") printf '%s\n' "$pid" ;;
+  esac
+}
+
+# A `spindle up` in this data directory that run.sh did not start.
+foreign_pid() {
+  local pid
+  pid="$(run_value pid)"
+  case "$(command_of "${pid:-none}")" in
+    *spindle*" up"*) printf '%s\n' "$pid" ;;
+  esac
+}
+
+# run_value NAME: a field of run.json, which the running system writes.
+run_value() {
+  sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$DATA/run.json" 2>/dev/null || true
+}
+
+# Starts `spindle up` in a process group of its own, so that neither Ctrl-C nor a hangup of this terminal reaches it.
+# The pid file is created exclusively (noclobber): of two starts at once one fails. Sets STARTED.
+launch() {
+  [ -n "$(running_pid)" ] || rm -f "$PID_FILE"
+  set -m
+  # At the root, so that its spindle.toml is read. Open descriptors would keep a caller waiting for their end.
+  # shellcheck disable=SC2016 # expanded by the inner shell
+  (cd "$ROOT" && trap '' HUP && exec sh -c 'set -C; echo $$ >"$1" || exit 1; shift; exec "$@"' sh "$PID_FILE" \
+    "$PROGRAM" up --data-dir "$DATA") </dev/null >>"$OUTPUT" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  STARTED=$!
+  set +m
+  disown "$STARTED" 2>/dev/null || true
+}
+
+# end_spindle PID SECONDS: SIGTERM, then SIGKILL. The program's guard process ends nats-server in either case.
+end_spindle() {
+  local deadline=$((SECONDS + $2))
+  kill -TERM "$1" 2>/dev/null || true
+  while [ -n "$(command_of "$1")" ]; do
+    if [ "$SECONDS" -gt "$deadline" ]; then
+      say "spindle did not stop within $2 s, killing it; acknowledged data is on disk"
+      kill -KILL "$1" 2>/dev/null || true
+      deadline=$((SECONDS + 10))
+    fi
+    sleep 0.1
+  done
+  rm -f "$PID_FILE"
+}
+
+# Longer than the program's own limit: the daemon's share, the writer's, and 12 s for nats-server.
+stop_timeout() {
+  local timeout
+  timeout="$(setting SPINDLE_SHUTDOWN_TIMEOUT)"
+  case "${timeout%s}" in
+    '' | *[!0-9]*) echo 60 ;;
+    *) echo $((${timeout%s} + 30)) ;;
+  esac
 }
 
 # ── start ────────────────────────────────────────────────────────────────────────────────────────
@@ -35,294 +105,196 @@ native_start() {
   local pid
   native_paths
   say "mode: native ($WHY)"
-  pid="$(running_pid "$SPINDLE_PID_FILE")"
+  pid="$(running_pid)"
   if [ -n "$pid" ]; then
-    say "Spindle runs already (process $pid)"
+    say "Spindle is already running (process $pid)"
     native_summary
-    return 0
+    return
   fi
   pid="$(foreign_pid)"
   if [ -n "$pid" ]; then
-    say "a \`spindle up\` that was started by hand runs already in $DATA (process $pid), at $(run_value http)"
-    return 0
+    say "a manually started \`spindle up\` is already running in $DATA (process $pid), at $(run_value http)"
+    return
   fi
   need_program
   export_settings
-  [ -n "${NATS_URL:-}" ] || { need_nats_server && SPINDLE_NATS_SERVER="$(find_nats_server 2>/dev/null)" && export SPINDLE_NATS_SERVER; }
-  # As the program makes it: what lies there is its user's alone.
-  (umask 077 && mkdir -p "$DATA/logs") || die "cannot create $DATA: choose another folder with SPINDLE_DATA_DIR"
-  begin_start
-  native_store
-  start_spindle
-  finish_start
-  native_summary
-}
-
-# From here to finish_start whatever ends us ends what we have started.
-begin_start() {
-  STARTED_SPINDLE="" STARTED_INFLUXD="" START_LOCK=""
+  if [ -z "${NATS_URL:-}" ]; then
+    need_nats_server
+    SPINDLE_NATS_SERVER="$(find_nats_server 2>/dev/null)"
+    export SPINDLE_NATS_SERVER
+  fi
+  # Private to its user, as the program creates it.
+  (umask 077 && mkdir -p "$DATA/logs") || die "cannot create $DATA: choose another directory with SPINDLE_DATA_DIR"
+  # One older log is kept.
+  [ ! -f "$OUTPUT" ] || [ "$(wc -c <"$OUTPUT")" -le 16777216 ] || mv -f "$OUTPUT" "$OUTPUT.1"
+  say "starting spindle"
+  STARTED=""
   trap abandon_start EXIT
   trap 'exit 129' HUP
   trap 'exit 130' INT
   trap 'exit 143' TERM
-  take_start_lock
-}
-
-finish_start() {
-  STARTED_SPINDLE="" STARTED_INFLUXD=""
-  abandon_start
-  trap - EXIT HUP INT TERM
-}
-
-abandon_start() {
-  # Ending in order takes its time; the impatient have kill -9.
-  trap '' HUP INT TERM
-  if [ -n "$STARTED_SPINDLE" ]; then
-    say "the start is given up: stopping what it has started"
-    end_process spindle "$STARTED_SPINDLE" "$(stop_patience)"
-    rm -f "$SPINDLE_PID_FILE"
-  fi
-  if [ -n "$STARTED_INFLUXD" ]; then
-    end_process influxd "$STARTED_INFLUXD" 30
-    rm -f "$DATA/influxdb/influxd.pid"
-  fi
-  [ -z "$START_LOCK" ] || rm -f "$START_LOCK"
-}
-
-# Two starts at once would put two influxd into one folder. The file is made only if it is not there (noclobber),
-# in one step.
-take_start_lock() {
-  local file="$DATA/start.pid" pid
-  pid="$(running_pid "$file")"
-  if [ -n "$pid" ]; then
-    die "another start is under way (process $pid): wait for it, or end it"
-  fi
-  rm -f "$file"
-  if ! (set -C && remember_process "$file" $$) 2>/dev/null; then
-    die "another start is under way: wait for it"
-  fi
-  START_LOCK="$file"
-}
-
-# A `spindle up` in this data directory that is not ours: in the foreground of some terminal.
-foreign_pid() {
-  local pid
-  [ -f "$DATA/run.json" ] || return 0
-  pid="$(run_value pid)"
-  case "$(LC_ALL=C ps -o comm= -p "${pid:-0}" 2>/dev/null || true)" in
-    spindle | */spindle) [ -z "$(process_mark "$pid")" ] || printf '%s\n' "$pid" ;;
-  esac
-}
-
-# run_value NAME: what the running system says of itself in run.json.
-run_value() {
-  sed -n 's/.*"'"$1"'": *"\{0,1\}\([^",}]*\).*/\1/p' "$DATA/run.json" 2>/dev/null || true
-}
-
-# What .env says for the program, unless the environment says otherwise. Passwords of Compose's NATS are not meant.
-export_settings() {
-  local line name
-  [ -f "$ENV_FILE" ] || return 0
-  while IFS= read -r line || [ -n "$line" ]; do
-    is_comment "$line" && continue
-    name="$(name_in "$line")"
-    case "$name" in
-      NATS_DAEMON_PASSWORD | NATS_WRITER_PASSWORD | NATS_READER_PASSWORD | NATS_CLIENT_PASSWORD | NATS_ADMIN_PASSWORD) ;;
-      SPINDLE_MODE | SPINDLE_DATA_DIR) ;;
-      SPINDLE_* | NATS_* | INFLUXDB_VERSION | GENERATION_INTERVAL_SECONDS | CLIENT_MIN_CRITICALITY)
-        [ -n "${!name:-}" ] || export "$name=$(plain_value "${line#*=}")"
-        ;;
-    esac
-  done <"$ENV_FILE"
-}
-
-start_spindle() {
-  rotate "$SPINDLE_OUTPUT"
-  rm -f "$DATA/run.json"
-  say "starting spindle, store: $STORE_WORDS"
-  # At the root, as `up` would be: a spindle.toml there counts.
-  cd "$ROOT"
-  in_background "$SPINDLE_OUTPUT" "$PROGRAM" up --data-dir "$DATA"
-  STARTED_SPINDLE="$BACKGROUND_PID"
-  remember_process "$SPINDLE_PID_FILE" "$STARTED_SPINDLE"
-  cd - >/dev/null
+  launch
   wait_until_ready
+  trap - EXIT HUP INT TERM
+  native_summary
+}
+
+# Whatever ends run.sh before the system is ready also ends what it has started.
+abandon_start() {
+  trap '' HUP INT TERM
+  [ -n "$STARTED" ] || return 0
+  say "start abandoned, stopping spindle"
+  end_spindle "$STARTED" "$(stop_timeout)"
+}
+
+# Exports the program's settings from .env; the environment takes precedence. The passwords there belong to Compose's
+# NATS.
+export_settings() {
+  local name
+  [ -f "$ENV_FILE" ] || return 0
+  for name in $(names_in_env <"$ENV_FILE"); do
+    case "$name" in
+      NATS_*_PASSWORD | SPINDLE_MODE | SPINDLE_DATA_DIR | SPINDLE_START_TIMEOUT) continue ;;
+      SPINDLE_* | NATS_* | INFLUXDB_VERSION | GENERATION_INTERVAL_SECONDS | CLIENT_MIN_CRITICALITY) ;;
+      # For an InfluxDB that the user names. Without one, .env holds them for Compose.
+      INFLUXDB_HOST | INFLUXDB_ORG | INFLUXDB_BUCKET | INFLUXDB_TOKEN | INFLUXDB_USERNAME | INFLUXDB_PASSWORD)
+        [ -n "$(setting INFLUXDB_HOST)" ] || continue
+        # A user name takes the place of the token, which was generated for Compose.
+        [ "$name" != INFLUXDB_TOKEN ] || [ -z "$(setting INFLUXDB_USERNAME)" ] || continue
+        ;;
+      *) continue ;;
+    esac
+    export "$name=$(setting "$name")"
+  done
 }
 
 wait_until_ready() {
-  local deadline=$((SECONDS + START_PATIENCE)) address missing="it has not said its addresses"
+  local deadline=$((SECONDS + START_TIMEOUT)) missing="no addresses in run.json yet"
   while [ "$SECONDS" -le "$deadline" ]; do
-    if [ -z "$(process_mark "$STARTED_SPINDLE")" ]; then
-      show_end_of "$SPINDLE_OUTPUT"
-      STARTED_SPINDLE=""
-      rm -f "$SPINDLE_PID_FILE"
-      die "spindle ended at once: its last words are above"
+    if [ -z "$(command_of "$STARTED")" ]; then
+      STARTED=""
+      [ -z "$(running_pid)" ] || die "another start is in progress (process $(running_pid))"
+      rm -f "$PID_FILE"
+      show_log_end
+      die "spindle exited during the start: see the end of its log above"
     fi
-    if [ "$(run_value pid)" = "$STARTED_SPINDLE" ]; then
-      address="$(run_value http)"
-      # Both names, so that nothing else that is configured decides whom it asks.
-      if missing="$(SPINDLE_HTTP="${address#http://}" SPINDLE_HEALTH="${address#http://}" "$PROGRAM" health 2>&1)"; then
-        return 0
-      fi
+    if [ "$(run_value pid)" = "$STARTED" ] && missing="$(native_health 2>&1)"; then
+      return
     fi
     sleep 0.1
   done
-  show_end_of "$SPINDLE_OUTPUT"
-  die "spindle is not ready after $START_PATIENCE s: $missing"
+  show_log_end
+  die "spindle is not ready after $START_TIMEOUT s: $missing"
 }
 
-# The log grows slowly; one older file is kept.
-rotate() {
-  if [ -f "$1" ] && [ "$(wc -c <"$1")" -gt 16777216 ]; then
-    mv -f "$1" "$1.1"
-  fi
+# Both variables, so that no other setting decides which address is probed.
+native_health() {
+  local address
+  address="$(run_value http)"
+  SPINDLE_HTTP="${address#http://}" SPINDLE_HEALTH="${address#http://}" "$PROGRAM" health
 }
 
-show_end_of() {
-  say "── the end of $1"
-  [ ! -f "$1" ] || tail -n 15 "$1" >&2
+show_log_end() {
+  say "── the end of $OUTPUT"
+  [ ! -f "$OUTPUT" ] || tail -n 15 "$OUTPUT" >&2
   say "──"
 }
 
 native_summary() {
-  if [ -n "${STORE_WORDS:-}" ]; then
-    # Kept, so that a later start or status can say it again. It holds a password.
-    (umask 077 && native_addresses >"$DATA/addresses")
+  local store="embedded (SQLite); Grafana reads InfluxDB only: set INFLUXDB_HOST to use one" host
+  host="$(setting INFLUXDB_HOST)"
+  if [ -n "$host" ] && [ "$(setting SPINDLE_STORE)" != embedded ]; then
+    # The address may contain a password.
+    store="InfluxDB at $(printf '%s\n' "$host" | sed 's|//[^/]*@|//|')"
   fi
-  [ ! -f "$DATA/addresses" ] || cat "$DATA/addresses"
-}
-
-native_addresses() {
   cat <<TEXT
-Spindle runs natively.
+Spindle is running natively.
   page and HTTP    $(run_value http)
   NATS             $(run_value nats | sed 's,//[^@]*@,//,') (user and password are in $DATA/run.json)
-  store            $STORE_WORDS
-TEXT
-  case "$STORE_KIND" in
-    1) printf '  InfluxDB login   %s / %s\n' "$INFLUXDB_USERNAME" "$INFLUXDB_PASSWORD" ;;
-    2)
-      printf '  InfluxDB login   %s / %s\n' "$(setting INFLUXDB_ADMIN_USER)" "$(setting INFLUXDB_ADMIN_PASSWORD)"
-      printf '  InfluxDB token   %s\n' "$INFLUXDB_TOKEN"
-      ;;
-  esac
-  cat <<TEXT
+  store            $store
   data             $DATA
-  logs             ./run.sh logs [spindle|nats|influxdb|client] [-f]
+  logs             ./run.sh logs [spindle|nats|client] [-f]
   critical events  $(client_log)
-  ask              '$PROGRAM' query devices --data-dir '$DATA'
+  query            '$(find_program)' query devices --data-dir '$DATA'
   stop             ./run.sh stop
 TEXT
-  if [ "$STORE_KIND" = embedded ]; then
-    say "  Grafana reads InfluxDB only: install influxd 1 or 2, or set INFLUXDB_HOST, to have its dashboards"
-  else
-    say "  Grafana: start yours with GF_PATHS_PROVISIONING='$ROOT/grafana/provisioning', INFLUXDB_HOST=$INFLUXDB_HOST,"
-    say "  INFLUXDB_BUCKET=${INFLUXDB_BUCKET:-spindle} and GRAFANA_INFLUXDB_AUTHORIZATION; grafana/provisioning says more"
-  fi
 }
 
 client_log() {
-  printf '%s\n' "${SPINDLE_CLIENT_LOG:-$DATA/logs/critical-events.ndjson}"
+  local log
+  log="$(setting SPINDLE_CLIENT_LOG)"
+  printf '%s\n' "${log:-$DATA/logs/critical-events.ndjson}"
 }
 
-# ── stop ─────────────────────────────────────────────────────────────────────────────────────────
+# ── stop, logs, status ───────────────────────────────────────────────────────────────────────────
 
+# native_stop REMOVE
 native_stop() {
-  local remove="$1" pid stopped=no
+  local pid
   native_paths
-  pid="$(running_pid "$SPINDLE_PID_FILE")"
-  if [ -z "$pid" ] && [ -n "$(foreign_pid)" ]; then
-    die "the \`spindle up\` in $DATA was started by hand (process $(foreign_pid)): end it with Ctrl-C in its terminal"
-  fi
+  pid="$(running_pid)"
   if [ -n "$pid" ]; then
     say "stopping spindle (process $pid)"
-    end_process spindle "$pid" "$(stop_patience)"
-    stopped=yes
-  fi
-  pid="$(running_pid "$DATA/influxdb/influxd.pid")"
-  # After it: what is in hand still goes into the store.
-  if [ -n "$pid" ]; then
-    say "stopping influxd (process $pid)"
-    end_process influxd "$pid" 30
-    stopped=yes
-  fi
-  rm -f "$SPINDLE_PID_FILE" "$DATA/influxdb/influxd.pid" "$DATA/addresses"
-  if [ "$stopped" = yes ]; then
+    end_spindle "$pid" "$(stop_timeout)"
     say "stopped"
+  elif [ -n "$(foreign_pid)" ]; then
+    die "the \`spindle up\` in $DATA was started manually (process $(foreign_pid)): stop it with Ctrl-C in its terminal"
   else
+    rm -f "$PID_FILE"
     say "nothing was running"
   fi
-  [ "$remove" = no ] || remove_native_data
+  [ "$1" = no ] || remove_native_data
 }
 
-# Longer than the program's own limit: the daemon's share, the writer's, and nats-server's 12 s.
-stop_patience() {
-  local grace
-  grace="$(setting SPINDLE_SHUTDOWN_TIMEOUT)"
-  case "${grace%s}" in
-    '' | *[!0-9]*) echo 60 ;;
-    *) echo $((${grace%s} + 30)) ;;
-  esac
-}
-
-# Of a folder that the user has named only what we put there is removed: they may keep more in it.
+# A directory named by the user may hold other files; only Spindle's are removed.
 remove_native_data() {
   if [ "$DATA" = "$ROOT/spindle-data" ]; then
     rm -rf "$DATA"
   elif [ -d "$DATA" ]; then
-    rm -rf "$DATA/nats" "$DATA/influxdb" "$DATA/logs"
-    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/start.pid "$DATA"/simulation.json "$DATA"/truth.ndjson \
-      "$DATA"/daemon-seq.json*
-    rmdir "$DATA" 2>/dev/null || say "$DATA holds more than Spindle's data: the rest of it is left"
+    rm -rf "$DATA/nats" "$DATA/logs"
+    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/simulation.json "$DATA"/truth.ndjson "$DATA"/daemon-seq.json*
+    rmdir "$DATA" 2>/dev/null || say "$DATA contains other files, which were kept"
   fi
   say "removed the data in $DATA"
 }
 
-# ── logs, status ─────────────────────────────────────────────────────────────────────────────────
-
 # native_logs FOLLOW [SERVICE]
 native_logs() {
-  local follow="$1" service="${2:-}" file files
+  local follow="$1" service="${2:-}" file nats files there=()
   native_paths
+  nats="$DATA/nats/nats-server.log"
   case "$service" in
-    '') files=("$SPINDLE_OUTPUT" "$DATA/nats/nats-server.log" "$DATA/influxdb/influxd.log" "$(client_log)") ;;
-    spindle) files=("$SPINDLE_OUTPUT") ;;
+    '') files=("$OUTPUT" "$nats" "$(client_log)") ;;
+    spindle) files=("$OUTPUT") ;;
     daemon | writer | reader | detector | web)
-      say "natively all roles run in one process: this is its log"
-      files=("$SPINDLE_OUTPUT")
+      say "in native mode all roles run in one process: this is its log"
+      files=("$OUTPUT")
       ;;
-    nats) files=("$DATA/nats/nats-server.log") ;;
-    influxdb) files=("$DATA/influxdb/influxd.log") ;;
+    nats) files=("$nats") ;;
     client) files=("$(client_log)") ;;
-    *) fail_usage "no service '$service' natively: expected spindle, nats, influxdb or client" ;;
+    *) fail_usage "no service '$service' in native mode: expected spindle, nats or client" ;;
   esac
-  local there=()
   for file in "${files[@]}"; do
     [ ! -f "$file" ] || there[${#there[@]}]="$file"
   done
   if [ "${#there[@]}" -eq 0 ]; then
-    if [ "$service" = client ]; then
-      die "no critical event has been logged yet (${files[0]} is not there)"
-    fi
+    [ "$service" != client ] || die "no critical event has been logged yet (${files[0]} does not exist)"
     die "there is no log yet (${files[0]}): ./run.sh start"
   fi
-  if [ "$follow" = yes ]; then
-    exec tail -n 50 -F "${there[@]}"
-  fi
+  [ "$follow" = no ] || exec tail -n 50 -F "${there[@]}"
   tail -n 200 "${there[@]}"
 }
 
 native_status() {
-  local pid address
+  local pid
   native_paths
-  pid="$(running_pid "$SPINDLE_PID_FILE")"
+  pid="$(running_pid)"
   if [ -z "$pid" ]; then
     pid="$(foreign_pid)"
-    [ -n "$pid" ] || { say "Spindle does not run here: ./run.sh start" && return 1; }
-    say "a \`spindle up\` that was started by hand runs in $DATA (process $pid)"
+    [ -n "$pid" ] || { say "Spindle is not running here: ./run.sh start" && return 1; }
+    say "a manually started \`spindle up\` is running in $DATA (process $pid)"
   fi
   native_summary
-  address="$(run_value http)"
   PROGRAM="$(find_program)"
-  SPINDLE_HTTP="${address#http://}" SPINDLE_HEALTH="${address#http://}" "$PROGRAM" health
+  native_health
 }

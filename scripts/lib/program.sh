@@ -1,18 +1,17 @@
-# The program `spindle`: built with cargo, found where cargo put it, and `./run.sh up`.
+# The program `spindle`: built with cargo and found in cargo's target directory; and `./run.sh up`.
 # shellcheck shell=bash
 
 up() {
-  local server=""
+  local server="" program
   if [ -n "${NATS_URL:-}" ]; then
-    say "NATS_URL is set: no nats-server of our own is needed"
+    say "NATS_URL is set: not starting a nats-server"
   else
     need_nats_server
     server="$(find_nats_server 2>/dev/null)"
   fi
   build
-  local program
   program="$(target_dir)/release/spindle"
-  [ -x "$program" ] || die "cargo built, but $program is not there: is build.target set in a cargo configuration?"
+  check_built "$program"
   say "starting: spindle up $*"
   [ -z "$server" ] || export SPINDLE_NATS_SERVER="$server"
   exec "$program" up "$@"
@@ -20,19 +19,23 @@ up() {
 
 build() {
   need_rust
-  say "building spindle (the first time takes some minutes)"
-  in_root cargo build --release --locked -p spindle || die "the build failed: see cargo's words above"
+  say "building spindle (the first build takes some minutes)"
+  in_root cargo build --release --locked -p spindle || die "the build failed: see cargo's errors above"
 }
 
-# Sets PROGRAM for what runs in the background. It is built only when it is not there, as Compose does with its images.
+check_built() {
+  [ -x "$1" ] || die "cargo succeeded, but $1 does not exist: is build.target set in a cargo configuration?"
+}
+
+# Sets PROGRAM for the background process. As Compose does with its images, it is built only if it is missing.
 need_program() {
   PROGRAM="$(find_program)"
   if [ ! -x "$PROGRAM" ]; then
     build
     PROGRAM="$(find_program)"
-    [ -x "$PROGRAM" ] || die "cargo built, but $PROGRAM is not there: is build.target set in a cargo configuration?"
+    check_built "$PROGRAM"
   elif [ -n "$(find "$ROOT/crates" "$ROOT/Cargo.lock" -newer "$PROGRAM" -type f -print 2>/dev/null | head -n 1)" ]; then
-    say "note: sources are newer than $PROGRAM: ./run.sh build builds it anew"
+    say "note: the sources are newer than $PROGRAM: ./run.sh build rebuilds it"
   fi
 }
 
@@ -45,7 +48,7 @@ find_program() {
   fi
 }
 
-# cargo's own word for it, which knows every way of moving the target folder.
+# As cargo reports it: there are several ways to move the target directory.
 target_dir() {
   in_root cargo metadata --no-deps --locked --format-version 1 | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
@@ -58,9 +61,9 @@ find_rust() {
 
 need_rust() {
   find_rust
-  have cargo || die "cargo is not installed. Install Rust as https://rustup.rs says, open a new shell, and run this again."
-  # The embedded store (SQLite) and the cryptography (ring) contain C.
+  have cargo || die "cargo is not installed. Install Rust from https://rustup.rs, open a new shell, and run this again."
+  # The embedded store (SQLite) and the cryptography library (ring) contain C.
   if [ -z "${CC:-}" ] && ! have cc && ! have gcc && ! have clang; then
-    die "no C compiler. Debian and Ubuntu: apt-get install build-essential. Fedora: dnf install gcc. macOS: xcode-select --install."
+    die "no C compiler found. Debian and Ubuntu: apt-get install build-essential. Fedora: dnf install gcc. macOS: xcode-select --install."
   fi
 }

@@ -1,8 +1,8 @@
-# `./run.sh replace`: literal texts in the files of the checkout. What it must never touch: git's own files,
-# binaries, what was generated or fetched, and what .gitignore names.
+# `./run.sh replace`: replaces a literal text in the files of the checkout. It must never touch git's own files,
+# binaries, generated or fetched files, or files that .gitignore names.
 # shellcheck shell=bash
 
-# Folders that hold nothing written by hand, wherever they are.
+# Directories of generated files, at any depth.
 GENERATED=(.git target node_modules .tools spindle-data dist)
 
 replace_command() {
@@ -19,14 +19,14 @@ replace_command() {
   case "${#words[@]}" in
     2) ;;
     3) extension="${words[2]#.}" ;;
-    *) fail_usage "replace needs SEARCH REPLACE [EXT] (and --dry-run to look only; after -- nothing is an option)" ;;
+    *) fail_usage "replace needs SEARCH REPLACE [EXT] (--dry-run changes nothing; -- ends the options)" ;;
   esac
   case "${words[0]}${words[1]}" in
-    *$'\n'*) fail_usage "replace works within lines: neither text may hold a line feed" ;;
+    *$'\n'*) fail_usage "replace works within lines: neither text may contain a line feed" ;;
   esac
   [ -n "${words[0]}" ] || fail_usage "replace: SEARCH is empty"
   [ "${#words[@]}" -eq 2 ] || [ -n "$extension" ] || fail_usage "replace: EXT is empty: leave it out, or name one such as md"
-  # Byte by byte, whatever the files are encoded in.
+  # Bytewise, independent of the files' encoding.
   export LC_ALL=C SPINDLE_SEARCH="${words[0]}" SPINDLE_REPLACE="${words[1]}"
   replace_in_files "$dry_run" "$extension"
 }
@@ -35,9 +35,9 @@ replace_in_files() {
   local dry_run="$1" extension="$2" file places n_places=0 i
   local files=()
   while IFS= read -r -d '' file; do
-    is_meant "$file" "$extension" || continue
+    is_candidate "$file" "$extension" || continue
     places="$(awk_replace count "$ROOT/$file")"
-    [ -w "$ROOT/$file" ] || die "$file may not be written: nothing was changed"
+    [ -w "$ROOT/$file" ] || die "$file is not writable: nothing was changed"
     printf '%5d  %s\n' "$places" "${file#./}"
     n_places=$((n_places + places))
     files[${#files[@]}]="$file"
@@ -64,21 +64,20 @@ counted() {
   fi
 }
 
-# Names, each ended by a zero byte, from the root on. git knows best what belongs to the checkout; what was unpacked
-# from an archive has no git.
+# Prints the paths relative to the root, each terminated by a zero byte: from git, or by a search if the checkout was
+# unpacked from an archive.
 files_of_checkout() {
   local name pattern
   if [ "$(git -C "$ROOT" rev-parse --show-toplevel 2>/dev/null)" = "$ROOT" ]; then
     git -C "$ROOT" ls-files -z --cached --others --exclude-standard
     return
   fi
-  # Always something to begin with, so that the others can follow with -o.
+  # Never empty, so that the other conditions can follow with -o.
   local left_out=(-name .git)
   for name in "${GENERATED[@]}"; do
     left_out=("${left_out[@]}" -o -name "$name")
   done
-  # Its patterns as patterns of names: that may leave out a little more than git would, never less than the folders
-  # and endings that it holds.
+  # The patterns of .gitignore apply to names only: this may exclude a little more than git would, but never less.
   while IFS= read -r pattern || [ -n "$pattern" ]; do
     pattern="${pattern%/}"
     case "$pattern" in
@@ -89,8 +88,8 @@ files_of_checkout() {
   (cd "$ROOT" && find . \( "${left_out[@]}" \) -prune -o -type f -print0)
 }
 
-# is_meant FILE EXTENSION: an ordinary text file with the text in it. A link is its target's business.
-is_meant() {
+# is_candidate FILE EXTENSION: a regular text file that contains the text. Symbolic links are skipped.
+is_candidate() {
   local file="$1" extension="$2" name path
   path="$ROOT/$file"
   if [ -n "$extension" ]; then
@@ -106,13 +105,13 @@ is_meant() {
   done
   [ -f "$path" ] && [ ! -L "$path" ] || return 1
   grep -q -F -e "$SPINDLE_SEARCH" -- "$path" || return 1
-  # A zero byte makes a binary.
-  # shellcheck disable=SC2094 # both read
+  # A zero byte marks a binary file.
+  # shellcheck disable=SC2094 # both only read
   tr -d '\000' <"$path" | cmp -s - "$path"
 }
 
-# Into a file beside it, which then takes its place with the same mode: whoever reads meanwhile, this script too, sees
-# the old file or the new one.
+# Writes a file next to the original, then renames it, with the same mode: a concurrent reader, including this script,
+# sees either the old file or the new one.
 replace_in_file() {
   local path="$1"
   DRAFT="$(mktemp "$(dirname "$path")/.replace.XXXXXX")"
@@ -123,10 +122,10 @@ replace_in_file() {
   trap - EXIT
 }
 
-# awk_replace count|text FILE. The texts come through the environment: with -v awk would read backslashes in them.
+# awk_replace count|text FILE. The texts are passed in the environment: awk interprets backslashes in -v.
 awk_replace() {
   local open_end=0
-  # The last line may have no end; then it gets none.
+  # A missing newline at the end of the file stays missing.
   [ -z "$(tail -c 1 "$2")" ] || open_end=1
   WANTED="$1" OPEN_END="$open_end" awk '
     BEGIN { search = ENVIRON["SPINDLE_SEARCH"]; replace = ENVIRON["SPINDLE_REPLACE"]; width = length(search); n = 0 }

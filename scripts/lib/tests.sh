@@ -1,25 +1,35 @@
-# `./run.sh test`: fetches what the tests need, and runs every step, whatever became of the one before.
+# `./run.sh test`: fetches what the tests need and runs every step, whatever the outcome of the previous ones.
 # shellcheck shell=bash
 
-# One line per step for the closing summary; n_failed decides the exit code.
+# The summary has one line per step; n_failed decides the exit code.
 SUMMARY=""
 n_failed=0
+BESIDE=""
 
-# Every step runs, whatever became of the one before: one run shows all that is wrong.
+# Prebuilt tools are fetched in these versions if they are not installed.
+NEXTEST_VERSION=0.9.148
+DENY_VERSION=0.20.2
+FUZZ_VERSION=0.13.2
+
 run_tests() {
-  # One stream, so that a log of this run keeps the order.
+  local nextest threads
+  # A single stream, so that a log of this run keeps the order.
   exec 2>&1
-  # nextest ends in good order by itself on Ctrl-C; then no further step may begin.
-  trap 'say "run.sh: interrupted"; exit 130' INT TERM
+  # nextest handles Ctrl-C itself; no further step may begin.
+  trap interrupted INT TERM
   need_rust
+  PATH="$PATH:$TOOLS"
   LOGS="$(target_dir)/test-logs"
   mkdir -p "$LOGS"
   if [ -t 1 ]; then
     export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-always}"
   fi
+  # Most of the tests' time is spent waiting: on 2 cores, 4 threads take two thirds of the time of 2.
+  threads=$((2 * $(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)))
+  nextest=(cargo nextest run --locked --no-fail-fast --config-file scripts/nextest.toml --test-threads "$threads")
 
   step nats-server need_nats_server
-  # The step ran in a shell of its own. Without a server the tests that need one fail, and say so.
+  # Steps run in subshells. Without a server, the tests that need one fail with a message that says so.
   SPINDLE_NATS_SERVER="$(find_nats_server 2>/dev/null || true)"
   export SPINDLE_NATS_SERVER
   step influxd need_influxd
@@ -27,28 +37,113 @@ run_tests() {
   export SPINDLE_INFLUXD
   step tools need_test_tools
   step format cargo fmt --all --check
-  step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
-  step nextest cargo nextest run --workspace --locked --no-fail-fast --config-file scripts/nextest.toml
-  # The same tests of the whole system once more, with InfluxDB as the store.
-  step influxdb env SPINDLE_TEST_STORE=influxdb cargo nextest run -p spindle --locked --no-fail-fast --config-file scripts/nextest.toml \
+  step build cargo nextest run --no-run --workspace --locked
+  begin_beside
+  step nextest "${nextest[@]}" --workspace
+  # The end-to-end tests again, with InfluxDB as the store.
+  step influxdb env SPINDLE_TEST_STORE=influxdb "${nextest[@]}" -p spindle \
     --test system answers:: pipeline:: client:: faults::nothing_acknowledged
+  end_beside
   step doctest cargo test --workspace --doc --locked
-  if can_run bats; then
-    # nextest has built the program that they drive.
-    step bats heeding_signals env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
-  fi
-  step kubernetes scripts/check-kubernetes
-  if [ "${CI:-}" = true ] || can_fuzz; then
-    step fuzz scripts/fuzz
-  fi
-  if can_run shellcheck; then
-    step shellcheck check_scripts
-  fi
-  closing_words
+  step fuzz scripts/fuzz --no-build
+  print_summary
 }
 
-# Who is started in the background of a script ignores Ctrl-C, and so does all that it starts, for good: tests that
-# send one would wait for ever. GNU's env can undo that.
+# ── steps ────────────────────────────────────────────────────────────────────────────────────────
+
+# The tests leave about half of the processor idle. Meanwhile the other steps run in the background, the compilers with
+# the lowest priority, since tests measure time. Their process group has default signal handlers (job control), so that
+# an interrupt reaches the tests in it.
+begin_beside() {
+  rm -f "$LOGS"/*.result
+  set -m
+  (
+    trap - INT TERM
+    beside deny cargo deny --locked check bans licenses sources
+    can_run shellcheck && beside shellcheck check_scripts
+    beside kubernetes scripts/check-kubernetes
+    beside clippy nice -n 19 cargo clippy --workspace --all-targets --locked -- -D warnings
+    can_run bats && beside bats heeding_signals env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" bats scripts/tests
+    beside fuzz-build nice -n 19 scripts/fuzz --build-only
+  ) >/dev/null </dev/null &
+  BESIDE=$!
+  set +m
+}
+
+# beside NAME COMMAND…: leaves a log, and its exit code and duration for end_beside.
+beside() {
+  local name="$1" began=$SECONDS code=0
+  shift
+  printf '── %s: %s\n' "$name" "$*" >"$LOGS/$name.log"
+  in_root "$@" >>"$LOGS/$name.log" 2>&1 || code=$?
+  printf '%s %s\n' "$code" "$((SECONDS - began))" >"$LOGS/$name.result"
+}
+
+end_beside() {
+  local name code seconds
+  wait "$BESIDE" || true
+  BESIDE=""
+  for name in deny shellcheck kubernetes clippy bats fuzz-build; do
+    can_run "$name" || { note_skipped "$name" && continue; }
+    # Without a result it was ended before its turn.
+    read -r code seconds <"$LOGS/$name.result" || code=1 seconds=0
+    say ""
+    cat "$LOGS/$name.log"
+    note_step "$name" "$code" "$seconds"
+  done
+}
+
+interrupted() {
+  say "run.sh: interrupted"
+  [ -z "$BESIDE" ] || kill -INT -- "-$BESIDE" 2>/dev/null || true
+  exit 130
+}
+
+# step NAME COMMAND…: runs it at the root, shows and keeps its output, and records the result.
+step() {
+  local name="$1" began=$SECONDS code=0
+  shift
+  say ""
+  say "── $name: $*"
+  in_root "$@" </dev/null 2>&1 | tee -i "$LOGS/$name.log" || code=$?
+  note_step "$name" "$code" "$((SECONDS - began))"
+}
+
+# note_step NAME CODE SECONDS
+note_step() {
+  local verdict=ok where=""
+  if [ "$2" -ne 0 ]; then
+    verdict=FAILED
+    where="  see $LOGS/$1.log"
+    n_failed=$((n_failed + 1))
+  fi
+  SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s%s' "$verdict" "$3" "$1" "$where")"$'\n'
+}
+
+note_skipped() {
+  SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s  (not installed; CI runs it)' skipped 0 "$1")"$'\n'
+}
+
+print_summary() {
+  say ""
+  say "── nextest"
+  # From its last summary line on: the counts, and the names of failed tests.
+  awk '/Summary.* tests? run/ { kept = "" } { kept = kept $0 "\n" } END { if (kept ~ /Summary.* tests? run/) printf "%s", kept; else print "(no test ran)" }' \
+    "$LOGS/nextest.log"
+  say ""
+  say "── summary, after $SECONDS s"
+  printf '%s' "$SUMMARY"
+  if [ "$n_failed" -gt 0 ]; then
+    say "$n_failed of the steps above FAILED"
+    return 1
+  fi
+  say "all steps passed"
+}
+
+# ── their parts ──────────────────────────────────────────────────────────────────────────────────
+
+# Processes that a script starts in the background ignore Ctrl-C, and so do their children: tests that send it would
+# wait forever. GNU's env restores the default.
 heeding_signals() {
   if env --default-signal=INT true 2>/dev/null; then
     env --default-signal=INT,QUIT,HUP "$@"
@@ -57,23 +152,14 @@ heeding_signals() {
   fi
 }
 
-# Where nobody watches, scripts/fuzz installs cargo-fuzz itself.
-can_fuzz() {
-  cargo fuzz --version >/dev/null 2>&1 || {
-    SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s  (no cargo-fuzz: cargo install --locked cargo-fuzz; CI runs it)' skipped 0 fuzz)"$'\n'
-    return 1
-  }
-}
-
-# A courtesy for those who have it; CI must have it, and fails without.
+# Optional on a developer's machine; CI must have it, and fails without it.
 can_run() {
-  have "$1" || [ "${CI:-}" = true ] || {
-    SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s  (not installed; CI runs it)' skipped 0 "$1")"$'\n'
-    return 1
-  }
+  case "$1" in
+    shellcheck | bats) have "$1" || [ "${CI:-}" = true ] ;;
+  esac
 }
 
-# Every script of the checkout, known by its first line, and what run.sh is made of.
+# Every script of the checkout, recognized by its first line, and the parts of run.sh.
 check_scripts() {
   local file scripts=()
   while IFS= read -r file; do
@@ -85,37 +171,6 @@ check_scripts() {
   shellcheck --external-sources --check-sourced "${scripts[@]}"
 }
 
-# step NAME COMMAND…: runs it at the root, shows and keeps its output, and notes how it went.
-step() {
-  local name="$1" began=$SECONDS code=0 verdict=ok where=""
-  shift
-  say ""
-  say "── $name: $*"
-  in_root "$@" </dev/null 2>&1 | tee -i "$LOGS/$name.log" || code=$?
-  if [ "$code" -ne 0 ]; then
-    verdict=FAILED
-    where="  see $LOGS/$name.log"
-    n_failed=$((n_failed + 1))
-  fi
-  SUMMARY="$SUMMARY$(printf '  %-7s %5ds  %s%s' "$verdict" "$((SECONDS - began))" "$name" "$where")"$'\n'
-}
-
-closing_words() {
-  say ""
-  say "── what nextest says"
-  # From its last summary line on: the counts, and the names of what failed.
-  awk '/Summary.* tests? run/ { kept = "" } { kept = kept $0 "\n" } END { if (kept ~ /Summary.* tests? run/) printf "%s", kept; else print "(no test ran)" }' \
-    "$LOGS/nextest.log"
-  say ""
-  say "── summary, after ${SECONDS} s"
-  printf '%s' "$SUMMARY"
-  if [ "$n_failed" -gt 0 ]; then
-    say "$n_failed of the steps above FAILED"
-    return 1
-  fi
-  say "all good"
-}
-
 need_test_tools() {
   local component
   if have rustup; then
@@ -124,13 +179,11 @@ need_test_tools() {
     done
   fi
   if ! cargo fmt --version || ! cargo clippy --version; then
-    die "cargo has no fmt or no clippy: install them with the Rust toolchain that rust-toolchain.toml names"
+    die "cargo fmt or cargo clippy is missing: install them with the Rust toolchain that rust-toolchain.toml names"
   fi
-  if ! cargo nextest --version; then
-    say "installing cargo-nextest (once, some minutes)"
-    cargo install --locked cargo-nextest || die "cargo-nextest could not be installed: see https://nexte.st"
-  fi
-  # CI must check the scripts; elsewhere it is a courtesy.
+  need_cargo_tool nextest "$NEXTEST_VERSION"
+  need_cargo_tool deny "$DENY_VERSION"
+  need_cargo_tool fuzz "$FUZZ_VERSION"
   if [ "${CI:-}" = true ] && { ! have shellcheck || ! have bats; }; then
     if [ "$(id -u)" -ne 0 ] || ! have apt-get; then
       die "shellcheck or bats is missing, and only root with apt-get can install them here"
@@ -140,9 +193,7 @@ need_test_tools() {
   fi
 }
 
-# ── influxd, for the tests: found, or fetched into .tools/ ───────────────────────────────────────
-
-# Version 1 speaks the query language that 2 and 3 also know, and is what Debian and Ubuntu carry.
+# InfluxDB 1: its query language is also that of 2 and 3, and Debian and Ubuntu have a package of it.
 need_influxd() {
   local found
   if found="$(find_influxd)"; then
@@ -152,7 +203,7 @@ need_influxd() {
   if ! have apt-get || ! have dpkg-deb; then
     die "no influxd 1.x: install InfluxDB 1 and put influxd on the PATH, or set SPINDLE_INFLUXD to the program"
   fi
-  say "influxd: fetching Debian's package into $TOOLS (nothing is installed)"
+  say "influxd: unpacking Debian's package into $TOOLS (nothing is installed)"
   mkdir -p "$TOOLS/influxdb"
   (cd "$TOOLS/influxdb" && apt-get download influxdb) || {
     # A fresh container has no package lists; only root may fetch them.

@@ -1,5 +1,5 @@
-"""In Grafana's place where its image cannot be had: checks what is mounted and reachable as Grafana would need it,
-and answers its health check. It draws nothing."""
+"""Stand-in for Grafana where its image is unavailable: checks the mounts and the connection that Grafana needs, and
+responds to its health check. It renders nothing."""
 
 import glob
 import http.server
@@ -37,8 +37,8 @@ class Door(http.server.BaseHTTPRequestHandler):
             assert os.path.exists(home) and len(provisioned) >= 3, (home, provisioned)
             body = {"database": "ok", "dashboards": dashboards(), "influxdb": measurements()}
             status = 200
-        except Exception as fault:  # whatever is wrong is the answer
-            body, status = {"database": "failing", "message": str(fault)}, 503
+        except Exception as error:  # any error is the response
+            body, status = {"database": "failing", "message": str(error)}, 503
         self.send_response(status)
         self.end_headers()
         self.wfile.write(json.dumps(body).encode())

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Does what the image influxdb:1.8 does with these variables: an admin user and a database at the first start.
+# Handles these variables as the image influxdb:1.8 does: creates an admin user and a database at the first start.
 #
-# Every later start is made twice, the first where nobody can write: after a crash 1.6.7 cuts a torn entry off its log,
-# but goes on writing behind the entry's old end, and the next start throws away all that came in between.
+# Every start is made twice, first without clients. After a crash, 1.6.7 truncates a torn entry of its log but continues
+# writing after the entry's old end, and the next start discards everything written in between.
 set -eu
 INFLUXDB_HTTP_BIND_ADDRESS=127.0.0.1:8086 influxd &
 pid=$!

@@ -1,10 +1,10 @@
-"""Publishes numbered messages to JetStream and counts one only when its ack has come; repeats it, with the same id,
-until then. For trials that kill servers: what is counted here must be in the store afterwards, once.
+"""Publishes numbered messages to JetStream and counts each when it is acknowledged; until then it repeats the message,
+with the same id. For tests that kill servers: every counted message must be in the store afterwards, exactly once.
 
     known_messages.py HOST PORT USER PASSWORD LEDGER
 
-Runs until SIGTERM; LEDGER then holds the number of acknowledged messages. Speaks NATS's own text protocol: it must
-not share a fault with what it tests. Message n is an event if n is a multiple of 10, else an array of five metrics.
+Runs until SIGTERM, then writes the number of acknowledged messages to LEDGER. Implements NATS's text protocol itself: it
+must not share a bug with the code under test. Message n is an event if n is a multiple of 10, else an array of five metrics.
 """
 
 import json
@@ -20,7 +20,7 @@ ACK_TIMEOUT_S = 2.0
 
 
 def moment(number):
-    """A second of its own for each message: two values of one moment would be one point."""
+    """A distinct second per message: two values with the same timestamp would be one point."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(1_700_000_000 + number))
 
 
@@ -52,7 +52,7 @@ class Connection:
         return line.decode()
 
     def publish(self, number):
-        """True when the stream has it."""
+        """Returns True when the stream has stored it."""
         subject, body = message(number)
         headers = f"NATS/1.0\r\nNats-Msg-Id: known-{number}\r\n\r\n".encode()
         payload = headers + body.encode()

@@ -1,7 +1,6 @@
 #!/usr/bin/env bats
-# The platform in containers, with a Docker and a Compose that are played: what they are asked, in which order, and what
-# becomes of their answers.
-# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# Compose mode, with fakes of Docker and Compose: which commands run, in which order, and how their results are handled.
+# Each test runs in its own shell, `try` sets the variables that are checked, and single quotes are intended.
 # shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
@@ -12,7 +11,7 @@ setup_file() {
 
 setup() {
   clean_environment
-  unset SPINDLE_NATS_PORT INFLUXDB_PORT
+  unset SPINDLE_NATS_PORT
   rm -rf "$CHECKOUT/.env" "$CHECKOUT/spindle-data"
   export FAKE="$BATS_TEST_TMPDIR/fake"
   mkdir -p "$FAKE/path"
@@ -23,7 +22,7 @@ setup() {
   all_are "Up 3 seconds (healthy)"
   ln -s "$FAKES/docker" "$FAKES/docker-compose" "$FAKE/path/"
   PATH="$FAKE/path:$PATH"
-  export SPINDLE_START_PATIENCE=2 SPINDLE_MODE=compose
+  export SPINDLE_START_TIMEOUT=2 SPINDLE_MODE=compose
 }
 
 all_are() {
@@ -35,11 +34,11 @@ one_is() {
   sed -i.bak "s/^$1|.*/$1|$2/" "$FAKE/states"
 }
 
-# asked WORD…: whether Compose was asked that, at the root, in whichever way it was called.
+# asked WORD…: Compose was called with these arguments, at the root, as a plug-in or not.
 asked() {
   local line
   line="$(printf ' [%s]' "$@")"
-  grep -q -F -e "$line in $CHECKOUT" "$FAKE/log" || { echo "never asked:$line" && cat "$FAKE/log" && return 1; }
+  grep -q -F -e "$line in $CHECKOUT" "$FAKE/log" || { echo "never called:$line" && cat "$FAKE/log" && return 1; }
 }
 
 @test "no argument: .env is made, everything is started, waited for, and told" {
@@ -47,7 +46,7 @@ asked() {
   cd /
   try
   good
-  says "$err" ".env: made" "mode: compose (a Docker engine answers)" "starting with docker compose"
+  says "$err" ".env: generated" "mode: compose (a Docker engine is available)" "starting with docker compose"
   asked compose up -d
   says "$out" "http://127.0.0.1:3000   admin / $(value GRAFANA_ADMIN_PASSWORD)" \
     "http://127.0.0.1:8086   admin / $(value INFLUXDB_ADMIN_PASSWORD)" \
@@ -64,7 +63,7 @@ asked() {
 
 @test "auto: without an engine, a Compose, or an answer in time it goes natively, and says why" {
   export SPINDLE_MODE=auto
-  # A native start that ends at its first look.
+  # A native start that fails at its first check.
   export SPINDLE_NATS_SERVER=/nowhere CARGO_TARGET_DIR="$BATS_TEST_TMPDIR/built"
   mkdir -p "$CARGO_TARGET_DIR/release"
   printf '#!/bin/sh\nexit 1\n' >"$CARGO_TARGET_DIR/release/spindle"
@@ -72,15 +71,15 @@ asked() {
   rm "$FAKE/engine"
   try start
   failed_with 1
-  says "$err" "mode: native (no Docker engine answers: Cannot connect" "SPINDLE_NATS_SERVER"
+  says "$err" "mode: native (no Docker engine available: Cannot connect" "SPINDLE_NATS_SERVER"
   : >"$FAKE/engine"
   rm "$FAKE/plugin" "$FAKE/path/docker-compose"
   hide_compose
   try start
-  says "$err" "mode: native (a Docker engine answers, but there is neither"
+  says "$err" "mode: native (a Docker engine is available, but there is neither"
 }
 
-# The machine's own docker-compose must not be found: only what run.sh needs is on the PATH.
+# Hides the machine's own docker-compose: the PATH has only what run.sh needs.
 hide_compose() {
   local tool path
   mkdir -p "$FAKE/tools"
@@ -94,7 +93,7 @@ hide_compose() {
   rm "$FAKE/engine"
   try start
   failed_with 1
-  says "$err" "no Docker engine answers" "Cannot connect to the Docker daemon"
+  says "$err" "no Docker engine is available" "Cannot connect to the Docker daemon"
   : >"$FAKE/engine"
   rm "$FAKE/plugin" "$FAKE/path/docker-compose"
   hide_compose
@@ -135,7 +134,7 @@ hide_compose() {
 }
 
 @test "one that has ended for good is not waited for to the end" {
-  export SPINDLE_START_PATIENCE=60
+  export SPINDLE_START_TIMEOUT=60
   one_is writer "Exited (1) 1 second ago"
   SECONDS=0
   try start
@@ -195,7 +194,7 @@ hide_compose() {
   try stop
   good
   asked compose down --remove-orphans
-  says "$err" "the data stay"
+  says "$err" "the data is kept"
 }
 
 @test "stop --volumes asks, and does nothing without a yes" {
@@ -257,7 +256,7 @@ hide_compose() {
   : >"$FAKE/states"
   try status
   failed_with 1
-  says "$err" "nothing runs"
+  says "$err" "nothing is running"
 }
 
 @test "the containers that are looked at are this project's" {
@@ -295,7 +294,7 @@ hide_compose() {
   [ "$SECONDS" -lt 10 ]
 }
 
-# The limit is shortened, the way is the same.
+# The same function with a shorter limit.
 part_engine_answers() {
-  "${SPINDLE_TEST_BASH:-bash}" -c '. "$1/scripts/lib/words.sh"; within 1 docker info' part "$CHECKOUT"
+  "${SPINDLE_TEST_BASH:-bash}" -c '. "$1/scripts/lib/messages.sh"; within 1 docker info' part "$CHECKOUT"
 }

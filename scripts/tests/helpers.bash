@@ -1,12 +1,12 @@
-# What the tests of run.sh share. Each file works in a copy of the checkout whose path holds a space, with the
-# program that was built before (SPINDLE_TEST_PROGRAM, else what is in target/). Nothing here uses a fixed port.
+# Helpers of run.sh's tests. Each file works in a copy of the checkout whose path contains a space, with a prebuilt
+# program (SPINDLE_TEST_PROGRAM, otherwise the one in target/). Nothing here uses a fixed port.
 # SPINDLE_TEST_BASH names another bash to run run.sh with.
 # shellcheck shell=bash disable=SC2009,SC2016,SC2030,SC2031,SC2034,SC2154
 
 REPOSITORY="$(cd "$BATS_TEST_DIRNAME/../.." && pwd -P)"
 FAKES="$BATS_TEST_DIRNAME/fakes"
 
-# The checkout as git sees it, with what is not committed yet; the copy has no git of its own.
+# The tracked and untracked files of the checkout; the copy is not a git repository.
 copy_checkout() {
   CHECKOUT="$BATS_FILE_TMPDIR/check out"
   mkdir -p "$CHECKOUT"
@@ -16,7 +16,7 @@ copy_checkout() {
   export CHECKOUT
 }
 
-# The environment of the one who runs the tests says nothing to them.
+# The caller's settings must not reach the tests.
 clean_environment() {
   local name
   while read -r name; do
@@ -25,50 +25,51 @@ clean_environment() {
       SPINDLE_* | NATS_* | INFLUXDB_* | COMPOSE_* | GRAFANA_* | GENERATION_* | CLIENT_* | DOCKER_*) unset "$name" ;;
     esac
   done < <(compgen -e)
-  export SPINDLE_NATS_PORT=0 SPINDLE_HTTP=127.0.0.1:0 INFLUXDB_PORT=0
+  export SPINDLE_NATS_PORT=0 SPINDLE_HTTP=127.0.0.1:0
 }
 
-# Where cargo would have put the program: the one that is there.
+# Puts the built program where cargo would.
 use_built_program() {
   local candidate
   for candidate in "${SPINDLE_TEST_PROGRAM:-}" "$REPOSITORY/target/debug/spindle" "$REPOSITORY/target/release/spindle"; do
     if [ -x "$candidate" ]; then
       export CARGO_TARGET_DIR="$BATS_FILE_TMPDIR/built things"
       mkdir -p "$CARGO_TARGET_DIR/release"
-      # Not a symbolic link: a build meanwhile must not change it.
+      # A hard link: a concurrent build replaces the file instead of changing it.
       ln -f "$candidate" "$CARGO_TARGET_DIR/release/spindle" 2>/dev/null || cp "$candidate" "$CARGO_TARGET_DIR/release/spindle"
       PROGRAM="$CARGO_TARGET_DIR/release/spindle"
       export PROGRAM
       return 0
     fi
   done
-  echo "no program was built: cargo build -p spindle, or set SPINDLE_TEST_PROGRAM" >&2
+  echo "no program found: cargo build -p spindle, or set SPINDLE_TEST_PROGRAM" >&2
   return 1
 }
 
-# The server that `./run.sh test` has found or fetched; else as run.sh itself would come by it.
+# The server that `./run.sh test` found or fetched, or as run.sh itself would find it.
 use_nats_server() {
   SPINDLE_NATS_SERVER="$("${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"
-    for file in words nats_server; do . "$ROOT/scripts/lib/$file.sh"; done; need_nats_server && find_nats_server' find "$REPOSITORY")"
+    for file in messages fetch nats_server; do . "$ROOT/scripts/lib/$file.sh"; done; need_nats_server && find_nats_server' find "$REPOSITORY")"
   export SPINDLE_NATS_SERVER
 }
 
 # Leaves nothing running, whatever a test did.
 stop_natively() {
-  local file pid rest
   SPINDLE_MODE=native run_sh stop >/dev/null 2>&1 || true
-  for file in "$DATA"/spindle.pid "$DATA"/influxdb/influxd.pid; do
-    [ -f "$file" ] || continue
-    read -r pid rest <"$file"
-    kill -9 "$pid" 2>/dev/null || true
-  done
+  [ ! -f "$DATA/spindle.pid" ] || kill -9 "$(cat "$DATA/spindle.pid")" 2>/dev/null || true
 }
 
 run_sh() {
   "${SPINDLE_TEST_BASH:-bash}" "$CHECKOUT/run.sh" "$@"
 }
 
-# begin OUTPUT ARG…: run.sh in the background, as the leader of a process group, as at a terminal. Sets begun.
+# part FUNCTION ARG…: calls a function of run.sh's parts.
+part() {
+  "${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"; shift
+    for file in messages dotenv native; do . "$ROOT/scripts/lib/$file.sh"; done; "$@"' part "$CHECKOUT" "$@"
+}
+
+# begin OUTPUT ARG…: runs run.sh in the background as the leader of a process group, as a terminal does. Sets begun.
 begin() {
   local output="$1"
   shift
@@ -78,14 +79,14 @@ begin() {
   set +m
 }
 
-# end_begun SIGNAL: to the whole group, as Ctrl-C does it. Sets code.
+# end_begun SIGNAL: signals the whole group, as Ctrl-C does. Sets code.
 end_begun() {
   kill -"$1" -- "-$begun"
   code=0
   wait "$begun" || code=$?
 }
 
-# Runs run.sh with the given arguments; shows what it said if the test fails afterwards. Sets code, out and err.
+# Runs run.sh with the given arguments; its output is shown if the test fails. Sets code, out and err.
 try() {
   code=0
   run_sh "$@" >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" </dev/null || code=$?
@@ -98,24 +99,24 @@ collect() {
   printf '$ run.sh %s\n%s\n%s\n(exit code %s)\n' "$*" "$out" "$err" "$code"
 }
 
-# One clear line, and the code for a wrong command.
+# A single line, and the exit code of a usage error.
 is_usage_error() {
   [ "$code" -eq 2 ] && [ -z "$out" ] && [ "$(printf '%s\n' "$err" | wc -l)" -eq 1 ] && says "$err" "run.sh: " "$1"
 }
 
-# In a test each check is a command of its own: of `a && b` and `! a` bash does not mind a failing `a`.
+# Each check in a test is a separate command: `set -e` ignores a failing `a` in `a && b` and in `! a`.
 good() { [ "$code" -eq 0 ]; }
 
 failed_with() { [ "$code" -eq "$1" ] || { echo "exit code $code, expected $1" && return 1; }; }
 
-# says TEXT PART…: every part is in the text, in this order or another.
+# says TEXT PART…: the text contains every part, in any order.
 says() {
   local text="$1" part
   shift
   for part in "$@"; do
     case "$text" in
       *"$part"*) ;;
-      *) echo "not said: $part" && return 1 ;;
+      *) echo "missing: $part" && return 1 ;;
     esac
   done
 }
@@ -125,7 +126,7 @@ says_not() {
   shift
   for part in "$@"; do
     case "$text" in
-      *"$part"*) echo "said: $part" && return 1 ;;
+      *"$part"*) echo "unexpected: $part" && return 1 ;;
     esac
   done
 }
@@ -137,14 +138,14 @@ not() {
   fi
 }
 
-is_secret() { printf '%s\n' "$1" | grep -q -E '^[A-Za-z][A-Za-z0-9]{31,}$' || { echo "no secret: '$1'" && return 1; }; }
+is_secret() { printf '%s\n' "$1" | grep -q -E '^[A-Za-z][A-Za-z0-9]{31,}$' || { echo "not a secret: '$1'" && return 1; }; }
 
 mode_of() {
-  # shellcheck disable=SC2012 # the one way that is the same everywhere
+  # shellcheck disable=SC2012 # `stat` differs between systems
   ls -lL "$1" | cut -c 1-10
 }
 
-# wait_for COMMAND…: until it is true, 20 s at most.
+# wait_for COMMAND…: retries it until it succeeds, for at most 20 s.
 wait_for() {
   local n
   for ((n = 0; n < 200; n++)); do
@@ -153,7 +154,7 @@ wait_for() {
     fi
     sleep 0.1
   done
-  echo "never came true: $*" >&2
+  echo "timed out waiting for: $*" >&2
   return 1
 }
 
@@ -165,9 +166,9 @@ value() {
   sed -n "s/^$1=//p" "$CHECKOUT/.env" | tail -n 1
 }
 
-# The processes whose command line names this test's checkout.
+# The processes whose command line contains this test's checkout.
 processes_here() {
-  ps -A -o pid=,args= -ww | grep -F "$CHECKOUT/" | grep -E 'spindle (up|guard)|nats-server|influxd' | grep -v -E 'grep|run\.sh' || true
+  ps -A -o pid=,args= -ww | grep -F "$CHECKOUT/" | grep -E 'spindle (up|guard)|nats-server' | grep -v -E 'grep|run\.sh' || true
 }
 
 nothing_runs_here() {

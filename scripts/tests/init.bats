@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# `./run.sh init`, how .env is read, and what is said to wrong commands.
-# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# `./run.sh init`, the format of .env, and usage errors.
+# Each test runs in its own shell, `try` sets the variables that are checked, and single quotes are intended.
 # shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
@@ -19,18 +19,12 @@ INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
 
 has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
 
-# Evaluates a function of run.sh's parts.
-part() {
-  "${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"; shift
-    for file in words dotenv process; do . "$ROOT/scripts/lib/$file.sh"; done; "$@"' part "$CHECKOUT" "$@"
-}
-
 @test "init: a new .env holds every variable, with secrets of its own, readable by its owner only" {
   try init
   good
-  says "$err" "made from .env.example for InfluxDB 2"
-  # From its first byte on, not mended afterwards.
-  says_not "$err" "was open"
+  says "$err" "generated from .env.example for InfluxDB 2"
+  # From its first byte on, not corrected afterwards.
+  says_not "$err" "was readable"
   [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
   has_no_placeholder
   diff <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env.example") <(grep -o '^[A-Z_]*=' "$CHECKOUT/.env")
@@ -73,7 +67,7 @@ part() {
   chmod 644 "$CHECKOUT/.env"
   try init
   good
-  says "$err" "added INFLUXDB_TOKEN, NATS_WRITER_PASSWORD, COMPOSE_PROJECT_NAME" "is kept"
+  says "$err" "added INFLUXDB_TOKEN, NATS_WRITER_PASSWORD, COMPOSE_PROJECT_NAME" "are unchanged"
   says_not "$err" OWN_VARIABLE GRAFANA_PORT NATS_ADMIN_PASSWORD
   cmp <(head -n 4 "$CHECKOUT/.env") "$BATS_TEST_TMPDIR/mine"
   [ "$(grep -c '^NATS_WRITER_PASSWORD=' "$CHECKOUT/.env")" -eq 1 ]
@@ -81,8 +75,8 @@ part() {
   is_secret "$(value INFLUXDB_TOKEN)"
   [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
   [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
-  # What is added keeps its comment.
-  grep -q '^# How many devices are simulated' "$CHECKOUT/.env"
+  # Added variables keep their comments.
+  grep -q '^# Number of simulated devices' "$CHECKOUT/.env"
   chmod 644 "$CHECKOUT/.env"
   try init
   says "$err" "mode 600"
@@ -137,7 +131,7 @@ part() {
   [ "$(value SPINDLE_DEVICES)" = 77 ]
   [ "$(value COMPOSE_FILE)" = docker-compose.yml:mine.yml:docker-compose.influxdb1.yml ]
   says "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" "Basic "
-  # The old passwords are not lost, and not open to others either.
+  # The previous passwords are kept, readable by the owner only.
   cmp "$CHECKOUT"/spindle-data/env.* "$BATS_TEST_TMPDIR/first"
   [ "$(mode_of "$CHECKOUT"/spindle-data/env.*)" = "-rw-------" ]
   try init --force
@@ -191,31 +185,6 @@ TEXT
   [ "$(F=environment part setting F)" = environment ]
 }
 
-@test "processes: a number that somebody else has now is not ours, nor is a zombie" {
-  sleep 60 &
-  sleeper=$!
-  part remember_process "$BATS_TEST_TMPDIR/pid" "$sleeper"
-  [ "$(part running_pid "$BATS_TEST_TMPDIR/pid")" = "$sleeper" ]
-  # The same number, as a process that began at another time.
-  printf '%s 12345 other-boot\n' "$sleeper" >"$BATS_TEST_TMPDIR/reused"
-  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
-  printf 'nonsense\n' >"$BATS_TEST_TMPDIR/reused"
-  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
-  : >"$BATS_TEST_TMPDIR/reused"
-  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/reused")" ]
-  part end_process sleeper "$sleeper" 5
-  [ -z "$(part running_pid "$BATS_TEST_TMPDIR/pid")" ]
-}
-
-@test "processes: one that does not want to end is asked twice, then killed" {
-  bash -c 'trap "" TERM; : >"$1"; while :; do sleep 0.1; done' stubborn "$BATS_TEST_TMPDIR/ready" &
-  stubborn=$!
-  wait_for test -e "$BATS_TEST_TMPDIR/ready"
-  part end_process stubborn "$stubborn" 0 2>"$BATS_TEST_TMPDIR/err"
-  says "$(cat "$BATS_TEST_TMPDIR/err")" "does not stop within" "killing it"
-  not kill -0 "$stubborn"
-}
-
 @test "commands: what is unknown or too much is one line and exit code 2" {
   try frobnicate
   is_usage_error "unknown command 'frobnicate'"
@@ -239,7 +208,7 @@ TEXT
   is_usage_error "'--tail'"
   SPINDLE_MODE=kubernetes try start
   is_usage_error "expected compose, native or auto"
-  SPINDLE_START_PATIENCE=long try start
+  SPINDLE_START_TIMEOUT=long try start
   is_usage_error "expected a number of seconds"
   try help
   good

@@ -1,11 +1,11 @@
 #!/usr/bin/env bats
-# `./run.sh replace`: literal texts, in what people write and nowhere else.
-# Each test is a shell of its own, `try` sets what is looked at, and single quotes are meant.
+# `./run.sh replace`: literal texts, in handwritten files only.
+# Each test runs in its own shell, `try` sets the variables that are checked, and single quotes are intended.
 # shellcheck disable=SC1003,SC2016,SC2030,SC2031,SC2153,SC2154
 
 load helpers
 
-# A small checkout for each test: the whole one would be searched again and again.
+# A small checkout for each test: searching the full one is slow.
 setup() {
   clean_environment
   CHECKOUT="$BATS_TEST_TMPDIR/check out"
@@ -15,9 +15,9 @@ setup() {
   cp -R "$REPOSITORY/scripts/lib" "$CHECKOUT/scripts/"
 }
 
-# file NAME TEXT: as printf reads it.
+# file NAME TEXT: writes the text, as a format of printf.
 file() {
-  # shellcheck disable=SC2059 # that is the point
+  # shellcheck disable=SC2059 # intended
   printf "$2" >"$CHECKOUT/$1"
 }
 
@@ -26,7 +26,7 @@ is() {
   printf "$2" | cmp - "$CHECKOUT/$1"
 }
 
-# What must stay as it is, whatever is replaced.
+# Files that no replacement may change.
 plant_untouchables() {
   for untouchable in .env target/a.txt web/node_modules/x/a.txt .tools/a.txt spindle-data/a.txt web/dist/a.txt out/a.txt a.log; do
     file "$untouchable" 'needle\n'
@@ -132,7 +132,7 @@ files_are_changed() {
   cd "$BATS_TEST_TMPDIR"
   for ((i = 0; i < n; i++)); do
     search="${texts[i]}" replacement="${texts[(i + 7) % n]}"
-    # Beside what is searched stand lookalikes of what it would match as a pattern.
+    # The file also contains text that the search would match as a pattern.
     printf 'X%sX_aab_XaX_X%s%sX\n%s' "$search" "$search" "$search" "$search" >"$CHECKOUT/special.special"
     printf 'X%sX_aab_XaX_X%s%sX\n%s' "$replacement" "$replacement" "$replacement" "$replacement" >"$BATS_TEST_TMPDIR/expected"
     try replace -- "$search" "$replacement" special
@@ -166,7 +166,7 @@ files_are_changed() {
 @test "replace: run.sh and its parts can be changed while they run" {
   try replace 'say()' 'say( )'
   good
-  grep -q 'say( )' "$CHECKOUT/scripts/lib/words.sh"
+  grep -q 'say( )' "$CHECKOUT/scripts/lib/messages.sh"
   [ -x "$CHECKOUT/run.sh" ]
   try replace 'unknown command' 'no such command'
   good

@@ -11,8 +11,11 @@ use crate::{metrics, print, rate};
 const TIMEOUT: Duration = Duration::from_secs(300);
 
 pub(crate) async fn run(nats: &str, n_values: usize, per_message: usize) -> Result<()> {
-    let settings =
-        NatsSettings { url: nats.to_owned(), credentials: Credentials::default(), patience: Duration::from_secs(5) };
+    let settings = NatsSettings {
+        url: nats.to_owned(),
+        credentials: Credentials::default(),
+        connect_timeout: Duration::from_secs(5),
+    };
     let bus = Bus::connect(&settings, "spindle-bench").await?;
     // One device per run, so that the response counts only its values.
     let device = format!("bench-{}", std::process::id());
@@ -31,7 +34,7 @@ pub(crate) async fn run(nats: &str, n_values: usize, per_message: usize) -> Resu
     for (index, (n_items, payload)) in payloads.into_iter().enumerate() {
         let message_id = format!("{device}-{index}");
         publisher
-            .hold_when_room(Outgoing {
+            .enqueue_when_room(Outgoing {
                 subject: METRICS_SUBJECT,
                 message_id,
                 payload: payload.into(),

@@ -1,4 +1,4 @@
-//! Connecting, with the `nats` tool's credentials, patience at the start and endless reconnects after.
+//! Connections to NATS: credentials, retries up to a timeout at the start, endless reconnects after it.
 
 mod diagnose;
 
@@ -7,23 +7,25 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, ServerAddr};
+use spindle_core::backoff::Backoff;
+use spindle_core::redact::without_userinfo;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::credentials::Credentials;
-use crate::error::{BusError, BusErrorKind, said_once};
+use crate::error::{BusError, BusErrorKind, chain_message};
 use crate::permissions::DeniedPermissions;
-use diagnose::mistake;
+use diagnose::diagnose;
 
-/// Where NATS is and how to get in. User and password in the addresses are not shown by `Debug`.
+/// Address of NATS and credentials for it. `Debug` redacts user and password in the addresses.
 #[derive(Clone)]
 pub struct NatsSettings {
     /// Addresses, comma separated, as in `NATS_URL`.
     pub url: String,
-    /// How to get in.
+    /// Credentials, which take precedence over those in the addresses.
     pub credentials: Credentials,
-    /// How long to try at the start before giving up; afterwards reconnecting never ends.
-    pub patience: Duration,
+    /// Time limit for the first connection. Reconnecting afterwards never ends.
+    pub connect_timeout: Duration,
 }
 
 /// A connection to NATS, and JetStream on it. Clones share it.
@@ -31,7 +33,7 @@ pub struct NatsSettings {
 pub struct Bus {
     pub(crate) client: Client,
     pub(crate) jetstream: async_nats::jetstream::Context,
-    /// What the server denied on this connection.
+    /// Permissions that the server denied on this connection.
     pub(crate) denied: DeniedPermissions,
     settings: NatsSettings,
     name: String,
@@ -39,35 +41,37 @@ pub struct Bus {
     channel: usize,
 }
 
-/// Longest wait for an answer of JetStream before a call counts as lost and is repeated.
+/// Time limit for a reply of JetStream; afterwards a call counts as lost and is repeated.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
-/// A dead connection is noticed after three of these.
+/// Interval between pings; three unanswered ones mean that the connection is dead.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// Commands that async-nats takes before it has written them; who has more waits.
+/// Capacity of the async-nats command channel; senders wait when it is full.
 const CHANNEL: usize = 2_048;
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
+/// Random share of a [`Backoff`] for its full pause: one process opens few connections.
+pub(crate) const NO_JITTER: f64 = 1.0;
 
 impl Bus {
-    /// Connects; `name` is what the server lists this connection as. Retries until `patience` is over,
-    /// because programs that start together start in any order.
+    /// Connects under `name`, which the server lists. Retries until `connect_timeout` expires, because programs that
+    /// start together start in any order.
     ///
-    /// Replies come to `_INBOX.<name>.>`, so that an operator can let each role hear its own replies alone.
+    /// Replies come to `_INBOX.<name>.>`, so that an operator can restrict each role to its own replies.
     ///
     /// # Errors
-    /// [`BusErrorKind::Configuration`] at once for a wrong address or credentials, [`BusErrorKind::Transient`] when the
-    /// patience is over.
+    /// [`BusErrorKind::Configuration`] at once for a wrong address or credentials, [`BusErrorKind::Transient`] when
+    /// `connect_timeout` expires.
     pub async fn connect(settings: &NatsSettings, name: &str) -> Result<Self, BusError> {
-        Self::connect_and_tell(settings, name, warn_of).await
+        Self::connect_with_notice(settings, name, log_notice).await
     }
 
-    /// As [`Bus::connect`], for who keeps no log: that it waits is told to `tell`, once, when the first attempt has
-    /// failed.
+    /// Connects like [`Bus::connect`], for programs that keep no log: calls `notice` once, after the first failed
+    /// attempt, with a message that it is waiting.
     ///
     /// # Errors
     /// As [`Bus::connect`].
-    pub async fn connect_and_tell(settings: &NatsSettings, name: &str, tell: fn(&str)) -> Result<Self, BusError> {
-        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL, tell).await
+    pub async fn connect_with_notice(settings: &NatsSettings, name: &str, notice: fn(&str)) -> Result<Self, BusError> {
+        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL, notice).await
     }
 
     async fn connect_with(
@@ -75,16 +79,17 @@ impl Bus {
         name: &str,
         inbox: &str,
         channel: usize,
-        tell: fn(&str),
+        notice: fn(&str),
     ) -> Result<Self, BusError> {
-        let named = addresses(&settings.url)?;
-        let addresses: Vec<_> = named.iter().cloned().map(bare).collect();
-        let deadline = Instant::now() + settings.patience;
-        let mut pause = FIRST_RETRY;
-        let mut is_told = false;
+        let with_userinfo = parse_addresses(&settings.url)?;
+        let addresses: Vec<_> = with_userinfo.iter().cloned().map(strip_userinfo).collect();
+        let (limit_s, at) = (settings.connect_timeout.as_secs_f32(), host_list(&addresses));
+        let deadline = Instant::now() + settings.connect_timeout;
+        let mut backoff = Backoff::new(FIRST_RETRY, LAST_RETRY);
+        let mut is_waiting = false;
         loop {
             let denied = DeniedPermissions::default();
-            let options = options(settings, &named, name, denied.clone()).await?;
+            let options = options(settings, &with_userinfo, name, denied.clone()).await?;
             let options = options.custom_inbox_prefix(inbox).client_capacity(channel);
             let error = match options.connect(&addresses[..]).await {
                 Ok(client) => {
@@ -95,120 +100,96 @@ impl Bus {
                 }
                 Err(error) => error,
             };
-            let attempt = format!("connect to NATS at {}", shown(&addresses));
-            if let Some(mistake) = mistake(&error) {
-                return Err(BusError::caused(BusErrorKind::Configuration, format!("{attempt}: {mistake}"), error));
+            let attempt = format!("connect to NATS at {at}");
+            if let Some(problem) = diagnose(&error) {
+                return Err(BusError::caused(BusErrorKind::Configuration, format!("{attempt}: {problem}"), error));
             }
+            let pause = backoff.next(NO_JITTER);
             if Instant::now() + pause > deadline {
-                let attempt = format!("{attempt} within {} s", settings.patience.as_secs_f32());
-                return Err(BusError::transient(attempt, error));
+                return Err(BusError::transient(format!("{attempt} within {limit_s} s"), error));
             }
-            if !is_told {
-                let (patience_s, at) = (settings.patience.as_secs_f32(), shown(&addresses));
-                tell(&format!("waiting up to {patience_s} s for NATS at {at}: {}", said_once(&error)));
-                is_told = true;
+            if !is_waiting {
+                notice(&format!("waiting up to {limit_s} s for NATS at {at}: {}", chain_message(&error)));
+                is_waiting = true;
             }
             sleep(pause).await;
-            pause = (pause * 2).min(LAST_RETRY);
         }
     }
 
-    /// A new connection with the same settings: for traffic that must not queue behind this one's, or
-    /// to get rid of what a long outage left behind in a client (nats.rs #1617). Its replies come to the same
-    /// place.
+    /// Opens a new connection with the same settings: for traffic that must not queue behind this connection's, or to
+    /// discard what a long outage left behind in a client (nats.rs #1617). Replies use the same inbox.
     ///
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL, warn_of).await
+        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL, log_notice).await
     }
 
-    /// As [`Bus::another`], for a [`crate::Publisher`]: when the connection is lost, async-nats holds one message of its
-    /// own, which it will send before everything that the publisher must send again.
+    /// Opens a new connection for a [`crate::Publisher`], with room for one command. After a lost connection async-nats
+    /// first sends the commands still in its channel, so with one only a single message can overtake those that the
+    /// publisher sends again.
     ///
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another_for_publishing(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, 1, warn_of).await
+        Self::connect_with(&self.settings, name, &self.inbox, 1, log_notice).await
     }
 
-    pub(crate) async fn renewed(&self) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel, warn_of).await
+    /// Opens a replacement for this connection.
+    pub(crate) async fn replacement(&self) -> Result<Self, BusError> {
+        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel, log_notice).await
     }
 
-    /// Whether the connection is up right now.
+    /// Returns `true` if the connection is up right now.
     pub fn is_connected(&self) -> bool {
         self.client.connection_state() == State::Connected
     }
 
-    /// How often the connection was made; more than once means it was lost in between.
+    /// Returns the number of times the connection was made; more than one means it was lost in between.
     pub fn n_connects(&self) -> u64 {
         self.client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// Largest message the server takes, in bytes, headers included.
+    /// Returns the size of the largest message the server takes, in bytes, headers included.
     pub fn max_payload(&self) -> usize {
         self.client.max_payload()
     }
 
-    /// The version the server reports.
-    pub fn server_version(&self) -> String {
-        self.client.try_server_info().map_or_else(|| "unknown".to_owned(), |info| info.version)
-    }
-
-    /// Sends what is queued, while there is a connection, and closes it.
+    /// Flushes queued messages if the connection is up, and closes it.
     pub async fn close(&self) {
-        // Draining only asks for the end: a program that stops right after would lose its last acks.
+        // Draining only requests the end: a program that exits right after it would lose its last acks.
         if self.is_connected() && !timeout(ACK_TIMEOUT, self.client.flush()).await.is_ok_and(|sent| sent.is_ok()) {
-            warn!("what was queued for NATS could not be sent before the end");
+            warn!(connection = self.name, "queued messages could not be sent to NATS before closing");
         }
         if let Err(error) = self.client.drain().await {
-            warn!(%error, "drain of the NATS connection failed");
+            warn!(connection = self.name, %error, "failed to drain the NATS connection");
         }
     }
 }
 
-fn warn_of(words: &str) {
-    warn!("{words}");
+fn log_notice(message: &str) {
+    warn!("{message}");
 }
 
-/// async-nats ignores credentials in an address, so they are split off here.
-fn addresses(url: &str) -> Result<Vec<ServerAddr>, BusError> {
-    url.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| {
-            part.parse().map_err(|error: std::io::Error| {
-                BusError::caused(
-                    BusErrorKind::Configuration,
-                    format!("read the NATS address '{}'", without_userinfo(part)),
-                    error,
-                )
-            })
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .and_then(|all: Vec<ServerAddr>| {
-            if all.is_empty() {
-                Err(BusError::new(
-                    BusErrorKind::Configuration,
-                    "the NATS address is empty: expected one such as nats://127.0.0.1:4222",
-                ))
-            } else {
-                Ok(all)
-            }
-        })
-}
-
-fn without_userinfo(address: &str) -> String {
-    match (address.find("://"), address.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &address[..scheme], &address[at + 1..]),
-        (None, Some(at)) => address[at + 1..].to_owned(),
-        _ => address.to_owned(),
+/// Parses the addresses with their user information, because async-nats ignores credentials in an address.
+fn parse_addresses(url: &str) -> Result<Vec<ServerAddr>, BusError> {
+    let configuration = BusErrorKind::Configuration;
+    let mut addresses = Vec::new();
+    for part in url.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        addresses.push(part.parse().map_err(|error: std::io::Error| {
+            // All addresses, since a comma in a password splits one address into two.
+            BusError::caused(configuration, format!("parse the NATS address '{}'", without_userinfo(url)), error)
+        })?);
     }
+    if addresses.is_empty() {
+        let message = "the NATS address is empty: expected one such as nats://127.0.0.1:4222";
+        return Err(BusError::new(configuration, message));
+    }
+    Ok(addresses)
 }
 
-/// An address without user and password: async-nats does not use them there, but writes them into its log.
-fn bare(address: ServerAddr) -> ServerAddr {
+/// Removes user and password from an address: async-nats does not use them there, but writes them into its log.
+fn strip_userinfo(address: ServerAddr) -> ServerAddr {
     let mut url = address.clone().into_inner();
     // Fails only for an address without a host, which has no user either.
     let _ = url.set_username("");
@@ -216,16 +197,18 @@ fn bare(address: ServerAddr) -> ServerAddr {
     ServerAddr::from_url(url).unwrap_or(address)
 }
 
-fn shown(addresses: &[ServerAddr]) -> String {
+fn host_list(addresses: &[ServerAddr]) -> String {
     addresses.iter().map(|address| format!("{}:{}", address.host(), address.port())).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Debug for NatsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let url = self.url.split(',').map(|part| without_userinfo(part.trim())).collect::<Vec<_>>().join(",");
-        let Self { credentials, patience, .. } = self;
-        let mut shown = f.debug_struct("NatsSettings");
-        shown.field("url", &url).field("credentials", credentials).field("patience", patience).finish()
+        let Self { url, credentials, connect_timeout } = self;
+        f.debug_struct("NatsSettings")
+            .field("url", &without_userinfo(url))
+            .field("credentials", credentials)
+            .field("connect_timeout", connect_timeout)
+            .finish()
     }
 }
 
@@ -235,26 +218,28 @@ async fn options(
     name: &str,
     denied: DeniedPermissions,
 ) -> Result<ConnectOptions, BusError> {
+    let connection = name.to_owned();
     let options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
-        notice(event, &denied);
+        on_event(event, &connection, &denied);
         std::future::ready(())
     });
     settings.credentials.apply(options, addresses).await
 }
 
-fn notice(event: async_nats::Event, denied: &DeniedPermissions) {
+/// Logs an event of the connection named `connection`, and notes denied permissions.
+fn on_event(event: async_nats::Event, connection: &str, denied: &DeniedPermissions) {
     match event {
         async_nats::Event::Connected => {
             denied.forget();
-            info!("connected to NATS");
+            info!(connection, "connected to NATS");
         }
-        async_nats::Event::Disconnected => warn!("connection to NATS lost, reconnecting"),
-        // One for every attempt to reconnect; that the connection is lost was said already.
-        async_nats::Event::ClientError(error) => debug!(%error, "NATS"),
+        async_nats::Event::Disconnected => warn!(connection, "connection to NATS lost, reconnecting"),
+        // One for every attempt to reconnect; the loss itself is logged already.
+        async_nats::Event::ClientError(error) => debug!(connection, %error, "NATS client error"),
         async_nats::Event::Draining | async_nats::Event::Closed => {}
         other => {
             denied.note(&other.to_string());
-            warn!(event = %other, "NATS");
+            warn!(connection, event = %other, "NATS event");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Consuming: a durable pull consumer of our own making, explicit acks, and nothing fetched that was not
-//! asked for. What is pulled and not acknowledged comes back after `ack_wait`.
+//! Consuming with durable pull consumers and explicit acks: messages come only on request, and one that is not
+//! acknowledged is redelivered after `ack_wait`.
 //!
-//! Each pull is one bounded request with a client-side deadline, so a lost reply can never hang the
-//! intake: after a missed deadline or any error the consumer is looked up anew.
+//! Each pull is one bounded request with a client-side deadline, so a lost reply cannot block the caller forever:
+//! after a missed deadline or any error the consumer is looked up again.
 
 use std::time::Duration;
 
@@ -20,18 +20,18 @@ use crate::error::BusError;
 use crate::pull;
 use crate::stream_reader::published;
 
-/// How much is pulled at once.
+/// Limits of a consumer and of its batches.
 #[derive(Clone, Copy, Debug)]
 pub struct ConsumerLimits {
     /// Messages in one batch.
     pub max_messages: usize,
-    /// Bytes in one batch; at least one message comes, however large.
+    /// Bytes in one batch; a larger message comes alone.
     pub max_bytes: usize,
-    /// After the first message, how long others are waited for: larger batches, later answers.
+    /// Wait for more messages after the first: longer makes larger batches and later deliveries.
     pub linger: Duration,
     /// Unacknowledged messages over all members of the consumer. At least two batches.
     pub max_ack_pending: i64,
-    /// After this long without ack or progress the server sends a message again.
+    /// Time without ack or progress after which the server redelivers a message.
     pub ack_wait: Duration,
 }
 
@@ -42,11 +42,11 @@ pub struct Consumer {
     stream: &'static str,
     durable: &'static str,
     limits: ConsumerLimits,
-    /// And the connections made when it was looked at: another server may have less.
+    /// The consumer, and the connection count when it was looked up: another server may hold an older state.
     consumer: Option<(PullConsumer, u64)>,
 }
 
-/// One message, to be acknowledged when it is safe.
+/// A delivered message, to be acknowledged once it is stored.
 #[derive(Debug)]
 pub struct Delivery {
     message: Message,
@@ -56,22 +56,22 @@ impl Consumer {
     /// Creates or updates the consumer.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if the stream or JetStream is not there yet.
+    /// Transient, if the stream or JetStream is not available yet.
     pub async fn open(
         bus: Bus,
         stream: &'static str,
         durable: &'static str,
         limits: ConsumerLimits,
     ) -> Result<Self, BusError> {
-        let mut intake = Self { bus, stream, durable, limits, consumer: None };
-        intake.consumer().await?;
-        Ok(intake)
+        let mut consumer = Self { bus, stream, durable, limits, consumer: None };
+        consumer.consumer().await?;
+        Ok(consumer)
     }
 
-    /// The next messages: at least one, unless none came within some seconds.
+    /// Returns the next messages: at least one, unless none came within some seconds.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`]; call again after a pause, the consumer is rebuilt.
+    /// Transient: call again after a pause, the consumer is looked up again.
     pub async fn next(&mut self) -> Result<Vec<Delivery>, BusError> {
         let batch = self.pull().await;
         if batch.is_err() {
@@ -90,7 +90,7 @@ impl Consumer {
         let n_bytes: usize = batch.iter().map(|delivery| delivery.payload().len()).sum();
         if !batch.is_empty() && n_missing > 0 && n_bytes < limits.max_bytes / 2 && !limits.linger.is_zero() {
             tokio::time::sleep(limits.linger).await;
-            // What is in hand must not be lost to a failed second pull.
+            // A failed second pull must not lose the messages of the first.
             match pull::ready(&self.bus, &consumer, n_missing, limits.max_bytes - n_bytes).await {
                 Ok(more) => batch.extend(deliveries(more)),
                 Err(error) => warn!(%error, stream = self.stream, "second pull failed"),
@@ -109,20 +109,22 @@ impl Consumer {
         let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
         let stream =
             self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
-        let config = Config { metadata: consumer_metadata::existing(&stream, self.durable).await, ..self.config() };
+        let metadata = consumer_metadata::existing(&stream, self.durable).await;
+        let metadata = metadata.map_err(|error| BusError::transient(attempt(), error))?;
+        let config = Config { metadata, ..self.config() };
         let create = || stream.create_consumer(config.clone());
         let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
-        // Asked after the consumer was: publishers and other members go on meanwhile.
+        // Requested after the consumer's state: publishers and other members go on meanwhile.
         let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;
         let last_sequence = state.last_sequence;
         if consumer.cached_info().delivered.stream_sequence > last_sequence {
-            // The server was restored from an older state; older servers would now skip every new
-            // message up to the old position, in silence (nats-server #5412).
+            // The server was restored from an older state. Older servers would now silently skip every new message
+            // up to the old position (nats-server #5412).
             error!(
                 stream = self.stream,
                 consumer = self.durable,
                 last_sequence,
-                "consumer is ahead of its stream: resetting it"
+                "consumer is ahead of its stream, resetting it"
             );
             stream.delete_consumer(self.durable).await.map_err(|error| BusError::transient(attempt(), error))?;
             consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
@@ -142,10 +144,10 @@ impl Consumer {
         }
     }
 
-    /// Messages that wait for this consumer, unacknowledged ones included.
+    /// Returns the number of messages pending for a consumer, unacknowledged ones included.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    /// Transient, if NATS does not answer.
     pub async fn lag(bus: &Bus, stream: &str, durable: &str) -> Result<u64, BusError> {
         let attempt = || format!("look up consumer {durable} of stream {stream}");
         let consumer: PullConsumer = bus
@@ -169,37 +171,37 @@ impl From<Message> for Delivery {
 }
 
 impl Delivery {
-    /// The message's bytes.
+    /// Returns the message's bytes.
     pub fn payload(&self) -> &Bytes {
         &self.message.payload
     }
 
-    /// The subject it was published to.
+    /// Returns the subject it was published to.
     pub fn subject(&self) -> &str {
         &self.message.subject
     }
 
-    /// Its sequence in the stream; 0 if the server sent none, which JetStream never does.
+    /// Returns its sequence in the stream; 0 if the server sent none, which JetStream never does.
     pub fn stream_sequence(&self) -> u64 {
         self.message.info().map_or(0, |info| info.stream_sequence)
     }
 
-    /// When the server took it; 1970 if it does not say.
+    /// Returns the time at which the server took it; 1970 if the server sent none.
     pub(crate) fn published(&self) -> Timestamp {
         self.message.info().map_or(Timestamp::from_ns(0), |info| published(info.published))
     }
 
-    /// Its sequence and time: what tells it from every other of its stream, also if that was made anew.
+    /// Returns its sequence and time, which identify it in its stream even if that was deleted and created again.
     pub fn identity(&self) -> (u64, i64) {
         (self.stream_sequence(), self.published().as_ns())
     }
 
-    /// How many messages its consumer had sent with this one.
+    /// Returns the number of messages its consumer has sent, this one included.
     pub(crate) fn consumer_sequence(&self) -> u64 {
         self.message.info().map_or(0, |info| info.consumer_sequence)
     }
 
-    /// How many messages still wait behind it for its consumer.
+    /// Returns the number of messages pending behind it for its consumer.
     pub(crate) fn n_behind(&self) -> u64 {
         self.message.info().map_or(0, |info| info.pending)
     }
@@ -212,44 +214,45 @@ impl Delivery {
         Some(self.headers()?.get(name)?.as_str())
     }
 
-    /// How often it was delivered, this time included.
+    /// Returns the number of deliveries so far, this one included.
     pub fn n_delivered(&self) -> i64 {
         self.message.info().map_or(1, |info| info.delivered)
     }
 
-    /// The publisher's message id, if it gave one.
+    /// Returns the publisher's message id, if there is one.
     pub fn message_id(&self) -> Option<&str> {
         self.header("Nats-Msg-Id")
     }
 
-    /// It is safe: never send it again. A lost ack only brings it back, and storing is idempotent.
+    /// Acknowledges it: it is stored. If the ack is lost the message is redelivered, which is harmless because storing
+    /// is idempotent.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if the connection is closed.
+    /// Transient, if the connection is closed.
     pub async fn ack(&self) -> Result<(), BusError> {
         self.answer(AckKind::Ack).await
     }
 
-    /// Still at work: restart the clock of `ack_wait`.
+    /// Reports progress: `ack_wait` starts over.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if the connection is closed.
+    /// Transient, if the connection is closed.
     pub async fn progress(&self) -> Result<(), BusError> {
         self.answer(AckKind::Progress).await
     }
 
-    /// Send it again, after `delay`.
+    /// Requests redelivery after `delay`.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if the connection is closed.
+    /// Transient, if the connection is closed.
     pub async fn nak(&self, delay: Duration) -> Result<(), BusError> {
         self.answer(AckKind::Nak(Some(delay))).await
     }
 
-    /// It can never be stored and its dead letter is safe: never send it again.
+    /// Terminates it: it can never be stored, its dead letter is kept, and it is not redelivered.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if the connection is closed.
+    /// Transient, if the connection is closed.
     pub async fn term(&self) -> Result<(), BusError> {
         self.answer(AckKind::Term).await
     }

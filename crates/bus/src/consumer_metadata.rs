@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{FromConsumer, PullConsumer};
+use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind};
 use async_nats::jetstream::stream::Stream;
 
 use crate::connect::Bus;
@@ -52,6 +53,13 @@ impl Bus {
 }
 
 /// Returns the metadata of a consumer that exists, so that creating it again with other limits keeps them.
-pub(crate) async fn existing<I>(stream: &Stream<I>, durable: &str) -> HashMap<String, String> {
-    stream.consumer_info(durable).await.map_or_else(|_| HashMap::new(), |info| info.config.metadata)
+pub(crate) async fn existing<I>(
+    stream: &Stream<I>,
+    durable: &str,
+) -> Result<HashMap<String, String>, ConsumerInfoError> {
+    match stream.consumer_info(durable).await {
+        Ok(info) => Ok(info.config.metadata),
+        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(HashMap::new()),
+        Err(error) => Err(error),
+    }
 }

@@ -1,17 +1,17 @@
-//! What can go wrong between us and NATS, and whether waiting helps.
+//! The error of every call to NATS, with a kind that decides between retrying and reporting.
 
 use std::error::Error;
 
-/// Whether and how an error mends itself.
+/// Remedy for a [`BusError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BusErrorKind {
     /// NATS is away, starting, or busy: the same call may succeed later.
     Transient,
     /// The stream is full and refuses new messages until some are stored and removed.
     StreamFull,
-    /// Wrong address, credentials or rights: an operator must act, then the same call succeeds.
+    /// Wrong address, credentials or permissions: an operator must act, then the same call succeeds.
     Configuration,
-    /// This very message or request can never succeed.
+    /// This message or request can never succeed.
     Permanent,
 }
 
@@ -19,11 +19,10 @@ pub enum BusErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[error("{attempt}")]
 pub struct BusError {
-    /// What was tried, with the address or subject.
+    /// The operation that failed, with the address or subject.
     attempt: String,
-    /// Whether waiting helps.
     kind: BusErrorKind,
-    /// The causes in words, all in one: see [`said_once`].
+    /// All causes in one message, see [`chain_message`].
     #[source]
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -38,15 +37,15 @@ impl BusError {
         attempt: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
-        let words = said_once(source.into().as_ref());
-        Self { attempt: attempt.into(), kind, source: Some(words.into()) }
+        let message = chain_message(source.into().as_ref());
+        Self { attempt: attempt.into(), kind, source: Some(message.into()) }
     }
 
     pub(crate) fn transient(attempt: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::caused(BusErrorKind::Transient, attempt, source)
     }
 
-    /// Whether and how the error mends itself.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> BusErrorKind {
         self.kind
     }
@@ -60,22 +59,22 @@ impl BusError {
     }
 }
 
-/// An error and its causes in one line. Those of async-nats repeat their causes in their own words, and a server
-/// repeats what the client has said: what was said already is left out.
-pub(crate) fn said_once(error: &(dyn Error + 'static)) -> String {
-    let mut said: Vec<String> = Vec::new();
+/// Joins an error and its causes in one line, without repetitions: errors of async-nats include their causes in their
+/// own message, and a server repeats the client's.
+pub(crate) fn chain_message(error: &(dyn Error + 'static)) -> String {
+    let mut parts: Vec<String> = Vec::new();
     let mut next = Some(error);
     while let Some(error) = next {
-        for words in error.to_string().split(": ") {
-            let words = words.trim().replace('\n', " ");
-            // The name of the client alone says nothing.
-            if !words.is_empty() && words != "nats" && !said.iter().any(|before| before.eq_ignore_ascii_case(&words)) {
-                said.push(words);
+        for part in error.to_string().split(": ") {
+            let part = part.trim().replace('\n', " ");
+            // The client's bare name carries no information.
+            if !part.is_empty() && part != "nats" && !parts.iter().any(|before| before.eq_ignore_ascii_case(&part)) {
+                parts.push(part);
             }
         }
         next = error.source();
     }
-    said.join(": ")
+    parts.join(": ")
 }
 
 #[cfg(test)]
@@ -89,18 +88,18 @@ mod tests {
         let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused (os error 111)");
         let error = ConnectError::with_source(ConnectErrorKind::Io, refused);
         assert_eq!(format!("{error}: {}", error.source().unwrap()).matches("refused").count(), 2);
-        let shown = |error| printed(&BusError::transient("connect", error));
-        assert_eq!(shown(error), "connect: IO error: Connection refused (os error 111)");
+        let printed = |error| printed(&BusError::transient("connect", error));
+        assert_eq!(printed(error), "connect: IO error: Connection refused (os error 111)");
         let refused = ConnectError::with_source(
             ConnectErrorKind::AuthorizationViolation,
             "nats: authorization violation: user unknown",
         );
-        assert_eq!(shown(refused), "connect: authorization violation: user unknown");
+        assert_eq!(printed(refused), "connect: authorization violation: user unknown");
     }
 
     /// A chain as a program prints it.
     fn printed(error: &BusError) -> String {
         let causes = std::iter::successors(error.source(), |cause: &&dyn Error| (**cause).source());
-        causes.fold(error.to_string(), |words, cause| format!("{words}: {cause}"))
+        causes.fold(error.to_string(), |message, cause| format!("{message}: {cause}"))
     }
 }

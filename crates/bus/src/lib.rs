@@ -1,9 +1,11 @@
-//! NATS for Spindle: connections, the three streams, publishing with acknowledgement, consuming with
-//! explicit acks, request and reply, and the reader's micro service.
+//! NATS for Spindle: connections, the three streams, publishing with acknowledgement, consuming with explicit acks,
+//! request and reply, and the reader's micro service.
 //!
-//! The only crate that names `async_nats`. It carries bytes and knows nothing of what is in them, and
-//! nothing of stores. It must never report a message as sent before JetStream has acknowledged it, nor
-//! acknowledge one that its caller did not.
+//! The only crate that names `async_nats`. It carries bytes, does not interpret them, and does not depend on a store.
+//! It must never report a message as sent before JetStream has acknowledged it, nor acknowledge one that its caller
+//! has not.
+
+#![warn(missing_docs)]
 
 mod connect;
 mod consume;
@@ -31,6 +33,7 @@ pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};
 pub use streams::{
-    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, StreamState,
+    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamFinding, StreamLimits,
+    StreamState,
 };
 pub use trim::trim_acknowledged;

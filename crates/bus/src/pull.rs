@@ -1,9 +1,9 @@
-//! One pull: a bounded request to a consumer, and its answers until there will be no more.
+//! One pull: a bounded request to a consumer, and its replies until no more will come.
 //!
-//! The answers do not come in order. A replicated consumer (three copies) sends a message when its copies agree, but the
-//! word that a batch is complete at once (nats-server 2.15, `409 Batch Completed`). async-nats ends its batch there and
-//! forgets what comes afterwards, which then comes again after `ack_wait`. So we count: the word says how many of the
-//! messages asked for will not come, and the others are waited for.
+//! The replies do not come in order. A replicated consumer (three copies) sends a message when its copies agree, but
+//! the status that a batch is complete at once (nats-server 2.15, `409 Batch Completed`). async-nats ends its batch
+//! there and drops what comes afterwards, which is then redelivered after `ack_wait`. So messages are counted: the
+//! status carries the number of requested messages that will not come, and the others are waited for.
 
 use std::time::Duration;
 
@@ -17,21 +17,21 @@ use tokio::time::{Instant, timeout};
 use crate::connect::{ACK_TIMEOUT, Bus};
 use crate::error::{BusError, BusErrorKind};
 
-/// One pull waits this long at the server for a first message.
+/// Time for which a pull waits at the server for a first message.
 const EXPIRES: Duration = Duration::from_secs(5);
-/// And we wait that much longer for the server to say so.
+/// Additional wait for the server to report that the time is over.
 const REPLY_GRACE: Duration = Duration::from_secs(2);
-/// How often a waiting pull looks whether its connection is still the same.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// Interval at which a waiting pull checks that its connection is still the same.
+const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(200);
 const CONFLICT: u16 = 409;
-/// The words under that status which end a batch in order. The second: the next message is larger than what this pull
-/// may still bring, so it is full, if only of nothing.
+/// Descriptions under that status which end a batch in order. The second: the next message is larger than the bytes
+/// left to this pull, so the batch is full, even if it is empty.
 const COMPLETE: [&str; 2] = ["Batch Completed", "Message Size Exceeds MaxBytes"];
 
-/// What is there right now.
+/// Pulls the messages that are available now.
 ///
 /// # Errors
-/// Transient, if nothing came for another reason than that there is nothing.
+/// Transient, if no message came and that is not because there is none.
 pub(crate) async fn ready(
     bus: &Bus,
     consumer: &PullConsumer,
@@ -42,7 +42,7 @@ pub(crate) async fn ready(
     pull(bus, consumer, request, ACK_TIMEOUT).await
 }
 
-/// One message, as soon as there is one.
+/// Pulls one message, as soon as there is one.
 ///
 /// # Errors
 /// As [`ready`].
@@ -51,68 +51,68 @@ pub(crate) async fn first(bus: &Bus, consumer: &PullConsumer) -> Result<Vec<Mess
     pull(bus, consumer, request, EXPIRES + REPLY_GRACE).await
 }
 
-/// Messages until there will be no more, or none came for `patience`. A pull does not survive its connection, so a
-/// new connection ends it at once.
+/// Receives messages until no more will come or none came for `idle_timeout`. A pull does not survive its connection,
+/// so a new connection ends it at once.
 async fn pull(
     bus: &Bus,
     consumer: &PullConsumer,
     request: BatchConfig,
-    patience: Duration,
+    idle_timeout: Duration,
 ) -> Result<Vec<Message>, BusError> {
     let inbox = Subject::from(bus.client.new_inbox());
-    let answers = bus.client.subscribe(inbox.clone()).await;
-    let mut answers = answers.map_err(|error| BusError::transient("pull messages", error))?;
+    let replies = bus.client.subscribe(inbox.clone()).await;
+    let mut replies = replies.map_err(|error| BusError::transient("pull messages", error))?;
     let n_connects = bus.n_connects();
     let mut n_expected = request.batch;
     consumer.request_batch(request, inbox).await.map_err(|error| BusError::transient("pull messages", error))?;
-    let (mut batch, mut deadline) = (Vec::new(), Instant::now() + patience);
+    let (mut batch, mut deadline) = (Vec::new(), Instant::now() + idle_timeout);
     while batch.len() < n_expected {
-        let answer = match timeout(LOOK_EVERY, answers.next()).await {
-            Ok(Some(message)) => read(message),
+        let reply = match timeout(CONNECTION_CHECK_INTERVAL, replies.next()).await {
+            Ok(Some(message)) => classify(message),
             Err(_) if bus.n_connects() == n_connects && Instant::now() < deadline => continue,
-            Ok(None) | Err(_) => Answer::Fault("no answer from the server".to_owned()),
+            Ok(None) | Err(_) => PullReply::Error("no answer from the server".to_owned()),
         };
-        match answer {
-            Answer::Message(message) => {
+        match reply {
+            PullReply::Message(message) => {
                 batch.push(Message { message: *message, context: bus.jetstream.clone() });
-                deadline = Instant::now() + patience;
+                deadline = Instant::now() + idle_timeout;
             }
-            Answer::Heartbeat => deadline = Instant::now() + patience,
-            Answer::Rest(n_left_out) => n_expected = n_expected.saturating_sub(n_left_out),
-            Answer::End => break,
-            // What came before the fault is good; the fault is met again at the next pull, if it stays.
-            Answer::Fault(_) if !batch.is_empty() => break,
-            Answer::Fault(words) => {
-                return Err(BusError::new(BusErrorKind::Transient, format!("receive messages: {words}")));
+            PullReply::Heartbeat => deadline = Instant::now() + idle_timeout,
+            PullReply::Omitted(n_omitted) => n_expected = n_expected.saturating_sub(n_omitted),
+            PullReply::End => break,
+            // The messages before the error are good; an error that persists recurs at the next pull.
+            PullReply::Error(_) if !batch.is_empty() => break,
+            PullReply::Error(message) => {
+                return Err(BusError::new(BusErrorKind::Transient, format!("receive messages: {message}")));
             }
         }
     }
     Ok(batch)
 }
 
-enum Answer {
+enum PullReply {
     Message(Box<async_nats::Message>),
     Heartbeat,
-    /// So many of those asked for will not come; the others are here or on their way.
-    Rest(usize),
-    /// What is here is all.
+    /// The number of requested messages that will not come; the others are here or in flight.
+    Omitted(usize),
+    /// No more messages will come.
     End,
-    Fault(String),
+    Error(String),
 }
 
-fn read(message: async_nats::Message) -> Answer {
-    let words = message.description.as_deref().unwrap_or_default();
+fn classify(message: async_nats::Message) -> PullReply {
+    let description = message.description.as_deref().unwrap_or_default();
     match message.status.unwrap_or(StatusCode::OK) {
-        StatusCode::OK => Answer::Message(Box::new(message)),
-        StatusCode::IDLE_HEARTBEAT => Answer::Heartbeat,
-        StatusCode::NOT_FOUND | StatusCode::TIMEOUT => n_left_out(&message).map_or(Answer::End, Answer::Rest),
-        status if status.as_u16() == CONFLICT && COMPLETE.contains(&words) => {
-            n_left_out(&message).map_or(Answer::End, Answer::Rest)
+        StatusCode::OK => PullReply::Message(Box::new(message)),
+        StatusCode::IDLE_HEARTBEAT => PullReply::Heartbeat,
+        StatusCode::NOT_FOUND | StatusCode::TIMEOUT => n_omitted(&message).map_or(PullReply::End, PullReply::Omitted),
+        status if status.as_u16() == CONFLICT && COMPLETE.contains(&description) => {
+            n_omitted(&message).map_or(PullReply::End, PullReply::Omitted)
         }
-        status => Answer::Fault(format!("{status} {words}")),
+        status => PullReply::Error(format!("{status} {description}")),
     }
 }
 
-fn n_left_out(message: &async_nats::Message) -> Option<usize> {
+fn n_omitted(message: &async_nats::Message) -> Option<usize> {
     message.headers.as_ref()?.get("Nats-Pending-Messages")?.as_str().parse().ok()
 }

@@ -1,4 +1,4 @@
-//! One request, one reply.
+//! Single requests with a single reply.
 
 use std::time::Duration;
 
@@ -13,8 +13,8 @@ impl Bus {
     /// Sends a request and waits for the reply.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] when nobody serves the subject or the time-out is over, [`BusErrorKind::Configuration`]
-    /// when this user may not ask, [`BusErrorKind::Permanent`] when the request itself cannot be sent.
+    /// [`BusErrorKind::Transient`] if nobody serves the subject or `timeout` expires, [`BusErrorKind::Configuration`]
+    /// if this user may not send it, [`BusErrorKind::Permanent`] if the request itself cannot be sent.
     pub async fn request(&self, subject: &str, payload: Bytes, timeout: Duration) -> Result<Bytes, BusError> {
         let request = Request::new().payload(payload).timeout(Some(timeout));
         let reply = self.client.send_request(subject.to_owned(), request).await;
@@ -23,8 +23,8 @@ impl Bus {
                 BusError::new(BusErrorKind::Transient, format!("nobody answers on '{subject}': is the reader running?"))
             }
             RequestErrorKind::TimedOut => {
-                let words = format!("no answer on '{subject}' within {} s", timeout.as_secs_f32());
-                self.denied.or("publish", &[subject], BusError::new(BusErrorKind::Transient, words))
+                let message = format!("no answer on '{subject}' within {} s", timeout.as_secs_f32());
+                self.denied.or("publish", &[subject], BusError::new(BusErrorKind::Transient, message))
             }
             _ => BusError::caused(BusErrorKind::Permanent, format!("request on '{subject}'"), error),
         })

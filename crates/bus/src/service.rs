@@ -1,5 +1,5 @@
-//! The reader's micro service, as ADR-32 has it: discoverable with `nats service ls`, one endpoint per
-//! subject, requests answered side by side up to a bound.
+//! The reader's micro service after NATS's ADR-32: discoverable with `nats service ls`, one endpoint per subject,
+//! requests handled concurrently up to a bound.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,38 +14,38 @@ use futures::stream::SelectAll;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 
-/// One subject that is served.
+/// A served subject.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     /// Its name, unique in the service: letters, digits, `-` and `_`.
     pub name: String,
     /// Its subject.
     pub subject: String,
-    /// What it does, for `nats service info`.
+    /// Purpose, as `nats service info` prints it.
     pub description: String,
 }
 
-/// What goes back to whoever asked.
+/// Reply to a request.
 #[derive(Clone, Debug)]
 pub struct Reply {
     /// The body.
     pub body: Bytes,
-    /// For a request that failed: a code as in HTTP and one line of text, set as ADR-32's headers.
+    /// For a failed request: an HTTP status code and one line of text, sent in the headers of ADR-32.
     pub error: Option<(usize, String)>,
 }
 
-/// Requests answered at once; more wait in their subscription's queue.
+/// Requests handled at once; more wait in their subscription's queue.
 const MAX_CONCURRENT: usize = 32;
-/// Subscriptions end within milliseconds, unless NATS is away: then nothing comes through them anyhow.
+/// Time limit for the end of the subscriptions. It takes milliseconds unless NATS is away, and then no request comes.
 const UNSUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Serves the endpoints until `stop` resolves, then accepts no more and finishes what is in hand.
-/// `handle` gets the index of the endpoint and the request's payload.
+/// Serves the endpoints until `stop` resolves, then accepts no more requests and finishes those in flight. `handle`
+/// receives the index of the endpoint and the request's payload.
 ///
 /// # Errors
 /// Transient, if the service cannot be registered or its subscriptions end.
@@ -76,49 +76,50 @@ where
             service.endpoint_builder().name(&spec.name).metadata(metadata).add(&spec.subject).await.map_err(failed)?;
         requests.push(endpoint.map(move |request| (index, request)).boxed());
     }
-    let (handle, places, mut at_work) = (Arc::new(handle), Arc::new(Semaphore::new(MAX_CONCURRENT)), JoinSet::new());
-    let (mut service, leave) = (Some(service), sleep(Duration::MAX));
-    tokio::pin!(stop, leave);
+    let (handle, permits, mut in_flight) = (Arc::new(handle), Arc::new(Semaphore::new(MAX_CONCURRENT)), JoinSet::new());
+    let (mut service, deadline) = (Some(service), sleep(Duration::MAX));
+    tokio::pin!(stop, deadline);
     let ended = loop {
         tokio::select! {
             () = &mut stop, if service.is_some() => {
-                // First of all no more is accepted: it would wait here while what is in hand is finished,
-                // and no other reader would get it. What came before is still taken.
+                // Unsubscribes first: a request accepted now would wait for those in flight, and no other reader would
+                // get it. Requests that came before are still handled.
                 end(service.take()).await;
-                leave.as_mut().reset(Instant::now() + UNSUBSCRIBE_TIMEOUT);
+                deadline.as_mut().reset(Instant::now() + UNSUBSCRIBE_TIMEOUT);
             }
-            () = &mut leave => break Ok(()),
+            () = &mut deadline => break Ok(()),
             next = requests.next() => {
                 let Some((index, request)) = next else {
-                    let fault = || BusError::new(BusErrorKind::Transient, format!("service {name}: its subscriptions ended"));
-                    break if service.is_some() { Err(fault()) } else { Ok(()) };
+                    let error = || BusError::new(BusErrorKind::Transient, format!("service {name}: subscriptions ended"));
+                    break if service.is_some() { Err(error()) } else { Ok(()) };
                 };
-                let Ok(place) = places.clone().acquire_owned().await else { continue };
+                let Ok(permit) = permits.clone().acquire_owned().await else { continue };
                 let handle = handle.clone();
-                at_work.spawn(async move {
+                let serve = async move {
                     let reply = handle(index, request.message.payload.clone()).await;
                     respond(&request, reply).await;
-                    drop(place);
-                });
-                while at_work.try_join_next().is_some() {}
+                    drop(permit);
+                };
+                in_flight.spawn(serve.in_current_span());
+                while in_flight.try_join_next().is_some() {}
             }
         }
     };
-    while at_work.join_next().await.is_some() {}
+    while in_flight.join_next().await.is_some() {}
     end(service).await;
     ended
 }
 
-/// Dropping the service would end the endpoints, yet leave it visible in the list.
+/// Stops the service. Dropping it would end the endpoints, but leave it visible in the list.
 async fn end(service: Option<Service>) {
     let Some(service) = service else { return };
     if let Err(error) = service.stop().await {
-        warn!(%error, "service did not stop cleanly");
+        warn!(%error, "failed to stop the service cleanly");
     }
 }
 
-/// ADR-32 puts errors into headers with an empty body; the first system's clients read the body. Both
-/// get what they need, and the service's own error count is right.
+/// Sends the reply with an error in the headers and in the body: ADR-32 puts errors into headers with an empty body,
+/// legacy clients read the body. The service's own error count stays right.
 async fn respond(request: &Request, reply: Reply) {
     if request.message.reply.is_none() {
         return;
@@ -129,6 +130,6 @@ async fn respond(request: &Request, reply: Reply) {
         headers.insert(async_nats::service::NATS_SERVICE_ERROR_CODE, code.to_string().as_str());
     }
     if let Err(error) = request.respond_with_headers(Ok(reply.body), headers).await {
-        warn!(%error, "answer could not be sent");
+        warn!(%error, "failed to send the reply");
     }
 }

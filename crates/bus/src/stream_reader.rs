@@ -32,7 +32,7 @@ pub struct ConsumerPosition {
 pub struct StoredMessage {
     /// Its sequence in the stream.
     pub sequence: u64,
-    /// When the server took it.
+    /// Time at which the server took it.
     pub published: Timestamp,
     /// Its bytes.
     pub payload: Bytes,

@@ -1,11 +1,11 @@
-//! The three streams: created where they are missing, verified where they exist. They refuse new
-//! messages when full rather than forget old ones that nobody has stored.
+//! The three streams: created if missing, verified if present. They refuse new messages when full, rather than discard
+//! old ones that are not stored yet.
 
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
 use tracing::{info, warn};
 
 use crate::connect::Bus;
@@ -15,53 +15,71 @@ use crate::error::{BusError, BusErrorKind};
 pub const METRICS_STREAM: &str = "METRICS";
 /// Stream of events.
 pub const EVENTS_STREAM: &str = "EVENTS";
-/// Stream of what could not be stored.
+/// Stream of dead letters.
 pub const DEAD_LETTER_STREAM: &str = "DEADLETTER";
-/// Where metrics are published.
+/// Subject of metrics.
 pub const METRICS_SUBJECT: &str = "events.metrics";
-/// Where events are published.
+/// Subject of events.
 pub const EVENTS_SUBJECT: &str = "events.event";
-/// Where dead letters are published; the reason is the last token.
+/// Subjects of dead letters; the reason is the last token.
 pub(crate) const DEAD_LETTER_SUBJECTS: &str = "deadletter.>";
 
-/// How large each stream may grow, in bytes.
+/// Size limits of the streams, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
-    /// Of METRICS.
+    /// Limit of METRICS.
     pub metrics_bytes: u64,
-    /// Of EVENTS.
+    /// Limit of EVENTS.
     pub events_bytes: u64,
-    /// Of DEADLETTER.
+    /// Limit of DEADLETTER.
     pub dead_letter_bytes: u64,
 }
 
 impl StreamLimits {
-    /// All three together: what the server must be allowed to store.
+    /// Returns the sum of all three, which the server must be allowed to store.
     pub fn total(&self) -> u64 {
         self.metrics_bytes.saturating_add(self.events_bytes).saturating_add(self.dead_letter_bytes)
     }
 }
 
 impl Default for StreamLimits {
-    /// A day of 200 metrics a second, with room to spare.
+    /// Room for more than a day of 200 metrics a second.
     fn default() -> Self {
         Self { metrics_bytes: 4 << 30, events_bytes: 1 << 30, dead_letter_bytes: 1 << 30 }
     }
 }
 
-/// How full a stream is.
+/// Fill level of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamState {
-    /// Messages in it.
+    /// Number of messages.
     pub messages: u64,
-    /// Bytes they take.
+    /// Their size in bytes.
     pub bytes: u64,
-    /// Sequence of the newest.
+    /// Sequence of the newest message.
     pub last_sequence: u64,
 }
 
-/// Duplicates are recognised within this time. Ids live in the server's memory: metrics come in
-/// thousands a second, so their window is NATS's default; events are few and get longer.
+/// Result of inspecting a stream.
+#[derive(Debug)]
+pub enum StreamFinding {
+    /// It does not exist yet.
+    Missing,
+    /// It exists and loses nothing.
+    Usable {
+        /// Messages in it.
+        messages: u64,
+        /// Bytes they take.
+        bytes: u64,
+        /// Its limit, if it has one.
+        max_bytes: Option<u64>,
+    },
+    /// It exists, and would lose messages; the error names the reasons and the remedy.
+    Unsafe(BusError),
+}
+
+/// Time within which duplicates are recognized. The server keeps the ids in memory: metrics come in thousands a second,
+/// so their window is NATS's default; events are few and get a longer one.
 const METRICS_DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 const EVENTS_DUPLICATE_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -69,8 +87,8 @@ impl Bus {
     /// Creates the streams that are missing and checks those that exist.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] while JetStream is not ready, [`BusErrorKind::Configuration`] when the server has no
-    /// room for them, this user may not make them, or an existing stream differs in a way that would lose messages.
+    /// Transient, while JetStream is not ready; configuration, if the server has no room for them, this user may not
+    /// create them, or an existing stream differs in a way that would lose messages.
     pub async fn ensure_streams(&self, limits: StreamLimits) -> Result<(), BusError> {
         for wanted in wanted(limits) {
             self.ensure_stream(wanted).await?;
@@ -78,64 +96,66 @@ impl Bus {
         Ok(())
     }
 
-    /// [`Bus::ensure_streams`] for who only publishes metrics and events: a user without the right to make
-    /// streams waits for those who have it.
+    /// Ensures the streams of metrics and events, for a role that only publishes: a user who may not create streams
+    /// waits for one who may.
     ///
     /// # Errors
-    /// As [`Bus::ensure_streams`], but [`BusErrorKind::Transient`] for a missing stream that this user may not make.
+    /// As [`Bus::ensure_streams`], but transient for a missing stream that this user may not create.
     pub async fn ensure_publishing(&self, limits: StreamLimits) -> Result<(), BusError> {
         for wanted in wanted(limits) {
             let name = wanted.name.clone();
             if name == DEAD_LETTER_STREAM {
                 continue;
             }
-            let Err(fault) = self.ensure_stream(wanted).await else { continue };
+            let Err(error) = self.ensure_stream(wanted).await else { continue };
             if self.denied.has("publish", &create_subject(&name)) {
-                let words = format!("stream {name} is not there, and this NATS user may not make it: start a writer");
-                return Err(BusError::new(BusErrorKind::Transient, words));
+                let message =
+                    format!("stream {name} does not exist, and this NATS user may not create it: start a writer");
+                return Err(BusError::new(BusErrorKind::Transient, message));
             }
-            return Err(fault);
+            return Err(error);
         }
         Ok(())
     }
 
-    /// Looked up first: a server short of room refuses even to confirm a stream that it has.
+    /// Looks the stream up before creating it: a server short of room refuses to create even a stream that exists.
     async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
-        let name = wanted.name.clone();
-        match self.jetstream.get_stream(&name).await {
-            Ok(stream) => {
-                let found = &stream.cached_info().config;
-                verify(found, &wanted)?;
-                if name == DEAD_LETTER_STREAM {
-                    self.grow(found, wanted.max_bytes).await;
-                }
-                Ok(())
-            }
+        let Some(found) = self.find_stream(&wanted.name).await? else { return self.create_stream(wanted).await };
+        verify(&found.config, &wanted)?;
+        if wanted.name == DEAD_LETTER_STREAM {
+            self.grow(&found.config, wanted.max_bytes).await;
+        }
+        Ok(())
+    }
+
+    /// Returns a stream if it exists.
+    async fn find_stream(&self, name: &str) -> Result<Option<Info>, BusError> {
+        match self.jetstream.get_stream(name).await {
+            Ok(stream) => Ok(Some(stream.cached_info().clone())),
             Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => {
-                    self.create_stream(wanted).await
-                }
+                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
                 _ => {
-                    let fault = BusError::transient(format!("look up stream {name}"), error);
-                    Err(self.denied.or("publish", &[&format!("$JS.API.STREAM.INFO.{name}")], fault))
+                    Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error))
                 }
             },
         }
     }
 
-    /// A stream of dead letters that is full is made larger in the configuration, and that must help. It is
-    /// never made smaller, and nothing depends on its success.
+    /// Enlarges the stream of dead letters to its configured size: that is the remedy for a full one. Never shrinks it,
+    /// and nothing depends on its success.
     async fn grow(&self, found: &Config, max_bytes: i64) {
         if found.max_bytes <= 0 || found.max_bytes >= max_bytes {
             return;
         }
         let name = &found.name;
         match self.jetstream.update_stream(Config { max_bytes, ..found.clone() }).await {
-            Ok(_) => info!(stream = name, from = found.max_bytes, to = max_bytes, "stream made larger, as configured"),
+            Ok(_) => {
+                info!(stream = name, from = found.max_bytes, to = max_bytes, "stream enlarged to its configured size")
+            }
             Err(error) => {
-                let update = format!("$JS.API.STREAM.UPDATE.{name}");
-                let fault = BusError::transient(format!("make stream {name} larger"), error);
-                warn!(fault = %self.denied.or("publish", &[&update], fault), "it stays as large as it is");
+                let error =
+                    self.denied.api_error(format!("enlarge stream {name}"), &format!("STREAM.UPDATE.{name}"), error);
+                warn!(%error, "stream keeps its size");
             }
         }
     }
@@ -144,22 +164,22 @@ impl Bus {
         let (name, max_bytes, subjects) = (wanted.name.clone(), wanted.max_bytes, wanted.subjects.join(", "));
         let subject = create_subject(&name);
         if self.denied.has("publish", &subject) {
-            // Asking again would only time out again.
-            let fault = BusError::new(BusErrorKind::Transient, format!("create stream {name}"));
-            return Err(self.denied.or("publish", &[&subject], fault));
+            // Another request would only time out again.
+            let error = BusError::new(BusErrorKind::Transient, format!("create stream {name}"));
+            return Err(self.denied.or("publish", &[&subject], error));
         }
         let Err(error) = self.jetstream.create_stream(wanted).await else { return Ok(()) };
         let code = match error.kind() {
             CreateStreamErrorKind::JetStream(reply) => Some(reply.error_code()),
             _ => None,
         };
-        let (kind, why) = match code {
+        let (kind, remedy) = match code {
             Some(ErrorCode::STORAGE_RESOURCES_EXCEEDED) => {
                 let key = name.to_lowercase();
                 (
                     BusErrorKind::Configuration,
                     format!(
-                        ": the NATS server may not store {max_bytes} bytes more; raise its max_file_store or lower nats.{key}_bytes"
+                        ": the NATS server may not store another {max_bytes} bytes; raise its max_file_store or lower nats.{key}_bytes"
                     ),
                 )
             }
@@ -169,14 +189,46 @@ impl Bus {
             ),
             _ => (BusErrorKind::Transient, String::new()),
         };
-        let fault = BusError::caused(kind, format!("create stream {name}{why}"), error);
-        Err(self.denied.or("publish", &[&subject], fault))
+        let error = BusError::caused(kind, format!("create stream {name}{remedy}"), error);
+        Err(self.denied.or("publish", &[&subject], error))
     }
 
-    /// How full a stream is.
+    /// Inspects the three streams at the same time without creating or changing one. Each result has the name of its
+    /// stream.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    /// Configuration, if this user may not look up the stream; transient, if JetStream does not answer.
+    pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(String, Result<StreamFinding, BusError>)> {
+        let inspections = wanted(limits).map(|wanted| async move {
+            let finding = self.inspect_stream(&wanted).await;
+            (wanted.name, finding)
+        });
+        futures::future::join_all(inspections).await
+    }
+
+    async fn inspect_stream(&self, wanted: &Config) -> Result<StreamFinding, BusError> {
+        let Some(found) = self.find_stream(&wanted.name).await? else { return Ok(StreamFinding::Missing) };
+        if let Err(error) = verify(&found.config, wanted) {
+            return Ok(StreamFinding::Unsafe(error));
+        }
+        let max_bytes = u64::try_from(found.config.max_bytes).ok().filter(|limit| *limit > 0);
+        Ok(StreamFinding::Usable { messages: found.state.messages, bytes: found.state.bytes, max_bytes })
+    }
+
+    /// Returns the bytes that JetStream stores for this account, and its limit if there is one.
+    ///
+    /// # Errors
+    /// As [`Bus::inspect_streams`].
+    pub async fn jetstream_usage(&self) -> Result<(u64, Option<u64>), BusError> {
+        let account = self.jetstream.query_account().await;
+        let account = account.map_err(|error| self.denied.api_error("query the JetStream account", "INFO", error))?;
+        Ok((account.storage, account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok())))
+    }
+
+    /// Returns the fill level of a stream.
+    ///
+    /// # Errors
+    /// Transient, if NATS does not answer.
     pub async fn stream_state(&self, name: &str) -> Result<StreamState, BusError> {
         let stream = self
             .jetstream
@@ -188,7 +240,7 @@ impl Bus {
     }
 }
 
-/// The streams as we make them.
+/// Returns the configurations of the streams.
 fn wanted(limits: StreamLimits) -> impl Iterator<Item = Config> {
     let rows = [
         (METRICS_STREAM, METRICS_SUBJECT, limits.metrics_bytes, METRICS_DUPLICATE_WINDOW),
@@ -212,29 +264,29 @@ fn create_subject(stream: &str) -> String {
     format!("$JS.API.STREAM.CREATE.{stream}")
 }
 
-/// An operator may have made a stream larger, replicated it or given it an age; that is theirs to decide.
-/// What would lose messages in silence is refused.
+/// Refuses a stream that would silently lose messages. An operator may have made it larger, replicated it or limited
+/// the age of messages; that is their decision.
 fn verify(found: &Config, wanted: &Config) -> Result<(), BusError> {
     let name = &wanted.name;
-    let mut faults = Vec::new();
+    let mut problems = Vec::new();
     if !wanted.subjects.iter().all(|subject| found.subjects.contains(subject)) {
-        faults.push(format!("it does not take {}", wanted.subjects.join(", ")));
+        problems.push(format!("it does not take {}", wanted.subjects.join(", ")));
     }
     if found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0) {
-        faults.push("it discards old messages when full (want discard: new)".to_owned());
+        problems.push("it discards old messages when full (want discard: new)".to_owned());
     }
     if found.retention != RetentionPolicy::Limits {
-        faults.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
+        problems.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
     }
     if found.storage != StorageType::File {
-        faults.push("it is kept in memory only".to_owned());
+        problems.push("it is kept in memory only".to_owned());
     }
-    if faults.is_empty() {
+    if problems.is_empty() {
         return Ok(());
     }
-    let remedy = format!("mend it with `nats stream edit {name}`, or remove it so that it is made anew");
+    let remedy = format!("fix it with `nats stream edit {name}`, or delete it so that it is created again");
     Err(BusError::new(
         BusErrorKind::Configuration,
-        format!("stream {name} is not safe to use: {}; {remedy}", faults.join("; ")),
+        format!("stream {name} is not safe to use: {}; {remedy}", problems.join("; ")),
     ))
 }

@@ -14,13 +14,14 @@ use spindle_core::Timestamp;
 
 use crate::connect::Bus;
 use crate::error::BusError;
-use crate::stream_reader::published;
+use crate::stream_reader::{published, raw_message};
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
-/// Removes the acknowledged messages older than `replay_tail` first. If the stream is still more than half full, the
-/// oldest acknowledged messages of the tail go too, until it is about half full: their number is estimated from the
-/// mean size of a message. Ages are differences between `now` and the NATS server's clock.
+/// Removes the acknowledged messages older than `replay_tail` first. If those left are still more than half of what the
+/// stream may hold, the oldest of them go too: their number is estimated from the mean size of a message. A backlog of
+/// unacknowledged messages never shortens the tail, nor does an outage: the tail ends with the newest acknowledged
+/// message.
 ///
 /// # Errors
 /// Transient, if NATS does not answer; configuration, if a permission is missing.
@@ -30,15 +31,17 @@ pub async fn trim_acknowledged(
     replay_tail: Duration,
     now: Timestamp,
 ) -> Result<u64, BusError> {
-    let attempt = || format!("trim stream {stream_name}");
-    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| BusError::transient(attempt(), error))?;
+    let failed = |api: &str, error: async_nats::Error| {
+        bus.denied.api_error(format!("trim stream {stream_name}"), &format!("{api}.{stream_name}"), error)
+    };
+    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
     let info = stream.cached_info();
     let half = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX) / 2;
     if info.state.bytes < half {
         return Ok(0);
     }
     let consumers: Vec<_> =
-        stream.consumers().try_collect().await.map_err(|error| BusError::transient(attempt(), error))?;
+        stream.consumers().try_collect().await.map_err(|error| failed("CONSUMER.LIST", error.into()))?;
     let floor = consumers.iter().map(|consumer| consumer.ack_floor.stream_sequence).min().unwrap_or(0);
     let acknowledged = info.state.first_sequence..floor.saturating_add(1);
     if acknowledged.is_empty() {
@@ -46,20 +49,23 @@ pub async fn trim_acknowledged(
     }
     let purge = async |end: u64| {
         let purged = stream.purge().sequence(end).await;
-        purged.map(|purged| purged.purged).map_err(|error| BusError::transient(attempt(), error))
+        purged.map(|purged| purged.purged).map_err(|error| failed("STREAM.PURGE", error.into()))
     };
-    let tail = first_since(bus, &stream, acknowledged.clone(), now.minus(replay_tail)).await?;
+    // After a long outage everything is old: the tail counts from the newest acknowledged message.
+    let newest = raw_message(&stream, floor).await.map_err(|error| failed("STREAM.MSG.GET", error.into()))?;
+    let newest = newest.map_or(now, |message| published(message.time).min(now));
+    let tail = first_since(bus, &stream, acknowledged.clone(), newest.minus(replay_tail)).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
-    let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;
-    let cut = state.first_sequence.saturating_add(n_above(&state, half)).min(acknowledged.end);
-    let n_of_tail = if cut > state.first_sequence { purge(cut).await? } else { 0 };
+    let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
+    let n_acknowledged = acknowledged.end.saturating_sub(state.first_sequence);
+    let n_excess = n_acknowledged.saturating_sub(n_within(&state, half));
+    let n_of_tail = if n_excess > 0 { purge(state.first_sequence + n_excess).await? } else { 0 };
     Ok(n_older + n_of_tail)
 }
 
-/// Estimates how many of the oldest messages must go until a stream holds `max_bytes`.
-fn n_above(state: &State, max_bytes: u64) -> u64 {
-    let mean_bytes = state.bytes.div_ceil(state.messages.max(1)).max(1);
-    state.bytes.saturating_sub(max_bytes).div_ceil(mean_bytes)
+/// Estimates how many messages of a stream take `max_bytes`.
+fn n_within(state: &State, max_bytes: u64) -> u64 {
+    max_bytes / state.bytes.div_ceil(state.messages.max(1)).max(1)
 }
 
 /// Finds the first sequence in `range` published at `since` or later, or the end of the range. A binary search: about

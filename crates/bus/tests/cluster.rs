@@ -1,6 +1,7 @@
-//! Three servers that keep three copies: pulls bring what is there, though the server's words overtake its messages.
+//! Pulls on a cluster of three copies return every available message, although the server's status messages overtake
+//! them.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -16,7 +17,7 @@ const LIMITS: ConsumerLimits = ConsumerLimits {
     max_bytes: 1 << 20,
     linger: Duration::ZERO,
     max_ack_pending: 2_000,
-    // What a pull forgets would come again only after the test.
+    // A message lost by a pull would be redelivered only after the test.
     ack_wait: Duration::from_secs(600),
 };
 
@@ -28,7 +29,7 @@ async fn make_stream(jetstream: &Context) {
         num_replicas: 3,
         ..stream::Config::default()
     };
-    // Until the three have chosen a leader, they refuse.
+    // The servers refuse until they have elected a leader.
     until("a stream of three copies", async || jetstream.create_stream(config.clone()).await.is_ok()).await;
 }
 
@@ -46,10 +47,10 @@ async fn every_message_comes_at_its_first_delivery() {
         ack.await.unwrap();
     }
     let bus = connect(&servers[1]).await;
-    let mut intake = Consumer::open(bus, METRICS_STREAM, "test", LIMITS).await.unwrap();
+    let mut consumer = Consumer::open(bus, METRICS_STREAM, "test", LIMITS).await.unwrap();
     let (mut seen, mut n_pulls) = (Vec::new(), 0);
     while seen.len() < N_MESSAGES {
-        let batch = ends("next()", intake.next()).await.unwrap();
+        let batch = ends("next()", consumer.next()).await.unwrap();
         n_pulls += 1;
         assert!(n_pulls <= 8, "{} of {N_MESSAGES} messages in {n_pulls} pulls", seen.len());
         for delivery in &batch {
@@ -60,14 +61,14 @@ async fn every_message_comes_at_its_first_delivery() {
     }
     assert_eq!(seen, names(N_MESSAGES));
 
-    // By bytes, too: a message that does not fit ends a pull, and comes with the next.
+    // Likewise when limited by bytes: a message that does not fit ends a pull and comes with the next.
     let large = vec![b'x'; 300 << 10];
     for _ in 0..10 {
         jetstream.publish(METRICS_SUBJECT, large.clone().into()).await.unwrap().await.unwrap();
     }
     let mut n_seen = 0;
     while n_seen < 10 {
-        let batch = ends("next()", intake.next()).await.unwrap();
+        let batch = ends("next()", consumer.next()).await.unwrap();
         assert!((1..=3).contains(&batch.len()), "{} after {n_seen}", batch.len());
         for delivery in &batch {
             assert_eq!(delivery.n_delivered(), 1);

@@ -1,6 +1,6 @@
-//! Getting in: what an operator must mend is said at once, what may pass is waited for.
+//! Connecting: problems that an operator must fix fail at once, those that may pass are retried.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -19,7 +19,7 @@ fn server_with_a_password() -> NatsServer {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wrong_credentials_are_said_at_once_and_never_shown() {
     let server = server_with_a_password();
-    let patient = NatsSettings { patience: Duration::from_secs(600), ..settings(&server.url()) };
+    let patient = NatsSettings { connect_timeout: Duration::from_secs(600), ..settings(&server.url()) };
     let named = |user: &str, password: &str| Credentials {
         user: Some(user.to_owned()),
         password: Some(password.to_owned()),
@@ -44,7 +44,7 @@ async fn wrong_credentials_are_said_at_once_and_never_shown() {
 #[tokio::test]
 async fn a_wrong_address_or_a_missing_file_is_an_operators_matter() {
     let check = async |wrong: NatsSettings, expected: &str| {
-        let patient = NatsSettings { patience: Duration::from_secs(600), ..wrong };
+        let patient = NatsSettings { connect_timeout: Duration::from_secs(600), ..wrong };
         let error = ends("a hopeless connect", Bus::connect(&patient, "test")).await.unwrap_err();
         assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));
         assert!(error.to_string().contains(expected), "{error}");
@@ -59,15 +59,15 @@ async fn a_wrong_address_or_a_missing_file_is_an_operators_matter() {
 }
 
 #[tokio::test]
-async fn nothing_listening_is_transient_when_the_patience_is_over() {
+async fn nothing_listening_is_transient_when_the_timeout_expires() {
     let url = format!("nats://127.0.0.1:{}", free_port().unwrap());
-    let impatient = NatsSettings { patience: Duration::from_millis(400), ..settings(&url) };
+    let impatient = NatsSettings { connect_timeout: Duration::from_millis(400), ..settings(&url) };
     let started = Instant::now();
     let error = ends("an impatient connect", Bus::connect(&impatient, "test")).await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
     assert!(error.to_string().contains("within 0.4 s"), "{error}");
-    // The last pause would have gone beyond the patience, so it ends at most that much earlier.
-    assert!(started.elapsed() >= Duration::from_millis(150), "gave up after {:?}", started.elapsed());
+    // It ends early by at most the last pause, which would have exceeded the timeout.
+    assert!(started.elapsed() >= Duration::from_millis(150), "failed after {:?}", started.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -78,7 +78,8 @@ async fn a_server_that_comes_late_is_waited_for_and_one_that_returns_is_found_ag
     let mut server = NatsServer::start_with(Options { port: Some(port), ..Options::default() }).unwrap();
     let bus = ends("the waiting connect", waiting).await.unwrap().unwrap();
     assert_eq!((bus.is_connected(), bus.n_connects()), (true, 1));
-    assert_eq!(bus.server_version(), server.version().to_string());
+    let reported = async_nats::connect(server.url()).await.unwrap().server_info().version;
+    assert_eq!(reported, server.version().to_string());
     server.kill();
     support::until("the loss to be noticed", async || !bus.is_connected()).await;
     server.restart().unwrap();
@@ -87,9 +88,9 @@ async fn a_server_that_comes_late_is_waited_for_and_one_that_returns_is_found_ag
     let other = bus.another("other").await.unwrap();
     bus.close().await;
     let asking = || bus.request("$SRV.PING", Bytes::new(), Duration::from_secs(1));
-    support::until("the closed connection to be of no use", async || {
+    support::until("the closed connection to fail", async || {
         asking().await.is_err_and(|error| error.kind() == BusErrorKind::Permanent)
     })
     .await;
-    assert!(other.is_connected(), "the other connection is one of its own");
+    assert!(other.is_connected(), "the other connection is independent");
 }

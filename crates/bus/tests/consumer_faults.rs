@@ -1,6 +1,6 @@
-//! Consuming while NATS dies, returns, or is tampered with: the intake may say so, and then goes on.
+//! Consuming while NATS dies, returns, or is tampered with: the consumer may return errors, and then goes on.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -26,12 +26,12 @@ async fn open(bus: &Bus) -> Consumer {
     Consumer::open(bus.clone(), METRICS_STREAM, DURABLE, LIMITS).await.unwrap()
 }
 
-/// Takes and acknowledges until all of `wanted` were there. Errors are met as the writer meets them: they
-/// must be transient, and the next call tries again. Returns how many there were.
-async fn take(intake: &mut Consumer, mut wanted: BTreeSet<String>) -> usize {
+/// Takes and acknowledges messages until all of `wanted` have come. Handles errors as the writer does: they must be
+/// transient, and the next call tries again. Returns the number of errors.
+async fn take(consumer: &mut Consumer, mut wanted: BTreeSet<String>) -> usize {
     let mut n_errors = 0;
     while !wanted.is_empty() {
-        match intake.next().await {
+        match consumer.next().await {
             Ok(batch) => {
                 for delivery in batch {
                     delivery.ack().await.unwrap();
@@ -51,13 +51,13 @@ async fn take(intake: &mut Consumer, mut wanted: BTreeSet<String>) -> usize {
 #[tokio::test]
 async fn a_consumer_deleted_behind_its_back_is_made_again() {
     let (_server, bus, witness) = started().await;
-    let mut intake = open(&bus).await;
+    let mut consumer = open(&bus).await;
     let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
 
     // Between two pulls.
     put(&witness, METRICS_SUBJECT, "m1", "x").await;
     stream.delete_consumer(DURABLE).await.unwrap();
-    let n_errors = ends("m1", take(&mut intake, ["m1".to_owned()].into())).await;
+    let n_errors = ends("m1", take(&mut consumer, ["m1".to_owned()].into())).await;
     assert!(n_errors <= 1, "{n_errors} errors");
 
     // While it waits for a message.
@@ -67,7 +67,7 @@ async fn a_consumer_deleted_behind_its_back_is_made_again() {
         stream.delete_consumer(DURABLE).await.unwrap();
         put(&witness, METRICS_SUBJECT, "m2", "x").await;
     };
-    let taking = take(&mut intake, ["m2".to_owned()].into());
+    let taking = take(&mut consumer, ["m2".to_owned()].into());
     let (n_errors, ()) = ends("m2", async { tokio::join!(taking, tampering) }).await;
     assert!(n_errors <= 2, "{n_errors} errors");
 }
@@ -76,69 +76,69 @@ async fn a_consumer_deleted_behind_its_back_is_made_again() {
 async fn nothing_is_lost_when_the_server_is_killed_in_the_middle() {
     let (mut server, bus, witness_before) = started().await;
     put_many(&witness_before, METRICS_SUBJECT, 200).await;
-    let mut intake = open(&bus).await;
+    let mut consumer = open(&bus).await;
     let mut wanted: BTreeSet<_> = names(200).into_iter().collect();
     for _ in 0..5 {
-        for delivery in intake.next().await.unwrap() {
+        for delivery in consumer.next().await.unwrap() {
             delivery.ack().await.unwrap();
             wanted.remove(delivery.message_id().unwrap());
         }
     }
-    let in_hand = intake.next().await.unwrap();
-    assert!(!in_hand.is_empty());
+    let in_flight = consumer.next().await.unwrap();
+    assert!(!in_flight.is_empty());
     server.kill();
-    let taking = tokio::spawn(async move { take(&mut intake, wanted).await });
+    let taking = tokio::spawn(async move { take(&mut consumer, wanted).await });
     until("the loss to be noticed", async || !bus.is_connected()).await;
     server.restart().unwrap();
     ends("the rest", taking).await.unwrap();
     let lag = async || Consumer::lag(&bus, METRICS_STREAM, DURABLE).await.unwrap();
-    // What the kill took of the acks comes again, and is acknowledged again.
-    let mut intake = open(&bus).await;
+    // Messages whose ack was lost with the server are redelivered and acknowledged again.
+    let mut consumer = open(&bus).await;
     let again = async {
         while lag().await > 0 {
-            take_what_is_there(&mut intake).await;
+            take_what_is_there(&mut consumer).await;
         }
     };
-    ends("what comes again", again).await;
+    ends("the redelivered messages", again).await;
 }
 
-async fn take_what_is_there(intake: &mut Consumer) {
-    for delivery in intake.next().await.unwrap() {
+async fn take_what_is_there(consumer: &mut Consumer) {
+    for delivery in consumer.next().await.unwrap() {
         delivery.ack().await.unwrap();
     }
 }
 
-/// A member that opens in the middle of the traffic must not take the others' progress for a fault: by
-/// the time it looks at the consumer, the stream has moved on from where it looked at the stream.
+/// A member that opens during traffic must not mistake the others' progress for an error: between its requests for the
+/// state of the stream and of the consumer, both move on.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_joins_in_the_middle_of_traffic_does_not_reset_the_consumer() {
     let (server, bus, witness) = started().await;
-    let mut intake = open(&bus).await;
+    let mut consumer = open(&bus).await;
     let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
     let created = stream.consumer_info(DURABLE).await.unwrap().created;
     let traffic = tokio::spawn(async move {
         for number in 0_u64.. {
             put(&witness, METRICS_SUBJECT, &number.to_string(), "x").await;
-            take_what_is_there(&mut intake).await;
+            take_what_is_there(&mut consumer).await;
         }
     });
     let joining = connect(&server).await;
     for _ in 0..300 {
         drop(open(&joining).await);
     }
-    assert_eq!(stream.consumer_info(DURABLE).await.unwrap().created, created, "it was deleted and made again");
+    assert_eq!(stream.consumer_info(DURABLE).await.unwrap().created, created, "it was deleted and created again");
     assert!(!traffic.is_finished());
     traffic.abort();
 }
 
-/// Servers before 2.14 keep the consumer ahead of its stream and would skip what comes; newer ones put it
-/// right themselves. Either way the next message must arrive.
+/// Servers before 2.14 keep the consumer ahead of its stream and would skip new messages; newer ones repair that
+/// themselves. Either way the next message must arrive.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_restored_from_an_older_state_still_delivers_what_comes_next() {
     let (mut server, bus, before) = started().await;
-    let mut intake = open(&bus).await;
+    let mut consumer = open(&bus).await;
     put_many(&before, METRICS_SUBJECT, 5).await;
-    ends("m1 to m5", take(&mut intake, names(5).into_iter().collect())).await;
+    ends("m1 to m5", take(&mut consumer, names(5).into_iter().collect())).await;
     let all_counted = async || Consumer::lag(&bus, METRICS_STREAM, DURABLE).await.is_ok_and(|lag| lag == 0);
     until("the acks to be counted", all_counted).await;
     server.stop().unwrap();
@@ -150,7 +150,7 @@ async fn a_stream_restored_from_an_older_state_still_delivers_what_comes_next() 
     for id in ["m6", "m7", "m8"] {
         put(&later, METRICS_SUBJECT, id, "x").await;
     }
-    ends("m6 to m8", take(&mut intake, ["m6", "m7", "m8"].map(str::to_owned).into())).await;
+    ends("m6 to m8", take(&mut consumer, ["m6", "m7", "m8"].map(str::to_owned).into())).await;
     until("the acks to be counted", all_counted).await;
     server.stop().unwrap();
     fs::remove_dir_all(&messages).unwrap();

@@ -1,6 +1,6 @@
-//! Every way to prove who one is, on a real server that demands it, and every file that is wrong.
+//! Every kind of credentials, on a real server that requires it, and every kind of invalid file.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -31,7 +31,7 @@ impl Folder {
     }
 }
 
-/// A certificate authority of our own.
+/// A private certificate authority.
 struct Authority {
     issuer: CertifiedIssuer<'static, rcgen::KeyPair>,
     file: PathBuf,
@@ -68,7 +68,7 @@ impl Authority {
     }
 }
 
-fn shown(path: &Path) -> String {
+fn quoted(path: &Path) -> String {
     json!(path.to_str().unwrap()).to_string()
 }
 
@@ -77,26 +77,26 @@ fn server(extra_config: String) -> NatsServer {
 }
 
 fn tls_server(certificate: &Certificate, more: &str) -> NatsServer {
-    let (cert, key) = (shown(&certificate.cert), shown(&certificate.key));
+    let (cert, key) = (quoted(&certificate.cert), quoted(&certificate.key));
     server(format!("tls {{ cert_file: {cert}, key_file: {key}, {more} }}"))
 }
 
 async fn connect(url: &str, credentials: Credentials) -> Result<Bus, BusError> {
-    // Whoever waits here waits for what never comes.
-    let settings = NatsSettings { url: url.to_owned(), credentials, patience: Duration::from_secs(600) };
+    // A connection that waits here would wait in vain.
+    let settings = NatsSettings { url: url.to_owned(), credentials, connect_timeout: Duration::from_secs(600) };
     ends("connecting", Bus::connect(&settings, "test")).await
 }
 
-/// An operator must mend it: said at once, in one line with `words`.
-async fn refused(url: &str, credentials: Credentials, words: &[&str]) {
+/// Asserts that connecting fails at once as an operator's problem, in one line that contains all of `expected`.
+async fn refused(url: &str, credentials: Credentials, expected: &[&str]) {
     let error = connect(url, credentials).await.expect_err("a connection that must be refused");
-    let said = chain(&error);
-    assert_eq!(error.kind(), BusErrorKind::Configuration, "{said}");
-    assert!(words.iter().all(|word| error.to_string().contains(word)), "{words:?} are not all in: {said}");
-    assert!(!said.contains('\n') && !said.contains("sesame"), "{said}");
+    let message = chain(&error);
+    assert_eq!(error.kind(), BusErrorKind::Configuration, "{message}");
+    assert!(expected.iter().all(|part| error.to_string().contains(part)), "{expected:?} are not all in: {message}");
+    assert!(!message.contains('\n') && !message.contains("sesame"), "{message}");
 }
 
-/// More than a connection: JetStream answers on it.
+/// Asserts that JetStream answers on the connection.
 async fn works(bus: &Bus) {
     bus.ensure_streams(LIMITS).await.unwrap();
 }
@@ -114,7 +114,7 @@ async fn tls_checks_the_server() {
     let mut old = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
     old.not_after = rcgen::date_time_ymd(2020, 1, 1);
     let expired = tls_server(&ours.sign(&folder, "expired", old), "");
-    refused(&expired.url(), trusting(&ours), &["certificate is not good"]).await;
+    refused(&expired.url(), trusting(&ours), &["certificate is invalid"]).await;
 
     for url in [server.url(), server.url().replace("nats://", "tls://")] {
         works(&connect(&url, trusting(&ours)).await.unwrap()).await;
@@ -127,7 +127,7 @@ async fn tls_checks_the_server() {
     works(&bus).await;
     assert_eq!(bus.n_connects(), 2);
 
-    // What was meant to be encrypted never goes in the clear.
+    // A connection meant to be encrypted never falls back to plain text.
     let plain = NatsServer::start().unwrap();
     refused(&plain.url(), trusting(&ours), &["speak TLS"]).await;
     refused(&plain.url().replace("nats://", "tls://"), Credentials::default(), &["speak TLS"]).await;
@@ -138,7 +138,7 @@ async fn tls_shows_the_server_who_we_are() {
     let folder = Folder::new();
     let (ours, other) = (Authority::new(&folder, "ours"), Authority::new(&folder, "other"));
     let server =
-        tls_server(&ours.certify(&folder, "127.0.0.1"), &format!("ca_file: {}, verify: true", shown(&ours.file)));
+        tls_server(&ours.certify(&folder, "127.0.0.1"), &format!("ca_file: {}, verify: true", quoted(&ours.file)));
     let with = |certificate: &Certificate| Credentials {
         ca: Some(ours.file.clone()),
         cert: Some(certificate.cert.clone()),
@@ -175,7 +175,7 @@ async fn an_nkey_opens() {
     until("the connection to be back", async || bus.is_connected() && bus.n_connects() == 2).await;
 }
 
-/// A JWT as NATS signs them.
+/// Signs a JWT as NATS does.
 fn signed(by: &KeyPair, subject: &KeyPair, name: &str, claims: &Value) -> String {
     let encoded = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
     let head = encoded(json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
@@ -226,7 +226,7 @@ async fn a_credentials_file_opens() {
     works(&connect(&server.url(), with("good.creds", &good)).await.unwrap()).await;
     let unknown = credentials_file(&KeyPair::new_account(), &KeyPair::new_user());
     refused(&server.url(), with("unknown.creds", &unknown), &["NATS_CREDS"]).await;
-    // Somebody else's seed under a good JWT.
+    // A valid JWT with another user's seed.
     let (user, thief) = (KeyPair::new_user().seed().unwrap(), KeyPair::new_user().seed().unwrap());
     let stolen = credentials_file(&fleet, &KeyPair::from_seed(&user).unwrap()).replace(&user, &thief);
     refused(&server.url(), with("stolen.creds", &stolen), &["NATS_CREDS"]).await;
@@ -234,7 +234,7 @@ async fn a_credentials_file_opens() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_in_the_address_may_hold_any_letter() {
+async fn a_password_in_the_address_may_hold_any_character() {
     let server = server("authorization { user: \"a b\", password: \"p@ss/w:rd?ö%\" }".to_owned());
     let url = |userinfo: &str| format!("nats://{userinfo}@127.0.0.1:{}", server.port());
     works(&connect(&url("a%20b:p%40ss%2Fw%3Ard%3F%C3%B6%25"), Credentials::default()).await.unwrap()).await;
@@ -264,7 +264,7 @@ async fn a_wrong_file_is_named_before_anything_is_connected() {
         key: Some(key.clone()),
         ..none.clone()
     };
-    // Nothing listens there: who connected would wait for ten minutes.
+    // Nothing listens there: a connection attempt would take ten minutes.
     let url = "nats://127.0.0.1:1";
     for path in [&missing, &binary, &folder.0.path().to_owned()] {
         let name = path.to_str().unwrap();
@@ -273,7 +273,7 @@ async fn a_wrong_file_is_named_before_anything_is_connected() {
         }
     }
     for path in [&garbage, &seed_alone, &client.cert] {
-        refused(url, creds(path), &[path.to_str().unwrap(), "no NATS credentials file"]).await;
+        refused(url, creds(path), &[path.to_str().unwrap(), "is not a NATS credentials file"]).await;
     }
     for path in [&garbage, &account, &client.key] {
         refused(url, nkey(path), &[path.to_str().unwrap(), "SU"]).await;

@@ -1,6 +1,6 @@
 //! Dead letters: every byte is kept, with the reason, once.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -11,6 +11,7 @@ use spindle_bus::{
     Bus, BusErrorKind, Consumer, ConsumerLimits, DEAD_LETTER_STREAM, Delivery, METRICS_STREAM, METRICS_SUBJECT,
     NewDeadLetter, StreamLimits,
 };
+use spindle_core::dead_letter::Reason;
 use spindle_testkit::NatsServer;
 use support::{LIMITS, chain, connect, content, ends, header, put, put_many, started, witness};
 
@@ -22,14 +23,20 @@ async fn deliveries(bus: &Bus, n: usize) -> Vec<Delivery> {
         max_ack_pending: 100,
         ack_wait: Duration::from_secs(30),
     };
-    let mut intake = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
-    let batch = ends("next()", intake.next()).await.unwrap();
+    let mut consumer = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
+    let batch = ends("next()", consumer.next()).await.unwrap();
     assert_eq!(batch.len(), n);
     batch
 }
 
-fn letter(index: usize) -> NewDeadLetter {
-    NewDeadLetter { bytes: Bytes::from_static(b"bad"), reason: "undecodable", detail: "it is bad".to_owned(), index }
+fn new_dead_letter(index: usize) -> NewDeadLetter {
+    NewDeadLetter {
+        bytes: Bytes::from_static(b"bad"),
+        reason: Reason::BadShape,
+        detail: "it is bad".to_owned(),
+        index,
+        is_whole: false,
+    }
 }
 
 #[tokio::test]
@@ -40,15 +47,15 @@ async fn every_byte_is_kept_with_where_it_came_from_and_why() {
     put(&witness, METRICS_SUBJECT, "the-id", payload.clone()).await;
     let origin = &deliveries(&bus, 2).await[1];
     let detail = "line 1\r\nNats-Msg-Id: forged\n\ttab \0 nul, and ümlaut".to_owned();
-    let dead = NewDeadLetter { bytes: origin.payload().clone(), detail, ..letter(7) };
+    let dead = NewDeadLetter { bytes: origin.payload().clone(), detail, ..new_dead_letter(7) };
     bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.unwrap();
 
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
     assert_eq!(kept.len(), 1);
-    assert_eq!(kept[0].subject.as_str(), "deadletter.undecodable");
+    assert_eq!(kept[0].subject.as_str(), "deadletter.bad_shape");
     assert_eq!(kept[0].payload, payload);
     let expected = [
-        ("Spindle-Reason", "undecodable"),
+        ("Spindle-Reason", "bad_shape"),
         ("Spindle-Detail", "line 1  Nats-Msg-Id: forged  tab   nul, and ümlaut"),
         ("Spindle-Subject", METRICS_SUBJECT),
         ("Spindle-Stream", METRICS_STREAM),
@@ -68,7 +75,7 @@ async fn the_same_letter_twice_is_one_and_another_part_or_message_is_another() {
     put_many(&witness, METRICS_SUBJECT, 2).await;
     let origins = deliveries(&bus, 2).await;
     for (origin, index) in [(0, 0), (0, 0), (0, 1), (1, 0), (1, 0)] {
-        bus.keep_dead_letter(METRICS_STREAM, &origins[origin], letter(index)).await.unwrap();
+        bus.keep_dead_letter(METRICS_STREAM, &origins[origin], new_dead_letter(index)).await.unwrap();
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
     let places: Vec<_> =
@@ -76,7 +83,7 @@ async fn the_same_letter_twice_is_one_and_another_part_or_message_is_another() {
     assert_eq!(places, [("1", "0"), ("1", "1"), ("2", "0")]);
 }
 
-/// With its headers it is larger than any message may be: in one piece it could never be kept.
+/// With its headers it exceeds the largest message: in one piece it could never be kept.
 #[tokio::test]
 async fn a_letter_as_large_as_a_message_is_kept_in_parts() {
     let (_server, bus, witness) = started().await;
@@ -84,7 +91,7 @@ async fn a_letter_as_large_as_a_message_is_kept_in_parts() {
     put(&witness, METRICS_SUBJECT, "x", payload.clone()).await;
     let origin = &deliveries(&bus, 1).await[0];
     for _ in 0..2 {
-        let dead = NewDeadLetter { bytes: origin.payload().clone(), detail: "ü".repeat(5000), ..letter(0) };
+        let dead = NewDeadLetter { bytes: origin.payload().clone(), detail: "ü".repeat(5000), ..new_dead_letter(0) };
         bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.map_err(|error| chain(&error)).unwrap();
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
@@ -93,14 +100,14 @@ async fn a_letter_as_large_as_a_message_is_kept_in_parts() {
     assert!(kept.iter().flat_map(|kept| kept.payload.iter()).eq(&payload));
 }
 
-/// A letter that cannot be kept would bring its message back for ever.
+/// A dead letter that cannot be kept would have its message redelivered forever.
 #[tokio::test]
 async fn a_reason_of_any_length_can_be_kept() {
     let (_server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 1).await;
     let origin = &deliveries(&bus, 1).await[0];
     for (index, detail) in [String::new(), "ü".repeat(100_000)].into_iter().enumerate() {
-        let dead = NewDeadLetter { detail: detail.clone(), ..letter(index) };
+        let dead = NewDeadLetter { detail: detail.clone(), ..new_dead_letter(index) };
         bus.keep_dead_letter(METRICS_STREAM, origin, dead).await.map_err(|error| chain(&error)).unwrap();
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
@@ -116,10 +123,10 @@ async fn a_letter_that_was_not_kept_is_an_error() {
     bus.ensure_streams(StreamLimits { dead_letter_bytes: 2048, ..LIMITS }).await.unwrap();
     put_many(&witness, METRICS_SUBJECT, 1).await;
     let origin = &deliveries(&bus, 1).await[0];
-    let large = NewDeadLetter { bytes: vec![0; 4096].into(), ..letter(0) };
+    let large = NewDeadLetter { bytes: vec![0; 4096].into(), ..new_dead_letter(0) };
     let error = bus.keep_dead_letter(METRICS_STREAM, origin, large).await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::StreamFull, "{}", chain(&error));
     witness.delete_stream(DEAD_LETTER_STREAM).await.unwrap();
-    let error = bus.keep_dead_letter(METRICS_STREAM, origin, letter(0)).await.unwrap_err();
+    let error = bus.keep_dead_letter(METRICS_STREAM, origin, new_dead_letter(0)).await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
 }

@@ -1,6 +1,6 @@
-//! Reading through the dead letters and removing them: everything is met once, nothing is left behind.
+//! Listing dead letters and removing them: each is listed once, and nothing is left behind.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -14,9 +14,9 @@ use futures::stream::FuturesUnordered;
 use spindle_bus::{Bus, BusErrorKind, DEAD_LETTER_STREAM, DeadLetterFilter, DeadLetterHead, StreamLimits};
 use spindle_core::Timestamp;
 use spindle_testkit::NatsServer;
-use support::{LIMITS, PATIENCE, chain, connect, content, started, until, witness};
+use support::{LIMITS, TIMEOUT, chain, connect, content, started, until, witness};
 
-/// A letter as the writer leaves it, published past the bus.
+/// Publishes a dead letter as the writer does, without the bus.
 async fn leave(witness: &Context, reason: &str, subject: &str, number: u64, payload: impl Into<Bytes>) -> u64 {
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Msg-Id", format!("METRICS-1-{number}-0-1").as_str());
@@ -28,16 +28,16 @@ async fn leave(witness: &Context, reason: &str, subject: &str, number: u64, payl
 }
 
 async fn all(bus: &Bus, filter: DeadLetterFilter) -> Vec<DeadLetterHead> {
-    let mut letters = bus.dead_letters(filter).await.unwrap();
+    let mut pages = bus.dead_letters(filter).await.unwrap();
     let mut found = Vec::new();
-    while let Some(page) = letters.next().await.unwrap() {
+    while let Some(page) = pages.next().await.unwrap() {
         found.extend(page);
     }
     found
 }
 
 async fn sequences(bus: &Bus, filter: DeadLetterFilter) -> Vec<u64> {
-    all(bus, filter).await.iter().map(|letter| letter.sequence).collect()
+    all(bus, filter).await.iter().map(|head| head.sequence).collect()
 }
 
 async fn n_consumers(witness: &Context) -> usize {
@@ -65,12 +65,12 @@ async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
     }
     witness.publish("deadletter.foreign", "no header at all".into()).await.unwrap().await.unwrap();
 
-    let letters = all(&bus, DeadLetterFilter::default()).await;
-    assert_eq!(letters.iter().map(|letter| letter.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert_eq!(letters.iter().map(|letter| letter.size_bytes).collect::<Vec<_>>(), [10, 11, 12, 13, 16]);
-    assert_eq!(letters[3].reason, "undeliverable");
-    assert_eq!((letters[1].detail.as_str(), letters[1].stream_sequence), ("it is bad", Some(1)));
-    assert_eq!((letters[4].reason.as_str(), &letters[4].subject), ("foreign", &None));
+    let heads = all(&bus, DeadLetterFilter::default()).await;
+    assert_eq!(heads.iter().map(|head| head.sequence).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+    assert_eq!(heads.iter().map(|head| head.size_bytes).collect::<Vec<_>>(), [10, 11, 12, 13, 16]);
+    assert_eq!(heads[3].reason, "undeliverable");
+    assert_eq!((heads[1].detail.as_str(), heads[1].stream_sequence), ("it is bad", Some(1)));
+    assert_eq!((heads[4].reason.as_str(), &heads[4].subject), ("foreign", &None));
 
     let by_reason = |reason: &str| DeadLetterFilter { reason: named(reason), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, by_reason("bad_json")).await, [1, 3]);
@@ -81,9 +81,9 @@ async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
     let metrics = DeadLetterFilter { subject: named("events.metrics"), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, metrics.clone()).await, [2, 3, 4]);
     assert_eq!(sequences(&bus, DeadLetterFilter { reason: named("bad_json"), ..metrics }).await, [3]);
-    let since = DeadLetterFilter { since: Some(letters[2].kept_at), ..DeadLetterFilter::default() };
+    let since = DeadLetterFilter { since: Some(heads[2].kept_at), ..DeadLetterFilter::default() };
     assert_eq!(sequences(&bus, since.clone()).await, [3, 4, 5]);
-    let until = DeadLetterFilter { until: Some(letters[4].kept_at), ..since };
+    let until = DeadLetterFilter { until: Some(heads[4].kept_at), ..since };
     assert_eq!(sequences(&bus, until).await, [3, 4]);
     assert_eq!(n_consumers(&witness).await, 0);
 }
@@ -92,39 +92,39 @@ async fn every_filter_finds_what_it_says_and_leaves_no_consumer() {
 async fn a_hundred_thousand_letters_are_read_page_by_page() {
     let server = NatsServer::start().unwrap();
     let bus = connect(&server).await;
-    // A machine that is busy with other tests may take its time for so many.
+    // Publishing so many may take long on a machine that is busy with other tests.
     let client = async_nats::connect(server.url()).await.unwrap();
-    let patient = async_nats::jetstream::ContextBuilder::new().timeout(PATIENCE).build(client);
+    let patient = async_nats::jetstream::ContextBuilder::new().timeout(TIMEOUT).build(client);
     bus.ensure_streams(StreamLimits { dead_letter_bytes: 1 << 30, ..LIMITS }).await.unwrap();
-    const N_LETTERS: u64 = 100_000;
-    let mut on_their_way = FuturesUnordered::new();
-    for number in 0..N_LETTERS {
+    const N_DEAD_LETTERS: u64 = 100_000;
+    let mut in_flight = FuturesUnordered::new();
+    for number in 0..N_DEAD_LETTERS {
         let mut headers = HeaderMap::new();
         headers.insert("Spindle-Detail", "x".repeat(200).as_str());
         headers.insert("Spindle-Sequence", number.to_string().as_str());
         let reason = if number % 1000 == 7 { "deadletter.rare" } else { "deadletter.common" };
         let sent = patient.publish_with_headers(reason, headers, Bytes::from_static(&[b'x'; 500])).await.unwrap();
-        on_their_way.push(sent.into_future());
-        if on_their_way.len() > 500 {
-            on_their_way.next().await.unwrap().unwrap();
+        in_flight.push(sent.into_future());
+        if in_flight.len() > 500 {
+            in_flight.next().await.unwrap().unwrap();
         }
     }
-    while let Some(acked) = on_their_way.next().await {
+    while let Some(acked) = in_flight.next().await {
         acked.unwrap();
     }
     let started = Instant::now();
-    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
-    let (mut n_letters, mut longest_page) = (0, 0);
-    while let Some(page) = letters.next().await.unwrap() {
-        for letter in &page {
-            assert_eq!(letter.stream_sequence, Some(n_letters));
-            n_letters += 1;
+    let mut pages = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
+    let (mut n_found, mut longest_page) = (0, 0);
+    while let Some(page) = pages.next().await.unwrap() {
+        for head in &page {
+            assert_eq!(head.stream_sequence, Some(n_found));
+            n_found += 1;
         }
         longest_page = longest_page.max(page.len());
     }
-    assert_eq!(n_letters, N_LETTERS);
-    assert!(longest_page <= 1000, "{longest_page} letters at once");
-    eprintln!("{N_LETTERS} letters read in {:?}", started.elapsed());
+    assert_eq!(n_found, N_DEAD_LETTERS);
+    assert!(longest_page <= 1000, "{longest_page} dead letters in a page");
+    eprintln!("{N_DEAD_LETTERS} dead letters read in {:?}", started.elapsed());
     assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     let started = Instant::now();
     let rare = DeadLetterFilter { reason: named("rare"), ..DeadLetterFilter::default() };
@@ -138,13 +138,13 @@ async fn what_comes_after_the_beginning_is_not_met() {
     for number in 0..3 {
         leave(&witness, "x", "events.event", number, "before").await;
     }
-    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
+    let mut pages = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
     leave(&witness, "x", "events.event", 99, "after").await;
     let mut found = Vec::new();
-    while let Some(page) = letters.next().await.unwrap() {
-        found.extend(page.into_iter().map(|letter| letter.sequence));
+    while let Some(page) = pages.next().await.unwrap() {
+        found.extend(page.into_iter().map(|head| head.sequence));
     }
-    assert_eq!((found, letters.last_sequence()), (vec![1, 2, 3], 3));
+    assert_eq!((found, pages.last_sequence()), (vec![1, 2, 3], 3));
 }
 
 #[tokio::test]
@@ -153,24 +153,24 @@ async fn reading_goes_on_where_a_killed_server_interrupted_it() {
     let (bus, witness) = (connect(&server).await, witness(&server).await);
     bus.ensure_streams(LIMITS).await.unwrap();
     for number in 0..2500 {
-        leave(&witness, "x", "events.event", number, "letter").await;
+        leave(&witness, "x", "events.event", number, "x").await;
     }
-    let mut letters = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
-    let mut found = letters.next().await.unwrap().unwrap();
+    let mut pages = bus.dead_letters(DeadLetterFilter::default()).await.unwrap();
+    let mut found = pages.next().await.unwrap().unwrap();
     assert_eq!(found.len(), 1000);
     server.kill();
-    let error = letters.next().await.unwrap_err();
+    let error = pages.next().await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error));
     server.restart().unwrap();
     until("the connection", async || bus.is_connected()).await;
     loop {
-        match letters.next().await {
+        match pages.next().await {
             Ok(Some(page)) => found.extend(page),
             Ok(None) => break,
             Err(error) => assert_eq!(error.kind(), BusErrorKind::Transient, "{}", chain(&error)),
         }
     }
-    let numbers: Vec<_> = found.iter().map(|letter| letter.stream_sequence.unwrap()).collect();
+    let numbers: Vec<_> = found.iter().map(|head| head.stream_sequence.unwrap()).collect();
     assert_eq!(numbers, (0..2500).collect::<Vec<_>>());
 }
 

@@ -1,6 +1,6 @@
-//! Publishing while all is well: acks, duplicates, refusals, the end.
+//! Publishing without outages: acks, duplicates, refusals, closing.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -13,7 +13,7 @@ use spindle_bus::{
     StreamLimits,
 };
 use spindle_testkit::{NatsServer, Options};
-use support::{LIMITS, PATIENCE, config_of, connect, ends, ids, names, started, until, witness};
+use support::{LIMITS, TIMEOUT, config_of, connect, ends, ids, names, started, until, witness};
 
 fn metric(id: &str, n_bytes: usize) -> Outgoing {
     let payload = vec![b'x'; n_bytes].into();
@@ -29,11 +29,11 @@ async fn every_message_is_acknowledged_and_counted_once_and_the_work_ends_when_c
     let (_server, bus, witness) = started().await;
     let (publisher, work) = Publisher::new(bus, BufferLimits { window: 32, ..BufferLimits::default() });
     let work = tokio::spawn(work);
-    ends("drained() with nothing held", publisher.drained()).await;
+    ends("drained() of an empty buffer", publisher.drained()).await;
     for id in names(500) {
-        publisher.hold(metric(&id, 20));
+        publisher.enqueue(metric(&id, 20));
     }
-    publisher.hold(event("e1"));
+    publisher.enqueue(event("e1"));
     publisher.close();
     ends("drained()", publisher.drained()).await;
     ends("the work", work).await.unwrap();
@@ -49,9 +49,9 @@ async fn what_comes_after_the_end_is_counted_and_holds_nobody_up() {
     let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     publisher.close();
     ends("the work of a closed publisher", work).await;
-    publisher.hold(metric("late", 10));
-    ends("hold_when_room() on a closed publisher", publisher.hold_when_room(metric("later", 10))).await;
-    assert_eq!(publisher.stats(), PublishStats { n_given_up_full: 4, ..PublishStats::default() });
+    publisher.enqueue(metric("late", 10));
+    ends("enqueue_when_room() on a closed publisher", publisher.enqueue_when_room(metric("later", 10))).await;
+    assert_eq!(publisher.stats(), PublishStats { n_dropped_full: 4, ..PublishStats::default() });
     ends("drained()", publisher.drained()).await;
     assert_eq!(ids(&witness, METRICS_STREAM).await, Vec::<String>::new());
 }
@@ -64,17 +64,17 @@ async fn who_waits_for_room_is_let_go_when_it_closes() {
     server.kill();
     until("the loss to be noticed", async || !bus.is_connected()).await;
     let (publisher, _work) = Publisher::new(bus, BufferLimits { max_bytes: 10, window: 8 });
-    publisher.hold(metric("held", 10));
+    publisher.enqueue(metric("buffered", 10));
     let waiting = tokio::spawn({
         let publisher = publisher.clone();
-        async move { publisher.hold_when_room(metric("waiting", 10)).await }
+        async move { publisher.enqueue_when_room(metric("waiting", 10)).await }
     });
-    // On this one thread it runs until it waits.
+    // On a single thread it runs until it waits.
     tokio::task::yield_now().await;
     assert!(!waiting.is_finished());
     publisher.close();
-    ends("hold_when_room()", waiting).await.unwrap();
-    let expected = PublishStats { n_given_up_full: 2, n_held: 2, ..PublishStats::default() };
+    ends("enqueue_when_room()", waiting).await.unwrap();
+    let expected = PublishStats { n_dropped_full: 2, n_buffered: 2, ..PublishStats::default() };
     assert_eq!(publisher.stats(), expected);
 }
 
@@ -84,7 +84,7 @@ async fn the_same_id_twice_is_one_message_and_one_duplicate() {
     let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     let work = tokio::spawn(work);
     for message in [event("same"), event("same"), event("other")] {
-        publisher.hold(message);
+        publisher.enqueue(message);
     }
     ends("drained()", publisher.drained()).await;
     assert_eq!(publisher.stats(), PublishStats { n_acked: 3, n_duplicate: 1, ..PublishStats::default() });
@@ -106,14 +106,14 @@ async fn what_the_server_will_never_take_is_refused_and_holds_nobody_up() {
     witness.update_stream(events).await.unwrap();
     let (publisher, work) = Publisher::new(bus, BufferLimits::default());
     let work = tokio::spawn(work);
-    publisher.hold(metric("before", 100));
-    publisher.hold(metric("over max_payload", 8193));
-    publisher.hold(Outgoing { payload: vec![0; 200].into(), ..event("over max_msg_size") });
-    publisher.hold(metric("after", 100));
-    publisher.hold(event("small"));
+    publisher.enqueue(metric("before", 100));
+    publisher.enqueue(metric("over max_payload", 8193));
+    publisher.enqueue(Outgoing { payload: vec![0; 200].into(), ..event("over max_msg_size") });
+    publisher.enqueue(metric("after", 100));
+    publisher.enqueue(event("small"));
     publisher.close();
     ends("the work", work).await.unwrap();
-    assert_eq!(publisher.stats(), PublishStats { n_acked: 5, n_given_up_refused: 3, ..PublishStats::default() });
+    assert_eq!(publisher.stats(), PublishStats { n_acked: 5, n_dropped_refused: 3, ..PublishStats::default() });
     let found: BTreeSet<_> = ids(&witness, METRICS_STREAM).await.into_iter().collect();
     assert_eq!(found, BTreeSet::from(["after".to_owned(), "before".to_owned()]));
     assert_eq!(ids(&witness, EVENTS_STREAM).await, ["small"]);
@@ -127,25 +127,25 @@ async fn a_full_stream_is_said_and_nothing_is_lost_until_there_is_room() {
     let (publisher, work) = Publisher::new(bus, BufferLimits { window: 16, ..BufferLimits::default() });
     let work = tokio::spawn(work);
     for id in names(70) {
-        publisher.hold(metric(&id, 1024));
+        publisher.enqueue(metric(&id, 1024));
     }
     until("the stream to be full", async || publisher.stats().stream_full).await;
-    publisher.hold(event("meanwhile"));
+    publisher.enqueue(event("meanwhile"));
     until("the event to pass", async || ids(&witness, EVENTS_STREAM).await == ["meanwhile"]).await;
     let stats = publisher.stats();
-    assert!(stats.n_held > 0 && stats.n_retries > 0, "{stats:?}");
+    assert!(stats.n_buffered > 0 && stats.n_retries > 0, "{stats:?}");
 
-    // Someone reads the stream and makes room, over and over, until all have come through.
+    // Reads the stream and makes room until all messages have passed through it.
     let mut stored = Vec::new();
     let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
     publisher.close();
     let started = Instant::now();
-    while !work.is_finished() || publisher.stats().n_held > 0 || stored.len() < 70 {
+    while !work.is_finished() || publisher.stats().n_buffered > 0 || stored.len() < 70 {
         stored.extend(ids(&witness, METRICS_STREAM).await);
         stream.purge().sequence(stored.len() as u64 + 1).await.unwrap();
         tokio::time::sleep(Duration::from_millis(10)).await;
         assert!(stored.len() <= 70, "{stored:?}");
-        assert!(started.elapsed() < PATIENCE, "{} of 70 came through", stored.len());
+        assert!(started.elapsed() < TIMEOUT, "{} of 70 messages passed through", stored.len());
     }
     let stats = publisher.stats();
     let expected = PublishStats { n_acked: 141, n_retries: stats.n_retries, ..PublishStats::default() };

@@ -1,7 +1,7 @@
-//! Publishing while NATS dies, is away and returns: nothing acknowledged is lost or doubled, and what
-//! had to be given up is counted.
+//! Publishing while NATS dies, is away and returns: nothing acknowledged is lost or duplicated, and dropped messages are
+//! counted.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -49,7 +49,7 @@ async fn a_server_killed_in_the_middle_has_every_message_once_and_in_order() {
         let publisher = publisher.clone();
         async move {
             for id in names(N_MESSAGES) {
-                publisher.hold_when_room(metric(&id)).await;
+                publisher.enqueue_when_room(metric(&id)).await;
             }
         }
     });
@@ -63,22 +63,22 @@ async fn a_server_killed_in_the_middle_has_every_message_once_and_in_order() {
     ends("the work", work).await.unwrap();
 
     let stats = publisher.stats();
-    assert_eq!((stats.n_acked, stats.n_held), (N_MESSAGES as u64, 0), "{stats:?}");
-    assert_eq!((stats.n_given_up_full, stats.n_given_up_refused), (0, 0), "{stats:?}");
-    // In their order: at no time did the stream hold a message without those before it.
+    assert_eq!((stats.n_acked, stats.n_buffered), (N_MESSAGES as u64, 0), "{stats:?}");
+    assert_eq!((stats.n_dropped_full, stats.n_dropped_refused), (0, 0), "{stats:?}");
+    // In order: at no time did the stream hold a message without those before it.
     let stored = ids(&witness(&server).await, METRICS_STREAM).await;
-    assert_eq!(stored.len(), N_MESSAGES, "lost or doubled: {stats:?}");
+    assert_eq!(stored.len(), N_MESSAGES, "lost or duplicated: {stats:?}");
     assert_eq!(stored, names(N_MESSAGES));
 }
 
-/// A kill of the publishing process at any moment leaves out the newest, and one message more at most: the one that
-/// async-nats had in hand when the connection was lost.
+/// A kill of the publishing process at any moment loses the newest messages and at most one more: the one that was in
+/// async-nats's channel when the connection was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_with_it() {
-    // Far more than what two sockets hold.
+    // Far more than two sockets buffer.
     const N_MESSAGES: usize = 200;
     const LARGE: usize = 200 << 10;
-    /// How long the server does not read; that is the fault, nothing is waited for.
+    /// Time for which the server does not read: this is the injected fault, not a wait for a state.
     const STALL: Duration = Duration::from_millis(500);
     let mut server = NatsServer::start().unwrap();
     let bus = connect(&server).await;
@@ -87,12 +87,12 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     let limits = BufferLimits { max_bytes: N_MESSAGES * LARGE, ..BufferLimits::default() };
     let (publisher, work) = Publisher::new(bus, limits);
     let work = tokio::spawn(work);
-    publisher.hold(metric("m0"));
+    publisher.enqueue(metric("m0"));
     ends("the first", publisher.drained()).await;
     server.pause();
     let payload = bytes::Bytes::from(vec![b'x'; LARGE]);
     for id in names(N_MESSAGES) {
-        publisher.hold(Outgoing { payload: payload.clone(), ..metric(&id) });
+        publisher.enqueue(Outgoing { payload: payload.clone(), ..metric(&id) });
     }
     tokio::time::sleep(STALL).await;
     server.kill();
@@ -102,7 +102,7 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     ends("the work", work).await.unwrap();
 
     let stored = ids(&witness(&server).await, METRICS_STREAM).await;
-    assert_eq!(stored.len(), 1 + N_MESSAGES, "lost or doubled: {:?}", publisher.stats());
+    assert_eq!(stored.len(), 1 + N_MESSAGES, "lost or duplicated: {:?}", publisher.stats());
     let place = |id: &String| id[1..].parse::<usize>().unwrap();
     let places: Vec<_> = stored.iter().map(place).collect();
     let n_ahead = |index: usize| places[..index].iter().filter(|before| **before > places[index]).count();
@@ -110,7 +110,7 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     assert!(overtaken <= 1, "{overtaken} messages went ahead of one: {places:?}");
 }
 
-/// Each message that is handed over wakes the publisher: that must not put off what it pauses for.
+/// Each message wakes the publisher: that must not postpone the end of its pauses.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_source_that_never_rests_is_heard_again_after_an_outage() {
     let (mut server, bus, _) = started().await;
@@ -120,47 +120,47 @@ async fn a_source_that_never_rests_is_heard_again_after_an_outage() {
         let publisher = publisher.clone();
         async move {
             for number in 0_u64.. {
-                publisher.hold(metric(&format!("m{number}")));
+                publisher.enqueue(metric(&format!("m{number}")));
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
     });
     away(&mut server, &bus).await;
-    until("a backlog", async || publisher.stats().n_held > 100).await;
+    until("a backlog", async || publisher.stats().n_buffered > 100).await;
     server.restart().unwrap();
-    until("everything up to now", async || publisher.stats().n_held < 5).await;
+    until("everything up to now", async || publisher.stats().n_buffered < 5).await;
     source.abort();
     publisher.close();
     ends("the work", work).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_nats_is_away_the_oldest_metrics_are_given_up_and_no_event() {
+async fn while_nats_is_away_the_oldest_metrics_are_dropped_and_no_event() {
     let (mut server, bus, _) = started().await;
     let (publisher, work) = Publisher::new(bus.clone(), room_for(5));
     let work = tokio::spawn(work);
     away(&mut server, &bus).await;
     for id in names(8) {
-        publisher.hold(metric(&id));
+        publisher.enqueue(metric(&id));
     }
-    publisher.hold(event("e1"));
-    publisher.hold(event("e2"));
+    publisher.enqueue(event("e1"));
+    publisher.enqueue(event("e2"));
     let stats = publisher.stats();
-    assert_eq!((stats.n_held, stats.n_given_up_full, stats.n_acked), (5, 5, 0), "{stats:?}");
+    assert_eq!((stats.n_buffered, stats.n_dropped_full, stats.n_acked), (5, 5, 0), "{stats:?}");
 
     server.restart().unwrap();
     ends("drained()", publisher.drained()).await;
     publisher.close();
     ends("the work", work).await.unwrap();
     let stats = publisher.stats();
-    assert_eq!((stats.n_held, stats.n_given_up_full, stats.n_acked), (0, 5, 5), "{stats:?}");
+    assert_eq!((stats.n_buffered, stats.n_dropped_full, stats.n_acked), (0, 5, 5), "{stats:?}");
     let witness = witness(&server).await;
     assert_eq!(sorted(ids(&witness, METRICS_STREAM).await), sorted(["m6", "m7", "m8"].map(str::to_owned)));
     assert_eq!(sorted(ids(&witness, EVENTS_STREAM).await), sorted(["e1", "e2"].map(str::to_owned)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_can_wait_waits_and_nothing_is_given_up() {
+async fn who_can_wait_waits_and_nothing_is_dropped() {
     let (mut server, bus, _) = started().await;
     let (publisher, work) = Publisher::new(bus.clone(), room_for(5));
     let work = tokio::spawn(work);
@@ -169,11 +169,11 @@ async fn who_can_wait_waits_and_nothing_is_given_up() {
         let publisher = publisher.clone();
         async move {
             for id in names(50) {
-                publisher.hold_when_room(metric(&id)).await;
+                publisher.enqueue_when_room(metric(&id)).await;
             }
         }
     });
-    until("the hold to be full", async || publisher.stats().n_held == 5).await;
+    until("the buffer to be full", async || publisher.stats().n_buffered == 5).await;
     assert!(!source.is_finished());
     server.restart().unwrap();
     ends("the source", source).await.unwrap();
@@ -181,7 +181,7 @@ async fn who_can_wait_waits_and_nothing_is_given_up() {
     ends("drained()", publisher.drained()).await;
     ends("the work", work).await.unwrap();
     let stats = publisher.stats();
-    assert_eq!((stats.n_acked, stats.n_given_up_full), (50, 0), "{stats:?}");
+    assert_eq!((stats.n_acked, stats.n_dropped_full), (50, 0), "{stats:?}");
     let stored = ids(&witness(&server).await, METRICS_STREAM).await;
     assert_eq!(stored, names(50));
 }

@@ -1,6 +1,6 @@
-//! Request and reply, and the micro service that others discover.
+//! Request and reply, and the discoverable micro service.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -18,16 +18,16 @@ use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Endpoint 0 answers with its payload in capitals, 1 refuses, 2 answers when `gate` lets it.
+/// Endpoint 0 answers with its payload in capitals, 1 refuses, 2 answers when `gate` opens.
 struct Service {
     gate: Arc<Gate>,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<(), BusError>>,
 }
 
-/// Holds slow requests back, and counts those that have come to it.
+/// Delays slow requests and counts those that have arrived.
 struct Gate {
-    places: Semaphore,
+    permits: Semaphore,
     n_begun: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ async fn service(server: &NatsServer) -> (Service, Bus) {
         subject: format!("test.{name}"),
         description: format!("does {name}"),
     });
-    let gate = Arc::new(Gate { places: Semaphore::new(0), n_begun: AtomicUsize::new(0) });
+    let gate = Arc::new(Gate { permits: Semaphore::new(0), n_begun: AtomicUsize::new(0) });
     let (stop, stopped) = oneshot::channel();
     let bus = connect(server).await;
     let running = tokio::spawn({
@@ -62,10 +62,10 @@ async fn answer(index: usize, payload: Bytes, gate: Arc<Gate>) -> Reply {
     let body = Bytes::from(payload.to_ascii_uppercase());
     match index {
         0 => Reply { body, error: None },
-        1 => Reply { body: "in words".into(), error: Some((422, "not\r\nthis way".to_owned())) },
+        1 => Reply { body: "the reason".into(), error: Some((422, "not\r\nthis way".to_owned())) },
         _ => {
             gate.n_begun.fetch_add(1, Ordering::Relaxed);
-            gate.places.acquire().await.unwrap().forget();
+            gate.permits.acquire().await.unwrap().forget();
             Reply { body, error: None }
         }
     }
@@ -80,13 +80,13 @@ async fn a_reply_and_an_error_with_headers_and_body() {
     let server = NatsServer::start().unwrap();
     let (_service, asking) = service(&server).await;
     assert_eq!(ask(&asking, "test.echo", "hello").await.unwrap(), "HELLO");
-    assert_eq!(ask(&asking, "test.refuse", "x").await.unwrap(), "in words", "old clients read the body");
+    assert_eq!(ask(&asking, "test.refuse", "x").await.unwrap(), "the reason", "old clients read the body");
     let witness = async_nats::connect(server.url()).await.unwrap();
     let reply = witness.request("test.refuse", "x".into()).await.unwrap();
-    assert_eq!(reply.payload, "in words");
+    assert_eq!(reply.payload, "the reason");
     assert_eq!(header(&reply, "Nats-Service-Error"), "not  this way");
     assert_eq!(header(&reply, "Nats-Service-Error-Code"), "422");
-    // Nobody waits for the answer: it must not trouble the service.
+    // Nobody waits for the reply: the service must not fail.
     witness.publish("test.echo", "x".into()).await.unwrap();
     witness.flush().await.unwrap();
     assert_eq!(ask(&asking, "test.echo", "still there").await.unwrap(), "STILL THERE");
@@ -119,7 +119,7 @@ async fn a_slow_request_does_not_block_a_fast_one() {
         assert_eq!(ask(&asking, "test.echo", "fast").await.unwrap(), "FAST");
     }
     assert!(!slow.is_finished());
-    service.gate.places.add_permits(3);
+    service.gate.permits.add_permits(3);
     let replies: Vec<_> = ends("the slow ones", slow).await.unwrap().into_iter().map(Result::unwrap).collect();
     assert_eq!(replies, ["A", "B", "C"]);
 }
@@ -152,10 +152,10 @@ async fn it_finishes_what_is_in_hand_when_it_stops_and_is_gone_from_the_list() {
     let server = NatsServer::start().unwrap();
     let (service, asking) = service(&server).await;
     let witness = async_nats::connect(server.url()).await.unwrap();
-    let in_hand = tokio::spawn(async move { witness.request("test.slow", "in hand".into()).await });
-    until("the request to be in hand", async || service.gate.n_begun.load(Ordering::Relaxed) == 1).await;
+    let in_flight = tokio::spawn(async move { witness.request("test.slow", "in flight".into()).await });
+    until("the request to be in flight", async || service.gate.n_begun.load(Ordering::Relaxed) == 1).await;
     service.stop.send(()).unwrap();
-    // While it finishes, what comes is not swallowed: the caller learns at once that nobody answers.
+    // Requests that come meanwhile do not vanish: the caller gets an error at once that nobody answers.
     let is_gone = async |subject: &str| {
         let asked = asking.request(subject, Bytes::new(), Duration::from_millis(200)).await;
         asked.is_err_and(|error| error.to_string().contains("nobody answers"))
@@ -163,8 +163,8 @@ async fn it_finishes_what_is_in_hand_when_it_stops_and_is_gone_from_the_list() {
     until("the endpoints to be gone", async || is_gone("test.echo").await && is_gone("test.slow").await).await;
     until("the service to be gone", async || is_gone("$SRV.PING.test-reader").await).await;
     assert!(!service.running.is_finished());
-    service.gate.places.add_permits(1);
-    let reply = ends("the request in hand", in_hand).await.unwrap().unwrap();
-    assert_eq!(reply.payload, "IN HAND");
+    service.gate.permits.add_permits(1);
+    let reply = ends("the request in flight", in_flight).await.unwrap().unwrap();
+    assert_eq!(reply.payload, "IN FLIGHT");
     ends("serve()", service.running).await.unwrap().unwrap();
 }

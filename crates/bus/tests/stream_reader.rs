@@ -1,6 +1,6 @@
 //! Reading stored messages by sequence, as the writer does to restore what a store has lost.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -10,7 +10,8 @@ use spindle_bus::{
     Bus, BusErrorKind, Consumer, ConsumerLimits, ConsumerPosition, METRICS_STREAM, METRICS_SUBJECT, StoredMessage,
 };
 use spindle_core::Timestamp;
-use support::{ends, names, put, put_many, started, until};
+use spindle_testkit::{NatsServer, Options};
+use support::{LIMITS, ends, names, put, put_many, settings, started, until};
 
 const ALL: usize = usize::MAX;
 
@@ -79,7 +80,7 @@ async fn a_consumers_position_is_what_it_acknowledged_and_what_was_delivered() {
     };
     let mut consumer = Consumer::open(bus.clone(), METRICS_STREAM, "test", limits).await.unwrap();
     let batch = ends("next()", consumer.next()).await.unwrap();
-    // The fifth stays open, so the floor stays below it.
+    // Without the fifth, so the floor stays below it.
     for delivery in batch.iter().enumerate().filter(|(index, _)| *index != 4).map(|(_, delivery)| delivery) {
         delivery.ack().await.unwrap();
     }
@@ -89,4 +90,26 @@ async fn a_consumers_position_is_what_it_acknowledged_and_what_was_delivered() {
     let error = bus.consumer_position(METRICS_STREAM, "none").await.unwrap_err();
     assert_eq!(error.kind(), BusErrorKind::Transient);
     assert!(error.to_string().contains("none of stream METRICS"), "{error}");
+}
+
+/// The server does not reply to a denied request, so only its report of the denial gives the cause.
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let extra_config = "authorization { users: [
+        { user: all, password: p }
+        { user: few, password: p, permissions { publish: [\"$JS.API.STREAM.INFO.METRICS\"], subscribe: [\"_INBOX.>\"] } }
+    ] }"
+    .to_owned();
+    let server = NatsServer::start_with(Options { extra_config, ..Options::default() }).unwrap();
+    let url = |user: &str| format!("nats://{user}:p@127.0.0.1:{}", server.port());
+    let all = Bus::connect(&settings(&url("all")), "test").await.unwrap();
+    all.ensure_streams(LIMITS).await.unwrap();
+    let publisher = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "p".to_owned());
+    let witness = async_nats::jetstream::new(publisher.connect(server.url()).await.unwrap());
+    put(&witness, METRICS_SUBJECT, "m1", "x").await;
+
+    let few = Bus::connect(&settings(&url("few")), "test").await.unwrap();
+    let error = few.read_range(METRICS_STREAM, 1..=1, ALL, ALL).await.unwrap_err();
+    assert_eq!(error.kind(), BusErrorKind::Configuration, "{error}");
+    assert!(error.to_string().contains("may not publish to '$JS.API.STREAM.MSG.GET.METRICS'"), "{error}");
 }

@@ -1,7 +1,6 @@
-//! The three streams: made as they must be, left alone where they are good, refused where they would
-//! lose messages.
+//! The three streams: created as required, left alone if safe, refused if they would lose messages.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -14,7 +13,7 @@ use spindle_bus::{
 use spindle_testkit::{NatsServer, Options};
 use support::{LIMITS, chain, config_of, connect, put, started, until, witness};
 
-/// METRICS as an operator may have made it.
+/// METRICS as an operator may have created it.
 fn metrics() -> Config {
     Config {
         name: METRICS_STREAM.to_owned(),
@@ -41,7 +40,7 @@ async fn three_streams_that_refuse_rather_than_forget_and_a_second_call_changes_
         assert_eq!(config.discard, DiscardPolicy::New);
         assert_eq!(config.retention, RetentionPolicy::Limits);
         assert_eq!(config.storage, StorageType::File);
-        assert_eq!((config.max_age, config.max_messages), (Duration::ZERO, -1), "nothing else may end a message");
+        assert_eq!((config.max_age, config.max_messages), (Duration::ZERO, -1), "nothing else may remove a message");
         assert!(config.duplicate_window >= Duration::from_secs(120), "{:?}", config.duplicate_window);
     }
     put(&witness, METRICS_SUBJECT, "one", "x").await;
@@ -63,7 +62,7 @@ async fn the_stream_of_dead_letters_grows_as_configured_and_never_shrinks() {
         bus.ensure_streams(StreamLimits { dead_letter_bytes: configured, ..LIMITS }).await.unwrap();
         assert_eq!(config_of(&witness, DEAD_LETTER_STREAM).await.max_bytes, expected);
     }
-    // It may already be without any bound.
+    // It may already be unbounded.
     let boundless = Config { max_bytes: -1, ..config_of(&witness, DEAD_LETTER_STREAM).await };
     witness.update_stream(boundless).await.unwrap();
     bus.ensure_streams(StreamLimits { dead_letter_bytes: 2 << 20, ..LIMITS }).await.unwrap();
@@ -89,10 +88,10 @@ async fn a_server_with_no_byte_to_spare_starts_again_and_again() {
         let bus = connect(&server).await;
         bus.ensure_streams(LIMITS).await.unwrap();
         bus.ensure_streams(LIMITS).await.unwrap();
-        // The trap: such a server refuses even to confirm what it has.
+        // The trap: such a server refuses to create even a stream that exists.
         let witness = witness(&server).await;
         let same = config_of(&witness, METRICS_STREAM).await;
-        assert!(witness.create_stream(same).await.is_err(), "there is room to spare: this proves nothing");
+        assert!(witness.create_stream(same).await.is_err(), "there is room left, so this test proves nothing");
         server.restart().unwrap();
     }
 }
@@ -111,7 +110,7 @@ async fn a_stream_that_would_lose_messages_is_refused_in_one_clear_line() {
     let server = NatsServer::start().unwrap();
     let (bus, witness) = (connect(&server).await, witness(&server).await);
     let check = async |existing: Config, expected: &str| {
-        // The server may still be removing the folder of the one before, which had the same name.
+        // The server may still be removing the folder of the previous stream of that name.
         until("a stream", async || witness.create_stream(existing.clone()).await.is_ok()).await;
         let error = bus.ensure_streams(LIMITS).await.unwrap_err();
         assert_eq!(error.kind(), BusErrorKind::Configuration, "{}", chain(&error));

@@ -1,6 +1,6 @@
-//! Room in a stream is made of what every consumer has stored, and of nothing else.
+//! Trimming a stream removes messages that every consumer has acknowledged, and nothing else.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
+#![allow(clippy::unwrap_used, reason = "test helpers may unwrap, as tests do")]
 
 mod support;
 
@@ -32,7 +32,7 @@ async fn fill(witness: &Context, numbers: std::ops::RangeInclusive<usize>) {
     }
 }
 
-/// Long after everything was published.
+/// A time long after everything was published.
 fn later() -> Timestamp {
     Timestamp::from_seconds(9_000_000_000)
 }
@@ -50,7 +50,7 @@ async fn trim_with_tail_from(bus: &Bus, witness: &Context, sequence: u64) -> u64
     trim_acknowledged(bus, METRICS_STREAM, TAIL, now).await.unwrap()
 }
 
-async fn intake(bus: &Bus, durable: &'static str) -> Consumer {
+async fn open(bus: &Bus, durable: &'static str) -> Consumer {
     let limits = ConsumerLimits {
         max_messages: 100,
         max_bytes: 1 << 20,
@@ -61,13 +61,13 @@ async fn intake(bus: &Bus, durable: &'static str) -> Consumer {
     Consumer::open(bus.clone(), METRICS_STREAM, durable, limits).await.unwrap()
 }
 
-async fn take(intake: &mut Consumer, n: usize) -> Vec<Delivery> {
-    let batch = ends("next()", intake.next()).await.unwrap();
+async fn take(consumer: &mut Consumer, n: usize) -> Vec<Delivery> {
+    let batch = ends("next()", consumer.next()).await.unwrap();
     assert_eq!(batch.len(), n);
     batch
 }
 
-/// Acknowledges and waits until the server has counted it.
+/// Acknowledges deliveries and waits until the server has counted the acks.
 async fn ack(witness: &Context, durable: &str, deliveries: &[Delivery], floor: u64) {
     for delivery in deliveries {
         delivery.ack().await.unwrap();
@@ -83,7 +83,7 @@ async fn ack(witness: &Context, durable: &str, deliveries: &[Delivery], floor: u
 async fn nothing_goes_below_half_or_without_a_consumer() {
     let (_server, bus, witness) = small_stream().await;
     fill(&witness, 1..=20).await;
-    let batch = take(&mut intake(&bus, "a").await, 20).await;
+    let batch = take(&mut open(&bus, "a").await, 20).await;
     ack(&witness, "a", &batch, 20).await;
     assert_eq!(trim(&bus).await, 0);
     assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 20, "below half");
@@ -92,26 +92,26 @@ async fn nothing_goes_below_half_or_without_a_consumer() {
     fill(&witness, 21..=40).await;
     assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
     assert_eq!(trim(&bus).await, 0);
-    assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 40, "nobody has stored anything");
+    assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 40, "no consumer has acknowledged anything");
 }
 
 #[tokio::test]
 async fn what_any_of_two_consumers_wants_stays() {
     let (_server, bus, witness) = small_stream().await;
-    let (mut fast, mut slow) = (intake(&bus, "fast").await, intake(&bus, "slow").await);
+    let (mut fast, mut slow) = (open(&bus, "fast").await, open(&bus, "slow").await);
     fill(&witness, 1..=50).await;
     let fast_batch = take(&mut fast, 50).await;
     ack(&witness, "fast", &fast_batch, 50).await;
-    assert_eq!(trim(&bus).await, 0, "slow has nothing yet");
+    assert_eq!(trim(&bus).await, 0, "slow has acknowledged nothing yet");
 
-    // All but the sixth of the first ten, and some beyond: a gap holds all that follows it.
+    // All of the first 25 but the sixth: a gap keeps everything behind it.
     let slow_batch = take(&mut slow, 50).await;
     let (before, after) = slow_batch.split_at(5);
     ack(&witness, "slow", before, 5).await;
     ack(&witness, "slow", &after[1..20], 5).await;
     assert_eq!(trim(&bus).await, 5);
     assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
-    assert_eq!(trim(&bus).await, 0, "a second time there is nothing more");
+    assert_eq!(trim(&bus).await, 0, "a second call finds nothing more");
 
     ack(&witness, "slow", &after[..1], 25).await;
     assert_eq!(trim(&bus).await, 20);
@@ -121,21 +121,21 @@ async fn what_any_of_two_consumers_wants_stays() {
 #[tokio::test]
 async fn a_full_stream_takes_messages_again_and_consumers_go_on_after_it() {
     let (_server, bus, witness) = small_stream().await;
-    let mut intake = intake(&bus, "a").await;
+    let mut consumer = open(&bus, "a").await;
     fill(&witness, 1..=55).await;
-    let batch = take(&mut intake, 55).await;
+    let batch = take(&mut consumer, 55).await;
     ack(&witness, "a", &batch, 55).await;
     assert_eq!(trim(&bus).await, 55);
     fill(&witness, 56..=100).await;
-    let batch = take(&mut intake, 45).await;
+    let batch = take(&mut consumer, 45).await;
     assert_eq!(batch[0].stream_sequence(), 56);
     assert_eq!(batch[44].message_id(), Some("m100"));
 }
 
-/// All of `1..=n` published, acknowledged and counted.
+/// A stream with messages `1..=n`, all acknowledged and counted.
 async fn acknowledged(n: usize) -> (NatsServer, Bus, Context) {
     let (server, bus, witness) = small_stream().await;
-    let mut consumer = intake(&bus, "a").await;
+    let mut consumer = open(&bus, "a").await;
     fill(&witness, 1..=n).await;
     let batch = take(&mut consumer, n).await;
     ack(&witness, "a", &batch, n as u64).await;
@@ -167,12 +167,12 @@ async fn a_tail_larger_than_half_of_the_stream_is_cut_to_half() {
 #[tokio::test]
 async fn nothing_unacknowledged_goes_though_the_stream_stays_more_than_half_full() {
     let (_server, bus, witness) = small_stream().await;
-    let mut consumer = intake(&bus, "a").await;
+    let mut consumer = open(&bus, "a").await;
     fill(&witness, 1..=50).await;
     let batch = take(&mut consumer, 50).await;
     ack(&witness, "a", &batch[..5], 5).await;
-    assert_eq!(trim_with_tail_from(&bus, &witness, 3).await, 5);
-    assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[5..]);
+    assert_eq!(trim_with_tail_from(&bus, &witness, 3).await, 2, "the backlog does not shorten the tail");
+    assert_eq!(ids(&witness, METRICS_STREAM).await, names(50)[2..]);
     assert!(bus.stream_state(METRICS_STREAM).await.unwrap().bytes > MAX_BYTES / 2);
 }
 

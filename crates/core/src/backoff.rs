@@ -24,7 +24,7 @@ impl Backoff {
     }
 
     /// Returns the present pause with jitter, without advancing: for a failure that began before the last one was
-    /// counted and so is no further evidence.
+    /// counted and therefore proves nothing new.
     pub fn again(&self, random: f64) -> Duration {
         jittered(self.pause.unwrap_or(self.first).min(self.max), random)
     }

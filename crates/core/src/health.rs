@@ -1,6 +1,8 @@
-//! The judgement of one device from its latest values and its events. This is the first, honest
-//! version: values against the metric table's limits, unresolved faults, and nothing where a device is silent
-//! or says only what nobody judges.
+//! Verdict on one device from its latest values and its events: values against the limits of the metric table, and
+//! unresolved faults. A device that is silent, or sends only unknown metric types, is never called healthy.
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -10,92 +12,92 @@ use crate::metric::{self, Limits};
 use crate::records::{EventRecord, LatestSample, Window};
 use crate::timestamp::Timestamp;
 
-/// How long a fault that nobody reported mended still counts.
+/// Period for which a fault counts that no event reports as resolved.
 pub const FAULT_LOOKBACK: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// From when on a device counts as silent that speaks often: a restart or a short outage is no silence.
-pub const SHORTEST_PATIENCE: Duration = Duration::from_secs(5 * 60);
-/// The same for a device whose rhythm nobody knows.
-const PATIENCE_WITHOUT_RHYTHM: Duration = Duration::from_secs(15 * 60);
-/// This many values in a row must be missing before a device counts as silent.
+/// Shortest silence after which a frequently reporting device counts as silent; restarts and short outages take less.
+pub const MIN_SILENCE: Duration = Duration::from_secs(5 * 60);
+/// The same for a device whose reporting interval is unknown.
+const SILENCE_WITHOUT_INTERVAL: Duration = Duration::from_secs(15 * 60);
+/// Consecutive missing values before a device counts as silent.
 const MISSED_VALUES: u32 = 10;
 
-/// SMART raw values from here on are packed by the vendor (several numbers in one); judging them as a
-/// count condemns healthy drives. 65,535 is also what a saturated 16-bit counter says.
+/// SMART raw values from here on are vendor-packed (several numbers in one); judging them as a count condemns healthy
+/// drives. 65,535 is also the value of a saturated 16-bit counter.
 const FIRST_PACKED_RAW_VALUE: f64 = 65_535.0;
 
-/// The verdict.
+/// Health of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
-    /// No recent data, or none that is judged: nothing can be said, least of all that all is well.
+    /// No recent data, or none of a known type.
     Unknown,
-    /// Recent data, and nothing speaks against the device.
+    /// Recent data, and no finding.
     Ok,
-    /// Worth a look.
+    /// Needs attention.
     Warning,
-    /// Act now.
+    /// Needs immediate action.
     Critical,
 }
 
-/// One thing that speaks against a device, or the lack of data.
+/// Finding against a device, or its lack of data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthReason {
-    /// The metric or the event type.
+    /// Metric type or event type.
     pub metric: String,
-    /// Its value: of a metric in its unit, of an event its criticality.
+    /// Value: of a metric in its unit, of an event its criticality.
     pub value: Option<f64>,
-    /// The limit it reached.
+    /// Limit it reached.
     pub limit: Option<f64>,
-    /// When.
+    /// Time of the value or event.
     pub time: Option<Timestamp>,
-    /// In words.
+    /// Explanation for people.
     pub why: String,
 }
 
-/// The verdict with its reasons.
+/// Verdict with its reasons.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Verdict {
-    /// The verdict.
+    /// Health.
     pub health: Health,
-    /// 100 for nothing against it, down to 0; nothing where health is unknown.
+    /// From 100 for no finding down to 0; `None` if health is unknown.
     pub score: Option<u8>,
-    /// The gravest first.
+    /// Most severe first.
     pub reasons: Vec<HealthReason>,
 }
 
-/// What a device is judged from.
+/// Input of the verdict on a device.
 #[derive(Clone, Debug)]
 pub struct Evidence<'a> {
-    /// How recent values must be; its end is the time of the judgement.
+    /// Window of recent values; its end is the time of the verdict.
     pub window: Window,
     /// Newest value of each metric within the window.
     pub latest: &'a [LatestSample],
-    /// Its events of the last [`FAULT_LOOKBACK`], in any order.
+    /// Events of the last [`FAULT_LOOKBACK`], in any order.
     pub events: &'a [EventRecord],
-    /// When it was last heard of at all.
+    /// Time of the newest data received at any time.
     pub last_seen: Option<Timestamp>,
-    /// The usual time between two of its values. Needed only where [`may_be_silent`].
+    /// Usual time between two values. Needed only if [`may_be_silent`].
     pub rhythm: Option<Duration>,
 }
 
-/// Events that say a device is unwell until another says it is mended.
+/// Event type that counts against a device until another resolves it.
 struct Fault {
     event_type: &'static str,
-    mended_by: Option<&'static str>,
+    resolved_by: Option<&'static str>,
     health: Health,
 }
 
 const FAULTS: &[Fault] = &[
-    Fault { event_type: "DriveFailure", mended_by: Some("DriveReplaced"), health: Health::Critical },
-    Fault { event_type: "ShelfOffline", mended_by: Some("ShelfOnline"), health: Health::Critical },
-    Fault { event_type: "FanFailure", mended_by: Some("FanRestored"), health: Health::Warning },
-    Fault { event_type: "DataCorruption", mended_by: None, health: Health::Warning },
+    Fault { event_type: "DriveFailure", resolved_by: Some("DriveReplaced"), health: Health::Critical },
+    Fault { event_type: "ShelfOffline", resolved_by: Some("ShelfOnline"), health: Health::Critical },
+    Fault { event_type: "FanFailure", resolved_by: Some("FanRestored"), health: Health::Warning },
+    Fault { event_type: "DataCorruption", resolved_by: None, health: Health::Warning },
 ];
 
-/// The newest of a device's values, if it is so old that only its rhythm tells whether it is silent.
+/// Returns the newest value if it is so old that silence depends on the device's usual reporting interval.
 pub fn may_be_silent(latest: &[LatestSample], window: Window) -> Option<&LatestSample> {
-    newest(latest).filter(|sample| age(sample, window) > SHORTEST_PATIENCE)
+    newest(latest).filter(|sample| age(sample, window) > MIN_SILENCE)
 }
 
 /// Judges a device.
@@ -109,13 +111,13 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let silence = silence(evidence);
     match (silence.or_else(|| nothing_judged(evidence).filter(|_| worst == Health::Ok)), worst) {
         (None, health) => Verdict { health, score: Some(score), reasons },
-        // What was critical when it fell silent is no better for its silence.
-        (Some(ground), Health::Critical) => {
-            reasons.push(ground);
+        // A device that was critical when it fell silent stays critical.
+        (Some(reason), Health::Critical) => {
+            reasons.push(reason);
             Verdict { health: Health::Critical, score: Some(score), reasons }
         }
-        (Some(ground), Health::Unknown | Health::Ok | Health::Warning) => {
-            reasons.insert(0, ground);
+        (Some(reason), Health::Unknown | Health::Ok | Health::Warning) => {
+            reasons.insert(0, reason);
             Verdict { health: Health::Unknown, score: None, reasons }
         }
     }
@@ -160,21 +162,21 @@ fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<(Health, Health
     };
     let record = newest(fault.event_type)?;
     let event = &record.event;
-    let mended = match fault.mended_by {
-        Some(mended_by) => newest(mended_by).is_some_and(|mend| mend.event.timestamp >= event.timestamp),
-        // Nothing ever reports these mended; they count while they are recent.
+    let is_resolved = match fault.resolved_by {
+        Some(resolved_by) => newest(resolved_by).is_some_and(|record| record.event.timestamp >= event.timestamp),
+        // No event resolves these; they count while they are recent.
         None => event.timestamp < evidence.window.from,
     };
-    if mended {
+    if is_resolved {
         return None;
     }
-    let words = event.event_message.as_deref().unwrap_or("no details given");
+    let detail = event.event_message.as_deref().unwrap_or("no details given");
     let reason = HealthReason {
         metric: event.event_type.to_string(),
         value: Some(f64::from(event.criticality.level())),
         limit: None,
         time: Some(event.timestamp),
-        why: format!("{} at {}: {words}", event.event_type, event.timestamp),
+        why: format!("{} at {}: {detail}", event.event_type, event.timestamp),
     };
     Some((fault.health, reason))
 }
@@ -183,25 +185,25 @@ fn newest(latest: &[LatestSample]) -> Option<&LatestSample> {
     latest.iter().max_by_key(|sample| sample.time)
 }
 
-/// At the time of the judgement.
+/// Returns the age of a value at the time of the verdict.
 fn age(sample: &LatestSample, window: Window) -> Duration {
     Duration::try_from_secs_f64(window.until.seconds_since(sample.time)).unwrap_or_default()
 }
 
-/// That nothing came lately, if so.
+/// Returns a reason if the device is silent.
 fn silence(evidence: &Evidence<'_>) -> Option<HealthReason> {
     let Evidence { window, latest, last_seen, rhythm, .. } = *evidence;
     let reason = |time, why| Some(HealthReason { metric: "silence".to_owned(), value: None, limit: None, time, why });
     let Some(newest) = newest(latest) else {
         let minutes = window.seconds() / 60.0;
         let last = last_seen
-            .map_or_else(|| "nothing was ever received from it".to_owned(), |time| format!("last heard of at {time}"));
+            .map_or_else(|| "nothing was ever received from it".to_owned(), |time| format!("last data at {time}"));
         return reason(last_seen, format!("no data in the {minutes:.0} minutes before {}; {last}", window.until));
     };
-    let patience =
-        rhythm.map_or(PATIENCE_WITHOUT_RHYTHM, |rhythm| rhythm.saturating_mul(MISSED_VALUES).max(SHORTEST_PATIENCE));
+    let allowed =
+        rhythm.map_or(SILENCE_WITHOUT_INTERVAL, |rhythm| rhythm.saturating_mul(MISSED_VALUES).max(MIN_SILENCE));
     let silent_for = age(newest, window);
-    if silent_for <= patience {
+    if silent_for <= allowed {
         return None;
     }
     let minutes = |duration: Duration| duration.as_secs() / 60;
@@ -215,7 +217,7 @@ fn usual_s(rhythm: Duration) -> String {
     if seconds < 10.0 { format!("{seconds:.1}") } else { format!("{seconds:.0}") }
 }
 
-/// That a device says only what no row of the metric table knows, if so: it may be well or not.
+/// Returns a reason if the device sends only metric types outside the metric table.
 fn nothing_judged(evidence: &Evidence<'_>) -> Option<HealthReason> {
     if evidence.latest.iter().any(|sample| metric::lookup(&sample.metric_type).is_some()) {
         return None;
@@ -230,123 +232,16 @@ fn nothing_judged(evidence: &Evidence<'_>) -> Option<HealthReason> {
         value: Some(newest.value),
         limit: None,
         time: Some(newest.time),
-        why: format!("nothing it sends is judged: {}{others} is no known metric type", newest.metric_type),
+        why: format!("nothing it sends is judged: {}{others} not in the metric table", newest.metric_type),
     })
 }
 
-/// 100, less 25 for each warning and 60 for each critical finding, but at most 39 once anything is
-/// critical and at least 40 while nothing is: the score never contradicts the verdict.
+/// Returns 100, less 25 per warning and 60 per critical finding, but at most 39 if anything is critical and at least 40
+/// if nothing is: the score never contradicts the verdict.
 fn score(findings: &[(Health, HealthReason)]) -> u8 {
     let count = |health: Health| findings.iter().filter(|(found, _)| *found == health).count();
     let (n_critical, n_warning) = (count(Health::Critical), count(Health::Warning));
     let score = 100_usize.saturating_sub(60 * n_critical + 25 * n_warning);
     let bounded = if n_critical > 0 { score.min(39) } else { score.max(40) };
     bounded as u8
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::wire::{Criticality, Event};
-    use crate::{DeviceName, EventType, MetricType};
-
-    const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
-
-    fn latest(metric: &str, value: f64) -> LatestSample {
-        LatestSample { metric_type: MetricType::new(metric).unwrap(), time: NOW, value }
-    }
-
-    fn event(event_type: &str, seconds_ago: u64) -> EventRecord {
-        let timestamp = NOW.minus(Duration::from_secs(seconds_ago));
-        let event = Event {
-            id: uuid::Uuid::nil(),
-            criticality: Criticality::MAX,
-            timestamp,
-            source_device: DeviceName::new("d").unwrap(),
-            event_type: EventType::new(event_type).unwrap(),
-            event_message: None,
-            seq: None,
-            labels: None,
-        };
-        EventRecord { event, received: timestamp }
-    }
-
-    fn verdict(latest: &[LatestSample], events: &[EventRecord]) -> Verdict {
-        verdict_with(latest, events, None)
-    }
-
-    fn verdict_with(latest: &[LatestSample], events: &[EventRecord], rhythm: Option<Duration>) -> Verdict {
-        let window = Window::ending_at(NOW, Duration::from_secs(3600));
-        judge(&Evidence { window, latest, events, last_seen: None, rhythm })
-    }
-
-    fn old(metric: &str, value: f64, minutes: u64) -> LatestSample {
-        LatestSample { time: NOW.minus(Duration::from_secs(60 * minutes)), ..latest(metric, value) }
-    }
-
-    #[test]
-    fn silence_is_never_ok() {
-        let silent = verdict(&[], &[]);
-        assert_eq!((silent.health, silent.score), (Health::Unknown, None));
-        assert!(silent.reasons[0].why.contains("no data in the 60 minutes"));
-        assert_eq!(verdict(&[], &[event("DriveFailure", 90_000)]).health, Health::Critical);
-        let stale = verdict(&[old("DiskTemp", 40.0, 25), old("IOPs", 1.0, 30)], &[]);
-        assert_eq!((stale.health, stale.score, stale.reasons.len()), (Health::Unknown, None, 1));
-        let since = NOW.minus(Duration::from_secs(1500));
-        assert_eq!((stale.reasons[0].metric.as_str(), stale.reasons[0].time), ("silence", Some(since)));
-        assert_eq!(stale.reasons[0].why, format!("silent since {since}, 25 minutes"));
-        // What was said before is still told, but decides only where it is critical.
-        let warm = verdict(&[old("DiskTemp", 58.0, 25)], &[]);
-        assert_eq!((warm.health, warm.reasons.len()), (Health::Unknown, 2));
-        let burnt = verdict(&[old("DiskTemp", 80.0, 25)], &[]);
-        assert_eq!((burnt.health, burnt.reasons[1].metric.as_str()), (Health::Critical, "silence"));
-    }
-
-    #[test]
-    fn how_long_a_silence_is_borne_depends_on_the_rhythm() {
-        let after = |minutes: u64, rhythm_s: Option<u64>| {
-            verdict_with(&[old("DiskTemp", 40.0, minutes)], &[], rhythm_s.map(Duration::from_secs)).health
-        };
-        assert_eq!((after(5, Some(2)), after(6, Some(2))), (Health::Ok, Health::Unknown));
-        assert_eq!((after(20, Some(120)), after(21, Some(120))), (Health::Ok, Health::Unknown));
-        assert_eq!((after(15, None), after(16, None)), (Health::Ok, Health::Unknown));
-        let window = Window::ending_at(NOW, Duration::from_secs(3600));
-        assert_eq!(may_be_silent(&[old("a", 1.0, 5), old("b", 1.0, 50)], window), None);
-        assert_eq!(may_be_silent(&[old("a", 1.0, 6), old("b", 1.0, 50)], window), Some(&old("a", 1.0, 6)));
-    }
-
-    #[test]
-    fn what_nobody_judges_is_no_ground_for_ok() {
-        let strange = verdict(&[latest("Zing", 1.0), latest("Zong", 2.0)], &[]);
-        assert_eq!((strange.health, strange.score), (Health::Unknown, None));
-        assert!(strange.reasons[0].why.contains("nothing it sends is judged"), "{:?}", strange.reasons);
-        assert_eq!(verdict(&[latest("Zing", 1.0)], &[event("FanFailure", 60)]).health, Health::Warning);
-    }
-
-    #[test]
-    fn limits_give_warning_and_critical_with_the_reason() {
-        assert_eq!(verdict(&[latest("DiskTemp", 41.0), latest("Unheard", 1e9)], &[]).health, Health::Ok);
-        let warm = verdict(&[latest("DiskTemp", 58.2)], &[]);
-        assert_eq!((warm.health, warm.score), (Health::Warning, Some(75)));
-        assert_eq!((warm.reasons[0].value, warm.reasons[0].limit), (Some(58.2), Some(55.0)));
-        let worn = verdict(&[latest("DiskTemp", 58.2), latest("smart_5_raw", 4094.0)], &[]);
-        assert_eq!((worn.health, worn.reasons[0].metric.as_str()), (Health::Critical, "smart_5_raw"));
-    }
-
-    #[test]
-    fn vendor_packed_values_accuse_nobody() {
-        assert_eq!(
-            verdict(&[latest("smart_5_raw", 65_535.0), latest("smart_194_raw", 141_734_510_625.0)], &[]).health,
-            Health::Ok
-        );
-    }
-
-    #[test]
-    fn a_fault_counts_until_it_is_mended() {
-        let fine = [latest("DiskTemp", 40.0)];
-        assert_eq!(verdict(&fine, &[event("DriveFailure", 600)]).health, Health::Critical);
-        assert_eq!(verdict(&fine, &[event("DriveFailure", 600), event("DriveReplaced", 60)]).health, Health::Ok);
-        assert_eq!(verdict(&fine, &[event("DataCorruption", 600)]).health, Health::Warning);
-        assert_eq!(verdict(&fine, &[event("DataCorruption", 6000)]).health, Health::Ok);
-    }
 }

@@ -1,8 +1,8 @@
-//! The pure heart of Spindle: what a metric and an event are, how they look on the wire, what may be
-//! asked, how a device is judged, and how a fleet is simulated.
+//! Pure core of Spindle: metrics and events, their wire format, queries and responses, the verdict on a device, and the
+//! audit of sequence numbers.
 //!
-//! Nothing here knows a clock, a file, a network or global randomness: time and seed are arguments.
-//! No input makes this crate panic. The workspace rules of the test kit hold the rest of that promise.
+//! Uses no clock, file, network or global randomness: time and random numbers are arguments. No input makes this crate
+//! panic. The workspace rules of the test kit enforce its purity.
 
 #![warn(missing_docs)]
 

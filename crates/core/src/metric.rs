@@ -1,9 +1,9 @@
-//! The metric table: what Spindle knows of each metric type. Units, ranges and limits live here and
-//! nowhere else; dashboards, health and the wire read them from here.
+//! Metric table: unit, range and limits of each known metric type. Defined nowhere else; dashboards, health and the wire
+//! format read them from here.
 
 use crate::name::MetricType;
 
-/// The unit of a metric. Closed: a metric without a unit cannot be declared.
+/// Unit of a metric. Closed: a metric without a unit cannot be declared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Degrees Celsius.
@@ -23,7 +23,7 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The symbol people read, such as `°C`; empty for a count.
+    /// Returns the symbol for people, such as `°C`; empty for a count.
     pub const fn symbol(self) -> &'static str {
         match self {
             Self::Celsius => "°C",
@@ -37,21 +37,21 @@ impl Unit {
     }
 }
 
-/// From which value on (inclusive) a metric speaks against its device.
+/// Values from which on (inclusive) a metric counts against its device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// Worth a look.
+    /// Needs attention.
     pub warning: f64,
-    /// Act now.
+    /// Needs immediate action.
     pub critical: f64,
-    /// What it means, for the person who reads the reason.
+    /// Meaning, as part of the reason shown to people.
     pub meaning: &'static str,
 }
 
-/// What the table says of one metric type.
+/// Row of the table: one metric type.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MetricKind {
-    /// The name on the wire.
+    /// Name on the wire.
     pub name: &'static str,
     /// Unit of the value.
     pub unit: Unit,
@@ -59,9 +59,9 @@ pub struct MetricKind {
     pub min: f64,
     /// Largest valid value, inclusive.
     pub max: f64,
-    /// When it speaks against its device, if it ever does on its own.
+    /// Limits, if a single value can count against its device.
     pub limits: Option<Limits>,
-    /// One line for people.
+    /// Description in one line.
     pub help: &'static str,
 }
 
@@ -76,10 +76,9 @@ const fn limited(kind: MetricKind, warning: f64, critical: f64, meaning: &'stati
 /// Largest count that a 64-bit float holds exactly.
 const MAX_COUNT: f64 = 9_007_199_254_740_992.0;
 
-/// Every metric type Spindle knows, sorted by name. Ranges are what a sensor can say at all, not what
-/// is healthy. Temperature limits follow drive data sheets (operating range up to 60 °C for disks, 70 °C
-/// for flash); the counts of reallocated and pending sectors leave out the 9 % of a running fleet that
-/// has a few (Backblaze, 2013-04-10).
+/// All known metric types, sorted by name. Ranges are the possible values of a sensor, not the healthy ones.
+/// Temperature limits follow drive data sheets (operating range up to 60 °C for disks, 70 °C for flash); the limits for
+/// reallocated and pending sectors exclude the 9 % of a running fleet that has a few (Backblaze, 2013-04-10).
 pub const METRICS: &[MetricKind] = &[
     limited(
         kind("CapacityUsed", Unit::Percent, 0.0, 100.0, "share of the capacity in use"),
@@ -123,8 +122,8 @@ pub const METRICS: &[MetricKind] = &[
     ),
     kind("Utilization", Unit::Percent, 0.0, 100.0, "share of the time the device was busy"),
     kind("WriteThroughput", Unit::BytesPerSecond, 0.0, 1e15, "bytes written per second"),
-    // Backblaze's names for raw SMART attributes. Only those whose meaning is the same with every vendor
-    // have limits; 65,535 and above are vendor-packed and never judged (see `health`).
+    // Names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have limits; 65,535
+    // and above are vendor-packed and never judged (see `health`).
     limited(
         kind("smart_194_raw", Unit::Celsius, -60.0, MAX_COUNT, "SMART 194, temperature"),
         55.0,
@@ -151,12 +150,12 @@ pub const METRICS: &[MetricKind] = &[
     ),
 ];
 
-/// What the table knows of a metric type; `None` for one it does not know.
+/// Returns the row of a metric type; `None` if it is unknown.
 pub fn lookup(name: &str) -> Option<&'static MetricKind> {
     METRICS.binary_search_by(|kind| kind.name.cmp(name)).ok().map(|index| &METRICS[index])
 }
 
-/// The unit symbol of a metric type, or nothing for one the table does not know.
+/// Returns the unit symbol of a metric type; `None` if it is unknown.
 pub fn unit_symbol(name: &MetricType) -> Option<&'static str> {
     lookup(name).map(|kind| kind.unit.symbol())
 }

@@ -1,4 +1,4 @@
-//! Names that travel: of devices, metric types and event types. A name that exists is a valid one.
+//! Names of devices, metric types and event types. Values of these types are always valid.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -9,20 +9,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::timestamp::shorten;
 
-/// Longest name in bytes. InfluxDB takes far longer tags; names beyond this are mistakes.
+/// Longest name in bytes. InfluxDB accepts far longer tags; longer names are mistakes.
 pub const MAX_NAME_BYTES: usize = 256;
 
-/// Why a text is no name.
+/// Error for a text that is not a name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The empty text names nothing.
+    /// Empty text.
     #[error("is empty")]
     Empty,
     /// Longer than [`MAX_NAME_BYTES`].
     #[error("is {0} bytes long, more than {MAX_NAME_BYTES}")]
     TooLong(usize),
-    /// Holds a line break or another control character, which no store and no terminal takes well.
-    #[error("'{0}' holds a control character")]
+    /// Contains a line break or another control character, which stores and terminals handle badly.
+    #[error("'{0}' contains a control character")]
     Control(String),
 }
 
@@ -47,15 +47,15 @@ macro_rules! names {
         pub struct $name(CompactString);
 
         impl $name {
-            /// Checks and takes over a name.
+            /// Checks a text and returns it as a name.
             ///
             /// # Errors
-            /// [`NameError`] if it is empty, too long, or holds a control character.
+            /// [`NameError`] if it is empty, too long, or contains a control character.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 check(text).map(|()| Self(CompactString::new(text)))
             }
 
-            /// The name as text.
+            /// Returns the name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -90,11 +90,11 @@ macro_rules! names {
 }
 
 names! {
-    /// The name of a device, unique in the fleet (`sourceDevice` on the wire).
+    /// Name of a device, unique in the fleet (`sourceDevice` on the wire).
     DeviceName;
-    /// What is measured, such as `DiskTemp` (`metricType` on the wire).
+    /// Type of a metric, such as `DiskTemp` (`metricType` on the wire).
     MetricType;
-    /// What happened, such as `DriveFailure` (`eventType` on the wire).
+    /// Type of an event, such as `DriveFailure` (`eventType` on the wire).
     EventType;
 }
 

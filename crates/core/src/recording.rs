@@ -1,8 +1,8 @@
-//! Recordings: metrics and events in a file of Spindle's own wire format (one JSON object or array per
-//! line) or of Backblaze Drive Stats (CSV), told apart by content and read line by line.
+//! Recordings: metrics and events in a file of Spindle's wire format (one JSON object or array per line) or of
+//! Backblaze Drive Stats (CSV), detected by content and parsed line by line.
 //!
-//! Nothing here opens a file: a reader is an argument. A bad record is handed out with the reason and its
-//! bytes, beside the good ones; no line costs more memory than [`crate::wire::MAX_PAYLOAD_BYTES`] and its records.
+//! Opens no files: the reader is an argument. Bad records are returned with the reason and their bytes, beside the good
+//! ones; no line takes more memory than [`crate::wire::MAX_PAYLOAD_BYTES`] and its records.
 
 mod format;
 mod lines;
@@ -13,17 +13,17 @@ use crate::wire::{Batch, DeviceMetric, Event};
 pub use format::{Foreign, Format, RecordingError, RefusedRecord, detect};
 pub use lines::{Line, Lines};
 
-/// One record.
+/// Record of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Record {
-    /// A measured value.
+    /// Measured value.
     Metric(DeviceMetric),
-    /// Something that happened.
+    /// Event.
     Event(Event),
 }
 
 impl Record {
-    /// When it was measured or happened.
+    /// Returns the time of the measurement or event.
     pub fn timestamp(&self) -> Timestamp {
         match self {
             Self::Metric(metric) => metric.timestamp,
@@ -31,7 +31,7 @@ impl Record {
         }
     }
 
-    /// Adds it to a batch.
+    /// Adds the record to a batch.
     pub fn put_into(self, batch: &mut Batch) {
         match self {
             Self::Metric(metric) => batch.metrics.push(metric),

@@ -1,5 +1,5 @@
-//! What comes back out of a store: samples, buckets, devices and recorded events, and the filters that
-//! select them. Every store gives the same answers to these.
+//! Records read from a store: samples, buckets, devices and events, and the filters that select them. All stores
+//! return the same records.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Event, Labels};
 
-/// A stretch of time, from (inclusive) until (exclusive).
+/// Time range, from (inclusive) until (exclusive).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Window {
     /// First instant inside.
@@ -19,43 +19,43 @@ pub struct Window {
 }
 
 impl Window {
-    /// The stretch of `length` that ends just before `until`.
+    /// Returns the window of `length` that ends just before `until`.
     pub fn ending_at(until: Timestamp, length: Duration) -> Self {
         Self { from: until.minus(length), until }
     }
 
-    /// Whether an instant lies inside.
+    /// Returns `true` if an instant lies inside.
     pub fn contains(&self, instant: Timestamp) -> bool {
         self.from <= instant && instant < self.until
     }
 
-    /// Its length in seconds; negative if it ends before it begins.
+    /// Returns the length in seconds; negative if the window ends before it begins.
     pub fn seconds(&self) -> f64 {
         self.until.seconds_since(self.from)
     }
 }
 
-/// One value of a known series.
+/// Value of a known series.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Sample {
-    /// When it was measured.
+    /// Time of measurement.
     pub time: Timestamp,
-    /// The value, in the metric's unit.
+    /// Value, in the metric's unit.
     pub value: f64,
 }
 
-/// The newest value of one metric of one device.
+/// Newest value of one metric of one device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct LatestSample {
-    /// What was measured.
+    /// Metric type.
     pub metric_type: MetricType,
-    /// When it was measured.
+    /// Time of measurement.
     pub time: Timestamp,
-    /// The value, in the metric's unit.
+    /// Value, in the metric's unit.
     pub value: f64,
 }
 
-/// What a series did within one bucket of time. Empty buckets do not exist.
+/// Summary of a series within one bucket of time. Empty buckets do not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Bucket {
     /// Start of the bucket: a whole multiple of its length since the Unix epoch.
@@ -70,12 +70,12 @@ pub struct Bucket {
     pub count: u64,
 }
 
-/// A device, as the store knows it.
+/// Device in a store.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceRecord {
-    /// Its name.
+    /// Name.
     pub source_device: DeviceName,
-    /// The newest value of each label ever received.
+    /// Newest value of each label ever received.
     pub labels: Labels,
     /// Time of its oldest metric or event still stored.
     pub first_seen: Timestamp,
@@ -83,27 +83,27 @@ pub struct DeviceRecord {
     pub last_seen: Timestamp,
 }
 
-/// An event, as the store knows it.
+/// Event in a store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventRecord {
-    /// The event.
+    /// Event.
     pub event: Event,
-    /// When it was stored: later than it happened, by hours after an outage or years in a replay.
+    /// Time of storage: hours after the event when there was an outage, years in a replay.
     pub received: Timestamp,
 }
 
-/// Which time of an event a window speaks of.
+/// Time of an event that a window refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeBasis {
-    /// When it happened.
+    /// Time of the event.
     Happened,
-    /// When it was stored.
+    /// Time of storage.
     Received,
-    /// Either of the two lies in the window: what happened, or became known, in it.
+    /// Either of the two: the event happened, or became known, in the window.
     Either,
 }
 
-/// Selects events.
+/// Selection of events.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EventFilter {
     /// In this window…
@@ -116,13 +116,13 @@ pub struct EventFilter {
     pub event_type: Option<EventType>,
     /// Only this criticality and above.
     pub min_criticality: Criticality,
-    /// At most this many, newest first (by the time they happened, then by id).
+    /// Maximum number of events, newest first (by the time they happened, then by id).
     pub limit: usize,
-    /// Leave out this many of the newest: the offset of a page.
+    /// Number of newest events to skip: the offset of a page.
     pub offset: usize,
 }
 
-/// How much a store holds.
+/// Numbers of stored items.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Metric values.

@@ -1,5 +1,5 @@
-//! What is answered, in the shapes of the wire. Fields of the first system keep their names and types;
-//! each answer also says what it is based on.
+//! Responses to queries, in the form of the wire. Legacy fields keep their names and types; each response also states
+//! the data it is based on.
 
 use std::collections::BTreeMap;
 
@@ -8,116 +8,118 @@ use uuid::Uuid;
 
 use crate::audit::{EpochFindings, Tally};
 use crate::health::Verdict;
+use crate::metric;
+use crate::name::{DeviceName, EventType, MetricType};
 use crate::records::{Bucket, EventRecord, Window};
+use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
-use crate::{DeviceName, EventType, MetricType, Timestamp, metric};
 
-/// An answer, good or bad.
+/// Response to a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
 pub enum Response {
-    /// The question was answered.
+    /// Result.
     Success(Data),
-    /// It was not; the message says why.
+    /// Failure.
     Error {
-        /// What was wrong, where, and what to do.
+        /// Problem, its place and the remedy.
         message: String,
     },
 }
 
-/// The answer to each type of question.
+/// Result of each query type.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Data {
-    /// To `alerts_critical`.
+    /// Result of `alerts_critical`.
     AlertsCritical(Listing<EventRow>),
-    /// To `events`.
+    /// Result of `events`.
     Events(Listing<EventRow>),
-    /// To `devices`.
+    /// Result of `devices`.
     Devices(Listing<DeviceRow>),
-    /// To `device_health`.
+    /// Result of `device_health`.
     DeviceHealth {
-        /// The verdict.
+        /// Verdict.
         data: DeviceHealth,
-        /// What it is based on.
+        /// Data it is based on.
         basis: Basis,
     },
-    /// To `anomaly_temperature`.
+    /// Result of `anomaly_temperature`.
     AnomalyTemperature {
-        /// The comparison.
+        /// Comparison.
         data: TemperatureAnomaly,
-        /// What it is based on.
+        /// Data it is based on.
         basis: Basis,
     },
-    /// To `series`.
+    /// Result of `series`.
     Series {
-        /// The buckets, oldest first.
+        /// Buckets, oldest first.
         data: Vec<Bucket>,
-        /// The metric's unit, where the table knows it.
+        /// Unit, if the metric table has one.
         unit: Option<&'static str>,
         /// Length of a bucket in seconds.
         bucket_seconds: f64,
-        /// What it is based on.
+        /// Data it is based on.
         basis: Basis,
     },
-    /// To `audit_gaps`.
+    /// Result of `audit_gaps`.
     AuditGaps(GapAudit),
 }
 
-/// A list that may be longer than one answer.
+/// List that may be longer than one response.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Listing<Row> {
-    /// The rows.
+    /// Rows.
     pub data: Vec<Row>,
-    /// For `alerts_critical`: how many there are per device, over all pages.
+    /// For `alerts_critical`: number of events per device, over all pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<Vec<DeviceCount>>,
-    /// The parameters that ask for the next page, if there are more rows than fit.
+    /// Parameters that request the next page, if there are more rows than fit.
     pub next: Option<BTreeMap<&'static str, serde_json::Value>>,
-    /// What it is based on.
+    /// Data it is based on.
     pub basis: Basis,
-    /// Rows left out before the first: where this page begins. Known to the asker, so not sent.
+    /// Number of rows before this page. Known to the client, so not sent.
     #[serde(skip)]
     pub offset: u64,
 }
 
-/// What an answer rests on.
+/// Data that a response is based on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Basis {
-    /// Start of the window, inclusive; nothing where all of the past counts.
+    /// Start of the window, inclusive; `None` if all of the past counts.
     pub from: Option<Timestamp>,
     /// End of the window, exclusive.
     pub until: Timestamp,
-    /// Values or events that were looked at.
+    /// Number of values or events examined.
     pub n_points: u64,
-    /// Which time of an event the window speaks of.
+    /// Time of an event that the window refers to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<&'static str>,
 }
 
 impl Basis {
-    /// A window and the number of points found in it.
+    /// Returns the basis of a window and the number of points found in it.
     pub fn of(window: Window, n_points: u64) -> Self {
         Self { from: Some(window.from), until: window.until, n_points, by: None }
     }
 }
 
-/// One event.
+/// Event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRow {
-    /// When it happened.
+    /// Time of the event.
     pub time: Timestamp,
-    /// Its id.
+    /// Id.
     pub event_id: Uuid,
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
-    /// What happened.
+    /// Event type.
     pub event_type: EventType,
     /// 1 to 10.
     pub criticality: Criticality,
-    /// In words.
+    /// Message for people.
     pub event_message: Option<String>,
-    /// When it was stored.
+    /// Time of storage.
     pub received: Timestamp,
 }
 
@@ -136,77 +138,77 @@ impl From<EventRecord> for EventRow {
     }
 }
 
-/// How many critical events a device had.
+/// Number of critical events of a device.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceCount {
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
-    /// How many.
+    /// Number of events.
     pub critical_event_count: u64,
 }
 
-/// One device with its latest values.
+/// Device with its latest values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceRow {
-    /// Its name.
+    /// Name.
     pub source_device: DeviceName,
-    /// When it was first heard of.
+    /// Time of its oldest data.
     pub first_seen: Timestamp,
-    /// When it was last heard of.
+    /// Time of its newest data.
     pub last_seen: Timestamp,
-    /// What describes it.
+    /// Labels.
     pub labels: Labels,
-    /// The latest value of each metric.
+    /// Latest value of each metric.
     pub metrics: BTreeMap<MetricType, MetricRow>,
 }
 
-/// A value with its unit and time.
+/// Value with its unit and time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricRow {
-    /// The value.
+    /// Value.
     pub value: f64,
-    /// Its unit, where the table knows it.
+    /// Unit, if the metric table has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'static str>,
-    /// When it was measured.
+    /// Time of measurement.
     pub time: Timestamp,
 }
 
 impl MetricRow {
-    /// A value of a metric, with the table's unit.
+    /// Returns the value of a metric with the unit of the metric table.
     pub fn new(metric_type: &MetricType, value: f64, time: Timestamp) -> Self {
         Self { value, unit: metric::unit_symbol(metric_type), time }
     }
 }
 
-/// The verdict on one device.
+/// Verdict on one device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceHealth {
-    /// Which device.
+    /// Device.
     pub device: DeviceName,
     /// Verdict, score and reasons.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// When it was last heard of.
+    /// Time of its newest data.
     pub last_seen: Option<Timestamp>,
 }
 
 /// First and last temperature in a window.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TemperatureAnomaly {
-    /// Which device.
+    /// Device.
     pub device: DeviceName,
     /// First temperature in the window, °C.
     pub initial_temp: Option<f64>,
     /// Last temperature in the window, °C.
     pub latest_temp: Option<f64>,
-    /// Last by first; nothing where there is no data or the first is not above zero.
+    /// Last by first; `None` without data or if the first is not above zero.
     pub ratio: Option<f64>,
-    /// Whether the ratio reaches the threshold.
+    /// `true` if the ratio reaches the threshold.
     pub anomaly: bool,
-    /// The threshold asked for.
+    /// Threshold of the query.
     pub threshold: f64,
-    /// Why nothing can be said, where nothing can be said.
+    /// Reason for the lack of a ratio.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -220,14 +222,14 @@ pub struct GapAudit {
     pub summary: Vec<AuditedDevice>,
     /// Parameters that request the devices after these, if there are any.
     pub next: Option<BTreeMap<&'static str, serde_json::Value>>,
-    /// What it is based on.
+    /// Data it is based on.
     pub basis: Basis,
 }
 
 /// Epoch of one device with missing or duplicate sequences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct GapRow {
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
     /// Missing and duplicate sequences.
     #[serde(flatten)]
@@ -237,7 +239,7 @@ pub struct GapRow {
 /// Audit of one device over all its epochs. The names on the wire are older than those here.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AuditedDevice {
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
     /// Result of the audit.
     pub state: AuditState,

@@ -1,7 +1,7 @@
-//! What a time-series database holds of Spindle: measurements, their tags and their fields (DESIGN
-//! section 4). The InfluxDB store writes them; dashboards and alert rules are checked against them.
+//! Schema of a time-series database: measurements, their tags and their fields. The InfluxDB store writes them;
+//! dashboards and alert rules are checked against them.
 
-/// The type of a field. InfluxDB fixes it with the first point.
+/// Type of a field. InfluxDB fixes it with the first point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
     /// 64-bit floating point.
@@ -12,25 +12,25 @@ pub enum FieldType {
     Text,
 }
 
-/// One field of a measurement.
+/// Field of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Its key.
+    /// Key.
     pub name: &'static str,
-    /// Its type, for ever.
+    /// Type; it can never change.
     pub field_type: FieldType,
-    /// What it says, with its unit.
+    /// Meaning, with its unit.
     pub meaning: &'static str,
 }
 
-/// One measurement.
+/// Measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Measurement {
-    /// Its name.
+    /// Name.
     pub name: &'static str,
-    /// Keys of its tags.
+    /// Keys of the tags.
     pub tags: &'static [&'static str],
-    /// Its fields. Not every point has every one.
+    /// Fields. A point need not have all of them.
     pub fields: &'static [Field],
 }
 
@@ -44,14 +44,14 @@ pub const DEVICE_METRICS: Measurement = Measurement {
     ],
 };
 
-/// Events. `slot` is absent but for events that share device, type and time with another.
+/// Events. `slot` is present only on events that share device, type and time with another.
 pub const EVENTS: Measurement = Measurement {
     name: "events",
     tags: &["source_device", "event_type", "slot"],
     fields: &[
         text("event_id", "the event's UUID"),
         integer("criticality", "1 to 10"),
-        text("event_message", "what happened, if the sender says"),
+        text("event_message", "what happened, if the sender provides it"),
         integer(
             "timestamp_ns",
             "when it happened, in nanoseconds since 1970: exact, the point's own time is up to a millisecond later, or a second after a whole second",
@@ -69,7 +69,7 @@ pub const DEVICE_LABELS: Measurement = Measurement {
     fields: &[text("value", "the label's value")],
 };
 
-/// The pipeline's own figures, every 10 s from each writer. Rates are those since the point before.
+/// Metrics of the pipeline itself, every 10 s from each writer. Rates refer to the time since the previous point.
 pub const PIPELINE: Measurement = Measurement {
     name: "spindle_pipeline",
     tags: &["role", "instance"],
@@ -82,16 +82,16 @@ pub const PIPELINE: Measurement = Measurement {
         float("dead_letters_per_second", "dead letters kept by this writer, 1/s"),
         float("redelivered_per_second", "messages delivered more than once, 1/s"),
         float("store_latency_seconds", "mean time of a write to the store, s"),
-        float("store_retries_per_second", "writes that the store did not take and that are tried again, 1/s"),
+        float("store_retries_per_second", "writes that failed and are retried, 1/s"),
         float("ready", "1 if the writer can store, else 0"),
         float("uptime_seconds", "time since the writer started, s"),
     ],
 };
 
-/// All of them.
+/// All measurements.
 pub const MEASUREMENTS: [Measurement; 4] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, PIPELINE];
 
-/// The measurement of that name.
+/// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
     static ALL: [Measurement; 4] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)

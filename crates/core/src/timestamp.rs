@@ -1,4 +1,4 @@
-//! Instants as nanoseconds since the Unix epoch, UTC. The only place that knows RFC 3339.
+//! Instants as nanoseconds since the Unix epoch, UTC. The only place that parses and formats RFC 3339.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,74 +7,74 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// An instant in nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11: the range that
-/// every supported database can hold.
+/// Instant in nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11: the range of all supported
+/// databases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);
 
-/// Why a text is no [`Timestamp`].
+/// Error for a text that is not a [`Timestamp`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TimestampError {
     /// Not RFC 3339.
-    #[error("'{0}' is no RFC 3339 time such as 2025-06-06T12:08:40.123Z")]
+    #[error("'{0}' is not an RFC 3339 time such as 2025-06-06T12:08:40.123Z")]
     Syntax(String),
-    /// RFC 3339, but outside what nanoseconds in 64 bits can say.
+    /// RFC 3339, but outside the range of 64-bit nanoseconds.
     #[error("'{0}' lies outside the years 1677 to 2262")]
     Range(String),
 }
 
 impl Timestamp {
-    /// The instant `ns` nanoseconds after the Unix epoch (before it, if negative).
+    /// Returns the instant `ns` nanoseconds after the Unix epoch (before it, if negative).
     pub const fn from_ns(ns: i64) -> Self {
         Self(ns)
     }
 
-    /// Nanoseconds since the Unix epoch.
+    /// Returns the nanoseconds since the Unix epoch.
     pub const fn as_ns(self) -> i64 {
         self.0
     }
 
-    /// The instant `seconds` after the Unix epoch; saturates at the ends of the range.
+    /// Returns the instant `seconds` after the Unix epoch; saturates at the ends of the range.
     pub const fn from_seconds(seconds: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000_000))
     }
 
-    /// Reads RFC 3339 with up to nanoseconds and any offset.
+    /// Parses RFC 3339 with up to nanoseconds and any offset.
     ///
     /// # Errors
-    /// [`TimestampError`] names the text and what is wrong with it.
+    /// [`TimestampError`] with the text and the problem.
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError::Syntax(shorten(text)))?;
         i64::try_from(instant.unix_timestamp_nanos()).map(Self).map_err(|_| TimestampError::Range(shorten(text)))
     }
 
-    /// Later by `duration`; saturates at the end of the range.
+    /// Returns the instant `duration` later; saturates at the end of the range.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
-    /// Earlier by `duration`; saturates at the start of the range.
+    /// Returns the instant `duration` earlier; saturates at the start of the range.
     #[must_use]
     pub fn minus(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
-    /// Seconds from `earlier` to `self`; negative if `earlier` is later.
+    /// Returns the seconds from `earlier` to `self`; negative if `earlier` is later.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1e9
     }
 }
 
-/// Bad input is quoted in errors, but never at full length, and on one line: what would move the cursor of a
-/// terminal or begin a line of a log is shown as its escape.
+/// Shortens bad input for quoting in errors and keeps it on one line: characters that could move the cursor of a
+/// terminal or start a log line are escaped.
 pub(crate) fn shorten(text: &str) -> String {
     const MAX_CHARS: usize = 60;
     let mut short = String::new();
-    for letter in text.chars().take(MAX_CHARS) {
-        match letter.is_control() {
-            true => short.extend(letter.escape_default()),
-            false => short.push(letter),
+    for ch in text.chars().take(MAX_CHARS) {
+        match ch.is_control() {
+            true => short.extend(ch.escape_default()),
+            false => short.push(ch),
         }
     }
     if text.chars().nth(MAX_CHARS).is_some() {

@@ -1,9 +1,9 @@
-//! The wire: the only place where bytes from the bus become metrics and events, and back.
+//! Wire format: the only place that converts bytes from the bus to metrics and events, and back.
 //!
-//! A payload is one object or an array of them. Each element is checked by itself: a bad one is handed
-//! back with its own bytes and a reason, the good ones beside it go on. Old payloads stay readable
-//! (`tests/golden`). Unknown fields are ignored, whatever they hold; of a key that is there twice the last
-//! one counts. The empty array is a payload without elements: nothing in it, and nothing wrong with it.
+//! A payload is one object or an array of objects. Elements are checked separately: a bad one is returned with its
+//! bytes and a reason, and the good ones beside it are accepted. Old payloads stay readable (`tests/golden`). Unknown
+//! fields are ignored, whatever they hold; of a duplicate key the last value counts. The empty array is a valid payload
+//! without elements.
 
 mod check;
 
@@ -17,21 +17,21 @@ use crate::dead_letter::Reason;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::Timestamp;
 
-/// Largest payload in bytes. NATS's default is 1 MiB; servers may be set higher, up to this.
+/// Largest payload in bytes. The default of NATS is 1 MiB; servers may be configured up to this.
 pub const MAX_PAYLOAD_BYTES: usize = 8 << 20;
-/// Most elements in one array.
+/// Maximum number of elements in one array.
 pub const MAX_ELEMENTS: usize = 20_000;
-/// Most labels on one element.
+/// Maximum number of labels on one element.
 pub const MAX_LABELS: usize = 32;
 /// Longest label key or value in bytes.
 pub const MAX_LABEL_BYTES: usize = 256;
-/// Longest `eventMessage` in bytes. InfluxDB takes 64 KiB in a string field.
+/// Longest `eventMessage` in bytes. InfluxDB accepts 64 KiB in a string field.
 pub const MAX_MESSAGE_BYTES: usize = 16 << 10;
 
-/// Flat key and value pairs that describe a device: model, serial, enclosure, host and the like.
+/// Key-value pairs that describe a device: model, serial, enclosure, host and the like.
 pub type Labels = BTreeMap<String, String>;
 
-/// How much an event matters, from 1 (note) to 10 (act now).
+/// Severity of an event, from 1 (note) to 10 (immediate action).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct Criticality(u8);
@@ -40,12 +40,12 @@ impl Criticality {
     /// The highest criticality.
     pub const MAX: Self = Self(10);
 
-    /// A criticality from 1 to 10, both inclusive; `None` otherwise.
+    /// Returns a criticality for a level from 1 to 10, otherwise `None`.
     pub fn new(level: u64) -> Option<Self> {
         (1..=10).contains(&level).then_some(Self(level as u8))
     }
 
-    /// The level, 1 to 10.
+    /// Returns the level, 1 to 10.
     pub fn level(self) -> u8 {
         self.0
     }
@@ -57,94 +57,94 @@ impl fmt::Display for Criticality {
     }
 }
 
-/// One measured value of one device at one instant. Identity: device, metric type and timestamp.
+/// Measured value of one device at one instant. Identity: device, metric type and timestamp.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceMetric {
-    /// When it was measured.
+    /// Time of measurement.
     pub timestamp: Timestamp,
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
-    /// What was measured; units in [`crate::metric`].
+    /// Metric type; units in [`crate::metric`].
     pub metric_type: MetricType,
-    /// The value; finite, and within its range if the metric table knows the type.
+    /// Value; finite, and within its range if the type is in the metric table.
     pub value: f64,
-    /// Counter per device, for the gap audit; see [`crate::audit`].
+    /// Sequence number for the gap audit; see [`crate::audit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Describes the device; need not be on every metric.
+    /// Description of the device; need not be on every metric.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Box<Labels>>,
 }
 
-/// Something that happened to a device. Identity: id, device, type and timestamp together, so that a
-/// careless sender that uses an id twice still loses nothing.
+/// Event of a device. Identity: id, device, type and timestamp together, so that a careless sender that reuses an id
+/// loses nothing.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Unique id, given by the sender.
+    /// Unique id, assigned by the sender.
     pub id: Uuid,
-    /// How much it matters.
+    /// Severity.
     pub criticality: Criticality,
-    /// When it happened.
+    /// Time of the event.
     pub timestamp: Timestamp,
-    /// Which device.
+    /// Device.
     pub source_device: DeviceName,
-    /// What happened.
+    /// Event type.
     pub event_type: EventType,
-    /// Words for people.
+    /// Message for people.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event_message: Option<String>,
-    /// Counter per device, for the gap audit; see [`crate::audit`].
+    /// Sequence number for the gap audit; see [`crate::audit`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// Describes the device.
+    /// Description of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Box<Labels>>,
 }
 
-/// Metrics and events that travel together: what a source saw at one time, or what is stored at once.
+/// Metrics and events that are collected, or stored, together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// Measured values.
     pub metrics: Vec<DeviceMetric>,
-    /// What happened.
+    /// Events.
     pub events: Vec<Event>,
 }
 
 impl Batch {
-    /// Whether there is nothing in it.
+    /// Returns `true` if there are neither metrics nor events.
     pub fn is_empty(&self) -> bool {
         self.metrics.is_empty() && self.events.is_empty()
     }
 
-    /// Metrics and events together.
+    /// Returns the number of metrics and events.
     pub fn len(&self) -> usize {
         self.metrics.len() + self.events.len()
     }
 }
 
-/// What a payload held.
+/// Decoded payload.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded<T> {
-    /// The good elements, in order.
+    /// Good elements, in order.
     pub items: Vec<T>,
-    /// The bad ones, each with its bytes and the reason.
+    /// Bad elements, each with its bytes and the reason.
     pub rejected: Vec<Rejected>,
 }
 
-/// One element (or a whole payload) that is no metric or event.
+/// Element (or a whole payload) that is not a metric or event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejected {
-    /// Its place in the array; 0 for a payload that is no array.
+    /// Index in the array; 0 for a payload that is not an array.
     pub index: usize,
-    /// Its original bytes.
+    /// Original bytes.
     pub bytes: Vec<u8>,
-    /// What is wrong.
+    /// Error.
     pub error: WireError,
 }
 
-/// Why bytes are no metric or event.
+/// Error for bytes that are not a metric or event.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum WireError {
     /// Larger than [`MAX_PAYLOAD_BYTES`].
@@ -153,21 +153,21 @@ pub enum WireError {
     /// More than [`MAX_ELEMENTS`] elements.
     #[error("array of {0} elements is longer than {MAX_ELEMENTS}")]
     TooManyElements(usize),
-    /// Not JSON at all.
-    #[error("no valid JSON: {0}")]
+    /// Not JSON.
+    #[error("invalid JSON: {0}")]
     Json(String),
     /// JSON, but neither an object nor an array of objects.
     #[error("expected a JSON object or an array of them, found {0}")]
     Shape(&'static str),
-    /// A required field is absent.
+    /// Required field missing.
     #[error("field '{0}' is missing")]
     Missing(&'static str),
-    /// A field is there, but wrong.
+    /// Invalid field.
     #[error("field '{field}' {problem}")]
     Field {
-        /// The field's name on the wire.
+        /// Name of the field on the wire.
         field: &'static str,
-        /// What is wrong with it, with the offending value.
+        /// Problem, with the offending value.
         problem: String,
     },
 }
@@ -185,28 +185,27 @@ impl WireError {
     }
 }
 
-/// Reads the payload of a metrics message.
+/// Decodes the payload of a metrics message.
 pub fn decode_metrics(payload: &[u8]) -> Decoded<DeviceMetric> {
     decode(payload, check::metric)
 }
 
-/// Reads the payload of an events message.
+/// Decodes the payload of an events message.
 pub fn decode_events(payload: &[u8]) -> Decoded<Event> {
     decode(payload, check::event)
 }
 
-/// The text of one element of a payload, as it was sent; `None` if there is no such element.
+/// Returns the original text of one element of a payload; `None` if there is no such element.
 pub fn element(payload: &[u8], index: usize) -> Option<&str> {
     elements(payload).ok()?.get(index).copied()
 }
 
-/// Writes metrics as one payload: the bare object for one (what the first system's programs read), an
-/// array for more.
+/// Encodes metrics as one payload: a bare object for one (for compatibility with legacy readers), an array for more.
 pub fn encode_metrics(metrics: &[DeviceMetric]) -> Vec<u8> {
     encode(metrics)
 }
 
-/// Writes one event as a payload.
+/// Encodes one event as a payload.
 pub fn encode_event(event: &Event) -> Vec<u8> {
     encode(std::slice::from_ref(event))
 }
@@ -216,7 +215,7 @@ fn encode<T: Serialize>(items: &[T]) -> Vec<u8> {
         [single] => serde_json::to_vec(single),
         several => serde_json::to_vec(several),
     };
-    encoded.expect("metrics and events have string keys and finite numbers, which JSON can always say")
+    encoded.expect("metrics and events have string keys and finite numbers, which JSON can always represent")
 }
 
 fn decode<T>(payload: &[u8], check: fn(&str) -> Result<T, WireError>) -> Decoded<T> {

@@ -1,5 +1,5 @@
-//! What holds for every question: bytes never panic, each type is understood with its required
-//! parameters alone, and each parameter of each type keeps to its range in the table.
+//! Properties of all queries: no bytes cause a panic, each type parses with its required parameters alone, and each
+//! parameter of each type keeps to its range in the table.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -11,10 +11,10 @@ use spindle_core::query::{MAX_QUERY_BYTES, Param, ParamKind, QUERY_TYPES, Query,
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
 fn parse(query_type: &QueryType, params: &Map<String, Value>) -> Result<Query, QueryError> {
-    Query::parse(json!({ "query_type": query_type.name, "params": params }).to_string().as_bytes(), NOW)
+    Query::from_json(json!({ "query_type": query_type.name, "params": params }).to_string().as_bytes(), NOW)
 }
 
-/// The parameters that must be given, each with something right.
+/// Required parameters, each with a valid value.
 fn required(query_type: &QueryType) -> Map<String, Value> {
     let required = query_type.params.iter().filter(|param| param.default.is_none());
     required.map(|param| (param.name.to_owned(), json!("DiskTemp"))).collect()
@@ -31,7 +31,7 @@ fn with(query_type: &QueryType, param: &Param, value: Value) -> Map<String, Valu
     params
 }
 
-/// What a kind of parameter takes, to its very ends; and what it does not, beyond them and of other types.
+/// Valid values of a kind of parameter, up to its limits; and invalid ones, beyond them and of other types.
 fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
     let no_text = vec![json!(true), json!(7), json!([]), json!({}), json!("")];
     match kind {
@@ -74,7 +74,7 @@ fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
 
 #[test]
 fn every_type_is_understood_with_its_required_parameters_alone() {
-    assert_eq!(QUERY_TYPES.len(), 7, "a new type needs a look at these tests");
+    assert_eq!(QUERY_TYPES.len(), 7, "check these tests when a type is added");
     for query_type in QUERY_TYPES {
         let params = required(query_type);
         assert_eq!(parse(query_type, &params).unwrap().query_type(), query_type.name);
@@ -86,7 +86,7 @@ fn every_type_is_understood_with_its_required_parameters_alone() {
         }
         if params.is_empty() {
             let bare = json!({ "query_type": query_type.name }).to_string();
-            assert!(Query::parse(bare.as_bytes(), NOW).is_ok(), "{bare}");
+            assert!(Query::from_json(bare.as_bytes(), NOW).is_ok(), "{bare}");
         }
     }
 }
@@ -106,7 +106,7 @@ fn every_parameter_keeps_to_its_range() {
                 assert!(is_named, "{} {} {value}: {error}", query_type.name, param.name);
             }
             let null = parse(query_type, &with(query_type, param, Value::Null));
-            assert_eq!(null.is_ok(), param.default.is_some(), "null is as good as absent: {null:?}");
+            assert_eq!(null.is_ok(), param.default.is_some(), "null counts as absent: {null:?}");
         }
     }
 }
@@ -115,17 +115,17 @@ fn every_parameter_keeps_to_its_range() {
 fn a_question_is_short_and_flat() {
     let question = r#"{"query_type":"devices"}"#;
     let padded = |size: usize| question.to_owned() + &" ".repeat(size - question.len());
-    assert!(Query::parse(padded(MAX_QUERY_BYTES).as_bytes(), NOW).is_ok());
+    assert!(Query::from_json(padded(MAX_QUERY_BYTES).as_bytes(), NOW).is_ok());
     assert_eq!(
-        Query::parse(padded(MAX_QUERY_BYTES + 1).as_bytes(), NOW).unwrap_err().to_string(),
+        Query::from_json(padded(MAX_QUERY_BYTES + 1).as_bytes(), NOW).unwrap_err().to_string(),
         "query of 65537 bytes is larger than 65536"
     );
     for deep in ["[".repeat(60_000), format!("{{\"query_type\":\"devices\",\"x\":{}", "[".repeat(60_000))] {
-        assert!(matches!(Query::parse(deep.as_bytes(), NOW), Err(QueryError::Json(_))));
+        assert!(matches!(Query::from_json(deep.as_bytes(), NOW), Err(QueryError::Json(_))));
     }
 }
 
-/// The ends of time are windows like others: nothing overflows.
+/// Windows at the ends of time do not overflow.
 #[test]
 fn windows_at_the_ends_of_time() {
     for now in [i64::MIN, i64::MIN + 1, 0, i64::MAX].map(Timestamp::from_ns) {
@@ -134,7 +134,7 @@ fn windows_at_the_ends_of_time() {
                 for param in query_type.params.iter().filter(|param| matches!(param.kind, ParamKind::Time)) {
                     let params = with(query_type, param, json!(time));
                     let body = json!({ "query_type": query_type.name, "params": params }).to_string();
-                    let _ = Query::parse(body.as_bytes(), now);
+                    let _ = Query::from_json(body.as_bytes(), now);
                 }
             }
         }
@@ -144,11 +144,11 @@ fn windows_at_the_ends_of_time() {
 proptest! {
     #[test]
     fn any_bytes_are_a_question_or_an_error(payload in prop::collection::vec(any::<u8>(), 0..200), text in "[\\[{\"\\\\,:\\]} a0]{0,60}") {
-        let _ = Query::parse(&payload, NOW);
-        let _ = Query::parse(text.as_bytes(), NOW);
+        let _ = Query::from_json(&payload, NOW);
+        let _ = Query::from_json(text.as_bytes(), NOW);
     }
 
-    /// Words of whatever kind give a body that parses, or an error; never a body that does not parse.
+    /// Any text gives a payload that parses, or an error; never a payload that does not parse.
     #[test]
     fn any_words_are_a_body_that_parses(
         query_type in 0..QUERY_TYPES.len(),
@@ -162,7 +162,7 @@ proptest! {
             .collect();
         let now = Timestamp::from_ns(now);
         if let Ok(body) = Query::body_from_words(query_type.name, &words, now) {
-            prop_assert_eq!(Query::parse(&body, now).unwrap().query_type(), query_type.name);
+            prop_assert_eq!(Query::from_json(&body, now).unwrap().query_type(), query_type.name);
         }
     }
 }

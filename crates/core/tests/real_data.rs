@@ -1,6 +1,6 @@
-//! Every value of Backblaze's published files survives the wire. The files are large and not ours, so they
-//! lie beside the workspace (`../shared/data/backblaze`) or nowhere: then this says so and checks nothing.
-//! A small file of the same columns is checked by the unit tests of `backblaze`, always.
+//! Every value of Backblaze's published files survives the wire format. The files are large and not ours, so they lie
+//! beside the workspace (`../shared/data/backblaze`) or are absent; the test then reports that and checks nothing. The
+//! unit tests of `backblaze` always check a small file with the same columns.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 use spindle_core::backblaze::Columns;
 use spindle_core::wire;
 
-/// Counts are those of the files themselves: rows, values, failures.
+/// The counts are those of the files: rows, values, failures.
 const FILES: [(&str, usize, usize, usize); 2] =
     [("2013-04-10.csv", 21_195, 105_975, 1), ("ST8000NM0055-last-day-2019.csv", 14_679, 308_259, 221)];
 
@@ -26,13 +26,13 @@ fn the_real_fleet_goes_through_the_wire_without_loss() {
     }
 }
 
-/// Invented rows of the same columns, so that this holds without the real data too.
+/// Invented rows with the same columns, for a check without the real data.
 #[test]
 fn a_small_file_goes_through_the_wire_without_loss() {
     assert_eq!(through_the_wire(include_str!("golden/drive_stats.csv")), (6, 64, 2));
 }
 
-/// Rows, metrics and events that came back as they went out. No field of these files is quoted.
+/// Numbers of rows, metrics and events that came back unchanged. No field of these files is quoted.
 fn through_the_wire(text: &str) -> (usize, usize, usize) {
     let mut lines = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let columns = Columns::from_header(&lines.next().unwrap()).unwrap();

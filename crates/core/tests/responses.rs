@@ -1,5 +1,4 @@
-//! The answers as they travel, byte for byte. Fields of the first system keep their names and types;
-//! others may be added beside them.
+//! Responses on the wire, byte for byte. Legacy fields keep their names and types; others may be added beside them.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 

@@ -1,6 +1,6 @@
-//! Every form of payload that was ever sent stays readable for ever. `golden/<metric|event>_<form>.json`
-//! is what travels; `.expected` beside it is what must be read from it: each item as Spindle writes it,
-//! each rejected element with place and reason. Files are added here, never changed.
+//! Every form of payload ever sent stays readable. `golden/<metric|event>_<form>.json` is a payload; `.expected` beside it
+//! is the expected result: each item as Spindle encodes it, each rejected element with index and reason. Files are added
+//! here, never changed.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -10,7 +10,7 @@ use std::path::Path;
 
 use spindle_core::wire::{self, Decoded};
 
-/// How many forms there are, so that none can vanish or be skipped in silence.
+/// Number of forms, so that none can be removed or skipped silently.
 const N_FORMS: usize = 31;
 
 fn golden() -> std::path::PathBuf {
@@ -57,7 +57,7 @@ fn every_form_stays_readable() {
     assert_eq!(n_forms, N_FORMS, "a form was lost, or added without raising the count");
 }
 
-/// What Spindle writes today is what the first system's programs read.
+/// Spindle writes what legacy programs read.
 #[test]
 fn the_first_systems_form_is_written_byte_for_byte() {
     for (name, encode) in [

@@ -1,5 +1,5 @@
-//! What holds for every payload: what is written is read back exactly, and whatever comes in ends either
-//! in items or in what was rejected, with its own bytes.
+//! Properties of all payloads: encoded items decode to exactly the same, and every input ends in items or in rejected
+//! elements with their own bytes.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -36,7 +36,7 @@ prop_compose! {
         DeviceMetric {
             timestamp,
             source_device: DeviceName::new(&device).unwrap(),
-            // No name of the table is that long.
+            // No name in the metric table is that long.
             metric_type: MetricType::new(if known { "DiskTemp" } else { &metric_type }).unwrap(),
             value: if known { narrow } else { wide },
             seq,
@@ -84,7 +84,7 @@ fn any_json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Both readers, and what must hold of each whatever the bytes are.
+/// Runs both decoders and checks the properties that hold for any bytes.
 fn nothing_is_lost(payload: &[u8]) {
     account(payload, wire::decode_metrics(payload));
     account(payload, wire::decode_events(payload));
@@ -104,7 +104,7 @@ fn account<T>(payload: &[u8], decoded: Decoded<T>) {
                 assert_eq!(serde_json::from_slice::<Value>(&rejected.bytes).unwrap(), elements[rejected.index]);
             }
         }
-        // Not `Value`'s JSON (which an array may be all the same: a number that no float holds), or no array.
+        // Not JSON for `Value` (an array can still be: with a number that does not fit a float), or not an array.
         Ok(_) | Err(_) => assert!(n_items + n_rejected > 0, "neither read nor rejected"),
     }
 }
@@ -155,7 +155,7 @@ proptest! {
         nothing_is_lost(format!("[{value} , {value}]").as_bytes());
     }
 
-    /// Bad elements are handed back with exactly their own bytes, white space around them aside.
+    /// Bad elements are returned with exactly their own bytes, apart from white space around them.
     #[test]
     fn bad_elements_leave_the_good_ones(
         good in prop::collection::vec(metric(), 1..5),
@@ -191,10 +191,10 @@ fn the_empty_array_holds_nothing_and_is_no_fault() {
     assert_eq!(wire::decode_metrics(b" [ ] "), Decoded { items: vec![], rejected: vec![] });
     assert_eq!(wire::decode_events(b"[]"), Decoded { items: vec![], rejected: vec![] });
     assert_eq!(wire::encode_metrics(&[]), b"[]");
-    assert_eq!(metric_error("").reason().as_str(), "bad_json", "the empty payload is a fault");
+    assert_eq!(metric_error("").reason().as_str(), "bad_json", "the empty payload is an error");
 }
 
-/// A field is removed, or given a value that it cannot have: the error names it.
+/// The error names a field that is removed or gets an invalid value.
 #[test]
 fn every_wrong_field_is_named() {
     let long = "x".repeat(257);
@@ -306,7 +306,7 @@ fn limits_hold_exactly() {
     check("eventType", json!("ü".repeat(128)), json!("ü".repeat(129)), "field 'eventType' is 258 bytes long");
 }
 
-/// However deep: an error, never the end of the stack.
+/// Any depth of nesting is an error, never a stack overflow.
 #[test]
 fn deep_nesting_is_an_error() {
     for depth in [129, 1_000, 100_000] {
@@ -319,9 +319,9 @@ fn deep_nesting_is_an_error() {
         }
         for nested in [format!("{open}{close}"), objects] {
             let hidden = |valid: &str| format!("{},\"unknown\":{nested}}}", valid.trim_end_matches('}'));
-            let words = "no valid JSON: nested deeper than 128 levels";
-            assert_eq!(metric_error(&hidden(METRIC)).to_string(), words);
-            assert_eq!(event_error(&hidden(EVENT)).to_string(), words);
+            let message = "invalid JSON: nested deeper than 128 levels";
+            assert_eq!(metric_error(&hidden(METRIC)).to_string(), message);
+            assert_eq!(event_error(&hidden(EVENT)).to_string(), message);
             let beside = wire::decode_metrics(format!("[{METRIC},{}]", hidden(METRIC)).as_bytes());
             assert_eq!((beside.items.len(), beside.rejected.len()), (1, 1));
         }
@@ -330,7 +330,7 @@ fn deep_nesting_is_an_error() {
     assert_eq!(wire::decode_metrics(allowed.as_bytes()).items.len(), 1);
 }
 
-/// A blank that JSON does not know makes it no JSON; it is not a number then, as what follows it may suggest.
+/// White space outside the JSON standard makes a payload invalid JSON, not a number as its first character may suggest.
 #[test]
 fn other_blanks_are_no_json() {
     for blank in ['\u{a0}', '\u{2003}', '\u{b}', '\u{c}', '\u{feff}'] {
@@ -339,7 +339,7 @@ fn other_blanks_are_no_json() {
     }
 }
 
-/// An array whose elements are the fields in order is no metric: derived readers would take it for one.
+/// An array with the fields in order is not a metric, though derived deserializers accept it.
 #[test]
 fn an_array_of_fields_is_no_metric() {
     let array = r#"["2025-06-06T12:08:40Z","DiskUnit","DiskTemp",45.75,null,null]"#;
@@ -348,8 +348,7 @@ fn an_array_of_fields_is_no_metric() {
     assert_eq!(decoded.rejected[0].error, WireError::Shape("an array"));
 }
 
-/// Wherever a key is there twice, the last one counts: with the first one wrong, with both right, and
-/// with the second one wrong.
+/// The last of two equal keys counts: with the first one invalid, both valid, and the second one invalid.
 #[test]
 fn the_last_of_two_equal_keys_counts() {
     for (first, last) in [("1", "2"), ("\"x\"", "2"), ("null", "2"), ("4000", "2")] {

@@ -1,22 +1,22 @@
-//! The classes of devices, and what those of a class have in common.
+//! Classes of devices and their common properties.
 
-/// The classes in order of the devices' numbers, again and again: 70 % disks, 20 % arrays, 10 % gateways,
-/// one of each among the first three, and an array in every enclosure of five.
+/// Classes by device index, repeating: 70 % disks, 20 % arrays, 10 % gateways, one of each among the first three, and an
+/// array in every enclosure of five.
 const CLASS_PATTERN: [Class; 10] = {
     use Class::{CloudStorage as C, DiskUnit as D, StorageArray as A};
     [D, A, C, D, D, D, A, D, D, D]
 };
 
-/// What kind of device.
+/// Class of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     DiskUnit,
     StorageArray,
-    /// Cloud storage seen through the gateway appliance in our rack, whose temperature it reports.
+    /// Cloud storage behind a gateway appliance in the rack, whose temperature it reports.
     CloudStorage,
 }
 
-/// What the devices of a class have in common. Pairs are ranges to draw from.
+/// Common properties of a class. Pairs are ranges to draw from.
 pub(super) struct ClassTraits {
     pub(super) name: &'static str,
     pub(super) serial_prefix: char,
@@ -26,20 +26,20 @@ pub(super) struct ClassTraits {
     pub(super) service_ms: (f64, f64),
     /// Spread of the logarithm of the latency.
     pub(super) latency_spread: f64,
-    /// Requests per second at full utilisation.
+    /// Requests per second at full utilization.
     pub(super) max_iops: (f64, f64),
     /// Mean size of a request.
     pub(super) request_bytes: (f64, f64),
-    /// How much warmer than its air it is when idle.
+    /// Temperature above that of the air when idle.
     pub(super) idle_rise_celsius: (f64, f64),
-    /// How much warmer still at full utilisation.
+    /// Further temperature rise at full utilization.
     pub(super) busy_rise_celsius: (f64, f64),
     pub(super) load_scale: f64,
 }
 
 const TERABYTE: u64 = 1_000_000_000_000;
 
-/// A single hard disk: milliseconds, a few hundred requests a second.
+/// Single hard disk: milliseconds, a few hundred requests a second.
 const DISK_UNIT: ClassTraits = ClassTraits {
     name: "DiskUnit",
     serial_prefix: 'D',
@@ -58,7 +58,7 @@ const DISK_UNIT: ClassTraits = ClassTraits {
     load_scale: 1.0,
 };
 
-/// A shelf of flash behind two controllers.
+/// Shelf of flash behind two controllers.
 const STORAGE_ARRAY: ClassTraits = ClassTraits {
     name: "StorageArray",
     serial_prefix: 'A',
@@ -72,7 +72,7 @@ const STORAGE_ARRAY: ClassTraits = ClassTraits {
     load_scale: 1.05,
 };
 
-/// Object storage over a wide-area link, through a gateway that is kept calmer than the rest.
+/// Object storage over a wide-area link, through a gateway with less load than the rest.
 const CLOUD_STORAGE: ClassTraits = ClassTraits {
     name: "CloudStorage",
     serial_prefix: 'C',
@@ -87,17 +87,17 @@ const CLOUD_STORAGE: ClassTraits = ClassTraits {
 };
 
 impl Class {
-    /// The class of the device with this index, whatever the size of the fleet.
+    /// Returns the class of the device with an index, independent of the size of the fleet.
     pub(super) fn of(index: usize) -> Self {
         CLASS_PATTERN[index % CLASS_PATTERN.len()]
     }
 
-    /// Its name, as in device names and labels.
+    /// Returns the name, as in device names and labels.
     pub(super) fn name(self) -> &'static str {
         self.traits().name
     }
 
-    /// What it has in common.
+    /// Returns the common properties.
     pub(super) fn traits(self) -> &'static ClassTraits {
         match self {
             Self::DiskUnit => &DISK_UNIT,

@@ -1,4 +1,4 @@
-//! What a device is: its name, make and habits. Fixed for its life; what changes is in [`super::site`].
+//! Device: its name, model and load profile, and its state.
 
 use std::time::Duration;
 
@@ -10,21 +10,21 @@ use spindle_core::name::DeviceName;
 use spindle_core::timestamp::Timestamp;
 use spindle_core::wire::Labels;
 
-/// Up to this many devices carry the plain names of their class.
+/// Largest fleet whose devices have the plain names of their class.
 const MAX_PLAIN_NAMES: usize = 3;
 
-/// How the data on a device grows and is cleaned up, in percent of its capacity.
+/// Growth and clean-up of the data on a device, in percent of its capacity.
 #[derive(Clone, Copy, Debug)]
 struct Filling {
     start: f64,
     percent_per_hour: f64,
-    /// Reaching this starts a clean-up.
+    /// Level that starts a clean-up.
     top: f64,
-    /// What a clean-up leaves.
+    /// Level after a clean-up.
     floor: f64,
 }
 
-/// What was drawn for one device.
+/// Random properties of one device.
 #[derive(Clone, Debug)]
 pub(super) struct Profile {
     pub(super) load: LoadShape,
@@ -54,7 +54,7 @@ impl Profile {
             read_share: from((0.55, 0.8)),
             idle_rise_celsius: from(traits.idle_rise_celsius),
             busy_rise_celsius: from(traits.busy_rise_celsius),
-            // Some let it come to 90 %, past the table's warning; none to its critical 95 %.
+            // Some fill up to 90 %, past the warning limit of the metric table; none to its critical 95 %.
             filling: Filling {
                 start: from((30.0, 72.0)),
                 percent_per_hour: from((0.15, 0.9)),
@@ -67,7 +67,7 @@ impl Profile {
         }
     }
 
-    /// Percent of the capacity in use after so many busy hours: fills, is cleaned up, fills again.
+    /// Returns the percentage of the capacity in use after `busy_hours`: it fills, is cleaned up, fills again.
     pub(super) fn capacity_percent(&self, busy_hours: f64) -> f64 {
         let Filling { start, percent_per_hour, top, floor } = self.filling;
         let level = start + percent_per_hour * busy_hours;
@@ -75,23 +75,23 @@ impl Profile {
     }
 }
 
-/// A device and its state.
+/// Device and its state.
 #[derive(Clone, Debug)]
 pub(super) struct Device {
     pub(super) name: DeviceName,
     pub(super) class: Class,
     pub(super) profile: Profile,
-    /// Noise of its own, so that other devices do not disturb it.
+    /// Its own noise, independent of other devices.
     pub(super) random: RandomStream,
     /// Temperature of its body.
     pub(super) celsius: f64,
-    /// The part of the load that persists by chance, spread 1.
+    /// Persistent random part of the load, spread 1.
     pub(super) load_noise: f64,
     /// Sectors replaced before any wear-out simulated here.
     pub(super) old_reallocated_sectors: f64,
-    /// How often it has been replaced.
+    /// Number of replacements.
     pub(super) generation: u64,
-    /// Wear-outs under way or to come, in order, never overlapping.
+    /// Present and future wear-outs, in order, never overlapping.
     pub(super) wear_outs: Vec<WearOut>,
     in_service_since: Timestamp,
     hours_before: f64,
@@ -120,29 +120,28 @@ impl Device {
         }
     }
 
-    /// Hours in operation at `now`.
+    /// Returns the hours in operation at `now`.
     pub(super) fn power_on_hours(&self, now: Timestamp) -> f64 {
         self.hours_before + now.seconds_since(self.in_service_since) / 3600.0
     }
 
-    /// The wear-out that is under way, or has ended in failure without a replacement yet.
+    /// Returns the wear-out in progress, or the one that ended in a failure without a replacement yet.
     pub(super) fn wear_out_at(&self, now: Timestamp) -> Option<&WearOut> {
         self.wear_outs.iter().find(|wear_out| wear_out.onset <= now && now < wear_out.replaced_at)
     }
 
-    /// Whether it has failed and is not replaced yet.
+    /// Returns `true` if it has failed and is not replaced yet.
     pub(super) fn is_dead_at(&self, now: Timestamp) -> bool {
         self.wear_out_at(now).is_some_and(|wear_out| wear_out.fails_at <= now)
     }
 
-    /// Whether nothing is planned for it between two instants, with `margin` around.
+    /// Returns `true` if nothing is planned between two instants, with `margin` around.
     pub(super) fn is_free(&self, from: Timestamp, until: Timestamp, margin: Duration) -> bool {
         let (from, until) = (from.minus(margin), until.plus(margin));
         self.wear_outs.iter().all(|wear_out| wear_out.replaced_at < from || until < wear_out.onset)
     }
 
-    /// Puts in a new device for every one that should have been replaced by `now`. `celsius` is the
-    /// temperature of the air around it.
+    /// Carries out all replacements due by `now`. `celsius` is the temperature of the surrounding air.
     pub(super) fn replace_if_due(&mut self, now: Timestamp, celsius: f64) {
         while let Some(replaced_at) = self.wear_outs.first().map(|wear_out| wear_out.replaced_at) {
             if now < replaced_at {
@@ -157,13 +156,13 @@ impl Device {
         }
     }
 
-    /// The serial number of a generation; 0 is the first.
+    /// Returns the serial number of a generation; 0 is the first.
     pub(super) fn serial(&self, generation: u64) -> String {
         let number = super::random::mix(self.serial_key, generation) & 0xff_ffff_ffff;
         format!("{}{number:010X}", self.class.traits().serial_prefix)
     }
 
-    /// What describes it.
+    /// Returns the labels.
     pub(super) fn labels(&self, enclosure: &str) -> Labels {
         Labels::from([
             ("capacity_bytes".to_owned(), self.profile.capacity_bytes.to_string()),

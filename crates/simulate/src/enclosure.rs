@@ -1,26 +1,26 @@
-//! What devices share: an enclosure's air, its fans, and the paths to its shelf.
+//! Enclosure: the air, fans and shelf paths that devices share.
 
 use super::random::{Purpose, RandomStream};
 use spindle_core::records::Window;
 use spindle_core::timestamp::Timestamp;
 
-/// Devices per enclosure. Small, so that a demonstration fleet of a few devices has healthy enclosures
-/// to compare a faulty one with.
+/// Devices per enclosure. Small, so that a demonstration fleet of a few devices has healthy enclosures to compare a
+/// faulty one with.
 pub(super) const DEVICES_PER_ENCLOSURE: usize = 5;
 
-/// A fan that does not run.
+/// Stopped fan.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FanFault {
     pub(super) window: Window,
-    /// How much hotter its devices become in the end.
+    /// Final temperature rise of its devices.
     pub(super) heat_celsius: f64,
 }
 
-/// An enclosure and what is planned for it.
+/// Enclosure and its planned faults.
 #[derive(Clone, Debug)]
 pub(super) struct Enclosure {
     pub(super) name: String,
-    /// How much warmer than the room its air is, by its place in the rack.
+    /// Temperature of its air above that of the room, by its position in the rack.
     air_rise_celsius: f64,
     fan_faults: Vec<FanFault>,
     outages: Vec<Window>,
@@ -37,18 +37,18 @@ impl Enclosure {
         }
     }
 
-    /// Temperature of its air, in a room of `room_celsius`. A stopped fan counts as warmer air.
+    /// Returns the temperature of its air in a room of `room_celsius`. A stopped fan counts as warmer air.
     pub(super) fn air_celsius(&self, room_celsius: f64, at: Timestamp) -> f64 {
         let faults = self.fan_faults.iter().filter(|fault| fault.window.contains(at));
         room_celsius + self.air_rise_celsius + faults.map(|fault| fault.heat_celsius).sum::<f64>()
     }
 
-    /// Whether its paths are lost.
+    /// Returns `true` if its paths are lost.
     pub(super) fn is_offline_at(&self, at: Timestamp) -> bool {
         self.outages.iter().any(|outage| outage.contains(at))
     }
 
-    /// Plans a fan fault, unless it would overlap another.
+    /// Plans a fan fault unless it would overlap another; returns `true` if planned.
     pub(super) fn plan_fan_fault(&mut self, fault: FanFault) -> bool {
         let is_free = self.fan_faults.iter().all(|other| !overlap(&other.window, &fault.window));
         if is_free {
@@ -57,7 +57,7 @@ impl Enclosure {
         is_free
     }
 
-    /// Plans an outage, unless it would overlap another.
+    /// Plans an outage unless it would overlap another; returns `true` if planned.
     pub(super) fn plan_outage(&mut self, outage: Window) -> bool {
         let is_free = self.outages.iter().all(|other| !overlap(other, &outage));
         if is_free {
@@ -66,8 +66,8 @@ impl Enclosure {
         is_free
     }
 
-    /// Forgets what was over before `at`.
-    pub(super) fn forget_before(&mut self, at: Timestamp) {
+    /// Drops faults that ended before `at`.
+    pub(super) fn drop_before(&mut self, at: Timestamp) {
         self.fan_faults.retain(|fault| at < fault.window.until);
         self.outages.retain(|outage| at < outage.until);
     }
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(enclosure.air_celsius(22.0, Timestamp::from_seconds(20)), normal);
         assert!(enclosure.plan_outage(window(10, 20)) && !enclosure.plan_outage(window(5, 11)));
         assert!(enclosure.is_offline_at(Timestamp::from_seconds(19)));
-        enclosure.forget_before(Timestamp::from_seconds(20));
+        enclosure.drop_before(Timestamp::from_seconds(20));
         assert!(enclosure.plan_outage(window(5, 11)));
     }
 }

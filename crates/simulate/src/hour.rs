@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 pub(super) const HOUR_NS: i64 = 3_600_000_000_000;
 
-/// One hour being planned.
+/// Hour under planning.
 #[derive(Debug)]
 pub(super) struct PlannedHour {
     seed: u64,
@@ -32,42 +32,42 @@ impl PlannedHour {
         Some(Self { seed, epoch, hour, start, events: Vec::new(), truth: Vec::new() })
     }
 
-    /// The random numbers for one kind of fault in this hour.
+    /// Returns the random numbers for one kind of fault in this hour.
     pub(super) fn random(&self, purpose: Purpose) -> RandomStream {
         RandomStream::new(self.seed, purpose, self.hour as u64)
     }
 
-    /// Whether this is the fleet's first hour.
+    /// Returns `true` for the first hour of the fleet.
     pub(super) fn is_first(&self) -> bool {
         self.hour == 0
     }
 
-    /// The instant so many seconds into the hour.
+    /// Returns the instant `seconds` into the hour.
     pub(super) fn at(&self, seconds: f64) -> Timestamp {
         self.start.plus(Duration::from_secs_f64(seconds.max(0.0)))
     }
 
-    /// When something that happens `per_hour` times an hour happens in this one: spread evenly, with
-    /// chance inside each part, so that there is neither a long silence nor a crowd.
+    /// Returns the times in this hour of something that happens `per_hour` times an hour: one random time in each of
+    /// equal parts, so that there are neither long silences nor bursts.
     pub(super) fn occurrences(&self, per_hour: f64, random: &mut RandomStream) -> Vec<Timestamp> {
         let n_parts = (per_hour + random.unit()).floor() as u32;
         let part_seconds = 3600.0 / f64::from(n_parts.max(1));
         (0..n_parts).map(|part| self.at((f64::from(part) + random.unit()) * part_seconds)).collect()
     }
 
-    /// Plans an event and gives its id, which depends on nothing but seed, epoch and the event itself.
-    pub(super) fn event(&mut self, site: &Site, news: News) -> Uuid {
-        let device = site.devices[news.device].name.clone();
+    /// Plans an event and returns its id, which depends only on seed, epoch and the event itself.
+    pub(super) fn event(&mut self, site: &Site, draft: EventDraft) -> Uuid {
+        let device = site.devices[draft.device].name.clone();
         let count = self.events.len() as u64;
-        let numbers = [self.seed, self.epoch.as_ns() as u64, news.at.as_ns() as u64, self.hour as u64, count];
-        let id = event_id(&numbers, &[&device, news.event_type]);
+        let numbers = [self.seed, self.epoch.as_ns() as u64, draft.at.as_ns() as u64, self.hour as u64, count];
+        let id = event_id(&numbers, &[&device, draft.event_type]);
         self.events.push(Event {
             id,
-            criticality: Criticality::new(u64::from(news.criticality)).unwrap_or(Criticality::MAX),
-            timestamp: news.at,
+            criticality: Criticality::new(u64::from(draft.criticality)).unwrap_or(Criticality::MAX),
+            timestamp: draft.at,
             source_device: device,
-            event_type: EventType::new(news.event_type).expect("event types are short printable constants"),
-            event_message: Some(news.message),
+            event_type: EventType::new(draft.event_type).expect("event types are short printable constants"),
+            event_message: Some(draft.message),
             seq: None,
             labels: None,
         });
@@ -75,10 +75,10 @@ impl PlannedHour {
     }
 }
 
-/// What an event is to say.
+/// Draft of an event.
 #[derive(Debug)]
-pub(super) struct News {
-    /// Index of the device that reports it.
+pub(super) struct EventDraft {
+    /// Index of the reporting device.
     pub(super) device: usize,
     pub(super) event_type: &'static str,
     /// 1 to 10.

@@ -1,28 +1,28 @@
-//! How busy a device is asked to be: a working day, weekends, the nightly backup and short bursts. A pure
-//! function of the time; the random part that persists from tick to tick is the device's own.
+//! Load requested from a device: working days, weekends, the nightly backup and short bursts. A pure function of time;
+//! the random part that persists from tick to tick belongs to the device.
 
 use std::f64::consts::{PI, TAU};
 
 use super::random::{RandomStream, mix};
 use super::step::Instant;
 
-/// Bursts are looked for in slots of this length; each holds at most one.
+/// Length of a slot of time with at most one burst.
 const BURST_SLOT_NS: i64 = 600_000_000_000;
-/// One slot in six or so holds a burst: about one an hour.
+/// About one slot in six contains a burst: about one an hour.
 const BURST_CHANCE_OF_256: u64 = 43;
-/// How much of the daily swing is left on Saturdays and Sundays.
+/// Share of the daily swing left on Saturdays and Sundays.
 const WEEKEND_SHARE: f64 = 0.4;
-/// Backups start and end over this many hours instead of at once.
+/// Hours over which backups ramp up and down.
 const BACKUP_RAMP_HOURS: f64 = 0.1;
-/// No device is ever busier than this; beyond, its latency would know no bounds.
+/// Upper bound of the utilization; beyond it latency would be unbounded.
 const MAX_UTILIZATION: f64 = 0.95;
 
-/// A device's habits. Loads are shares of what the device can do; their sum may pass 1.
+/// Load profile of a device. Loads are shares of its capability; their sum may exceed 1.
 #[derive(Clone, Debug)]
 pub(super) struct LoadShape {
     base: f64,
     daily_swing: f64,
-    /// Hour of the day, UTC, around which the working day lies.
+    /// Hour of the day, UTC, at the middle of the working day.
     peak_hour: f64,
     backup: f64,
     backup_start_hour: f64,
@@ -31,7 +31,7 @@ pub(super) struct LoadShape {
 }
 
 impl LoadShape {
-    /// Draws the habits of one device; `scale` makes a class calmer than a disk.
+    /// Draws the load profile of one device; `scale` adapts the load to its class.
     pub(super) fn draw(random: &mut RandomStream, scale: f64, burst_key: u64) -> Self {
         Self {
             base: random.between(0.12, 0.32) * scale,
@@ -44,7 +44,7 @@ impl LoadShape {
         }
     }
 
-    /// The load asked for at an instant, without noise; above 0.
+    /// Returns the requested load at an instant, without noise; above 0.
     pub(super) fn at(&self, instant: &Instant) -> f64 {
         let day = (0.5 + 0.5 * (TAU * (instant.hour - self.peak_hour) / 24.0).cos()).powi(2);
         let swing = if instant.is_weekend { WEEKEND_SHARE } else { 1.0 } * self.daily_swing;
@@ -57,7 +57,7 @@ impl LoadShape {
         self.backup * (since_start.min(until_end) / BACKUP_RAMP_HOURS).clamp(0.0, 1.0)
     }
 
-    /// A burst rises and falls as half a sine wave, 1 to 4 minutes long, and ends within its slot.
+    /// Returns the load of a burst, which rises and falls as half a sine wave, 1 to 4 minutes long, and ends within its slot.
     fn burst_at(&self, instant: &Instant) -> f64 {
         let slot = instant.at.as_ns().div_euclid(BURST_SLOT_NS);
         let bits = mix(self.burst_key, slot as u64);
@@ -75,8 +75,7 @@ impl LoadShape {
     }
 }
 
-/// The share of its time a device is busy, [0, 0.95]: equal to the load while that is small, bending off
-/// before the device is full.
+/// Returns the share of time a device is busy, [0, 0.95]: about equal to a small load, levelling off before saturation.
 pub(super) fn utilization(load: f64) -> f64 {
     MAX_UTILIZATION * (load.max(0.0) / MAX_UTILIZATION).tanh()
 }

@@ -1,5 +1,5 @@
-//! The plan of what goes wrong. Each hour after the epoch is planned by itself from seed and hour, so that
-//! a long gap can be skipped; what is planned waits here as finished events until it is due.
+//! Plan of the faults. Each hour after the epoch is planned separately from seed and hour, so that a long gap can be
+//! skipped; planned events wait here until they are due.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,22 +12,22 @@ use super::truth::Truth;
 use spindle_core::timestamp::Timestamp;
 use spindle_core::wire::Event;
 
-/// How far ahead of the last tick everything is planned and written down as truth, in hours.
+/// Hours planned and recorded as truth ahead of the last tick.
 pub const HORIZON_HOURS: i64 = 6;
-/// Events older than this are not emitted after a gap: a flood of old alarms helps nobody.
+/// Age above which events are not emitted after a gap, to avoid a flood of old alarms.
 pub const MAX_EVENT_AGE: Duration = Duration::from_secs(60);
 
-/// Hours before now that are planned after a gap. The longest fault, a wear-out with its replacement, is
-/// over in nine, so what began earlier has left no trace.
+/// Hours before now that are planned after a gap. The longest fault, a wear-out with its replacement, ends within nine, so
+/// earlier ones have left no trace.
 const LOOK_BACK_HOURS: i64 = 24;
-/// How long a truth that has been handed out stays in memory after it is over.
+/// Time for which a returned truth stays in memory after its end.
 const TRUTH_RETENTION: Duration = Duration::from_secs(7 * 86_400);
-/// Up to this many devices, rates are what they are configured to be.
+/// Largest fleet to which the configured rates apply unchanged.
 const SMALL_FLEET: f64 = 20.0;
-/// Bound on any rate, so that no configuration can exhaust the memory.
+/// Upper bound of all rates, so that no configuration can exhaust memory.
 const MAX_PER_HOUR: f64 = 10_000.0;
 
-/// Rates per hour for this size of fleet, each in [0, [`MAX_PER_HOUR`]].
+/// Hourly rates for the size of the fleet, each in [0, [`MAX_PER_HOUR`]].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct HourlyRates {
     pub(super) unauthorized_accesses: f64,
@@ -53,21 +53,21 @@ impl HourlyRates {
     }
 }
 
-/// What is planned, and what of it has been told.
+/// Planned events and truths.
 #[derive(Debug)]
 pub(super) struct Plan {
     seed: u64,
     epoch: Timestamp,
     rates: HourlyRates,
-    /// The first hour after the epoch that is not planned.
+    /// First hour after the epoch that is not planned.
     next_hour: i64,
-    /// Events to come; the number keeps those of one instant apart, in the order they were planned.
+    /// Events not due yet; the number separates those of one instant, in the order of planning.
     pending: BTreeMap<(Timestamp, u64), Event>,
     n_planned: u64,
-    /// In order of beginning.
+    /// Ordered by start.
     truth: Vec<Truth>,
-    /// How many at the front of `truth` have been handed out.
-    n_handed_out: usize,
+    /// Number of truths at the front of `truth` that were returned.
+    n_returned: usize,
 }
 
 impl Plan {
@@ -80,11 +80,11 @@ impl Plan {
             pending: BTreeMap::new(),
             n_planned: 0,
             truth: Vec::new(),
-            n_handed_out: 0,
+            n_returned: 0,
         }
     }
 
-    /// Plans every hour up to [`HORIZON_HOURS`] after `now` that is not planned yet.
+    /// Plans the hours up to [`HORIZON_HOURS`] after `now` that are not planned yet.
     pub(super) fn extend(&mut self, now: Timestamp, site: &mut Site) {
         if site.devices.is_empty() {
             return;
@@ -92,7 +92,7 @@ impl Plan {
         let hour_now = now.as_ns().saturating_sub(self.epoch.as_ns()).div_euclid(HOUR_NS);
         self.next_hour = self.next_hour.max(hour_now - LOOK_BACK_HOURS);
         while self.next_hour <= hour_now + HORIZON_HOURS {
-            self.forget_truth_before(now.minus(TRUTH_RETENTION));
+            self.drop_truth_before(now.minus(TRUTH_RETENTION));
             if let Some(hour) = PlannedHour::new(self.seed, self.epoch, self.next_hour, LOOK_BACK_HOURS) {
                 self.plan_hour(hour, site);
             }
@@ -115,7 +115,7 @@ impl Plan {
         self.truth.append(&mut hour.truth);
     }
 
-    /// The events in (`last`, `now`] that are not too old; those before are dropped.
+    /// Returns the events in (`last`, `now`] that are not too old; drops earlier ones.
     pub(super) fn take_due(&mut self, last: Timestamp, now: Timestamp) -> Vec<Event> {
         let oldest = last.max(now.minus(MAX_EVENT_AGE));
         let mut events = Vec::new();
@@ -136,16 +136,16 @@ impl Plan {
     }
 
     pub(super) fn new_truth(&mut self) -> Vec<Truth> {
-        let new = self.truth.get(self.n_handed_out..).unwrap_or_default().to_vec();
-        self.n_handed_out = self.truth.len();
+        let new = self.truth.get(self.n_returned..).unwrap_or_default().to_vec();
+        self.n_returned = self.truth.len();
         new
     }
 
-    fn forget_truth_before(&mut self, oldest: Timestamp) {
-        let handed_out = self.truth.iter().take(self.n_handed_out);
-        let n_old = handed_out.take_while(|truth| truth.ends_at() < oldest).count();
+    fn drop_truth_before(&mut self, oldest: Timestamp) {
+        let returned = self.truth.iter().take(self.n_returned);
+        let n_old = returned.take_while(|truth| truth.ends_at() < oldest).count();
         self.truth.drain(..n_old);
-        self.n_handed_out -= n_old;
+        self.n_returned -= n_old;
     }
 }
 

@@ -1,10 +1,10 @@
-//! Random streams, each derived from what it is for. No global state: the same parts give the same stream.
+//! Random streams, each derived from seed, purpose and index. No global state.
 
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use uuid::Uuid;
 
-/// What a stream is for, so that two uses of one seed never share numbers.
+/// Purpose of a stream, so that two uses of one seed never share numbers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Purpose {
     DeviceProfile = 1,
@@ -19,7 +19,7 @@ pub(super) enum Purpose {
     Bursts = 10,
 }
 
-/// Mixes two numbers into one whose bits depend on all of theirs (the finaliser of SplitMix64).
+/// Mixes two numbers into one whose bits depend on all bits of both (the finalizer of SplitMix64).
 pub(super) const fn mix(left: u64, right: u64) -> u64 {
     let mut bits = left.rotate_left(23) ^ right.wrapping_add(0x9e37_79b9_7f4a_7c15);
     bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -27,12 +27,12 @@ pub(super) const fn mix(left: u64, right: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// A number that depends on seed, purpose and index, and on nothing else.
+/// Returns a number that depends only on seed, purpose and index.
 pub(super) const fn key(seed: u64, purpose: Purpose, index: u64) -> u64 {
     mix(mix(mix(seed, 0x0053_7069_6e64_6c65), purpose as u64), index)
 }
 
-/// A stream of random numbers.
+/// Stream of random numbers.
 #[derive(Clone, Debug)]
 pub(super) struct RandomStream(Pcg64Mcg);
 
@@ -41,32 +41,32 @@ impl RandomStream {
         Self(Pcg64Mcg::seed_from_u64(key(seed, purpose, index)))
     }
 
-    /// Uniform in [0, 1).
+    /// Draws uniformly from [0, 1).
     pub(super) fn unit(&mut self) -> f64 {
         self.0.random()
     }
 
-    /// Uniform in [low, high).
+    /// Draws uniformly from [low, high).
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }
 
-    /// Uniform in the logarithm, in [low, high); both above 0.
+    /// Draws from [low, high), uniformly in the logarithm; both above 0.
     pub(super) fn log_between(&mut self, low: f64, high: f64) -> f64 {
         low * (high / low).powf(self.unit())
     }
 
-    /// A whole number in [low, high].
+    /// Draws an integer from [low, high].
     pub(super) fn whole(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high.saturating_sub(low).saturating_add(1))
     }
 
-    /// An index below `length`; 0 if `length` is 0.
+    /// Draws an index below `length`; 0 if `length` is 0.
     pub(super) fn index(&mut self, length: usize) -> usize {
         self.below(length as u64) as usize
     }
 
-    /// An index into `weights`, each as likely as its weight.
+    /// Draws an index into `weights` with these probabilities.
     pub(super) fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut rest = self.below(weights.iter().sum());
         for (index, weight) in weights.iter().enumerate() {
@@ -78,8 +78,8 @@ impl RandomStream {
         0
     }
 
-    /// Nearly normal, mean 0 and spread 1, never beyond ±3.5: the sum of the four quarters of one draw.
-    /// Bounded tails keep every reading plausible, and it costs a fifth of a true normal.
+    /// Draws from a nearly normal distribution, mean 0 and spread 1, never beyond ±3.5: the sum of the four quarters of
+    /// one number. Bounded tails keep all values plausible, at a fifth of the cost of a true normal.
     pub(super) fn bell(&mut self) -> f64 {
         let bits = self.0.next_u64();
         let sum = (bits & 0xffff) + (bits >> 16 & 0xffff) + (bits >> 32 & 0xffff) + (bits >> 48);
@@ -92,7 +92,7 @@ impl RandomStream {
     }
 }
 
-/// The id of an event: a hash of all that tells it from another, as a UUID of version 8 (RFC 9562).
+/// Returns the id of an event: a hash of everything that distinguishes it, as a version 8 UUID (RFC 9562).
 pub(super) fn event_id(numbers: &[u64], texts: &[&str]) -> Uuid {
     let half = |lane: u64| {
         let hash = numbers.iter().fold(lane, |hash, number| mix(hash, *number));

@@ -1,9 +1,9 @@
-//! Where the fleet stands: all devices in their enclosures, and one round of measuring them.
+//! Site of the fleet: all devices in their enclosures, and their measurement.
 
 use super::class::Class;
 use super::device::Device;
 use super::enclosure::{DEVICES_PER_ENCLOSURE, Enclosure};
-use super::reading::{Meter, advance, meters, n_meters, read};
+use super::meters::{Meter, advance, meters, n_meters, read};
 use super::step::{Instant, Step, steps};
 use spindle_core::name::DeviceName;
 use spindle_core::timestamp::Timestamp;
@@ -29,24 +29,24 @@ impl Site {
         }
     }
 
-    /// The devices of an enclosure.
+    /// Returns the devices of an enclosure.
     pub(super) fn devices_of(&self, enclosure: usize) -> &[Device] {
         self.devices.chunks(DEVICES_PER_ENCLOSURE).nth(enclosure).unwrap_or_default()
     }
 
-    /// The names of those devices of an enclosure that are of one of the classes.
+    /// Returns the names of the devices of an enclosure that belong to one of the classes.
     pub(super) fn names_of(&self, enclosure: usize, classes: &[Class]) -> Vec<DeviceName> {
         let devices = self.devices_of(enclosure).iter();
         devices.filter(|device| classes.contains(&device.class)).map(|device| device.name.clone()).collect()
     }
 
-    /// Whether a device does not report at a time.
+    /// Returns `true` if a device does not report at a time.
     pub(super) fn is_silent_at(&self, device: usize, at: Timestamp) -> bool {
         let is_offline = self.enclosures[device / DEVICES_PER_ENCLOSURE].is_offline_at(at);
         is_silent(&self.devices[device], is_offline, at)
     }
 
-    /// Moves every device on from the last tick to `now` and reads the meters of those that report.
+    /// Advances all devices from the last tick to `now` and reads the meters of those that report.
     pub(super) fn measure(&mut self, last: Option<Timestamp>, now: Timestamp) -> Vec<DeviceMetric> {
         let steps = steps(last, now);
         let instant = Instant::new(now);
@@ -55,25 +55,25 @@ impl Site {
         for (devices, enclosure) in shelves {
             let is_offline = enclosure.is_offline_at(now);
             for device in devices {
-                move_on(device, enclosure, &steps);
+                advance_to(device, enclosure, &steps);
                 let values = read(device, &instant, self.epoch, is_offline);
                 if !is_silent(device, is_offline, now) {
-                    let shown = self.meters.iter().zip(values).take(n_meters(device.class));
-                    report(device, enclosure, now, shown, &mut metrics);
+                    let values = self.meters.iter().zip(values).take(n_meters(device.class));
+                    report(device, enclosure, now, values, &mut metrics);
                 }
             }
-            enclosure.forget_before(now);
+            enclosure.drop_before(now);
         }
         metrics
     }
 }
 
-/// A device is silent when it has failed, and a disk also while its shelf is offline.
+/// Returns `true` for a failed device, and for a disk whose shelf is offline.
 fn is_silent(device: &Device, is_offline: bool, at: Timestamp) -> bool {
     (is_offline && device.class == Class::DiskUnit) || device.is_dead_at(at)
 }
 
-fn move_on(device: &mut Device, enclosure: &Enclosure, steps: &[Step]) {
+fn advance_to(device: &mut Device, enclosure: &Enclosure, steps: &[Step]) {
     for step in steps {
         let air_celsius = enclosure.air_celsius(step.room_celsius, step.instant.at);
         device.replace_if_due(step.instant.at, air_celsius);
@@ -85,16 +85,16 @@ fn report<'a>(
     device: &Device,
     enclosure: &Enclosure,
     timestamp: Timestamp,
-    shown: impl Iterator<Item = (&'a Meter, f64)>,
+    values: impl Iterator<Item = (&'a Meter, f64)>,
     metrics: &mut Vec<DeviceMetric>,
 ) {
-    // One metric in ten or so is enough to know a device by; on each they would double the bytes.
+    // Labels on about one metric in ten are enough; on each they would double the bytes.
     let mut labels = Some(Box::new(device.labels(&enclosure.name)));
-    metrics.extend(shown.map(|(meter, value)| DeviceMetric {
+    metrics.extend(values.map(|(meter, value)| DeviceMetric {
         timestamp,
         source_device: device.name.clone(),
         metric_type: meter.metric_type.clone(),
-        value: meter.show(value),
+        value: meter.display(value),
         seq: None,
         labels: labels.take(),
     }));

@@ -1,24 +1,24 @@
-//! Time for the physics: what is the same for all devices at one instant, computed once.
+//! Time steps of the physics: values common to all devices at one instant, computed once.
 
 use std::f64::consts::TAU;
 
 use spindle_core::timestamp::Timestamp;
 
-/// How long a device takes to warm up: after this time it has gone 63 % of the way to its new
-/// temperature. About 10 minutes for a drive in moving air.
+/// Thermal time constant: after this time a device has gone 63 % of the way to its new temperature. About 10 minutes for
+/// a drive in moving air.
 pub(super) const THERMAL_SECONDS: f64 = 600.0;
-/// How long the random part of a load persists.
+/// Time constant of the random part of a load.
 const NOISE_SECONDS: f64 = 120.0;
 /// Longest step of the physics: a fifth of [`THERMAL_SECONDS`], so that bursts and faults inside a gap
 /// between ticks still leave their heat behind.
 const MAX_STEP_SECONDS: f64 = 120.0;
-/// How far back the physics is worked out after a gap. After four times [`THERMAL_SECONDS`] a device
-/// remembers 2 % of what it was; before that only the state's forgetting counts.
+/// Period before now that is simulated in steps after a gap. After four times [`THERMAL_SECONDS`] 2 % of the old
+/// temperature difference is left; before that only its decay counts.
 const MAX_MEMORY_SECONDS: f64 = 4.0 * THERMAL_SECONDS;
 
 const DAY_SECONDS: i64 = 86_400;
 
-/// One instant, in the terms that daily life follows (UTC).
+/// Instant with hour of the day and weekend (UTC).
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Instant {
     pub(super) at: Timestamp,
@@ -36,8 +36,8 @@ impl Instant {
         Self { at, hour, is_weekend: (day + 3).rem_euclid(7) >= 5 }
     }
 
-    /// Hours since `start`, counted faster in working hours and slower at night, never backwards. Data
-    /// that people write grows with this time.
+    /// Returns the hours since `start`, counted faster in working hours and slower at night, never backwards. Data
+    /// written by people grows with this time.
     pub(super) fn busy_hours_since(&self, start: Timestamp) -> f64 {
         const DAILY_SWING: f64 = 0.8;
         const SLOWEST_HOUR: f64 = 1.5;
@@ -45,13 +45,13 @@ impl Instant {
         self.at.seconds_since(start) / 3600.0 - daily
     }
 
-    /// Room temperature: 22 °C, a degree more in the afternoon, a degree less before dawn.
+    /// Returns the room temperature: 22 °C, a degree more in the afternoon, a degree less before dawn.
     fn room_celsius(&self) -> f64 {
         22.0 + (TAU * (self.hour - 9.0) / 24.0).sin()
     }
 }
 
-/// One step of the physics, up to and including its instant.
+/// Step of the physics, up to and including its instant.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub(super) instant: Instant,
@@ -75,8 +75,8 @@ impl Step {
     }
 }
 
-/// The steps from the last tick to `now`, at least one; the last is at `now`. Without a last tick, one
-/// step into balance.
+/// Returns the steps from the last tick to `now`, at least one; the last is at `now`. Without a last tick, one step into
+/// equilibrium.
 pub(super) fn steps(last: Option<Timestamp>, now: Timestamp) -> Vec<Step> {
     let Some(last) = last else { return vec![Step::new(now, f64::INFINITY)] };
     let gap_seconds = now.seconds_since(last).max(0.0);

@@ -1,4 +1,4 @@
-//! Tests of the whole fleet: here what it promises to its users, in the submodules how it behaves.
+//! Tests of the whole fleet: its guarantees here, its behaviour in the submodules.
 
 mod faults;
 mod physics;
@@ -34,7 +34,7 @@ fn events(batches: &[Batch]) -> Vec<&Event> {
     batches.iter().flat_map(|batch| &batch.events).collect()
 }
 
-/// One device's values of one metric, in order.
+/// Values of one metric of one device, in order.
 fn series(batches: &[Batch], device: &str, metric_type: &str) -> Vec<(Timestamp, f64)> {
     let metrics = batches.iter().flat_map(|batch| &batch.metrics);
     metrics
@@ -45,7 +45,7 @@ fn series(batches: &[Batch], device: &str, metric_type: &str) -> Vec<(Timestamp,
 
 type AllSeries<'a> = BTreeMap<(&'a str, &'a str), Vec<(Timestamp, f64)>>;
 
-/// Every series, by device and metric type.
+/// All series, by device and metric type.
 fn all_series(batches: &[Batch]) -> AllSeries<'_> {
     let mut all = AllSeries::new();
     for metric in batches.iter().flat_map(|batch| &batch.metrics) {
@@ -55,7 +55,7 @@ fn all_series(batches: &[Batch]) -> AllSeries<'_> {
     all
 }
 
-/// The mean of the values with a time in [from, until); not a number if there is none.
+/// Mean of the values with a time in [from, until); NaN if there is none.
 fn mean_in(series: &[(Timestamp, f64)], from: Timestamp, until: Timestamp) -> f64 {
     let inside = series.iter().filter(|(at, _)| (from..until).contains(at));
     let (sum, count) = inside.fold((0.0, 0.0), |(sum, count), (_, value)| (sum + value, count + 1.0));
@@ -202,7 +202,7 @@ fn events_lie_between_the_ticks_and_are_all_in_the_truth() {
             n_told += usize::from(!is_end);
         }
     }
-    // Of what has begun, only a wear-out may still be waiting for its event.
+    // Among the truths that have begun, only a wear-out may still wait for its event.
     let n_begun =
         fleet.truth().iter().filter(|truth| (after(1e-9)..=after(7200.0)).contains(&truth.begins_at())).count();
     assert!(n_told <= n_begun && n_begun - n_told < 8, "{n_told} of {n_begun}");

@@ -1,5 +1,5 @@
-//! What is really going on in the simulated fleet, to be written down beside what it reports. One JSON
-//! object per line; readers ignore fields they do not know.
+//! Ground truth of the simulated fleet, recorded beside its data. One JSON object per line; readers ignore unknown
+//! fields.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -7,80 +7,80 @@ use uuid::Uuid;
 use spindle_core::name::DeviceName;
 use spindle_core::timestamp::Timestamp;
 
-/// One thing that is simulated. Stretches of time include their beginning and exclude their end.
+/// Simulated fault. Time ranges include their start and exclude their end.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Truth {
-    /// A device wears out, fails and is replaced. From `onset` its latency, temperature and (a disk's)
+    /// Device that wears out, fails and is replaced. From `onset` its latency, temperature and (a disk's)
     /// sector counts rise; from `fails_at` (`DriveFailure`) to `replaced_at` (`DriveReplaced`) it is silent.
     WearOut {
-        /// Which device.
+        /// Device.
         device: DeviceName,
-        /// Serial number of the one that fails.
+        /// Serial number of the failing device.
         serial: String,
-        /// Why.
+        /// Cause.
         cause: WearCause,
-        /// The first sign.
+        /// First sign.
         onset: Timestamp,
-        /// When it fails.
+        /// Time of failure.
         fails_at: Timestamp,
-        /// When a new one reports, under the same name.
+        /// Time from which a new device reports under the same name.
         replaced_at: Timestamp,
-        /// Latency at the end, as a multiple of normal.
+        /// Final latency, as a multiple of normal.
         latency_factor: f64,
-        /// How much hotter than normal it is at the end.
+        /// Final temperature above normal.
         heat_celsius: f64,
-        /// How many sectors it gives up; 0 where the class does not report them.
+        /// Number of reallocated sectors; 0 if the class does not report them.
         reallocated_sectors: f64,
         /// Id of the `DriveFailure`.
         event_id: Uuid,
     },
-    /// A fan stops (`FanFailure`) and runs again (`FanRestored`); meanwhile its enclosure heats up.
+    /// Fan that stops (`FanFailure`) and restarts (`FanRestored`); meanwhile its enclosure heats up.
     FanFailure {
-        /// Which enclosure.
+        /// Enclosure.
         enclosure: String,
-        /// All that it holds.
+        /// All its devices.
         devices: Vec<DeviceName>,
-        /// When it stops.
+        /// Time of the stop.
         from: Timestamp,
-        /// When it runs again. The devices cool down over the minutes after.
+        /// Time of the restart. The devices cool down over the following minutes.
         until: Timestamp,
-        /// How much hotter the devices would become if it never ran again.
+        /// Temperature rise of the devices if it never restarted.
         heat_celsius: f64,
         /// Id of the `FanFailure`.
         event_id: Uuid,
     },
-    /// An enclosure loses its paths (`ShelfOffline`) and gets them back (`ShelfOnline`).
+    /// Enclosure that loses its paths (`ShelfOffline`) and regains them (`ShelfOnline`).
     ShelfOffline {
-        /// Which enclosure.
+        /// Enclosure.
         enclosure: String,
-        /// Its disks, which cannot be asked meanwhile.
+        /// Its disks, which are unreachable meanwhile.
         silent_devices: Vec<DeviceName>,
-        /// Its arrays and gateways, which answer, but wait for their disks.
+        /// Its arrays and gateways, which respond slowly because they wait for their disks.
         slow_devices: Vec<DeviceName>,
-        /// When it goes.
+        /// Start of the outage.
         from: Timestamp,
-        /// When it is back.
+        /// End of the outage.
         until: Timestamp,
         /// Id of the `ShelfOffline`.
         event_id: Uuid,
     },
-    /// Data found corrupt (`DataCorruption`). Nothing else shows.
+    /// Data found corrupt (`DataCorruption`), without other symptoms.
     Corruption {
-        /// Which device.
+        /// Device.
         device: DeviceName,
-        /// When it is found.
+        /// Time of detection.
         at: Timestamp,
         /// 6 to 9.
         criticality: u8,
         /// Id of the event.
         event_id: Uuid,
     },
-    /// Access without authority (`UnauthorizedAccess`). Nothing else shows.
+    /// Unauthorized access (`UnauthorizedAccess`), without other symptoms.
     UnauthorizedAccess {
-        /// Which device.
+        /// Device.
         device: DeviceName,
-        /// When it happens.
+        /// Time of the access.
         at: Timestamp,
         /// 1 to 10.
         criticality: u8,
@@ -90,7 +90,7 @@ pub enum Truth {
 }
 
 impl Truth {
-    /// When it begins.
+    /// Returns the start.
     pub fn begins_at(&self) -> Timestamp {
         match self {
             Self::WearOut { onset, .. } => *onset,
@@ -99,7 +99,7 @@ impl Truth {
         }
     }
 
-    /// When it is over.
+    /// Returns the end.
     pub fn ends_at(&self) -> Timestamp {
         match self {
             Self::WearOut { replaced_at, .. } => *replaced_at,
@@ -109,25 +109,25 @@ impl Truth {
     }
 }
 
-/// Why a device wears out.
+/// Cause of a wear-out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WearCause {
-    /// A disk's heads: slow, with many retries.
+    /// Heads of a disk: slow, with many retries.
     HeadWear,
-    /// A disk's surface: above all reallocated and pending sectors.
+    /// Surface of a disk: mainly reallocated and pending sectors.
     MediaDegradation,
-    /// A disk's bearing: above all heat.
+    /// Bearing of a disk: mainly heat.
     BearingWear,
-    /// Capacitors of a disk or an array: above all latency.
+    /// Capacitors of a disk or an array: mainly latency.
     CapacitorAgeing,
-    /// An array's flash cells: latency and some heat.
+    /// Flash cells of an array: latency and some heat.
     FlashWear,
 }
 
 impl WearCause {
-    /// In words.
-    pub const fn words(self) -> &'static str {
+    /// Returns the cause as text.
+    pub const fn text(self) -> &'static str {
         match self {
             Self::HeadWear => "head wear",
             Self::MediaDegradation => "media degradation",

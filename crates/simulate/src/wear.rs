@@ -1,48 +1,48 @@
-//! How devices wear out: what each cause looks like from outside, and how far it has come at a time.
+//! Wear-out of devices: the signature of each cause, and its severity over time.
 
 use super::class::Class;
 use super::random::RandomStream;
 use super::truth::WearCause;
 use spindle_core::timestamp::Timestamp;
 
-/// What a cause does to a device by the time it fails. Pairs are ranges to draw from.
+/// Effect of a cause at the time of failure. Pairs are ranges to draw from.
 struct Signature {
-    /// Latency as a multiple of what it would be.
+    /// Latency as a multiple of normal.
     latency_factor: (f64, f64),
     heat_celsius: (f64, f64),
     reallocated_sectors: (f64, f64),
     pending_sectors: (f64, f64),
 }
 
-/// Heads read ever worse: many retries, sectors given up.
+/// Failing heads: many retries and reallocated sectors.
 const HEAD_WEAR: Signature = Signature {
     latency_factor: (12.0, 20.0),
     heat_celsius: (6.0, 9.0),
     reallocated_sectors: (300.0, 1_200.0),
     pending_sectors: (80.0, 300.0),
 };
-/// The surface goes: above all, sectors.
+/// Failing surface: mainly reallocated sectors.
 const MEDIA_DEGRADATION: Signature = Signature {
     latency_factor: (8.0, 14.0),
     heat_celsius: (6.0, 9.0),
     reallocated_sectors: (1_200.0, 4_000.0),
     pending_sectors: (200.0, 800.0),
 };
-/// Friction: above all, heat.
+/// Friction: mainly heat.
 const BEARING_WEAR: Signature = Signature {
     latency_factor: (10.0, 16.0),
     heat_celsius: (11.0, 16.0),
     reallocated_sectors: (80.0, 300.0),
     pending_sectors: (10.0, 60.0),
 };
-/// The electronics' supply sags; a controller stops trusting its write cache: above all, latency.
+/// Failing power supply of the electronics; a controller disables its write cache: mainly latency.
 const CAPACITOR_AGEING: Signature = Signature {
     latency_factor: (15.0, 25.0),
     heat_celsius: (7.0, 11.0),
     reallocated_sectors: (60.0, 150.0),
     pending_sectors: (5.0, 20.0),
 };
-/// Cells need more and more correction.
+/// Cells that need more and more correction.
 const FLASH_WEAR: Signature = Signature {
     latency_factor: (8.0, 14.0),
     heat_celsius: (6.0, 9.0),
@@ -60,7 +60,7 @@ fn signature(cause: WearCause) -> &'static Signature {
     }
 }
 
-/// Why a device of this class wears out; `None` for a gateway, whose disks are somebody else's.
+/// Draws the cause of a wear-out for a class; `None` for a gateway, whose disks are elsewhere.
 pub(super) fn draw_cause(class: Class, random: &mut RandomStream) -> Option<WearCause> {
     use WearCause::{BearingWear, CapacitorAgeing, FlashWear, HeadWear, MediaDegradation};
     let (causes, weights): (&[WearCause], &[u64]) = match class {
@@ -71,14 +71,14 @@ pub(super) fn draw_cause(class: Class, random: &mut RandomStream) -> Option<Wear
     causes.get(random.weighted(weights)).copied()
 }
 
-/// One device wearing out, from the first sign to its replacement.
+/// Wear-out of one device, from the first sign to its replacement.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WearOut {
     pub(super) cause: WearCause,
     pub(super) onset: Timestamp,
     pub(super) fails_at: Timestamp,
     pub(super) replaced_at: Timestamp,
-    /// What it comes to at the end; see [`Signature`].
+    /// Final effect; see [`Signature`].
     pub(super) latency_factor: f64,
     pub(super) heat_celsius: f64,
     pub(super) reallocated_sectors: f64,
@@ -86,7 +86,7 @@ pub(super) struct WearOut {
 }
 
 impl WearOut {
-    /// Draws how strongly a cause shows; onset, failure and replacement are `times`.
+    /// Draws the effect of a cause; `times` are onset, failure and replacement.
     pub(super) fn draw(cause: WearCause, times: [Timestamp; 3], random: &mut RandomStream) -> Self {
         let signature = signature(cause);
         let [onset, fails_at, replaced_at] = times;
@@ -103,7 +103,7 @@ impl WearOut {
         }
     }
 
-    /// How bad it is, from 0 at the onset to 1 at the failure, slowly at first.
+    /// Returns the severity, from 0 at the onset to 1 at the failure, slowly at first.
     pub(super) fn severity(&self, now: Timestamp) -> f64 {
         let life_seconds = self.fails_at.seconds_since(self.onset).max(1.0);
         let progress = (now.seconds_since(self.onset) / life_seconds).clamp(0.0, 1.0);
@@ -111,7 +111,7 @@ impl WearOut {
     }
 }
 
-/// Rounded to two digits: the truth is for reading, too.
+/// Rounds to two digits, to keep the truth readable.
 pub(super) fn hundredths(value: f64) -> f64 {
     (value * 100.0).round() / 100.0
 }

@@ -1,4 +1,4 @@
-//! The command line: from words to a command and the settings it overrides. Nothing is decided here.
+//! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
 mod dlq;
 
@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::config::{self, Overrides};
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
-/// Event handling for storage fleets: device metrics and critical events, from source to answer.
+/// Telemetry pipeline for storage fleets: device metrics and critical events, from source to query
 #[derive(Debug, Parser)]
 #[command(
     name = "spindle",
@@ -27,64 +27,73 @@ struct Cli {
 
 #[derive(Debug, Args)]
 struct Shared {
-    /// Configuration file (default: spindle.toml, if it is there)
+    /// Configuration file (default: spindle.toml, if it exists)
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where everything is kept that outlives the program (default: ./spindle-data)
+    /// Directory for persistent data (default: ./spindle-data)
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Address of a NATS server (default: NATS_URL; else `up` starts its own, and the others use that of the running `up`)
+    /// Address of a NATS server (default: NATS_URL; else `up` starts its own, and other commands use that of the running `up`)
     #[arg(long, global = true, value_name = "URL")]
     nats: Option<String>,
-    /// Where data is stored: embedded or influxdb
+    /// Store backend: embedded or influxdb
     #[arg(long, global = true, value_name = "KIND")]
     store: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
 enum CommandLine {
-    /// Everything in one process: sources, NATS, store, reader, client, HTTP
+    /// Run everything in one process: sources, NATS, store, reader, client, HTTP
     Up {
         #[command(flatten)]
         http: Http,
         #[command(flatten)]
         sources: Sources,
     },
-    /// Collects from sources and publishes to NATS
+    /// Collect from sources and publish to NATS
     Daemon {
         #[command(flatten)]
         sources: Sources,
     },
-    /// Stores what NATS holds
+    /// Consume from NATS and write to the store
     Writer,
-    /// Answers questions over NATS
+    /// Answer queries over NATS
     Reader,
-    /// Answers questions over HTTP
+    /// Answer queries over HTTP
     Web {
         #[command(flatten)]
         http: Http,
     },
-    /// Asks the reader on an interval and logs critical events
+    /// Query the reader periodically and log critical events
     Client(ClientArgs),
-    /// Asks one question: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
+    /// Run a query: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
     Query(QueryArgs),
-    /// The dead letters: what could not be stored, with every byte and the reason
+    /// Inspect, replay or remove dead letters: messages that could not be stored, with the reason
     Dlq {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
-    /// Asks the role that runs here whether it is ready; exit code 1 if not, or if nothing answers
+    /// Check that the role on this machine is ready; exit code 1 if it is not, or if nothing answers
     ///
-    /// It is asked on its SPINDLE_HEALTH, else on its HTTP address, else as the running `spindle up` says.
+    /// Uses its SPINDLE_HEALTH, else its HTTP address, else the address of the running `spindle up`.
     Health {
-        /// Address of its HTTP server
+        /// Address of the HTTP server of the role
         #[arg(long, value_name = "ADDR")]
         http: Option<String>,
     },
-    /// Prints the effective configuration, secrets masked
+    /// Check everything that the roles need, and print remedies; exit code 1 if something fails
+    ///
+    /// Checks configuration, data directory, disk space, nats-server or the connection to NATS, permissions, streams,
+    /// store, sources and addresses. Changes nothing.
+    Check {
+        /// Output format
+        #[arg(long, value_parser = ["table", "json"], default_value = "table")]
+        format: String,
+    },
+    /// Print the effective configuration, secrets masked
     Config,
-    /// Runs a program until standard input ends, then stops it in order
+    /// Run a program until standard input ends, then stop it in order
     #[command(hide = true)]
     Guard {
         #[arg(long)]
@@ -103,10 +112,10 @@ struct Http {
 
 #[derive(Debug, Args)]
 struct Sources {
-    /// simulate, host or replay:FILE; may be given more than once (default: simulate and host)
+    /// Source: simulate, host or replay:FILE; repeatable (default: simulate and host)
     #[arg(long, value_name = "SOURCE")]
     source: Vec<String>,
-    /// Simulated devices
+    /// Number of simulated devices
     #[arg(long, value_name = "N")]
     devices: Option<String>,
     /// Seed of the simulated fleet
@@ -115,13 +124,13 @@ struct Sources {
     /// Time between two collections
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
-    /// Metrics in one message at most
+    /// Maximum number of metrics in a message
     #[arg(long, value_name = "N")]
     metrics_per_message: Option<String>,
     /// Speed of a replay: 1x as recorded, 60x, max
     #[arg(long, value_name = "SPEED")]
     replay_speed: Option<String>,
-    /// Shift a recording's times so that it begins now
+    /// Shift the timestamps of a recording so that it begins now
     #[arg(long)]
     replay_shift_to_now: bool,
 }
@@ -131,34 +140,34 @@ struct ClientArgs {
     /// Log file of critical events
     #[arg(long, value_name = "FILE")]
     log: Option<String>,
-    /// Time between two questions
+    /// Time between two queries
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
-    /// Criticality from which on events are logged
+    /// Lowest criticality to log
     #[arg(long, value_name = "1-10")]
     min_criticality: Option<String>,
-    /// Ask once and end
+    /// Query once and exit
     #[arg(long)]
     once: bool,
 }
 
 #[derive(Debug, Args)]
 struct QueryArgs {
-    /// The type of question
+    /// Type of the query
     #[arg(value_name = "TYPE")]
     query_type: String,
-    /// Parameters
+    /// Parameters of the query
     #[arg(value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// How the answer is printed
+    /// Output format
     #[arg(long, value_parser = ["table", "json"], default_value = "table")]
     format: String,
-    /// How long to wait for the answer
+    /// Longest wait for the response
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     timeout: std::time::Duration,
 }
 
-/// What is to be done.
+/// Command to run.
 #[derive(Debug)]
 pub(crate) enum Command {
     Up,
@@ -170,11 +179,12 @@ pub(crate) enum Command {
     Query(Question),
     Dlq(DlqTask),
     Health,
+    Check { as_json: bool },
     Config,
     Guard { lock: PathBuf, program: Vec<String> },
 }
 
-/// One question on the command line.
+/// Query from the command line.
 #[derive(Debug)]
 pub(crate) struct Question {
     pub(crate) query_type: String,
@@ -183,16 +193,16 @@ pub(crate) struct Question {
     pub(crate) timeout: std::time::Duration,
 }
 
-/// What ends the program before anything runs.
+/// Reason to exit before anything runs.
 #[derive(Debug)]
 pub(crate) enum Early {
     /// Help or version: data, for stdout.
     Print(String),
-    /// A mistake, in one line.
+    /// A usage error, in one line.
     Mistake(String),
 }
 
-/// Reads the command line.
+/// Parses the command line.
 pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(Command, Overrides), Early> {
     let cli = Cli::try_parse_from(words).map_err(early)?;
     let mut overrides = Overrides { file: cli.shared.config, flags: Vec::new() };
@@ -228,6 +238,7 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
             set("http.listen", http);
             Command::Health
         }
+        CommandLine::Check { format } => Command::Check { as_json: format == "json" },
         CommandLine::Config => Command::Config,
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };
@@ -244,27 +255,27 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
     set("daemon.replay_shift_to_now", sources.replay_shift_to_now.then(|| "true".to_owned()));
 }
 
-/// A question that may take no time at all is never answered.
+/// Parses a timeout; zero would never let a response through.
 fn timeout(text: &str) -> Result<std::time::Duration, String> {
-    match config::duration(text) {
-        Ok(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
-        Ok(timeout) => Ok(timeout),
-        Err(expected) => Err(format!("expected {expected}")),
+    match config::parse_duration(text) {
+        Some(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
+        Some(timeout) => Ok(timeout),
+        None => Err(format!("expected {}", config::DURATION)),
     }
 }
 
 fn question(query: QueryArgs) -> Result<Question, Early> {
     let split = |word: &String| match word.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => {
-            Err(Early::Mistake(format!("'{word}' is no parameter: expected NAME=VALUE such as source_device=DiskUnit")))
-        }
+        _ => Err(Early::Mistake(format!(
+            "'{word}' is not a parameter; expected NAME=VALUE such as source_device=DiskUnit"
+        ))),
     };
     let params = query.params.iter().map(split).collect::<Result<_, _>>()?;
     Ok(Question { query_type: query.query_type, params, as_json: query.format == "json", timeout: query.timeout })
 }
 
-/// clap explains a mistake over several lines; the first says what, and we say where to read on.
+/// Turns an error of clap, which has several lines, into one line with a reference to the help.
 fn early(error: clap::Error) -> Early {
     if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Early::Print(error.render().to_string());
@@ -275,7 +286,7 @@ fn early(error: clap::Error) -> Early {
     let details: Vec<_> =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let joined = if details.is_empty() { first } else { format!("{first} {}", details.join("; ")) };
-    Early::Mistake(format!("{joined}: see `spindle --help` or `spindle COMMAND --help`"))
+    Early::Mistake(format!("{joined}; see `spindle --help` or `spindle COMMAND --help`"))
 }
 
 fn query_help() -> String {
@@ -283,8 +294,7 @@ fn query_help() -> String {
     for query_type in spindle_core::query::QUERY_TYPES {
         text += &format!("\n  {}: {}\n", query_type.name, query_type.help);
         for param in query_type.params {
-            let default =
-                param.default.map_or_else(|| "must be given".to_owned(), |default| format!("default {default}"));
+            let default = param.default.map_or_else(|| "required".to_owned(), |default| format!("default {default}"));
             text += &format!("      {:<16} {} ({default})\n", param.name, param.expected());
         }
     }

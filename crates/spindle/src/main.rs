@@ -35,7 +35,8 @@ fn main() -> ExitCode {
         Err(Early::Mistake(line)) => return fail(&line),
     };
     match dispatch(command, &overrides) {
-        Ok(outcome) => outcome.exit_code(),
+        // Threads blocked on a disk or a socket must not keep a forced end waiting.
+        Ok(outcome) => outcome.exit_code().unwrap_or_else(|| std::process::exit(outcome::INTERRUPTED)),
         Err(error) => fail(&format!("{error:#}")),
     }
 }
@@ -49,6 +50,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     let outcome = match command {
         Command::Config => output::data(config.to_toml().as_bytes()).map(|()| Outcome::Good),
         Command::Health => commands::health::run(run_file::health_address(&config), config.http_token()?.as_ref()),
+        Command::Check { as_json } => runtime.block_on(commands::check::run(&config, as_json)),
         Command::Query(question) => runtime.block_on(commands::query::run(&config, question)),
         Command::Dlq(task) => runtime.block_on(commands::dlq::run(&config, task)),
         role => {
@@ -62,6 +64,6 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
 
 /// Prints an error as one line to stderr and returns its exit code.
 fn fail(line: &str) -> ExitCode {
-    output::say(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
+    output::message(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
     outcome::error_code()
 }

@@ -7,7 +7,7 @@ const NOT_GOOD: u8 = 1;
 /// Invalid input, or an error.
 const ERROR: u8 = 2;
 /// 128 + SIGINT, as shells report it.
-const INTERRUPTED: i32 = 130;
+pub(crate) const INTERRUPTED: i32 = 130;
 
 /// The way a command ended without an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +20,12 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Returns the exit code; a forced end exits right here, because threads blocked on a disk or a socket must not
-    /// keep the process alive.
-    pub(crate) fn exit_code(self) -> ExitCode {
+    /// Returns the exit code; `None` for a forced end, which must not wait for anything.
+    pub(crate) fn exit_code(self) -> Option<ExitCode> {
         match self {
-            Self::Good => ExitCode::SUCCESS,
-            Self::NotGood => ExitCode::from(NOT_GOOD),
-            Self::Forced => std::process::exit(INTERRUPTED),
+            Self::Good => Some(ExitCode::SUCCESS),
+            Self::NotGood => Some(ExitCode::from(NOT_GOOD)),
+            Self::Forced => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a command prints: data on stdout, talk on stderr.
+//! Output of commands: data to stdout, everything else to stderr.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
 
@@ -7,26 +7,26 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, pr
 
 use crate::config;
 
-/// Data, to the last byte. A reader that went away (`| head`) is no fault; a full disk is.
+/// Writes data to stdout, to the last byte. A reader that went away (`| head`) is not an error; a full disk is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
     let mut stdout = stdout();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Err(fault) if fault.kind() != ErrorKind::BrokenPipe => bail!("cannot write to standard output: {fault}"),
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => bail!("cannot write to standard output: {error}"),
         Ok(()) | Err(_) => Ok(()),
     }
 }
 
-/// A line of talk. Where it cannot be said, there is nobody to tell.
-pub(crate) fn say(line: &str) {
+/// Writes a line to stderr; a write error is ignored.
+pub(crate) fn message(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 
-/// A table as lines, for the terminal that it goes to; rows without any say 'none'.
+/// Renders a table for the terminal on stdout; without rows it is `none`.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() { "none\n".to_owned() } else { table_of_width(header, rows, width()) }
 }
 
-/// Columns of the terminal; nothing where the data go to a file or a program, which want whole lines.
+/// Returns the columns of the terminal; `None` if stdout is a file or a program, which need whole lines.
 fn width() -> Option<u16> {
     let of_terminal = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| size.ws_col);
     let width = config::columns().or_else(|| if stdout().is_terminal() { of_terminal() } else { None });
@@ -57,7 +57,7 @@ fn table_of_width(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((1, u16::from(index + 1 == n_columns)));
     }
-    // What a row is about is read in one piece, unless too little would be left for the rest.
+    // The first columns name the row and are not wrapped, unless that leaves too little for the rest.
     for (index, taken) in [(0, first), (1, first + second)] {
         if let Some(column) = table.column_mut(index)
             && width.is_some_and(|width| taken <= usize::from(width) / 2)
@@ -73,28 +73,28 @@ fn table_of_width(header: &[&str], rows: Vec<Vec<String>>, width: Option<u16>) -
     format!("{table}\n")
 }
 
-/// One line that others wrote: control characters, and those that reorder or hide what is shown, become visible
-/// escapes. A terminal must not obey it.
+/// Escapes an untrusted line for the terminal: control characters, and those that reorder or hide text, become
+/// visible.
 pub(crate) fn safe(text: &str) -> String {
     escaped(text, |_| false)
 }
 
-/// As [`safe`], but for what is kept.
+/// As [`safe`], except for the characters that `is_kept` accepts.
 pub(crate) fn escaped(text: &str, is_kept: impl Fn(char) -> bool) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if !is_kept(letter) && (letter.is_control() || is_deceptive(letter)) {
-            shown.extend(letter.escape_unicode());
+    let mut escaped = String::with_capacity(text.len());
+    for ch in text.chars() {
+        if !is_kept(ch) && (ch.is_control() || is_deceptive(ch)) {
+            escaped.extend(ch.escape_unicode());
         } else {
-            shown.push(letter);
+            escaped.push(ch);
         }
     }
-    shown
+    escaped
 }
 
-/// Marks that turn the direction of writing, have no width, or end a line in some programs.
-fn is_deceptive(letter: char) -> bool {
-    matches!(letter,
+/// Returns `true` for marks that change the writing direction, have no width, or end a line in some programs.
+fn is_deceptive(ch: char) -> bool {
+    matches!(ch,
         '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
@@ -125,6 +125,6 @@ mod tests {
         check("\u{9b}31m\u{202e}abc\u{200b}\u{feff}", r"\u{9b}31m\u{202e}abc\u{200b}\u{feff}");
         check("a\u{ad}\u{61c}b\u{e0041}", r"a\u{ad}\u{61c}b\u{e0041}");
         let everything: String = ('\0'..='\u{10ffff}').collect();
-        assert!(!safe(&everything).chars().any(|letter| letter.is_control() || is_deceptive(letter)));
+        assert!(!safe(&everything).chars().any(|ch| ch.is_control() || is_deceptive(ch)));
     }
 }

@@ -3,28 +3,35 @@
 
 mod connect;
 pub(crate) mod guard;
-mod nats;
+pub(crate) mod nats;
 mod parts;
 mod signals;
 mod standalone;
 mod up;
 
 use anyhow::{Result, bail};
+use tracing::Instrument;
 
 use crate::cli::Command;
 use crate::config::Config;
 use crate::outcome::Outcome;
+use parts::role_span;
 
 /// Runs a command that continues until it is stopped.
 pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
     match command {
         Command::Up => up::run(config).await,
-        Command::Daemon => standalone::daemon(config).await,
-        Command::Writer => standalone::writer(config).await,
-        Command::Reader => standalone::reader(config).await,
-        Command::Web => standalone::web(config).await,
-        Command::Client { once } => standalone::client(config, once).await,
-        Command::Query(_) | Command::Dlq(_) | Command::Health | Command::Config | Command::Guard { .. } => {
+        Command::Daemon => standalone::daemon(config).instrument(role_span("daemon")).await,
+        Command::Writer => standalone::writer(config).instrument(role_span("writer")).await,
+        Command::Reader => standalone::reader(config).instrument(role_span("reader")).await,
+        Command::Web => standalone::web(config).instrument(role_span("web")).await,
+        Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
+        Command::Query(_)
+        | Command::Dlq(_)
+        | Command::Health
+        | Command::Check { .. }
+        | Command::Config
+        | Command::Guard { .. } => {
             bail!("this command runs no role")
         }
     }

@@ -73,18 +73,13 @@ async fn query_body(State(parts): State<Parts>, request: Request) -> Response {
         Ok(Err(rejection)) => return rejection.into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the query did not arrive in time\n").into_response(),
     };
-    respond(&parts, Query::parse(&body, clock::now())).await
+    respond(&parts, Query::from_json(&body, clock::now())).await
 }
 
 /// `GET ?query_type=…&name=value`, for a browser's address line.
 async fn query_string(State(parts): State<Parts>, RawQuery(text): RawQuery) -> Response {
-    let mut params = form_urlencoded(text.as_deref().unwrap_or_default());
-    let query_type = params.iter().position(|(name, _)| name == "query_type").map(|index| params.remove(index).1);
-    let query = query_type
-        .ok_or(QueryError::NoType)
-        .and_then(|query_type| Query::body_from_words(&query_type, &params, clock::now()))
-        .and_then(|body| Query::parse(&body, clock::now()));
-    respond(&parts, query).await
+    let params = form_urlencoded(text.as_deref().unwrap_or_default());
+    respond(&parts, Query::from_params(&params, clock::now())).await
 }
 
 fn form_urlencoded(text: &str) -> Vec<(String, String)> {

@@ -1,29 +1,29 @@
-//! The embedded store: one SQLite file in WAL mode, readable and writable by several processes at once.
+//! Embedded store: one SQLite file in WAL mode, readable and writable by several processes at once.
 //!
-//! - `schema`: the tables, and why they are so; opening and upgrading a file.
-//! - `writer`: the one thread that writes; groups waiting requests into one fsync.
-//! - `insert`, `device`: a batch into the tables, and what is remembered between batches.
+//! - `schema`: the tables and their rationale; opens and upgrades a file.
+//! - `commit_thread`: the only thread that writes; groups waiting requests into one fsync.
+//! - `insert`, `device`: writes a batch to the tables, and caches between batches.
 //! - `removal`: retention, in small steps.
-//! - `readers`: the pool of read-only connections.
-//! - `series`, `events`, `numbers`: the queries.
-//! - `fault`: SQLite's errors in our words.
+//! - `readers`: pool of read-only connections.
+//! - `series`, `events`, `sequences`: queries.
+//! - `error`: converts SQLite's errors.
 //!
-//! A read never blocks a write and never waits for one. Answers are whole `Vec`s: no lock or snapshot
-//! outlives a call.
+//! A read never blocks a write and never waits for one. Results are whole `Vec`s: no lock or snapshot outlives a
+//! call.
 //!
 //! Absent: compaction of older rows into compressed blocks. A sample takes about 30 bytes, and a batch with one
-//! value each for many series rewrites one page for each of them, which is what bounds such batches.
+//! value each for many series rewrites one page per series, which bounds the throughput of such batches.
 
+mod commit_thread;
 mod device;
+mod error;
 mod events;
-mod fault;
 mod insert;
-mod numbers;
 mod readers;
 mod removal;
 mod schema;
+mod sequences;
 mod series;
-mod writer;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,50 +31,40 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{
-    Bucket, Counts, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, TimeBasis, Window,
-};
+use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::{FirstAndLast, Removed, StoreError, Written};
-use fault::Fault;
+use commit_thread::CommitThread;
+use error::EmbeddedError;
 use readers::Readers;
 use removal::Removal;
-use writer::Writer;
 
-/// How long [`EmbeddedStore::open`] goes on trying while another process is making the same file.
+/// Attempts of [`EmbeddedStore::open`] while another process creates the same file.
 const OPEN_ATTEMPTS: u32 = 50;
 const OPEN_PAUSE: Duration = Duration::from_millis(100);
 
-/// How an embedded store is opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct EmbeddedOptions {
-    /// Upper bound of the database file in bytes (the write-ahead log comes on top). At the bound, writes
-    /// fail as on a full disk, until something is removed. `None`: the disk is the bound.
-    pub max_size_bytes: Option<u64>,
-}
-
-/// A store in one SQLite file. A clone is a handle to the same store. See [`crate::Store`] for what the methods do.
+/// Store in one SQLite file. A clone is a handle to the same store. [`crate::Store`] documents the methods.
 #[derive(Clone, Debug)]
 pub struct EmbeddedStore {
     path: Arc<PathBuf>,
-    writer: Arc<Writer>,
+    commits: Arc<CommitThread>,
     readers: Arc<Readers>,
 }
 
 impl EmbeddedStore {
-    /// Opens or makes the file.
-    pub(crate) async fn open(path: &Path, options: EmbeddedOptions) -> Result<Self, StoreError> {
+    /// Opens the file, created if absent.
+    pub(crate) async fn open(path: &Path) -> Result<Self, StoreError> {
         let path = Arc::new(path.to_path_buf());
-        let connection = connect(&path, options).await?;
-        let writer = Writer::start(Arc::clone(&path), connection)?;
+        let connection = connect(&path).await?;
+        let commits = CommitThread::start(Arc::clone(&path), connection)?;
         let readers = Readers::new(Arc::clone(&path));
-        Ok(Self { path, writer: Arc::new(writer), readers: Arc::new(readers) })
+        Ok(Self { path, commits: Arc::new(commits), readers: Arc::new(readers) })
     }
 
     pub(crate) async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
-        self.writer.write(batch, received).await
+        self.commits.write(batch, received).await
     }
 
     pub(crate) async fn devices(
@@ -82,7 +72,7 @@ impl EmbeddedStore {
         after: Option<&DeviceName>,
         limit: usize,
     ) -> Result<Vec<DeviceRecord>, StoreError> {
-        // No name is empty, so all of them come after the empty text.
+        // No name is empty, so all of them sort after the empty text.
         let after = after.map_or_else(String::new, |name| name.to_string());
         self.read("list devices", move |connection| series::devices(connection, &after, limit)).await
     }
@@ -150,40 +140,38 @@ impl EmbeddedStore {
 
     pub(crate) async fn tally(&self, devices: &[DeviceName], window: Window) -> Result<Vec<Tally>, StoreError> {
         let devices = devices.to_vec();
-        let unwanted = CancellationToken::new();
-        let _while_waited_for = unwanted.clone().drop_guard();
+        let cancelled = CancellationToken::new();
+        let _cancel_on_drop = cancelled.clone().drop_guard();
         self.read("audit devices", move |connection| {
-            devices.iter().map(|device| numbers::tally(connection, device, window, &unwanted)).collect()
+            devices.iter().map(|device| sequences::tally(connection, device, window, &cancelled)).collect()
         })
         .await
     }
 
-    pub(crate) async fn numbers<L: SeqVisitor>(
+    pub(crate) async fn sequences<V: SeqVisitor>(
         &self,
         device: &DeviceName,
         window: Window,
-        listener: L,
-    ) -> Result<L, StoreError> {
+        visitor: V,
+    ) -> Result<V, StoreError> {
         let device = device.clone();
-        let unwanted = CancellationToken::new();
-        let _while_waited_for = unwanted.clone().drop_guard();
-        self.read("audit a device", move |connection| numbers::listen(connection, &device, window, &unwanted, listener))
-            .await
+        let cancelled = CancellationToken::new();
+        let _cancel_on_drop = cancelled.clone().drop_guard();
+        self.read("audit a device", move |connection| {
+            sequences::visit(connection, &device, window, &cancelled, visitor)
+        })
+        .await
     }
 
-    pub(crate) async fn counts(&self) -> Result<Counts, StoreError> {
-        self.read("count", series::counts).await
-    }
-
-    pub(crate) async fn remove_before(&self, limit: Timestamp, by: TimeBasis) -> Result<Removed, StoreError> {
-        let mut removal = Removal::new(limit, by);
+    pub(crate) async fn remove_received_before(&self, limit: Timestamp) -> Result<Removed, StoreError> {
+        let mut removal = Removal::new(limit);
         while !removal.is_done() {
-            removal = self.writer.remove(removal).await?;
+            removal = self.commits.remove(removal).await?;
         }
         Ok(removal.removed())
     }
 
-    /// Database and write-ahead log together.
+    /// Returns the size of database and write-ahead log together.
     pub(crate) async fn size_bytes(&self) -> Result<u64, StoreError> {
         let database = tokio::fs::metadata(&*self.path).await.map_err(|error| StoreError::Access {
             action: "measure the store",
@@ -195,9 +183,9 @@ impl EmbeddedStore {
     }
 
     pub(crate) async fn close(&self) -> Result<(), StoreError> {
-        // Readers first: the last connection to go must be the writer's, which cleans up.
+        // Readers first: the last connection to close must be the writing one, which cleans up.
         self.readers.close().await;
-        self.writer.close().await
+        self.commits.close().await
     }
 
     async fn read<T: Send + 'static>(
@@ -209,15 +197,16 @@ impl EmbeddedStore {
     }
 }
 
-/// Opens the write connection. Two processes that make one file at the same time get in each other's way
-/// without SQLite's busy time-out having a say, hence the attempts.
-async fn connect(path: &Arc<PathBuf>, options: EmbeddedOptions) -> Result<Connection, StoreError> {
+/// Opens the write connection. Two processes that create one file at the same time collide in a way that SQLite's busy
+/// timeout does not cover, hence the attempts.
+async fn connect(path: &Arc<PathBuf>) -> Result<Connection, StoreError> {
     let mut attempt = 1;
     loop {
         let target = Arc::clone(path);
-        let opened = tokio::task::spawn_blocking(move || schema::open(&target, options)).await;
-        let panicked =
-            |panic: tokio::task::JoinError| Fault::Panicked(panic.to_string()).into_error("open the store", path);
+        let opened = tokio::task::spawn_blocking(move || schema::open(&target)).await;
+        let panicked = |panic: tokio::task::JoinError| {
+            EmbeddedError::Panicked(panic.to_string()).into_error("open the store", path)
+        };
         match opened.unwrap_or_else(|panic| Err(panicked(panic))) {
             Err(StoreError::Busy { .. }) if attempt < OPEN_ATTEMPTS => {
                 attempt += 1;

@@ -1,56 +1,56 @@
-//! What can go wrong with a store, in words that say what to do, and whether trying again helps.
+//! Errors of a store, with the remedy in the message, and whether a retry helps.
 //!
-//! Every message is one line: it ends up in logs, on a page and in readiness answers.
+//! Every message is one line: it appears in logs, on a page and in readiness responses.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Why a store did not do as told.
+/// Error of a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No room left on the disk, or none below [`crate::EmbeddedOptions::max_size_bytes`].
-    #[error("disk is full at {path}: free space, then nothing needs doing", path = .path.display())]
+    /// No space left on the disk.
+    #[error("disk is full at {path}: free space; no restart is needed", path = .path.display())]
     DiskFull {
         /// The store's file.
         path: PathBuf,
     },
-    /// Another process has held the file for longer than the busy time-out.
+    /// Another process has held the file for longer than the busy timeout.
     #[error("store {path} is locked by another process", path = .path.display())]
     Busy {
         /// The store's file.
         path: PathBuf,
     },
     /// The disk failed to read or write.
-    #[error("disk error while trying to {action} at {path}", path = .path.display())]
+    #[error("disk error: cannot {action} at {path}", path = .path.display())]
     Disk {
-        /// What was tried.
+        /// Attempted operation.
         action: &'static str,
         /// The store's file.
         path: PathBuf,
-        /// The database's own words.
+        /// Error of the database.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The file or its folder cannot be made, opened or written.
+    /// The file or its folder cannot be created, opened or written.
     #[error("cannot {action} at {path}: {problem}", path = .path.display())]
     Access {
-        /// What was tried.
+        /// Attempted operation.
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What is in the way.
+        /// Reason.
         problem: String,
     },
-    /// A file, but not one of ours.
-    #[error("{path} is no Spindle store: {problem}", path = .path.display())]
+    /// A file that is not a Spindle store.
+    #[error("{path} is not a Spindle store: {problem}", path = .path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
-        /// What it is instead.
+        /// Reason.
         problem: &'static str,
     },
     /// Written by a newer Spindle.
     #[error(
-        "store {path} has format {found}, this version knows formats up to {known}: use a newer Spindle",
+        "store {path} has format {found}, this version supports formats up to {supported}: use a newer Spindle",
         path = .path.display()
     )]
     Newer {
@@ -58,72 +58,80 @@ pub enum StoreError {
         path: PathBuf,
         /// Its format.
         found: i64,
-        /// The newest format this version knows.
-        known: i64,
+        /// The newest format that this version supports.
+        supported: i64,
     },
     /// The file's structure is damaged.
-    #[error("store {path} is damaged: move it away or restore a copy", path = .path.display())]
+    #[error("store {path} is damaged: move it away or restore a backup", path = .path.display())]
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// The database's own words.
+        /// Error of the database.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The batch holds something that can never be stored; nothing of it was.
+    /// The batch holds a value that can never be stored; nothing of it was.
     #[error("batch refused: {problem}")]
     Rejected {
-        /// What is wrong, with the offending value.
+        /// Reason, with the offending value.
         problem: String,
     },
-    /// Anything else, most likely a mistake in this crate.
+    /// The store panicked on the batch; nothing of it was stored.
+    #[error("the store panicked: {message}")]
+    Panicked {
+        /// Message of the panic.
+        message: String,
+    },
+    /// Any other error, most likely a bug in this crate.
     #[error("cannot {action} at {path}", path = .path.display())]
     Failed {
-        /// What was tried.
+        /// Attempted operation.
         action: &'static str,
         /// The store's file.
         path: PathBuf,
-        /// The database's own words.
+        /// Error of the database.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The database server does not answer, or says that it cannot now.
+    /// The database server does not respond, or reports that it cannot serve the request now.
     #[error("InfluxDB at {server} is not available: {problem}")]
     Unavailable {
-        /// Its address.
+        /// Address of the server.
         server: String,
-        /// What happened, with its words.
+        /// Reason, with the server's message.
         problem: String,
-        /// When it wants to be asked again.
+        /// Pause that the server requests before the next attempt.
         retry_after: Option<Duration>,
+        /// The server sent a response, so it has not restarted.
+        responded: bool,
     },
-    /// The database server refuses us for a reason that an operator can mend.
+    /// The database server refuses requests for a reason that an operator can fix.
     #[error("InfluxDB at {server}: {problem}")]
     Configuration {
-        /// Its address.
+        /// Address of the server.
         server: String,
-        /// What is wrong and what to do.
+        /// Reason and remedy.
         problem: String,
     },
-    /// The database server refused a question or one of our own lines.
-    #[error("InfluxDB at {server} refuses: {words}")]
+    /// The database server refused a query or one of Spindle's own lines.
+    #[error("InfluxDB at {server} refused the request: {message}")]
     Query {
-        /// Its address.
+        /// Address of the server.
         server: String,
-        /// Its words.
-        words: String,
+        /// Message of the server.
+        message: String,
     },
-    /// This store cannot do that.
-    #[error("this store cannot {what}")]
+    /// This store does not support the operation.
+    #[error("this store cannot {operation}")]
     Unsupported {
-        /// What was asked.
-        what: &'static str,
+        /// The operation.
+        operation: &'static str,
     },
-    /// The handle to a database server has been closed.
+    /// The session with a database server is closed.
     #[error("the connection to InfluxDB at {server} is closed")]
     Disconnected {
-        /// Its address.
+        /// Address of the server.
         server: String,
     },
-    /// The store has been closed.
+    /// The store is closed.
     #[error("store {path} is closed", path = .path.display())]
     Closed {
         /// The store's file.
@@ -131,21 +139,21 @@ pub enum StoreError {
     },
 }
 
-/// What to do about a [`StoreError`].
+/// Remedy for a [`StoreError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StoreErrorKind {
-    /// Keep the data and try again, however long: time or an operator mends it and nothing else need be done.
+    /// Keep the data and retry without limit: time or an operator resolves it.
     Transient,
-    /// Somebody must change the configuration, the file or its rights.
+    /// An operator must change the configuration, the file or its permissions.
     Permanent,
-    /// This batch will never go in; take it apart.
+    /// The batch will never be stored as a whole; split it.
     Rejected,
-    /// The store was closed.
+    /// The store is closed.
     Closed,
 }
 
 impl StoreError {
-    /// What to do about it.
+    /// Returns the remedy.
     pub fn kind(&self) -> StoreErrorKind {
         match self {
             Self::DiskFull { .. } | Self::Busy { .. } | Self::Disk { .. } | Self::Unavailable { .. } => {
@@ -159,12 +167,12 @@ impl StoreError {
             | Self::Query { .. }
             | Self::Unsupported { .. }
             | Self::Failed { .. } => StoreErrorKind::Permanent,
-            Self::Rejected { .. } => StoreErrorKind::Rejected,
+            Self::Rejected { .. } | Self::Panicked { .. } => StoreErrorKind::Rejected,
             Self::Closed { .. } | Self::Disconnected { .. } => StoreErrorKind::Closed,
         }
     }
 
-    /// Whether the same call may succeed later without anybody changing the call.
+    /// Returns whether the same call may succeed later.
     pub fn is_transient(&self) -> bool {
         self.kind() == StoreErrorKind::Transient
     }

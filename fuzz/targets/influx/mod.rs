@@ -1,12 +1,11 @@
-//! The pure modules of the InfluxDB store, compiled from its own sources: so they need not be public, and
-//! no runtime, no TLS and no SQLite is built to get at them. Should one of them grow an import that is
-//! not here, this is where it shows.
+//! Pure modules of the InfluxDB store, compiled from their sources: they need not be public, and no runtime, TLS or
+//! SQLite is built to reach them. An import that is not listed here fails to compile.
 
-#![allow(dead_code, reason = "each target looks at one part")]
+#![allow(dead_code, reason = "each target uses one part")]
 
-#[path = "../../../crates/store/src/influx/answer.rs"]
-pub(crate) mod answer;
 #[path = "../../../crates/store/src/influx/line.rs"]
 pub(crate) mod line;
-#[path = "../../../crates/store/src/influx/verdict.rs"]
-pub(crate) mod verdict;
+#[path = "../../../crates/store/src/influx/response.rs"]
+pub(crate) mod response;
+#[path = "../../../crates/store/src/influx/write_outcome.rs"]
+pub(crate) mod write_outcome;

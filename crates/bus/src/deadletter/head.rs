@@ -1,5 +1,5 @@
-//! A letter as it lies in the stream, read from its headers. Whoever may publish there can leave
-//! something odd: nothing is taken for granted but the sequence, the time and the subject.
+//! Headers of the dead letters in the stream, and filters over them. Any user that may publish there can write anything:
+//! only the sequence, the time and the subject can be relied on.
 
 use async_nats::HeaderMap;
 use spindle_core::Timestamp;
@@ -9,46 +9,46 @@ use super::header;
 /// One message of the stream of dead letters, without its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetterHead {
-    /// Its sequence in the stream of dead letters; what people name it by.
+    /// Sequence in the stream of dead letters, which identifies it to operators.
     pub sequence: u64,
-    /// When it was kept.
+    /// Time at which it was kept.
     pub kept_at: Timestamp,
-    /// Why: the second token of its subject.
+    /// Reason: the second token of its subject. Any text, since other versions or users may have written it.
     pub reason: String,
-    /// Why, in words.
+    /// Details of the reason.
     pub detail: String,
-    /// The subject that the original was published to.
+    /// Subject of the original.
     pub subject: Option<String>,
-    /// The stream that the original lay in.
+    /// Stream of the original.
     pub stream: Option<String>,
-    /// The original's sequence in that stream.
+    /// Sequence of the original in that stream.
     pub stream_sequence: Option<u64>,
-    /// Its place in the original's array; 0 if that was no array.
+    /// Index in the original's array; 0 if the original was not an array.
     pub index: Option<u64>,
-    /// When the original was published.
+    /// Time at which the original was published.
     pub published: Option<String>,
-    /// The id that the original's publisher gave it.
+    /// Message id of the original.
     pub message_id: Option<String>,
-    /// Which part of the letter it is, if that lies in several messages.
+    /// Part number, if several messages hold the dead letter.
     pub part: Option<Part>,
-    /// How often it was replayed before it became this letter.
+    /// Number of replays before it became this dead letter.
     pub n_replays: u32,
-    /// Bytes of the original in this message.
+    /// Size of the original in this message, in bytes.
     pub size_bytes: u64,
-    /// What the parts of one letter have in common, and nothing else has.
+    /// Key that the parts of one dead letter share with each other and with nothing else.
     pub(super) key: String,
 }
 
-/// One of several messages that hold a letter.
+/// Position among the messages that hold a dead letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// From 1 to `of`.
+    /// Number from 1 to `of`.
     pub number: usize,
-    /// How many there are.
+    /// Total number of parts.
     pub of: usize,
 }
 
-/// No letter of ours has more: the largest message that a server can be set to take is 64 MiB.
+/// Bound on the parts of a dead letter: the largest message that a server can be configured to take is 64 MiB.
 const MAX_PARTS: usize = 1 << 18;
 
 impl DeadLetterHead {
@@ -83,12 +83,12 @@ impl DeadLetterHead {
         }
     }
 
-    /// Whether another message holds a part of the same letter.
+    /// Returns `true` if the other message holds a part of the same dead letter.
     pub(super) fn belongs_to(&self, other: &Self) -> bool {
         self.key == other.key && self.part.map(|part| part.of) == other.part.map(|part| part.of)
     }
 
-    /// What all parts of one letter share; `None` for a letter in one piece.
+    /// Returns the key that all parts of a dead letter share; `None` for a dead letter in one piece.
     pub fn parts_key(&self) -> Option<&str> {
         self.part.map(|_| self.key.as_str())
     }
@@ -102,27 +102,27 @@ impl Part {
     }
 }
 
-/// Which letters are meant; an empty one means all.
+/// Filter over dead letters. The default matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeadLetterFilter {
-    /// The reason, as it stands in the letter.
+    /// Reason, exactly as in the dead letter.
     pub reason: Option<String>,
-    /// The original's subject.
+    /// Subject of the original.
     pub subject: Option<String>,
-    /// Kept at this time or later.
+    /// Earliest time of keeping, inclusive.
     pub since: Option<Timestamp>,
-    /// Kept before this time.
+    /// Latest time of keeping, exclusive.
     pub until: Option<Timestamp>,
 }
 
 impl DeadLetterFilter {
-    /// Whether a letter is meant.
-    pub fn takes(&self, letter: &DeadLetterHead) -> bool {
+    /// Returns `true` if the filter matches a dead letter.
+    pub fn matches(&self, head: &DeadLetterHead) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| wanted.is_none() || wanted.as_deref() == found;
-        is(&self.reason, Some(&letter.reason))
-            && is(&self.subject, letter.subject.as_deref())
-            && self.since.is_none_or(|since| letter.kept_at >= since)
-            && self.until.is_none_or(|until| letter.kept_at < until)
+        is(&self.reason, Some(&head.reason))
+            && is(&self.subject, head.subject.as_deref())
+            && self.since.is_none_or(|since| head.kept_at >= since)
+            && self.until.is_none_or(|until| head.kept_at < until)
     }
 }
 
@@ -149,12 +149,16 @@ mod tests {
         assert_eq!(read("deadletter.x", &[id, ("Spindle-Part", "1/2")]).part, Some(Part { number: 1, of: 2 }));
         let odd = read("deadletter.x.y", &[("Spindle-Sequence", "many"), ("Spindle-Replays", "99999999999")]);
         assert_eq!((odd.reason.as_str(), odd.stream_sequence, odd.n_replays), ("x", None, 0));
-        assert_eq!(read("deadletter.x", &[("Spindle-Part", "1/2")]).part, None, "whose part?");
+        assert_eq!(
+            read("deadletter.x", &[("Spindle-Part", "1/2")]).part,
+            None,
+            "a part without an id belongs to nothing"
+        );
     }
 
     #[test]
     fn a_filter_takes_what_fulfils_all_of_it() {
-        let letter = read("deadletter.bad_json", &[("Spindle-Subject", "events.event")]);
+        let head = read("deadletter.bad_json", &[("Spindle-Subject", "events.event")]);
         let at = |ns| Some(Timestamp::from_ns(ns));
         let named = |text: &str| Some(text.to_owned());
         let all = DeadLetterFilter::default();
@@ -168,7 +172,7 @@ mod tests {
             (DeadLetterFilter { until: at(1), ..all.clone() }, false),
         ];
         for (filter, expected) in filters {
-            assert_eq!(filter.takes(&letter), expected, "{filter:?}");
+            assert_eq!(filter.matches(&head), expected, "{filter:?}");
         }
     }
 }

@@ -1,9 +1,9 @@
-//! Reading through the dead letters, oldest first: page after page, headers alone, so that a stream of
-//! any size costs little memory and no payload is moved.
+//! Listing dead letters, oldest first: in pages of headers only, so that a stream of any size takes little memory and no
+//! payload is transferred.
 //!
-//! It reads with a consumer of its own that the server forgets by itself, and that acknowledges nothing.
-//! What was kept after the beginning is not shown: a reader that replays letters would otherwise meet
-//! them again when they come back.
+//! Each list reads with its own consumer, which acknowledges nothing and which the server removes when it is unused.
+//! Dead letters kept after the list was opened are left out: a client that replays would otherwise meet those again that
+//! came back.
 
 use std::time::Duration;
 
@@ -19,19 +19,19 @@ use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::streams::DEAD_LETTER_STREAM;
 
-/// Messages asked for at once; with headers of at most 4 KiB or so, some MiB.
+/// Messages per page; with headers of at most about 4 KiB each, some MiB.
 const PAGE: usize = 1000;
 const PAGE_BYTES: usize = 16 << 20;
-/// The server forgets a consumer that nobody has asked for this long: also when we were killed.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+/// Time after which the server removes an unused consumer, also if this process was killed.
+const INACTIVE_THRESHOLD: Duration = Duration::from_secs(30);
 
-/// The letters that a filter takes, from the oldest to the one that was the newest at the beginning.
+/// Pages of the dead letters that match a filter, from the oldest to the newest when the list was opened.
 #[derive(Debug)]
 pub struct DeadLetterPages {
     bus: Bus,
     filter: DeadLetterFilter,
     consumer: Option<PullConsumer>,
-    /// The consumer counts what it sends; a number left out is a message that was lost on its way.
+    /// Messages received from the consumer, which numbers them: a gap is a message lost in transit.
     n_received: u64,
     next_sequence: u64,
     last_sequence: u64,
@@ -39,17 +39,17 @@ pub struct DeadLetterPages {
 }
 
 impl Bus {
-    /// Begins to read the letters that `filter` takes.
+    /// Opens a list of the dead letters that match `filter`.
     ///
     /// # Errors
-    /// [`BusErrorKind::Configuration`] if there is no such stream, [`BusErrorKind::Transient`] if NATS does not answer.
+    /// Configuration, if the stream does not exist; transient, if NATS does not answer.
     pub async fn dead_letters(&self, filter: DeadLetterFilter) -> Result<DeadLetterPages, BusError> {
         let last_sequence = self.dead_letter_stream().await?.cached_info().state.last_sequence;
-        Ok(self.letters_between(filter, 1, last_sequence))
+        Ok(self.dead_letters_between(filter, 1, last_sequence))
     }
 
-    /// Those with sequences from `first` to `last`, both inclusive.
-    pub(super) fn letters_between(&self, filter: DeadLetterFilter, first: u64, last: u64) -> DeadLetterPages {
+    /// Lists dead letters with sequences from `first` to `last`, both inclusive.
+    pub(super) fn dead_letters_between(&self, filter: DeadLetterFilter, first: u64, last: u64) -> DeadLetterPages {
         let bus = self.clone();
         DeadLetterPages {
             bus,
@@ -66,27 +66,26 @@ impl Bus {
         self.jetstream.get_stream(DEAD_LETTER_STREAM).await.map_err(|error| match error.kind() {
             GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => BusError::new(
                 BusErrorKind::Configuration,
-                format!("there is no stream {DEAD_LETTER_STREAM} on this NATS server: has Spindle run with it?"),
+                format!("no stream {DEAD_LETTER_STREAM} on this NATS server: has Spindle run with it?"),
             ),
-            _ => self.no_answer("look at", &format!("STREAM.INFO.{DEAD_LETTER_STREAM}"), error),
+            _ => self.denied.api_error("look up dead letters", &format!("STREAM.INFO.{DEAD_LETTER_STREAM}"), error),
         })
     }
 }
 
 impl DeadLetterPages {
-    /// The sequence of the newest letter that can be among them.
+    /// Returns the highest sequence that can be in the list.
     pub fn last_sequence(&self) -> u64 {
         self.last_sequence
     }
 
-    /// The next letters that the filter takes, perhaps none; `None` at the end. After an error the same
-    /// call goes on where it was.
+    /// Returns the next page, which may be empty; `None` at the end. After an error the same call continues.
     ///
     /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    /// Transient, if NATS does not answer.
     pub async fn next(&mut self) -> Result<Option<Vec<DeadLetterHead>>, BusError> {
         if self.is_finished || self.next_sequence > self.last_sequence {
-            self.forget_consumer().await;
+            self.delete_consumer().await;
             return Ok(None);
         }
         let page = self.page().await;
@@ -98,13 +97,13 @@ impl DeadLetterPages {
 
     async fn page(&mut self) -> Result<Vec<DeadLetterHead>, BusError> {
         let consumer = self.consumer().await?;
-        let subject = self.api_subject("MSG.NEXT", &consumer.cached_info().name);
+        let api = self.api("MSG.NEXT", &consumer.cached_info().name);
         let pulled = pull::ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
-        let deliveries = pulled.map_err(|error| self.bus.no_answer("read", &subject, error))?;
-        if deliveries.is_empty() && self.n_left(consumer).await? == 0 {
+        let deliveries = pulled.map_err(|error| self.bus.denied.api_error("read dead letters", &api, error))?;
+        if deliveries.is_empty() && self.n_pending(consumer).await? == 0 {
             self.is_finished = true;
         }
-        let mut letters = Vec::new();
+        let mut heads = Vec::new();
         for delivery in deliveries.into_iter().map(Delivery::from) {
             self.n_received += 1;
             if delivery.consumer_sequence() != self.n_received {
@@ -114,12 +113,12 @@ impl DeadLetterPages {
             let sequence = delivery.stream_sequence();
             self.next_sequence = sequence + 1;
             self.is_finished = delivery.n_behind() == 0;
-            let letter = read(&delivery);
-            if sequence <= self.last_sequence && self.filter.takes(&letter) {
-                letters.push(letter);
+            let head = head(&delivery);
+            if sequence <= self.last_sequence && self.filter.matches(&head) {
+                heads.push(head);
             }
         }
-        Ok(letters)
+        Ok(heads)
     }
 
     async fn consumer(&mut self) -> Result<PullConsumer, BusError> {
@@ -127,10 +126,10 @@ impl DeadLetterPages {
             return Ok(consumer.clone());
         }
         let config = self.config();
-        let subject = self.api_subject("CREATE", config.name.as_deref().unwrap_or_default());
+        let api = self.api("CREATE", config.name.as_deref().unwrap_or_default());
         let stream = self.bus.dead_letter_stream().await?;
         let created = stream.create_consumer(config).await;
-        let consumer = created.map_err(|error| self.bus.no_answer("read", &subject, error))?;
+        let consumer = created.map_err(|error| self.bus.denied.api_error("read dead letters", &api, error))?;
         (self.consumer, self.n_received) = (Some(consumer.clone()), 0);
         Ok(consumer)
     }
@@ -144,24 +143,25 @@ impl DeadLetterPages {
             headers_only: true,
             memory_storage: true,
             num_replicas: 1,
-            inactive_threshold: FORGOTTEN_AFTER,
+            inactive_threshold: INACTIVE_THRESHOLD,
             filter_subjects: reason.map_or_else(Vec::new, subjects_of),
             ..Config::default()
         }
     }
 
-    async fn n_left(&self, mut consumer: PullConsumer) -> Result<u64, BusError> {
-        let subject = self.api_subject("INFO", &consumer.cached_info().name);
-        let info = consumer.info().await.map_err(|error| self.bus.no_answer("read", &subject, error))?;
+    async fn n_pending(&self, mut consumer: PullConsumer) -> Result<u64, BusError> {
+        let api = self.api("INFO", &consumer.cached_info().name);
+        let info =
+            consumer.info().await.map_err(|error| self.bus.denied.api_error("read dead letters", &api, error))?;
         Ok(info.num_pending)
     }
 
-    fn api_subject(&self, verb: &str, consumer: &str) -> String {
+    fn api(&self, verb: &str, consumer: &str) -> String {
         format!("CONSUMER.{verb}.{DEAD_LETTER_STREAM}.{consumer}")
     }
 
-    /// A courtesy: the server forgets it in any case.
-    async fn forget_consumer(&mut self) {
+    /// Deletes the consumer as a courtesy: the server removes it in any case.
+    async fn delete_consumer(&mut self) {
         if let Some(consumer) = self.consumer.take()
             && let Ok(stream) = self.bus.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await
         {
@@ -170,8 +170,8 @@ impl DeadLetterPages {
     }
 }
 
-/// The subjects under which letters with a reason lie. None for a word that is no token of a subject: no
-/// letter has it as its reason, and the server would take `*` for all of them.
+/// Returns the subjects of dead letters with a reason. None for a text that is not a token of a subject: no dead letter
+/// has it as its reason, and the server would expand `*` to all of them.
 pub(super) fn subjects_of(reason: &str) -> Vec<String> {
     if reason.is_empty() || reason.contains(['.', '*', '>']) || reason.contains(char::is_whitespace) {
         return Vec::new();
@@ -179,22 +179,8 @@ pub(super) fn subjects_of(reason: &str) -> Vec<String> {
     vec![format!("deadletter.{reason}"), format!("deadletter.{reason}.>")]
 }
 
-fn read(delivery: &Delivery) -> DeadLetterHead {
+fn head(delivery: &Delivery) -> DeadLetterHead {
     let size_bytes = delivery.header("Nats-Msg-Size").and_then(|size| size.parse().ok()).unwrap_or(0);
     let (sequence, kept_at) = (delivery.stream_sequence(), delivery.published());
     DeadLetterHead::read(sequence, kept_at, delivery.subject(), delivery.headers(), size_bytes)
-}
-
-impl Bus {
-    /// What to report when a call to JetStream's `api_subject` failed: the missing right, if that is why, for
-    /// then the server does not answer at all.
-    pub(super) fn no_answer(
-        &self,
-        what: &str,
-        api_subject: &str,
-        error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> BusError {
-        let subject = format!("$JS.API.{api_subject}");
-        self.denied.or("publish", &[&subject], BusError::transient(format!("{what} the dead letters"), error))
-    }
 }

@@ -1,4 +1,4 @@
-//! Taking letters out of the stream: one by one by sequence, or whole reasons at once.
+//! Removing dead letters from the stream: one by one by sequence, or all of a reason at once.
 
 use async_nats::jetstream::response::Response;
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use crate::streams::DEAD_LETTER_STREAM;
 #[derive(Serialize)]
 struct Delete {
     seq: u64,
-    /// A letter's bytes need not be overwritten on the disk, only be gone: that is several times faster.
+    /// Skips overwriting the bytes on the disk, which is several times faster: they only need to be gone.
     no_erase: bool,
 }
 
@@ -21,13 +21,13 @@ struct Deleted {
 }
 
 impl Bus {
-    /// Removes the messages with these sequences; returns how many of them were still there.
+    /// Removes the messages with these sequences; returns the number of those that still existed.
     ///
     /// # Errors
-    /// [`crate::BusErrorKind::Transient`] if NATS does not answer; some may be removed then.
+    /// Transient, if NATS does not answer; some may be removed then.
     pub async fn remove_dead_letters(&self, sequences: &[u64]) -> Result<usize, BusError> {
         let mut n_removed = 0;
-        // From the last to the first: of a letter in parts, the one that is listed goes last.
+        // From last to first: of a dead letter in parts, the one that is listed goes last.
         for sequence in sequences.iter().rev() {
             n_removed += usize::from(self.remove_message(*sequence).await?);
         }
@@ -35,11 +35,11 @@ impl Bus {
     }
 
     async fn remove_message(&self, seq: u64) -> Result<bool, BusError> {
-        let subject = format!("STREAM.MSG.DELETE.{DEAD_LETTER_STREAM}");
-        let asked = self.jetstream.request(subject.clone(), &Delete { seq, no_erase: true }).await;
-        match asked.map_err(|error| self.no_answer("remove from", &subject, error))? {
+        let api = format!("STREAM.MSG.DELETE.{DEAD_LETTER_STREAM}");
+        let reply = self.jetstream.request(api.clone(), &Delete { seq, no_erase: true }).await;
+        match reply.map_err(|error| self.denied.api_error("remove dead letters", &api, error))? {
             Response::Ok(Deleted { success }) => Ok(success),
-            // Somebody was faster? The code for that is also the code for a fault of the disk.
+            // Another client may have removed it; but the same code also reports a disk error.
             Response::Err { error } => match self.dead_letter_head(seq).await? {
                 Some(_) => Err(BusError::transient(format!("remove dead letter {seq}"), error)),
                 None => Ok(false),
@@ -47,13 +47,14 @@ impl Bus {
         }
     }
 
-    /// Removes everything up to the sequence `last`, or only what has one reason; returns how many messages.
+    /// Removes all dead letters up to the sequence `last`, or only those with one reason; returns the number of
+    /// messages removed.
     ///
     /// # Errors
-    /// [`crate::BusErrorKind::Transient`] if NATS does not answer.
+    /// Transient, if NATS does not answer.
     pub async fn purge_dead_letters(&self, reason: Option<&str>, last: u64) -> Result<u64, BusError> {
-        let subject = format!("STREAM.PURGE.{DEAD_LETTER_STREAM}");
-        let failed = |error| self.no_answer("remove", &subject, error);
+        let api = format!("STREAM.PURGE.{DEAD_LETTER_STREAM}");
+        let failed = |error| self.denied.api_error("remove dead letters", &api, error);
         let stream = self.dead_letter_stream().await?;
         let mut n_removed = 0;
         for filter in reason.map_or_else(|| vec![">".to_owned()], subjects_of) {

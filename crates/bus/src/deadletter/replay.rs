@@ -1,150 +1,43 @@
-//! Replaying: the original bytes go to the original subject, through the writer's same checks, and the
+//! Replaying dead letters: the original bytes go to the original subject and pass the writer's checks again. A dead
 //! letter leaves its stream only after JetStream has acknowledged them.
 //!
-//! A replay's message id is made of the letter's own sequence and time. So a replay that was interrupted
-//! between publishing and removing is, when repeated, a duplicate that the stream drops (within its window;
-//! after that the store recognises the same value or event). A letter that comes back, because it is as
-//! bad as before, is a new letter with a new sequence: the next replay has a new id, and is not swallowed.
+//! A replay's message id is made of the dead letter's own sequence and time. So if a replay was interrupted between
+//! publishing and removing, the stream drops its repetition as a duplicate (within the duplicate window; after it the
+//! store recognizes the same value or event). A dead letter that comes back, because it is as bad as before, has a new
+//! sequence: the next replay has a new id and is not dropped.
 
 use async_nats::HeaderMap;
-use bytes::{Bytes, BytesMut};
 
-use super::head::{DeadLetterFilter, DeadLetterHead, Part};
+use super::head::DeadLetterHead;
 use super::header;
+use super::read::DeadLetter;
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 use crate::publish::{publish, publish_message};
-use crate::stream_reader::{published, raw_message};
-use crate::streams::{DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
+use crate::streams::{EVENTS_STREAM, METRICS_STREAM};
 
-/// A letter with all its bytes, however many messages hold them.
-#[derive(Clone, Debug)]
-pub struct DeadLetter {
-    /// The message that was asked for.
-    pub letter: DeadLetterHead,
-    /// The sequences of all messages of the letter, in order.
-    pub sequences: Vec<u64>,
-    /// The original bytes.
-    pub bytes: Bytes,
-}
-
-/// What became of a replay.
+/// Outcome of a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replayed {
-    /// It lies in its stream again.
+    /// The message is in its stream again.
     Stored,
-    /// The stream had it already: an earlier replay was interrupted before the letter was removed.
+    /// The stream had the message already: an earlier replay was interrupted before the dead letter was removed.
     Duplicate,
 }
 
-/// Puts letters back into the streams that they came from.
+/// Republishes dead letters to the streams that they came from.
 #[derive(Clone, Debug)]
 pub struct Replayer {
     bus: Bus,
-    /// Each stream with what it takes.
+    /// Streams with their subjects.
     subjects: Vec<(&'static str, Vec<String>)>,
 }
 
-/// Parts of one letter are published one after the other: they are looked for here first.
-const NEAR: u64 = 500;
-
 impl Bus {
-    /// The letter of which the message with this sequence is the whole or a part; `None` if there is no
-    /// such message.
+    /// Creates a replayer for the streams as they are now.
     ///
     /// # Errors
-    /// [`BusErrorKind::Permanent`] if a part of it is missing, [`BusErrorKind::Transient`] if NATS does not answer.
-    pub async fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetter>, BusError> {
-        let Some((letter, bytes)) = self.letter_message(sequence).await? else { return Ok(None) };
-        let Some(part) = letter.part else {
-            return Ok(Some(DeadLetter { letter, sequences: vec![sequence], bytes }));
-        };
-        let parts = self.parts_of(&letter, part).await?;
-        let mut bytes = BytesMut::new();
-        for number in 1..=part.of {
-            // A part that was kept twice has the same bytes in both.
-            let found = parts.iter().rev().find(|(found, _)| *found == number);
-            let message = match found {
-                Some((_, sequence)) => self.letter_message(*sequence).await?,
-                None => None,
-            };
-            let Some((_, part_bytes)) = message else {
-                return Err(BusError::new(
-                    BusErrorKind::Permanent,
-                    format!("dead letter {sequence} is not whole: part {number} of {} is missing", part.of),
-                ));
-            };
-            bytes.extend_from_slice(&part_bytes);
-        }
-        let sequences = parts.into_iter().map(|(_, sequence)| sequence).collect();
-        Ok(Some(DeadLetter { letter, sequences, bytes: bytes.freeze() }))
-    }
-
-    /// The sequences of all messages that hold a part of the same letter; the letter's own, if it is in
-    /// one piece.
-    ///
-    /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
-    pub async fn sequences_of(&self, letter: &DeadLetterHead) -> Result<Vec<u64>, BusError> {
-        match letter.part {
-            None => Ok(vec![letter.sequence]),
-            Some(part) => Ok(self.parts_of(letter, part).await?.into_iter().map(|(_, sequence)| sequence).collect()),
-        }
-    }
-
-    /// Part numbers and sequences of a letter's messages, in order. Looked for nearby, and everywhere only
-    /// if one is missing.
-    async fn parts_of(&self, letter: &DeadLetterHead, part: Part) -> Result<Vec<(usize, u64)>, BusError> {
-        let near = (letter.sequence.saturating_sub(NEAR).max(1), letter.sequence.saturating_add(NEAR));
-        let parts = self.parts_between(letter, near).await?;
-        if (1..=part.of).all(|number| parts.iter().any(|(found, _)| *found == number)) {
-            return Ok(parts);
-        }
-        self.parts_between(letter, (1, u64::MAX)).await
-    }
-
-    async fn parts_between(
-        &self,
-        letter: &DeadLetterHead,
-        (first, last): (u64, u64),
-    ) -> Result<Vec<(usize, u64)>, BusError> {
-        let same_reason = DeadLetterFilter { reason: Some(letter.reason.clone()), ..DeadLetterFilter::default() };
-        let mut letters = self.letters_between(same_reason, first, last);
-        let mut parts = Vec::new();
-        while let Some(page) = letters.next().await? {
-            let ours = page.iter().filter(|other| other.belongs_to(letter));
-            parts.extend(ours.filter_map(|other| Some((other.part?.number, other.sequence))));
-        }
-        parts.sort_unstable();
-        Ok(parts)
-    }
-
-    /// The message with this sequence, without its bytes; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
-    pub async fn dead_letter_head(&self, sequence: u64) -> Result<Option<DeadLetterHead>, BusError> {
-        Ok(self.letter_message(sequence).await?.map(|(letter, _)| letter))
-    }
-
-    async fn letter_message(&self, sequence: u64) -> Result<Option<(DeadLetterHead, Bytes)>, BusError> {
-        let subject = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
-        let stream = self
-            .jetstream
-            .get_stream_no_info(DEAD_LETTER_STREAM)
-            .await
-            .map_err(|error| self.no_answer("read", &subject, error))?;
-        let message = raw_message(&stream, sequence).await.map_err(|error| self.no_answer("read", &subject, error))?;
-        let Some(message) = message else { return Ok(None) };
-        let (kept_at, size) = (published(message.time), message.payload.len() as u64);
-        let letter = DeadLetterHead::read(sequence, kept_at, &message.subject, Some(&message.headers), size);
-        Ok(Some((letter, message.payload)))
-    }
-
-    /// Makes ready to replay letters.
-    ///
-    /// # Errors
-    /// [`BusErrorKind::Transient`] if NATS does not answer.
+    /// Transient, if NATS does not answer.
     pub async fn replayer(&self) -> Result<Replayer, BusError> {
         let mut subjects = Vec::new();
         for name in [METRICS_STREAM, EVENTS_STREAM] {
@@ -157,56 +50,55 @@ impl Bus {
 }
 
 impl Replayer {
-    /// Publishes a letter's original bytes to its original subject; returns when JetStream has them. The
-    /// letter stays where it is.
+    /// Publishes a dead letter's original bytes to its original subject; returns once JetStream has them. The dead
+    /// letter stays in its stream.
     ///
     /// # Errors
-    /// [`BusErrorKind::Permanent`] if it has no subject of ours or is larger than the server takes, else as any
-    /// publish.
-    pub async fn replay(&self, whole: &DeadLetter) -> Result<Replayed, BusError> {
-        let letter = &whole.letter;
-        let (stream, subject) = self.destination(letter)?;
+    /// Permanent, if it has no subject of ours or is larger than the server takes, else as any publish.
+    pub async fn replay(&self, dead_letter: &DeadLetter) -> Result<Replayed, BusError> {
+        let DeadLetter { head, bytes, .. } = dead_letter;
+        let (stream, subject) = self.destination(head)?;
         let mut headers = HeaderMap::new();
-        headers.insert(header::REPLAYS, letter.n_replays.saturating_add(1).to_string().as_str());
+        headers.insert(header::REPLAYS, head.n_replays.saturating_add(1).to_string().as_str());
         headers.insert(async_nats::header::NATS_EXPECTED_STREAM, stream);
-        let mut sent = publish(&self.bus, subject, &replay_id(whole), headers, whole.bytes.clone()).await;
+        let mut sent = publish(&self.bus, subject, &replay_id(dead_letter), headers, bytes.clone()).await;
         if sent.as_ref().is_err_and(|error| error.kind() == BusErrorKind::Permanent) {
-            // The original filled its message to the brim, and there is no room for a header. Without an id
-            // only the store recognises it when it is replayed twice, and its next letter does not count
-            // its replays.
-            sent = publish_message(&self.bus, subject, HeaderMap::new(), whole.bytes.clone()).await;
+            // The original filled its message completely, so there is no room for headers. Without an id only the store
+            // recognizes a second replay, and the next dead letter does not count its replays.
+            sent = publish_message(&self.bus, subject, HeaderMap::new(), bytes.clone()).await;
         }
         Ok(if sent? { Replayed::Duplicate } else { Replayed::Stored })
     }
 
-    /// The stream and subject that a letter came from; nothing else is ever published to.
-    fn destination<'a>(&self, letter: &'a DeadLetterHead) -> Result<(&'static str, &'a str), BusError> {
-        let sequence = letter.sequence;
-        let nowhere = |why: String| BusError::new(BusErrorKind::Permanent, format!("dead letter {sequence} {why}"));
-        let Some(subject) = letter.subject.as_deref() else {
-            return Err(nowhere("does not say where it came from: it is none of Spindle's".to_owned()));
+    /// Returns the stream and subject that a dead letter came from; nothing is ever published elsewhere.
+    fn destination<'a>(&self, head: &'a DeadLetterHead) -> Result<(&'static str, &'a str), BusError> {
+        let sequence = head.sequence;
+        let refused =
+            |problem: String| BusError::new(BusErrorKind::Permanent, format!("dead letter {sequence} {problem}"));
+        let Some(subject) = head.subject.as_deref() else {
+            return Err(refused("has no original subject: it was not written by Spindle".to_owned()));
         };
         let stream = self.subjects.iter().find(|(_, subjects)| subjects.iter().any(|taken| takes(taken, subject)));
         match stream {
             Some((stream, _)) => Ok((stream, subject)),
-            None => Err(nowhere(format!(
-                "came from '{subject}', which neither {METRICS_STREAM} nor {EVENTS_STREAM} takes: add the subject to its stream, or drop the letter"
+            None => Err(refused(format!(
+                "came from '{subject}', which neither {METRICS_STREAM} nor {EVENTS_STREAM} takes: add the subject to its stream, or drop the dead letter"
             ))),
         }
     }
 }
 
-fn replay_id(whole: &DeadLetter) -> String {
-    let letter = &whole.letter;
-    match (whole.sequences.first(), letter.parts_key()) {
-        // Whichever part was named: the letter is the same.
+fn replay_id(dead_letter: &DeadLetter) -> String {
+    let head = &dead_letter.head;
+    match (dead_letter.sequences.first(), head.parts_key()) {
+        // The same for every part that can be requested.
         (Some(first), Some(key)) => format!("replay-{first}-{key}"),
-        _ => format!("replay-{}-{}", letter.sequence, letter.kept_at.as_ns()),
+        _ => format!("replay-{}-{}", head.sequence, head.kept_at.as_ns()),
     }
 }
 
-/// Whether a stream's subject, with its wildcards, takes a subject; which must have none of its own, and
-/// be none of the server's.
+/// Returns `true` if a stream's subject, with its wildcards, takes a subject. The latter must not contain wildcards or
+/// be one of the server's own.
 fn takes(taken: &str, subject: &str) -> bool {
     if subject.starts_with('$')
         || subject.split('.').any(|token| ["", "*", ">"].contains(&token) || token.contains(char::is_whitespace))

@@ -1,37 +1,52 @@
-//! The messages that JetStream has not acknowledged yet: two queues, bounded together in bytes.
+//! The outbound buffer: messages that JetStream has not acknowledged yet, in two queues with a common bound in bytes.
 
 use std::collections::VecDeque;
 
-use super::Outgoing;
+use bytes::Bytes;
 
-/// A message that is held, and its place in the order in which all were handed over.
+/// A message to be published.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Subject to publish to.
+    pub subject: &'static str,
+    /// Message id, the same over all retries.
+    pub message_id: String,
+    /// The message's bytes.
+    pub payload: Bytes,
+    /// Number of metrics or events in it, for the counters.
+    pub n_items: u64,
+    /// Urgent messages go first and are dropped last: events before metrics.
+    pub urgent: bool,
+}
+
+/// A buffered message with its position in the order of all messages.
 #[derive(Debug)]
-pub(super) struct Held {
-    pub(super) place: u64,
+pub(super) struct Buffered {
+    pub(super) position: u64,
     pub(super) message: Outgoing,
 }
 
-/// Each keeps its own order.
+/// Queue of a message. Each queue keeps its own order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Queue {
-    Others,
+    Normal,
     Urgent,
 }
 
 impl Outgoing {
     pub(super) fn queue(&self) -> Queue {
-        if self.urgent { Queue::Urgent } else { Queue::Others }
+        if self.urgent { Queue::Urgent } else { Queue::Normal }
     }
 }
 
 #[derive(Debug)]
 pub(super) struct OutboundBuffer {
-    urgent: VecDeque<Held>,
-    others: VecDeque<Held>,
-    next_place: u64,
-    /// Bytes of everything held, in flight included.
+    urgent: VecDeque<Buffered>,
+    normal: VecDeque<Buffered>,
+    next_position: u64,
+    /// Bytes of all messages, in flight included.
     n_bytes: usize,
-    /// Items of everything held, in flight included.
+    /// Items of all messages, in flight included.
     n_items: u64,
     max_bytes: usize,
     closed: bool,
@@ -39,54 +54,54 @@ pub(super) struct OutboundBuffer {
 
 impl OutboundBuffer {
     pub(super) fn new(max_bytes: usize) -> Self {
-        let (urgent, others) = (VecDeque::new(), VecDeque::new());
-        Self { urgent, others, next_place: 0, n_bytes: 0, n_items: 0, max_bytes, closed: false }
+        let (urgent, normal) = (VecDeque::new(), VecDeque::new());
+        Self { urgent, normal, next_position: 0, n_bytes: 0, n_items: 0, max_bytes, closed: false }
     }
 
     fn push(&mut self, message: Outgoing) {
         self.n_bytes += message.payload.len();
         self.n_items += message.n_items;
-        let held = Held { place: self.next_place, message };
-        self.next_place += 1;
-        self.queue(held.message.queue()).push_back(held);
+        let buffered = Buffered { position: self.next_position, message };
+        self.next_position += 1;
+        self.queue(buffered.message.queue()).push_back(buffered);
     }
 
-    fn queue(&mut self, queue: Queue) -> &mut VecDeque<Held> {
+    fn queue(&mut self, queue: Queue) -> &mut VecDeque<Buffered> {
         match queue {
+            Queue::Normal => &mut self.normal,
             Queue::Urgent => &mut self.urgent,
-            Queue::Others => &mut self.others,
         }
     }
 
-    /// Takes the message, giving up older ones for it if there is no room; returns how many items were
-    /// given up. A message that is not urgent never pushes out an urgent one.
-    pub(super) fn push_giving_up(&mut self, message: Outgoing) -> u64 {
+    /// Pushes a message, dropping older ones if there is no room; returns the number of items dropped. A message that
+    /// is not urgent never displaces an urgent one.
+    pub(super) fn push_dropping(&mut self, message: Outgoing) -> u64 {
         if self.closed {
             return message.n_items;
         }
-        // It would push out everything, and in vain.
+        // It would displace everything in vain.
         if !message.urgent && message.payload.len() > self.max_bytes {
             return message.n_items;
         }
-        let mut n_given_up = 0;
+        let mut n_dropped = 0;
         while self.n_bytes + message.payload.len() > self.max_bytes {
-            let oldest = match self.others.pop_front() {
+            let oldest = match self.normal.pop_front() {
                 Some(oldest) => oldest,
                 None if message.urgent => match self.urgent.pop_front() {
                     Some(oldest) => oldest,
                     None => break,
                 },
-                None => return n_given_up + message.n_items,
+                None => return n_dropped + message.n_items,
             };
-            n_given_up += oldest.message.n_items;
-            self.settled(&oldest.message);
+            n_dropped += oldest.message.n_items;
+            self.release(&oldest.message);
         }
         self.push(message);
-        n_given_up
+        n_dropped
     }
 
-    /// Takes the message if there is room for it (or nothing else is held), else hands it back. Returns
-    /// how many items were given up: those of a message that comes after the end.
+    /// Pushes a message if there is room for it or the buffer is empty, else hands it back. Returns the number of items
+    /// dropped: those of a message that comes after the buffer was closed.
     pub(super) fn push_if_room(&mut self, message: Outgoing) -> Result<u64, Outgoing> {
         if self.closed {
             return Ok(message.n_items);
@@ -98,23 +113,23 @@ impl OutboundBuffer {
         Ok(0)
     }
 
-    /// The next message to send, of a queue that may send; it stays counted until it is settled.
-    pub(super) fn take(&mut self, may_send: impl Fn(Queue) -> bool) -> Option<Held> {
-        [Queue::Urgent, Queue::Others]
+    /// Takes the next message of a queue that may send; it counts as buffered until it is released.
+    pub(super) fn take(&mut self, may_send: impl Fn(Queue) -> bool) -> Option<Buffered> {
+        [Queue::Urgent, Queue::Normal]
             .into_iter()
             .filter(|queue| may_send(*queue))
             .find_map(|queue| self.queue(queue).pop_front())
     }
 
-    /// A message that was taken, but not acknowledged: it is where it was.
-    pub(super) fn put_back(&mut self, held: Held) {
-        let queue = self.queue(held.message.queue());
-        let index = queue.partition_point(|other| other.place < held.place);
-        queue.insert(index, held);
+    /// Puts a message that was taken and not acknowledged back into its position.
+    pub(super) fn put_back(&mut self, buffered: Buffered) {
+        let queue = self.queue(buffered.message.queue());
+        let index = queue.partition_point(|other| other.position < buffered.position);
+        queue.insert(index, buffered);
     }
 
-    /// A message that needs holding no more.
-    pub(super) fn settled(&mut self, message: &Outgoing) {
+    /// Stops counting a message that was taken.
+    pub(super) fn release(&mut self, message: &Outgoing) {
         self.n_bytes -= message.payload.len();
         self.n_items -= message.n_items;
     }
@@ -124,7 +139,7 @@ impl OutboundBuffer {
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.closed && self.urgent.is_empty() && self.others.is_empty()
+        self.closed && self.urgent.is_empty() && self.normal.is_empty()
     }
 
     pub(super) fn n_items(&self) -> u64 {
@@ -140,55 +155,55 @@ mod tests {
         Outgoing { subject: "s", message_id: id.to_owned(), payload: vec![0; bytes].into(), n_items: 1, urgent }
     }
 
-    fn ids(hold: &mut OutboundBuffer) -> Vec<String> {
-        std::iter::from_fn(|| hold.take(|_| true)).map(|held| held.message.message_id).collect()
+    fn ids(buffer: &mut OutboundBuffer) -> Vec<String> {
+        std::iter::from_fn(|| buffer.take(|_| true)).map(|buffered| buffered.message.message_id).collect()
     }
 
     #[test]
-    fn a_full_hold_gives_up_the_oldest_metrics_and_never_an_event_for_one() {
-        let mut hold = OutboundBuffer::new(100);
-        assert_eq!(hold.push_giving_up(message("m1", 40, false)), 0);
-        assert_eq!(hold.push_giving_up(message("e1", 40, true)), 0);
-        assert_eq!(hold.push_giving_up(message("m2", 40, false)), 1);
-        assert_eq!(hold.push_giving_up(message("e2", 60, true)), 1);
-        assert_eq!(hold.push_giving_up(message("m3", 40, false)), 1);
-        assert_eq!(hold.n_items(), 2);
-        assert_eq!(ids(&mut hold), ["e1", "e2"]);
+    fn a_full_buffer_drops_the_oldest_metrics_and_never_an_event_for_one() {
+        let mut buffer = OutboundBuffer::new(100);
+        assert_eq!(buffer.push_dropping(message("m1", 40, false)), 0);
+        assert_eq!(buffer.push_dropping(message("e1", 40, true)), 0);
+        assert_eq!(buffer.push_dropping(message("m2", 40, false)), 1);
+        assert_eq!(buffer.push_dropping(message("e2", 60, true)), 1);
+        assert_eq!(buffer.push_dropping(message("m3", 40, false)), 1);
+        assert_eq!(buffer.n_items(), 2);
+        assert_eq!(ids(&mut buffer), ["e1", "e2"]);
     }
 
     #[test]
     fn what_can_never_fit_pushes_nothing_out() {
-        let mut hold = OutboundBuffer::new(100);
-        hold.push_giving_up(message("m1", 40, false));
-        assert_eq!(hold.push_giving_up(message("large", 101, false)), 1);
-        assert_eq!(ids(&mut hold), ["m1"]);
+        let mut buffer = OutboundBuffer::new(100);
+        buffer.push_dropping(message("m1", 40, false));
+        assert_eq!(buffer.push_dropping(message("large", 101, false)), 1);
+        assert_eq!(ids(&mut buffer), ["m1"]);
     }
 
     #[test]
     fn what_was_not_acknowledged_goes_first_again() {
-        let mut hold = OutboundBuffer::new(100);
+        let mut buffer = OutboundBuffer::new(100);
         for id in ["a", "b", "c", "d"] {
-            hold.push_giving_up(message(id, 10, false));
+            buffer.push_dropping(message(id, 10, false));
         }
-        let [a, b, c] = std::array::from_fn(|_| hold.take(|_| true).unwrap());
-        // However late each of them is known to have failed.
-        for held in [b, a, c] {
-            hold.put_back(held);
+        let [a, b, c] = std::array::from_fn(|_| buffer.take(|_| true).unwrap());
+        // In whichever order their failures are noticed.
+        for buffered in [b, a, c] {
+            buffer.put_back(buffered);
         }
-        assert_eq!(hold.n_items(), 4);
-        assert_eq!(ids(&mut hold), ["a", "b", "c", "d"]);
+        assert_eq!(buffer.n_items(), 4);
+        assert_eq!(ids(&mut buffer), ["a", "b", "c", "d"]);
     }
 
     #[test]
     fn who_can_wait_is_refused_until_there_is_room() {
-        let mut hold = OutboundBuffer::new(50);
-        hold.push_if_room(message("large", 80, false)).unwrap();
-        let waiting = hold.push_if_room(message("next", 10, false)).unwrap_err();
-        let sent = hold.take(|_| true).unwrap();
-        hold.settled(&sent.message);
-        hold.push_if_room(waiting).unwrap();
-        hold.close();
-        assert!(!hold.is_finished());
-        assert_eq!(hold.push_giving_up(message("late", 1, true)), 1);
+        let mut buffer = OutboundBuffer::new(50);
+        buffer.push_if_room(message("large", 80, false)).unwrap();
+        let waiting = buffer.push_if_room(message("next", 10, false)).unwrap_err();
+        let sent = buffer.take(|_| true).unwrap();
+        buffer.release(&sent.message);
+        buffer.push_if_room(waiting).unwrap();
+        buffer.close();
+        assert!(!buffer.is_finished());
+        assert_eq!(buffer.push_dropping(message("late", 1, true)), 1);
     }
 }

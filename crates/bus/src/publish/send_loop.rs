@@ -1,4 +1,4 @@
-//! The loop that sends what is held, in order, and sends it again until it is acknowledged.
+//! The loop that sends buffered messages in order, and sends them again until they are acknowledged.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,18 +10,20 @@ use async_nats::HeaderMap;
 use futures::future::{BoxFuture, poll_fn};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
+use spindle_core::backoff::Backoff;
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
-use super::outbound::{Held, Queue};
-use super::{Ack, Outgoing, Shared, hand_over};
-use crate::connect::Bus;
+use super::jetstream::{Ack, hand_over};
+use super::outbound::{Buffered, Outgoing, Queue};
+use super::shared::Shared;
+use crate::connect::{Bus, NO_JITTER};
 use crate::error::{BusError, BusErrorKind};
 
-/// Time-outs after which the client is replaced: each leaves an entry behind in it (nats.rs #1617).
+/// Timeouts after which the client is replaced: each leaves an entry behind in it (nats.rs #1617).
 const TIMEOUTS_PER_CLIENT: u64 = 2_000;
-/// How often the connection is looked at when nothing else happens.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Interval at which the connection is checked when nothing else happens.
+const CONNECTION_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 
@@ -29,61 +31,60 @@ pub(super) struct SendLoop {
     bus: Bus,
     shared: Arc<Shared>,
     window: usize,
-    /// The message that async-nats is taking. One after the other: side by side they would overtake each other.
-    under_way: Option<(Attempt, BoxFuture<'static, Result<Ack, BusError>>)>,
-    in_flight: FuturesUnordered<BoxFuture<'static, (Attempt, Result<bool, BusError>)>>,
-    /// The messages on their way, by their place, and the attempt that counts: an earlier one may still be in flight.
-    sent: BTreeMap<u64, (Attempt, Held)>,
+    /// The message that async-nats is taking. One at a time: concurrently they would overtake each other.
+    handing_over: Option<(Attempt, BoxFuture<'static, Result<Ack, BusError>>)>,
+    acks: FuturesUnordered<BoxFuture<'static, (Attempt, Result<bool, BusError>)>>,
+    /// Messages in flight by position, each with the attempt that counts: the ack of an earlier one may still come.
+    in_flight: BTreeMap<u64, (Attempt, Buffered)>,
     n_attempts: u64,
-    /// Connections made when the messages on their way were sent.
+    /// Connection count when the messages in flight were sent.
     n_connects: u64,
-    /// Of each queue: a stream that is full stops its own alone.
-    flow: [Flow; 2],
+    /// One for each queue: a full stream stops only its own.
+    pacing: [Pacing; 2],
     n_timeouts: u64,
 }
 
-/// Whether a queue may send.
-struct Flow {
-    /// One message alone, to see whether it is taken.
+/// Send permission of a queue.
+struct Pacing {
+    /// Restricts the queue to one message in flight, to see if it is taken.
     probing: bool,
-    /// Nothing before.
     resume_at: Instant,
-    /// The next pause.
-    pause: Duration,
+    backoff: Backoff,
 }
 
-impl Flow {
+impl Pacing {
     fn new() -> Self {
-        Self { probing: true, resume_at: Instant::now(), pause: FIRST_RETRY }
+        Self { probing: true, resume_at: Instant::now(), backoff: Backoff::new(FIRST_RETRY, LAST_RETRY) }
     }
 
-    fn taken(&mut self) {
-        (self.probing, self.pause) = (false, FIRST_RETRY);
+    fn on_success(&mut self) {
+        self.probing = false;
+        self.backoff.reset();
     }
 
-    fn refused(&mut self) {
+    /// Starts a pause, unless one is running: one cause fails many messages.
+    fn on_failure(&mut self) {
         let now = Instant::now();
         if now >= self.resume_at {
-            self.resume_at = now + self.pause;
-            self.pause = (self.pause * 2).min(LAST_RETRY);
+            self.resume_at = now + self.backoff.next(NO_JITTER);
         }
     }
 }
 
-/// What happens next to what is on its way.
+/// Next event of the messages in flight.
 enum Step {
-    /// async-nats has taken it.
-    Taken(Attempt, Ack),
-    /// Acknowledged, or failed.
+    /// async-nats has taken the message.
+    HandedOver(Attempt, Ack),
+    /// The message was acknowledged or failed.
     Settled(Attempt, Result<bool, BusError>),
-    /// This is another connection than that on which these messages were sent.
+    /// The connection is no longer the one on which the messages were sent.
     NewConnection,
 }
 
-/// One try at one message.
+/// One attempt to send a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Attempt {
-    place: u64,
+    position: u64,
     number: u64,
 }
 
@@ -93,12 +94,12 @@ impl SendLoop {
             bus,
             shared,
             window,
-            under_way: None,
-            in_flight: FuturesUnordered::new(),
-            sent: BTreeMap::new(),
+            handing_over: None,
+            acks: FuturesUnordered::new(),
+            in_flight: BTreeMap::new(),
             n_attempts: 0,
             n_connects: 0,
-            flow: [Flow::new(), Flow::new()],
+            pacing: [Pacing::new(), Pacing::new()],
             n_timeouts: 0,
         }
     }
@@ -107,127 +108,128 @@ impl SendLoop {
         let shared = self.shared.clone();
         loop {
             self.send_next();
-            if self.sent.is_empty() && self.shared.lock().is_finished() {
+            if self.in_flight.is_empty() && self.shared.buffer().is_finished() {
                 return;
             }
-            let look_again_at = self.look_again_at();
+            let next_check = self.next_check();
             tokio::select! {
                 step = poll_fn(|context| self.poll_step(context)) => match step {
-                    Step::Taken(attempt, ack) => {
-                        self.in_flight.push(Box::pin(async move { (attempt, ack.await) }));
+                    Step::HandedOver(attempt, ack) => {
+                        self.acks.push(Box::pin(async move { (attempt, ack.await) }));
                     }
                     Step::Settled(attempt, outcome) => self.settle(attempt, outcome).await,
-                    Step::NewConnection => self.begin_again(),
+                    Step::NewConnection => self.requeue_all(),
                 },
                 () = shared.work.notified() => {}
-                () = sleep_until(look_again_at) => {}
+                () = sleep_until(next_check) => {}
             }
         }
     }
 
-    /// Soon, since nobody says that the connection was lost or is there again, or at the end of a pause.
-    fn look_again_at(&self) -> Instant {
+    /// Returns the time of the next check: soon, since no event reports a lost or restored connection, or at the end of
+    /// a pause.
+    fn next_check(&self) -> Instant {
         let now = Instant::now();
-        let ends = self.flow.iter().map(|flow| flow.resume_at).filter(|resume_at| *resume_at > now);
-        ends.fold(now + LOOK_EVERY, Instant::min)
+        let ends = self.pacing.iter().map(|pacing| pacing.resume_at).filter(|resume_at| *resume_at > now);
+        ends.fold(now + CONNECTION_CHECK_INTERVAL, Instant::min)
     }
 
     fn send_next(&mut self) {
-        // Nothing is sent into a dead connection: async-nats would queue it and report only time-outs.
+        // Nothing is sent into a dead connection: async-nats would queue it and report only timeouts.
         if !self.bus.is_connected() {
             return;
         }
         if self.bus.n_connects() != self.n_connects {
-            self.begin_again();
+            self.requeue_all();
         }
-        if self.under_way.is_some() || self.sent.len() >= self.window {
+        if self.handing_over.is_some() || self.in_flight.len() >= self.window {
             return;
         }
         let now = Instant::now();
         let may_send = |queue| {
-            let flow = &self.flow[queue as usize];
-            now >= flow.resume_at && (!flow.probing || !self.is_on_its_way(queue))
+            let pacing = &self.pacing[queue as usize];
+            now >= pacing.resume_at && (!pacing.probing || !self.has_in_flight(queue))
         };
-        let Some(held) = self.shared.lock().take(may_send) else { return };
-        let attempt = Attempt { place: held.place, number: self.n_attempts };
+        let Some(buffered) = self.shared.buffer().take(may_send) else { return };
+        let attempt = Attempt { position: buffered.position, number: self.n_attempts };
         self.n_attempts += 1;
-        self.under_way = Some((attempt, Box::pin(send(self.bus.clone(), held.message.clone()))));
-        self.sent.insert(held.place, (attempt, held));
+        self.handing_over = Some((attempt, Box::pin(send(self.bus.clone(), buffered.message.clone()))));
+        self.in_flight.insert(buffered.position, (attempt, buffered));
     }
 
-    fn is_on_its_way(&self, queue: Queue) -> bool {
-        self.sent.values().any(|(_, held)| held.message.queue() == queue)
+    fn has_in_flight(&self, queue: Queue) -> bool {
+        self.in_flight.values().any(|(_, buffered)| buffered.message.queue() == queue)
     }
 
-    /// Looks at the connection first: what waits to be taken must not go out on a new one before what was lost with
-    /// the old one.
+    /// Polls for the next step. Checks the connection first: a message still being handed over must not go out on a new
+    /// one before those lost with the old one.
     fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         if self.bus.n_connects() != self.n_connects {
             return Poll::Ready(Step::NewConnection);
         }
-        if let Some((attempt, under_way)) = &mut self.under_way
-            && let Poll::Ready(taken) = under_way.poll_unpin(context)
+        if let Some((attempt, handing_over)) = &mut self.handing_over
+            && let Poll::Ready(taken) = handing_over.poll_unpin(context)
         {
             let attempt = *attempt;
-            self.under_way = None;
+            self.handing_over = None;
             return Poll::Ready(match taken {
-                Ok(ack) => Step::Taken(attempt, ack),
+                Ok(ack) => Step::HandedOver(attempt, ack),
                 Err(error) => Step::Settled(attempt, Err(error)),
             });
         }
-        match self.in_flight.poll_next_unpin(context) {
+        match self.acks.poll_next_unpin(context) {
             Poll::Ready(Some((attempt, outcome))) => Poll::Ready(Step::Settled(attempt, outcome)),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 
-    /// On a new connection: what was on its way went with the old one, or its ack did.
-    fn begin_again(&mut self) {
+    /// Requeues all messages in flight after a new connection: they, or their acks, were lost with the old one.
+    fn requeue_all(&mut self) {
         self.n_connects = self.bus.n_connects();
-        // Each leaves an entry behind, as a time-out does.
-        self.n_timeouts += self.in_flight.len() as u64;
-        self.in_flight.clear();
-        for queue in [Queue::Others, Queue::Urgent] {
-            self.take_back(queue);
+        // Each leaves an entry behind, as a timeout does.
+        self.n_timeouts += self.acks.len() as u64;
+        self.acks.clear();
+        for queue in [Queue::Normal, Queue::Urgent] {
+            self.requeue(queue);
         }
     }
 
-    /// What is on its way waits to be sent again, in its order.
-    fn take_back(&mut self, queue: Queue) {
-        self.flow[queue as usize].probing = true;
-        let mut hold = self.shared.lock();
-        for (_, (_, held)) in self.sent.extract_if(.., |_, (_, held)| held.message.queue() == queue) {
+    /// Puts the messages of a queue that are in flight back into the buffer, to be sent again in order.
+    fn requeue(&mut self, queue: Queue) {
+        self.pacing[queue as usize].probing = true;
+        let mut buffer = self.shared.buffer();
+        for (_, (_, buffered)) in self.in_flight.extract_if(.., |_, (_, buffered)| buffered.message.queue() == queue) {
             self.shared.counters.retries.fetch_add(1, Ordering::Relaxed);
-            hold.put_back(held);
+            buffer.put_back(buffered);
         }
-        drop(hold);
+        drop(buffer);
         // It must not go out before those that are sent again.
-        if self.under_way.as_ref().is_some_and(|(attempt, _)| !self.sent.contains_key(&attempt.place)) {
-            self.under_way = None;
+        if self.handing_over.as_ref().is_some_and(|(attempt, _)| !self.in_flight.contains_key(&attempt.position)) {
+            self.handing_over = None;
             self.n_timeouts += 1;
         }
     }
 
     async fn settle(&mut self, attempt: Attempt, outcome: Result<bool, BusError>) {
         let counters = &self.shared.counters;
-        let is_current = self.sent.get(&attempt.place).is_some_and(|(current, _)| *current == attempt);
+        let is_current = self.in_flight.get(&attempt.position).is_some_and(|(current, _)| *current == attempt);
         let error = match outcome {
             Ok(duplicate) if is_current => {
-                let Some((_, held)) = self.sent.remove(&attempt.place) else { return };
-                let n_items = held.message.n_items;
+                let Some((_, buffered)) = self.in_flight.remove(&attempt.position) else { return };
+                let n_items = buffered.message.n_items;
                 counters.acked.fetch_add(n_items, Ordering::Relaxed);
                 counters.duplicate.fetch_add(if duplicate { n_items } else { 0 }, Ordering::Relaxed);
-                let queue = held.message.queue() as usize;
+                let queue = buffered.message.queue() as usize;
                 counters.stream_full[queue].store(false, Ordering::Relaxed);
-                self.flow[queue].taken();
-                return self.forget(&held.message);
+                self.pacing[queue].on_success();
+                return self.release(&buffered.message);
             }
-            // It is on its way again, and that decides.
+            // The message is in flight again, and that attempt decides.
             Ok(_) => return,
             Err(error) => error,
         };
         if is_current {
-            self.failed(attempt, &error);
+            self.on_failure(attempt, &error);
         }
         self.n_timeouts += u64::from(error.kind() == BusErrorKind::Transient);
         if self.n_timeouts >= TIMEOUTS_PER_CLIENT && self.bus.is_connected() {
@@ -235,40 +237,41 @@ impl SendLoop {
         }
     }
 
-    fn failed(&mut self, attempt: Attempt, error: &BusError) {
+    fn on_failure(&mut self, attempt: Attempt, error: &BusError) {
         let counters = &self.shared.counters;
-        let Some((_, held)) = self.sent.get(&attempt.place) else { return };
-        let (subject, queue, n_items) = (held.message.subject, held.message.queue(), held.message.n_items);
+        let Some((_, buffered)) = self.in_flight.get(&attempt.position) else { return };
+        let (subject, n_items) = (buffered.message.subject, buffered.message.n_items);
+        let queue = buffered.message.queue();
         if error.kind() == BusErrorKind::Permanent {
-            counters.refused.fetch_add(n_items, Ordering::Relaxed);
-            tracing::error!(%error, n_items, "message given up: the server will never take it");
-            if let Some((_, held)) = self.sent.remove(&attempt.place) {
-                self.forget(&held.message);
+            counters.dropped_refused.fetch_add(n_items, Ordering::Relaxed);
+            error!(%error, n_items, "message dropped: the server will never take it");
+            if let Some((_, buffered)) = self.in_flight.remove(&attempt.position) {
+                self.release(&buffered.message);
             }
             return;
         }
         if error.kind() == BusErrorKind::StreamFull
             && !counters.stream_full[queue as usize].swap(true, Ordering::Relaxed)
         {
-            warn!(subject, "stream is full and refuses new messages: holding them; is the writer storing?");
+            warn!(subject, "stream is full and refuses new messages, buffering them: is the writer storing?");
         }
-        // With it goes all of its queue that is on its way, so that nothing overtakes it.
-        self.take_back(queue);
-        self.flow[queue as usize].refused();
+        // All messages of its queue in flight are sent again with it, so that none overtakes it.
+        self.requeue(queue);
+        self.pacing[queue as usize].on_failure();
     }
 
     async fn replace_client(&mut self) {
         self.n_timeouts = 0;
-        if let Ok(bus) = self.bus.renewed().await {
-            info!("connection for publishing replaced after many time-outs");
+        if let Ok(bus) = self.bus.replacement().await {
+            info!("publishing connection replaced after many timeouts");
             self.bus = bus;
-            self.begin_again();
+            self.requeue_all();
             self.n_timeouts = 0;
         }
     }
 
-    fn forget(&self, message: &Outgoing) {
-        self.shared.lock().settled(message);
+    fn release(&self, message: &Outgoing) {
+        self.shared.buffer().release(message);
         self.shared.room.notify_waiters();
     }
 }

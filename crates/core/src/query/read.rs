@@ -1,55 +1,104 @@
-//! From bytes or words to a [`Query`]: every parameter is looked up in the table, checked and defaulted.
+//! Parses JSON or text into a [`Query`].
+
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::table::{self, Param, ParamKind, QueryType};
-use super::{AuditQuery, EventsQuery, MAX_QUERY_BYTES, Query, QueryError};
+use super::arguments::Arguments;
+use super::error::QueryError;
+use super::table::{self, ParamKind, QueryType};
+use super::{AuditQuery, EventsQuery, MAX_QUERY_BYTES, Query};
 use crate::name::{DeviceName, EventType, MetricType};
-use crate::records::{TimeBasis, Window};
+use crate::records::TimeBasis;
 use crate::timestamp::{Timestamp, shorten};
 use crate::wire::Criticality;
 
-/// Buckets in an answer to `series`, at most: what a chart can show and a message can hold.
+/// Maximum number of buckets in the response to `series`: what fits into a chart and a message.
 const MAX_BUCKETS: f64 = 10_000.0;
-/// Buckets in an answer to `series` that names no bucket length.
+/// Number of buckets in the response to `series` without a bucket length.
 const DEFAULT_BUCKETS: f64 = 300.0;
-/// An audit that names no end leaves out what is younger: it may still be on its way. What a killed writer had in
-/// hand comes again after 30 s; the rest is for storing it.
+/// Age below which data is left out of an audit without an end: it may still be in flight. Messages in flight in a
+/// killed writer are redelivered after 30 s; the rest is time to store them.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
 
-pub(super) fn from_bytes(payload: &[u8], now: Timestamp) -> Result<Query, QueryError> {
-    if payload.len() > MAX_QUERY_BYTES {
-        return Err(QueryError::TooLarge(payload.len()));
+impl Query {
+    /// Parses the payload of a request; `now` ends windows without an end.
+    ///
+    /// # Errors
+    /// [`QueryError`] names the mistake and the expected value.
+    pub fn from_json(payload: &[u8], now: Timestamp) -> Result<Self, QueryError> {
+        check_size(payload.len())?;
+        let body = match serde_json::from_slice(payload).map_err(|error| QueryError::Json(error.to_string()))? {
+            Value::Object(body) => body,
+            other => return Err(QueryError::Json(format!("found {}", shorten(&other.to_string())))),
+        };
+        let query_type = match body.get("query_type") {
+            None => return Err(QueryError::NoType),
+            Some(Value::String(name)) => find(name)?,
+            Some(other) => return Err(QueryError::UnknownType(shorten(&other.to_string()))),
+        };
+        refuse_unknown_fields(query_type, &body)?;
+        let empty = Map::new();
+        let params = match body.get("params") {
+            None | Some(Value::Null) => &empty,
+            Some(Value::Object(params)) => params,
+            Some(other) => {
+                let found = shorten(&other.to_string());
+                return Err(QueryError::Json(format!("field 'params' is {found}: expected an object")));
+            }
+        };
+        build(&Arguments { query_type, params, now })
     }
-    let body = match serde_json::from_slice(payload).map_err(|error| QueryError::Json(error.to_string()))? {
-        Value::Object(body) => body,
-        other => return Err(QueryError::Json(format!("found {}", shorten(&other.to_string())))),
-    };
-    let query_type = match body.get("query_type") {
-        None => return Err(QueryError::NoType),
-        Some(Value::String(name)) => {
-            table::find(name).ok_or_else(|| QueryError::UnknownType(format!("'{}'", shorten(name))))?
-        }
-        Some(other) => return Err(QueryError::UnknownType(shorten(&other.to_string()))),
-    };
-    refuse_unknown_fields(query_type, &body)?;
-    let empty = Map::new();
-    let params = match body.get("params") {
-        None | Some(Value::Null) => &empty,
-        Some(Value::Object(params)) => params,
-        Some(other) => {
-            let found = shorten(&other.to_string());
-            return Err(QueryError::Json(format!("field 'params' is {found}: expected an object")));
-        }
-    };
-    let arguments = Arguments { query_type, params, now };
-    arguments.refuse_unknown()?;
-    build(&arguments)
+
+    /// Parses a query in text, as on a command line: type, names and values of parameters.
+    ///
+    /// # Errors
+    /// As [`Query::from_json`]; a parameter may be given once.
+    pub fn from_words(query_type: &str, words: &[(String, String)], now: Timestamp) -> Result<Self, QueryError> {
+        let query_type = find(query_type)?;
+        let params = typed(query_type, words)?;
+        build(&Arguments { query_type, params: &params, now })
+    }
+
+    /// Parses a query in the parameters of an address, `query_type` among them.
+    ///
+    /// # Errors
+    /// As [`Query::from_words`].
+    pub fn from_params(params: &[(String, String)], now: Timestamp) -> Result<Self, QueryError> {
+        let index = params.iter().position(|(name, _)| name == "query_type").ok_or(QueryError::NoType)?;
+        let (before, after) = (&params[..index], &params[index + 1..]);
+        Self::from_words(&params[index].1, &[before, after].concat(), now)
+    }
+
+    /// Returns the request payload for a query in text. Relative times stay relative: the reader's clock decides.
+    ///
+    /// # Errors
+    /// As [`Query::from_words`]: mistakes are found here and not only by the reader.
+    pub fn body_from_words(
+        query_type: &str,
+        words: &[(String, String)],
+        now: Timestamp,
+    ) -> Result<Vec<u8>, QueryError> {
+        Self::from_words(query_type, words, now)?;
+        let params = typed(find(query_type)?, words)?;
+        let body = serde_json::json!({ "query_type": query_type, "params": params }).to_string().into_bytes();
+        check_size(body.len())?;
+        Ok(body)
+    }
 }
 
-/// What is not understood is said: a parameter beside `params` would change nothing, in silence.
+fn check_size(n_bytes: usize) -> Result<(), QueryError> {
+    if n_bytes > MAX_QUERY_BYTES { Err(QueryError::TooLarge(n_bytes)) } else { Ok(()) }
+}
+
+fn find(query_type: &str) -> Result<&'static QueryType, QueryError> {
+    table::find(query_type).ok_or_else(|| QueryError::UnknownType(format!("'{}'", shorten(query_type))))
+}
+
+/// Rejects fields outside `params`: a misplaced parameter would be ignored silently.
 fn refuse_unknown_fields(query_type: &'static QueryType, body: &Map<String, Value>) -> Result<(), QueryError> {
     let Some(field) = body.keys().find(|name| !["query_type", "params"].contains(&name.as_str())) else {
         return Ok(());
@@ -59,31 +108,26 @@ fn refuse_unknown_fields(query_type: &'static QueryType, body: &Map<String, Valu
     Err(QueryError::UnknownField { query_type: query_type.name, field: shorten(field), example })
 }
 
-pub(super) fn body_from_words(
-    query_type: &str,
-    words: &[(String, String)],
-    now: Timestamp,
-) -> Result<Vec<u8>, QueryError> {
-    let table = table::find(query_type).ok_or_else(|| QueryError::UnknownType(format!("'{}'", shorten(query_type))))?;
+/// Converts text to JSON values: numbers for parameters that take numbers, strings otherwise.
+fn typed(query_type: &'static QueryType, words: &[(String, String)]) -> Result<Map<String, Value>, QueryError> {
+    check_size(words.iter().map(|(name, word)| name.len() + word.len()).sum())?;
     let mut params = Map::new();
     for (name, word) in words {
-        let numeric = table
+        let is_number = query_type
             .params
             .iter()
             .any(|param| param.name == name && matches!(param.kind, ParamKind::Integer(..) | ParamKind::Number(..)));
-        let number = numeric.then(|| word.parse::<serde_json::Number>().ok()).flatten();
+        let number = is_number.then(|| word.parse::<serde_json::Number>().ok()).flatten();
         let value = number.map_or_else(|| Value::String(word.clone()), Value::Number);
         if params.insert(name.clone(), value).is_some() {
-            return Err(QueryError::RepeatedParam { query_type: table.name, param: shorten(name) });
+            return Err(QueryError::RepeatedParam { query_type: query_type.name, param: shorten(name) });
         }
     }
-    let body = serde_json::json!({ "query_type": query_type, "params": params }).to_string().into_bytes();
-    // Wrong words are refused here, where they were typed, and not only by whoever answers.
-    from_bytes(&body, now)?;
-    Ok(body)
+    Ok(params)
 }
 
 fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
+    arguments.refuse_unknown()?;
     Ok(match arguments.query_type.name {
         "alerts_critical" => Query::AlertsCritical(events_query(arguments, 15, 8, 1000)?),
         "events" => Query::Events(events_query(arguments, 60, 1, 200)?),
@@ -143,7 +187,7 @@ fn series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         return Err(arguments.bad(
             "bucket_seconds",
             &seconds.to_string(),
-            format!("at least {least} for this window, so that an answer has at most {MAX_BUCKETS} buckets"),
+            format!("at least {least} for this window, so that a response has at most {MAX_BUCKETS} buckets"),
         ));
     }
     Ok(Query::Series {
@@ -152,228 +196,4 @@ fn series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         window,
         bucket: Duration::from_secs_f64(seconds),
     })
-}
-
-/// The parameters of one question, read by name.
-struct Arguments<'a> {
-    query_type: &'static QueryType,
-    params: &'a Map<String, Value>,
-    now: Timestamp,
-}
-
-impl Arguments<'_> {
-    fn refuse_unknown(&self) -> Result<(), QueryError> {
-        for name in self.params.keys() {
-            if !self.has(name) {
-                let expected: Vec<_> = self.query_type.params.iter().map(|param| param.name).collect();
-                return Err(QueryError::UnknownParam {
-                    query_type: self.query_type.name,
-                    param: shorten(name),
-                    expected: expected.join(", "),
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.query_type.params.iter().any(|param| param.name == name)
-    }
-
-    /// The table's row; a name that is not in it is a mistake in this file that every test of the type meets.
-    fn row(&self, name: &str) -> &'static Param {
-        self.query_type.params.iter().find(|param| param.name == name).unwrap_or(&self.query_type.params[0])
-    }
-
-    fn value(&self, name: &str) -> Option<&Value> {
-        self.params.get(name).filter(|value| !value.is_null())
-    }
-
-    fn bad(&self, name: &str, found: &str, expected: String) -> QueryError {
-        QueryError::BadParam {
-            query_type: self.query_type.name,
-            param: self.row(name).name,
-            found: shorten(found),
-            expected,
-        }
-    }
-
-    fn wrong(&self, name: &str, found: &Value) -> QueryError {
-        self.bad(name, &found.to_string(), self.row(name).expected())
-    }
-
-    fn integer(&self, name: &str, default: i64) -> Result<i64, QueryError> {
-        let Some(value) = self.value(name) else { return Ok(default) };
-        match (value.as_i64(), self.row(name).kind) {
-            (Some(number), ParamKind::Integer(min, max)) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(self.wrong(name, value)),
-        }
-    }
-
-    fn number(&self, name: &str, default: f64) -> Result<f64, QueryError> {
-        let Some(value) = self.value(name) else { return Ok(default) };
-        match (value.as_f64(), self.row(name).kind) {
-            (Some(number), ParamKind::Number(min, max)) if (min..=max).contains(&number) => Ok(number),
-            _ => Err(self.wrong(name, value)),
-        }
-    }
-
-    fn text(&self, name: &str) -> Result<Option<&str>, QueryError> {
-        let Some(value) = self.value(name) else { return Ok(None) };
-        match (value.as_str(), self.row(name).kind) {
-            (Some(word), ParamKind::Choice(words)) if !words.contains(&word) => Err(self.wrong(name, value)),
-            (Some(word), _) => Ok(Some(word)),
-            (None, _) => Err(self.wrong(name, value)),
-        }
-    }
-
-    fn name<T, E: std::fmt::Display>(
-        &self,
-        name: &str,
-        new: fn(&str) -> Result<T, E>,
-    ) -> Result<Option<T>, QueryError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        if text.is_empty() {
-            return Err(self.bad(name, "empty", self.row(name).expected()));
-        }
-        new(text).map(Some).map_err(|error| self.bad(name, text, format!("a name, but it {error}")))
-    }
-
-    fn time(&self, name: &str) -> Result<Option<Timestamp>, QueryError> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        Timestamp::parse(text).map(Some).map_err(|_| self.bad(name, text, self.row(name).expected()))
-    }
-
-    fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, QueryError> {
-        value.ok_or_else(|| QueryError::MissingParam {
-            query_type: self.query_type.name,
-            param: self.row(name).name,
-            expected: self.row(name).expected(),
-        })
-    }
-
-    fn device(&self) -> Result<DeviceName, QueryError> {
-        self.required("source_device", self.name("source_device", DeviceName::new)?)
-    }
-
-    fn window_minutes(&self, default: i64) -> Result<Window, QueryError> {
-        let until = self.time("at")?.unwrap_or(self.now);
-        Ok(Window::ending_at(just_after(until), minutes(self.integer("window_minutes", default)?)))
-    }
-
-    fn since_minutes(&self, default: i64) -> Result<Window, QueryError> {
-        self.since_minutes_before(just_after(self.now), default)
-    }
-
-    /// The window that ends at `end`, if nothing else is asked for.
-    fn since_minutes_before(&self, end: Timestamp, default: i64) -> Result<Window, QueryError> {
-        let until = self.time("until")?.unwrap_or(end);
-        let length = minutes(self.integer("since_minutes", default)?);
-        let from = self.time("from")?.unwrap_or_else(|| until.minus(length));
-        if from >= until {
-            return Err(self.bad("from", &from.to_string(), format!("a time before until ({until})")));
-        }
-        Ok(Window { from, until })
-    }
-}
-
-/// Windows exclude their end, and what was measured right now belongs in.
-fn just_after(instant: Timestamp) -> Timestamp {
-    instant.plus(Duration::from_nanos(1))
-}
-
-fn minutes(count: i64) -> Duration {
-    Duration::from_secs(count.unsigned_abs() * 60)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
-
-    fn error(body: &str) -> String {
-        Query::parse(body.as_bytes(), NOW).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn the_first_systems_questions_are_understood() {
-        let alerts = br#"{"query_type":"alerts_critical","params":{"since_minutes":15,"min_criticality":8}}"#;
-        let Query::AlertsCritical(query) = Query::parse(alerts, NOW).unwrap() else { panic!("another type") };
-        assert_eq!(query.window.seconds(), 900.0);
-        assert_eq!((query.min_criticality.level(), query.basis, query.limit), (8, TimeBasis::Either, 1000));
-        let anomaly = br#"{"query_type":"anomaly_temperature","params":{"source_device":"DiskUnit","threshold":1.3,"window_minutes":20}}"#;
-        assert_eq!(Query::parse(anomaly, NOW).unwrap().query_type(), "anomaly_temperature");
-    }
-
-    #[test]
-    fn every_mistake_is_named_with_its_remedy() {
-        let check = |body: &str, expected: &str| {
-            let message = error(body);
-            assert!(message.contains(expected), "{body}: {message}");
-        };
-        check("", "no valid JSON object");
-        check("[]", "no valid JSON object: found []");
-        check(&format!("\"{}\"", "x".repeat(5_000)), &format!("found \"{}…", "x".repeat(59)));
-        check("{}", "'query_type' is missing: expected one of alerts_critical,");
-        check(r#"{"query_type":"x"}"#, "unknown query_type 'x': expected one of alerts_critical,");
-        check(r#"{"query_type":7}"#, "unknown query_type 7");
-        check(r#"{"query_type":"devices","params":[]}"#, "'params' is []: expected an object");
-        check(
-            r#"{"query_type":"devices","params":{"lim":1}}"#,
-            "unknown parameter 'lim' for devices: expected limit, after, at",
-        );
-        check(
-            r#"{"query_type":"devices","params":{"limit":0}}"#,
-            "parameter 'limit' of devices is 0: expected a whole number from 1 to 1000",
-        );
-        check(
-            r#"{"query_type":"devices","limit":1}"#,
-            r#"unknown field 'limit' beside query_type: expected the parameters of devices in "params", as in {"query_type":"devices","params":{"limit":…}}"#,
-        );
-        check(r#"{"query_type":"events","params":{},"pramas":{}}"#, "unknown field 'pramas'");
-        check(r#"{"query_type":"devices","params":{"limit":"5"}}"#, "is \"5\": expected a whole number");
-        check(
-            r#"{"query_type":"device_health"}"#,
-            "parameter 'source_device' of device_health is missing: expected a name",
-        );
-        check(r#"{"query_type":"device_health","params":{"source_device":"a\nb"}}"#, "control character");
-        check(
-            r#"{"query_type":"device_health","params":{"source_device":""}}"#,
-            "parameter 'source_device' of device_health is empty: expected a name",
-        );
-        check(r#"{"query_type":"events","params":{"by":"arrival"}}"#, "expected one of any, time, received");
-        check(r#"{"query_type":"events","params":{"from":"monday"}}"#, "expected a time such as");
-        check(r#"{"query_type":"events","params":{"from":"2999-01-01T00:00:00Z"}}"#, "expected a time such as");
-        check(
-            r#"{"query_type":"series","params":{"source_device":"a","metric_type":"b","bucket_seconds":0.001}}"#,
-            "at most 10000 buckets",
-        );
-    }
-
-    #[test]
-    fn an_audit_leaves_out_what_may_be_on_its_way_unless_told() {
-        let window = |body: &str| {
-            let Query::AuditGaps(query) = Query::parse(body.as_bytes(), NOW).unwrap() else { panic!("another type") };
-            (NOW.seconds_since(query.window.from), NOW.seconds_since(query.window.until))
-        };
-        assert_eq!(window(r#"{"query_type":"audit_gaps"}"#), (3660.0, 60.0));
-        let until_now = format!(r#"{{"query_type":"audit_gaps","params":{{"since_minutes":5,"until":"{NOW}"}}}}"#);
-        assert_eq!(window(&until_now), (300.0, 0.0));
-    }
-
-    #[test]
-    fn words_become_a_body_that_parses() {
-        let words = [("since_minutes".to_owned(), "30".to_owned()), ("source_device".to_owned(), "7".to_owned())];
-        let body = Query::body_from_words("events", &words, NOW).unwrap();
-        let Query::Events(query) = Query::parse(&body, NOW).unwrap() else { panic!("another type") };
-        assert_eq!(query.source_device.unwrap().as_str(), "7");
-        assert_eq!(query.window.seconds(), 1800.0);
-        assert!(Query::body_from_words("events", &[("limit".to_owned(), "many".to_owned())], NOW).is_err());
-        let twice = [("limit".to_owned(), "1".to_owned()), ("limit".to_owned(), "2".to_owned())];
-        let refused = Query::body_from_words("events", &twice, NOW).unwrap_err().to_string();
-        assert_eq!(refused, "parameter 'limit' of events is given more than once: expected it once");
-        let recent = [("from".to_owned(), "2025-06-01T00:00:00Z".to_owned())];
-        assert!(Query::body_from_words("events", &recent, NOW).is_ok(), "a start without an end ends now");
-    }
 }

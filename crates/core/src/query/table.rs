@@ -1,73 +1,89 @@
-//! The table of questions: parsing, errors, the command line's help and the papers all read it.
+//! Table of the query types. Parsing, errors, the command line's help and docs/queries.md are built from it.
 
-/// One type of question.
+use crate::name::MAX_NAME_BYTES;
+
+/// Query type.
 #[derive(Clone, Copy, Debug)]
 pub struct QueryType {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: &'static str,
-    /// What it answers, in one line.
+    /// Content of the response, in one line.
     pub help: &'static str,
-    /// What it takes.
+    /// Parameters.
     pub params: &'static [Param],
 }
 
-/// One parameter.
+/// Parameter of a query type.
 #[derive(Clone, Copy, Debug)]
 pub struct Param {
-    /// Its name on the wire.
+    /// Name on the wire.
     pub name: &'static str,
-    /// What it takes.
+    /// Values it takes.
     pub kind: ParamKind,
-    /// What holds without it, in words; `None` if it must be given.
+    /// Default, as text; `None` if it is required.
     pub default: Option<&'static str>,
+    /// Meaning, in one line.
+    pub help: &'static str,
 }
 
-/// What a parameter takes.
+/// Values of a parameter.
 #[derive(Clone, Copy, Debug)]
 pub enum ParamKind {
-    /// A whole number between two, both inclusive.
+    /// Integer from minimum to maximum, both inclusive.
     Integer(i64, i64),
-    /// A number between two, both inclusive.
+    /// Number from minimum to maximum, both inclusive.
     Number(f64, f64),
-    /// A device, metric or event name.
+    /// Device, metric or event name.
     Name,
-    /// An instant, RFC 3339.
+    /// RFC 3339 time.
     Time,
-    /// One of several words.
+    /// One of these words.
     Choice(&'static [&'static str]),
 }
 
 /// A hundred years: enough for any recording, and far from the ends of the time range.
 const MAX_MINUTES: i64 = 52_560_000;
 
-const fn optional(name: &'static str, kind: ParamKind, default: &'static str) -> Param {
-    Param { name, kind, default: Some(default) }
+const fn optional(name: &'static str, kind: ParamKind, default: &'static str, help: &'static str) -> Param {
+    Param { name, kind, default: Some(default), help }
 }
 
-const fn required(name: &'static str, kind: ParamKind) -> Param {
-    Param { name, kind, default: None }
+const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Param {
+    Param { name, kind, default: None, help }
 }
 
-const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all");
-const ONE_DEVICE: Param = required("source_device", ParamKind::Name);
-const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until");
-const UNTIL: Param = optional("until", ParamKind::Time, "now");
-const BY: Param = optional("by", ParamKind::Choice(&["any", "time", "received"]), "any");
-const OFFSET: Param = optional("offset", ParamKind::Integer(0, 10_000_000), "0");
+const SINCE: &str = "length of the window in minutes, if `from` is not given";
+const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device");
+const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device");
+const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until", "start of the window, inclusive");
+const UNTIL: Param = optional("until", ParamKind::Time, "now", "end of the window, exclusive");
+const AT: Param = optional("at", ParamKind::Time, "now", "instant of the response, end of the window");
+const BY: Param = optional(
+    "by",
+    ParamKind::Choice(&["any", "time", "received"]),
+    "any",
+    "time that must be in the window: when the event happened (`time`), when it was stored (`received`), or either (`any`)",
+);
+const OFFSET: Param = optional(
+    "offset",
+    ParamKind::Integer(0, 10_000_000),
+    "0",
+    "number of newest rows to skip; `next` contains the value for the next page",
+);
 
-/// Every type of question, in the order in which errors and help name them.
+/// All query types, in the order in which errors and help list them.
 pub const QUERY_TYPES: &[QueryType] = &[
     QueryType {
         name: "alerts_critical",
         help: "critical events that happened or became known in the window, and their number per device",
         params: &[
-            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "15"),
-            optional("min_criticality", ParamKind::Integer(1, 10), "8"),
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "15", SINCE),
+            optional("min_criticality", ParamKind::Integer(1, 10), "8", "only events of this criticality or higher"),
             ANY_DEVICE,
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "1000"),
+            optional("limit", ParamKind::Integer(1, 10_000), "1000", "maximum number of rows in one response"),
             OFFSET,
         ],
     },
@@ -76,8 +92,13 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "ok, warning, critical or unknown, with a score from 0 to 100 and the reasons",
         params: &[
             ONE_DEVICE,
-            optional("window_minutes", ParamKind::Integer(1, MAX_MINUTES), "60"),
-            optional("at", ParamKind::Time, "now"),
+            optional(
+                "window_minutes",
+                ParamKind::Integer(1, MAX_MINUTES),
+                "60",
+                "length of the window in minutes, ending at `at`",
+            ),
+            AT,
         ],
     },
     QueryType {
@@ -85,32 +106,47 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "the ratio of a device's last to its first temperature in the window, and whether it reaches the threshold",
         params: &[
             ONE_DEVICE,
-            optional("threshold", ParamKind::Number(0.01, 100.0), "1.3"),
-            optional("window_minutes", ParamKind::Integer(1, MAX_MINUTES), "20"),
-            optional("at", ParamKind::Time, "now"),
+            optional(
+                "threshold",
+                ParamKind::Number(0.01, 100.0),
+                "1.3",
+                "ratio from which on the change counts as an anomaly",
+            ),
+            optional(
+                "window_minutes",
+                ParamKind::Integer(1, MAX_MINUTES),
+                "20",
+                "length of the window in minutes, ending at `at`",
+            ),
+            AT,
         ],
     },
     QueryType {
         name: "devices",
         help: "the devices by name, with labels and latest values",
         params: &[
-            optional("limit", ParamKind::Integer(1, 1000), "200"),
-            optional("after", ParamKind::Name, "the start"),
-            optional("at", ParamKind::Time, "now"),
+            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
+            optional(
+                "after",
+                ParamKind::Name,
+                "the start",
+                "only devices whose name sorts after this one; `next` contains the value for the next page",
+            ),
+            optional("at", ParamKind::Time, "now", "instant of the response"),
         ],
     },
     QueryType {
         name: "events",
         help: "events, newest first",
         params: &[
-            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60"),
-            optional("min_criticality", ParamKind::Integer(1, 10), "1"),
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
+            optional("min_criticality", ParamKind::Integer(1, 10), "1", "only events of this criticality or higher"),
             ANY_DEVICE,
-            optional("event_type", ParamKind::Name, "all"),
+            optional("event_type", ParamKind::Name, "all", "only this type of event"),
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "200"),
+            optional("limit", ParamKind::Integer(1, 10_000), "200", "maximum number of rows in one response"),
             OFFSET,
         ],
     },
@@ -119,29 +155,39 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "minimum, mean, maximum and count of one metric of one device per bucket of time",
         params: &[
             ONE_DEVICE,
-            required("metric_type", ParamKind::Name),
-            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60"),
+            required("metric_type", ParamKind::Name, "metric"),
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
             FROM,
             UNTIL,
-            optional("bucket_seconds", ParamKind::Number(0.001, 1e9), "a 300th of the window"),
+            optional(
+                "bucket_seconds",
+                ParamKind::Number(0.001, 1e9),
+                "a 300th of the window",
+                "length of a bucket in seconds; a response has at most 10,000 buckets",
+            ),
         ],
     },
     QueryType {
         name: "audit_gaps",
-        help: "numbers (seq) that are missing or doubled, per device; what has come in lately is still left out",
+        help: "missing and duplicate sequence numbers (seq) per device; the most recent data is left out, it may be in flight",
         params: &[
             ANY_DEVICE,
-            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60"),
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
             FROM,
-            optional("until", ParamKind::Time, "a minute ago"),
-            optional("limit", ParamKind::Integer(1, 1000), "200"),
-            optional("after", ParamKind::Name, "the start"),
+            optional("until", ParamKind::Time, "a minute ago", "end of the window, exclusive"),
+            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
+            optional(
+                "after",
+                ParamKind::Name,
+                "the start",
+                "only devices whose name sorts after this one; `next` contains the value for the next page",
+            ),
         ],
     },
 ];
 
 impl Param {
-    /// What the parameter takes, in words.
+    /// Describes the values that the parameter takes.
     pub fn expected(&self) -> String {
         match self.kind {
             ParamKind::Integer(min, max) => format!("a whole number from {min} to {max}"),
@@ -159,4 +205,25 @@ pub(super) fn find(query_type: &str) -> Option<&'static QueryType> {
 
 pub(super) fn names() -> String {
     QUERY_TYPES.iter().map(|query_type| query_type.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Renders the table as the Markdown of docs/queries.md.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for QueryType { name, help, params } in QUERY_TYPES {
+        text += &format!("\n### `{name}`\n\nReturns {help}.\n\n");
+        text += "| parameter | default | range | meaning |\n|---|---|---|---|\n";
+        for param in *params {
+            let range = match param.kind {
+                ParamKind::Integer(min, max) => format!("{min} to {max}"),
+                ParamKind::Number(min, max) => format!("{min} to {max}"),
+                ParamKind::Name => format!("name, 1 to {MAX_NAME_BYTES} bytes"),
+                ParamKind::Time => "RFC 3339 time".to_owned(),
+                ParamKind::Choice(words) => words.join(", "),
+            };
+            let default = param.default.unwrap_or("required");
+            text += &format!("| `{}` | {default} | {range} | {} |\n", param.name, param.help);
+        }
+    }
+    text
 }

@@ -1,4 +1,4 @@
-//! The two formats of a recording: told apart by content, and read line by line.
+//! Formats of a recording: detection by content, and parsing line by line.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,12 +14,12 @@ use crate::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
 
 const EXPECTED: &str = "expected NDJSON of Spindle's wire format (one metric, event or array of them per line) or Backblaze Drive Stats CSV (with its header)";
 
-/// What a recording is written in.
+/// Format of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
-    /// Each line a metric, an event, or an array of either, as on the wire.
+    /// One metric, event, or array of either per line, as on the wire.
     Ndjson,
-    /// Backblaze Drive Stats, with the columns that its header names.
+    /// Backblaze Drive Stats, with the columns of its header.
     Backblaze(Columns),
 }
 
@@ -32,7 +32,7 @@ impl fmt::Display for Format {
     }
 }
 
-/// Why a file is no recording.
+/// Error for a file that is not a recording.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordingError {
     /// The reader failed.
@@ -41,20 +41,20 @@ pub enum RecordingError {
     /// Nothing but blank lines.
     #[error("the file is empty: {EXPECTED}")]
     Empty,
-    /// A first line of so many bytes.
+    /// First line too long, with its length in bytes.
     #[error("its first line is {0} bytes long, more than {MAX_PAYLOAD_BYTES}: {EXPECTED}")]
     FirstLineTooLong(u64),
-    /// Of neither format.
+    /// Neither format.
     #[error("line {line}")]
     Foreign {
-        /// The first line that is not blank, counted from 1.
+        /// First non-blank line, counted from 1.
         line: u64,
-        /// What it is instead.
+        /// Detected content.
         source: Foreign,
     },
 }
 
-/// What a file is that is no recording, and what to do.
+/// Content of a file that is not a recording, with a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Foreign {
     /// Pretty-printed JSON.
@@ -62,57 +62,56 @@ pub enum Foreign {
         "looks like JSON over several lines: {EXPECTED}; `jq -c '.[]? // .'` puts each record on a line of its own"
     )]
     SpreadJson,
-    /// A gzip file.
+    /// gzip file.
     #[error("looks gzip-compressed: unpack it first (gunzip)")]
     Gzip,
-    /// A ZIP archive.
+    /// ZIP archive.
     #[error("looks like a ZIP archive, as Backblaze publishes them: unpack it first (unzip)")]
     Zip,
-    /// Backblaze's header with a column missing or doubled.
-    #[error("looks like the header of Backblaze Drive Stats, but is not whole")]
+    /// Header of Drive Stats with a missing or duplicate column.
+    #[error("looks like an incomplete header of Backblaze Drive Stats")]
     Header(#[source] BackblazeError),
     /// Anything else.
     #[error("of unknown format: {EXPECTED}")]
     Unknown,
 }
 
-/// Most bytes of a bad record that are kept to show it.
-const MAX_SHOWN_BYTES: usize = 1_024;
+/// Bytes of a bad record that are kept for display.
+const MAX_KEPT_BYTES: usize = 1_024;
 
-/// A piece of a line that is no record.
+/// Part of a line that is not a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefusedRecord {
-    /// A short, stable word for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the reader failed.
+    /// Stable identifier for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the reader failed.
     pub kind: &'static str,
-    /// What is wrong, with the offending value.
+    /// Problem, with the offending value.
     pub reason: String,
-    /// The record itself, at most its first 1,024 bytes.
+    /// First 1,024 bytes of the record.
     pub bytes: Vec<u8>,
 }
 
 impl RefusedRecord {
-    /// A line that is [`Line::TooLong`].
+    /// Describes a [`Line::TooLong`].
     pub fn too_long(n_bytes: u64, head: &[u8]) -> Self {
         let reason = format!("line of {n_bytes} bytes is longer than {MAX_PAYLOAD_BYTES}: split it");
         Self::new("too_large", reason, head)
     }
 
-    /// The end of a recording whose reader failed.
+    /// Describes the end of a recording whose reader failed.
     pub fn unreadable(error: &io::Error) -> Self {
-        Self::new("unreadable", format!("cannot read on, the replay ends here: {error}"), &[])
+        Self::new("unreadable", format!("read failed, the replay ends here: {error}"), &[])
     }
 
     fn new(kind: &'static str, reason: impl ToString, bytes: &[u8]) -> Self {
-        let shown = &bytes[..bytes.len().min(MAX_SHOWN_BYTES)];
-        Self { kind, reason: reason.to_string(), bytes: shown.to_vec() }
+        let kept = &bytes[..bytes.len().min(MAX_KEPT_BYTES)];
+        Self { kind, reason: reason.to_string(), bytes: kept.to_vec() }
     }
 }
 
-/// Finds out what the lines hold, from the first that is not blank. A CSV header is taken off; a line of
-/// NDJSON is given out again.
+/// Detects the format from the first non-blank line. A CSV header is consumed; a line of NDJSON is returned again.
 ///
 /// # Errors
-/// [`RecordingError`] if they are of neither format; it says what to do.
+/// [`RecordingError`] with a remedy if the format is unknown.
 pub fn detect<R: BufRead>(lines: &mut Lines<R>) -> Result<Format, RecordingError> {
     let (line, first) = match lines.next_line().map_err(RecordingError::Unreadable)? {
         None => return Err(RecordingError::Empty),
@@ -142,14 +141,14 @@ fn recognise(first: &[u8]) -> Result<Format, Foreign> {
     }
 }
 
-/// Whether a header was meant as Backblaze's, so that the answer names what it lacks.
+/// Returns `true` if a header is meant as one of Drive Stats, so that the error names what it lacks.
 fn looks_like_backblaze(header: &csv::StringRecord) -> bool {
     header.iter().any(|name| name.starts_with("smart_") || matches!(name.trim(), "serial_number" | "capacity_bytes"))
 }
 
-/// Splits one line of CSV into its fields. A field with a line break inside is not supported: Drive Stats
-/// has none, and an unclosed quote would swallow the rest of the file. To CSV a lone carriage return ends a row:
-/// a second row in the line is no reason to forget it, so such a line is none.
+/// Splits one line of CSV into its fields. Fields with line breaks are not supported: Drive Stats has none, and an
+/// unclosed quote would swallow the rest of the file. In CSV a lone carriage return ends a row: a line with a second row
+/// is rejected, so that the row is not lost silently.
 fn split(line: &str) -> Option<csv::StringRecord> {
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).buffer_capacity(line.len().max(1)).from_reader(line.as_bytes());
@@ -160,7 +159,7 @@ fn split(line: &str) -> Option<csv::StringRecord> {
 }
 
 impl Format {
-    /// Reads one line, and hands each record in it, good or bad, to `take`, in order.
+    /// Parses one line and passes each record in it, good or bad, to `take`, in order.
     pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
         match self {
             Self::Ndjson => read_json(line, take),
@@ -172,7 +171,7 @@ impl Format {
 fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     let record = match std::str::from_utf8(line) {
         Ok(text) => split(text),
-        Err(error) => return take(Err(RefusedRecord::new("bad_row", format!("no valid UTF-8: {error}"), line))),
+        Err(error) => return take(Err(RefusedRecord::new("bad_row", format!("invalid UTF-8: {error}"), line))),
     };
     let Some(record) = record else {
         return take(Err(RefusedRecord::new("bad_row", "is not one row of CSV", line)));
@@ -196,7 +195,7 @@ fn kind(error: &BackblazeError) -> &'static str {
     }
 }
 
-/// Most lines hold metrics only, so all is read as metrics first, and what is refused is looked at again.
+/// Decodes everything as metrics first, since most lines hold metrics only, and examines the rejected elements again.
 fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     let decoded = wire::decode_metrics(line);
     let mut rejected = decoded.rejected.into_iter().peekable();
@@ -212,22 +211,22 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     }
 }
 
-/// The fields of an element; what they hold does not matter here. A map, since a derived reader would take
-/// an array for an object, and would refuse a key that is there twice, which the wire does not.
+/// Fields of an element, with their values ignored. A map, since a derived deserializer accepts an array for an object
+/// and rejects duplicate keys, which the wire format accepts.
 type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
 
 fn second_look(rejected: Rejected) -> Result<Record, RefusedRecord> {
     let Rejected { bytes, error, .. } = rejected;
-    // An array is a payload of its own to the wire, but no record.
+    // To the wire format an array is a payload of its own, but it is not a record.
     let Ok(fields) = serde_json::from_slice::<Outline<'_>>(&bytes) else {
         return Err(RefusedRecord::new(error.reason().as_str(), &error, &bytes));
     };
     let (is_metric, is_event) = (fields.contains_key("metricType"), fields.contains_key("eventType"));
     if !is_metric && !is_event {
-        let reason = "has neither 'metricType' nor 'eventType', so is no metric and no event";
+        let reason = "has neither 'metricType' nor 'eventType', so it is not a metric or an event";
         return Err(RefusedRecord::new("missing_field", reason, &bytes));
     }
-    // An event may carry a 'metricType' that nobody knows: to the wire it is one all the same.
+    // An event may carry an unknown field 'metricType'; to the wire format it is still an event.
     let mut as_event = wire::decode_events(&bytes);
     if let Some(event) = as_event.items.pop() {
         return Ok(Record::Event(event));

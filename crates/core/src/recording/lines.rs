@@ -1,60 +1,60 @@
-//! The lines of a file, each bounded in length: a file of one gigabyte without a line break costs no
-//! more memory than its longest allowed line.
+//! Reads lines of bounded length: a file of one gigabyte without a line break takes no more memory than its longest
+//! allowed line.
 
 use std::io::{self, BufRead, Read};
 
 use crate::wire::MAX_PAYLOAD_BYTES;
 
-/// How much of an over-long line is kept to show it.
+/// Bytes of a line that is too long that are kept for display.
 const HEAD_BYTES: usize = 1_024;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// Reads lines that are not blank. The line break (`\n` or `\r\n`) and a byte order mark at the start
-/// of the file are no part of a line; the last line needs no line break.
+/// Reader of non-blank lines. Line breaks (`\n` or `\r\n`) and a byte order mark at the start of the file are removed;
+/// the last line needs no line break.
 #[derive(Debug)]
 pub struct Lines<R> {
     reader: R,
     buffer: Vec<u8>,
     number: u64,
-    /// The line in the buffer was looked at, and is to be given out again.
+    /// The line in the buffer is to be returned again.
     held: bool,
 }
 
-/// One line.
+/// Line of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
-    /// All of it.
+    /// Complete line.
     Whole(&'a [u8]),
-    /// Longer than [`MAX_PAYLOAD_BYTES`]. The rest was skipped.
+    /// Line longer than [`MAX_PAYLOAD_BYTES`]; its rest was skipped.
     TooLong {
-        /// Its length, line break included.
+        /// Length, line break included.
         n_bytes: u64,
-        /// Its first bytes.
+        /// First bytes.
         head: &'a [u8],
     },
 }
 
 impl<R: BufRead> Lines<R> {
-    /// The lines of a file from its start.
+    /// Returns the lines of a file from its start.
     pub fn new(reader: R) -> Self {
         Self { reader, buffer: Vec::new(), number: 0, held: false }
     }
 
-    /// The number of the line last read, counted from 1 with blank lines included.
+    /// Returns the number of the line last read, counted from 1 with blank lines included.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// Gives the line last given out once more; only for a whole one.
+    /// Makes [`Lines::next_line`] return the last line once more; only for a complete one.
     pub fn hold(&mut self) {
         self.held = true;
     }
 
-    /// The next line that is not blank, with its number; `None` at the end of the file.
+    /// Returns the next non-blank line with its number; `None` at the end of the file.
     ///
     /// # Errors
-    /// Those of the reader.
+    /// Errors of the reader.
     pub fn next_line(&mut self) -> io::Result<Option<(u64, Line<'_>)>> {
         if std::mem::take(&mut self.held) {
             return Ok(Some((self.number, Line::Whole(trim_break(&self.buffer)))));
@@ -80,7 +80,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// Reads on to the line break without keeping anything, and lets the large buffer go.
+    /// Skips to the line break without keeping anything, and frees the large buffer.
     fn skip_rest(&mut self, n_read: u64) -> io::Result<Line<'_>> {
         let mut n_bytes = n_read;
         let mut at_end = self.buffer.last() == Some(&b'\n');
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_held_line_comes_again() {
+    fn a_held_line_is_returned_again() {
         let mut lines = Lines::new(&b"one\ntwo"[..]);
         lines.next_line().unwrap();
         lines.hold();

@@ -1,4 +1,4 @@
-//! From the text of one element to a metric or an event: the checks, field by field.
+//! Parses the text of one element into a metric or an event, field by field.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -12,14 +12,14 @@ use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType, NameError};
 use crate::timestamp::{Timestamp, shorten};
 
-/// Deepest nesting of objects and arrays in one element: what serde_json takes, and far beyond any use.
+/// Deepest nesting of objects and arrays in one element: the limit of serde_json, and far beyond any use.
 const MAX_DEPTH: usize = 128;
 
-/// The fields of one element, not yet read, so that an unknown one can hold what it wants. Of a key that
-/// is there twice the last one counts, as most readers of JSON have it.
+/// Fields of one element, not yet parsed, so that unknown ones may hold anything. Of a duplicate key the last value
+/// counts, as in most JSON parsers.
 type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
 
-/// The common case, read without building a tree: every field there once and of the right type.
+/// Common case, parsed without building a tree: every field present once and of the right type.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PlainMetric<'a> {
@@ -44,7 +44,7 @@ pub(super) fn metric(text: &str) -> Result<DeviceMetric, WireError> {
     }
 }
 
-/// The same, field by field: what is wrong gets its name, and a key that is there twice its last value.
+/// Parses field by field: errors name the field, and of a duplicate key the last value counts.
 fn metric_with_reasons(text: &str) -> Result<DeviceMetric, WireError> {
     let fields = fields(text)?;
     assemble_metric(PlainMetric {
@@ -52,7 +52,7 @@ fn metric_with_reasons(text: &str) -> Result<DeviceMetric, WireError> {
         source_device: Cow::Owned(string(&fields, "sourceDevice")?),
         metric_type: Cow::Owned(string(&fields, "metricType")?),
         value: typed(required(&fields, "value")?, "value", "a finite number")?,
-        seq: optional(&fields, "seq", "a whole number from 0 on")?,
+        seq: optional(&fields, "seq", "an integer of at least 0")?,
         labels: optional(&fields, "labels", "an object of strings")?,
     })
 }
@@ -70,10 +70,10 @@ fn assemble_metric(plain: PlainMetric<'_>) -> Result<DeviceMetric, WireError> {
     Ok(metric)
 }
 
-/// A sensor that says something impossible is broken, and its word must not reach an average.
+/// Rejects impossible values: a broken sensor must not distort an average.
 fn check_range(metric: &DeviceMetric) -> Result<(), WireError> {
     if !metric.value.is_finite() {
-        return Err(wrong("value", "is no finite number"));
+        return Err(wrong("value", "is not finite"));
     }
     let Some(kind) = metric::lookup(&metric.metric_type) else { return Ok(()) };
     if (kind.min..=kind.max).contains(&metric.value) {
@@ -89,13 +89,13 @@ pub(super) fn event(text: &str) -> Result<Event, WireError> {
     let id = string(&fields, "id")?;
     let criticality = required(&fields, "criticality")?;
     Ok(Event {
-        id: Uuid::try_parse(&id).map_err(|_| wrong("id", format!("is no UUID: '{}'", shorten(&id))))?,
+        id: Uuid::try_parse(&id).map_err(|_| wrong("id", format!("is not a UUID: '{}'", shorten(&id))))?,
         criticality: typed(criticality, "criticality", "an integer from 1 to 10")?,
         timestamp: timestamp(&string(&fields, "timestamp")?)?,
         source_device: name("sourceDevice", DeviceName::new(&string(&fields, "sourceDevice")?))?,
         event_type: name("eventType", EventType::new(&string(&fields, "eventType")?))?,
         event_message: event_message(&fields)?,
-        seq: optional(&fields, "seq", "a whole number from 0 on")?,
+        seq: optional(&fields, "seq", "an integer of at least 0")?,
         labels: checked_labels(optional(&fields, "labels", "an object of strings")?)?,
     })
 }
@@ -110,8 +110,7 @@ fn event_message(fields: &Fields<'_>) -> Result<Option<String>, WireError> {
     }
 }
 
-/// Derived readers would take an array for an object, its elements for the fields in their order; and
-/// what they ignore may be nested without end.
+/// Rejects arrays, which derived deserializers accept as the fields in order, and unbounded nesting in ignored fields.
 fn is_object(text: &str) -> Result<(), WireError> {
     if !text.trim_ascii_start().starts_with('{') {
         return Err(WireError::Shape(type_name(text)));
@@ -159,7 +158,7 @@ fn string(fields: &Fields<'_>, field: &'static str) -> Result<String, WireError>
     typed(required(fields, field)?, field, "a string")
 }
 
-/// `null` is as good as absent.
+/// Treats `null` as absent.
 fn optional<'a, T: Deserialize<'a>>(
     fields: &Fields<'a>,
     field: &'static str,
@@ -199,7 +198,7 @@ fn wrong(field: &'static str, problem: impl Into<String>) -> WireError {
     WireError::Field { field, problem: problem.into() }
 }
 
-/// What a text that is JSON holds, by how it begins.
+/// Returns the type of a JSON text by its first character.
 pub(super) fn type_name(text: &str) -> &'static str {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => "an object",
@@ -217,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    /// Pieces of JSON that are right here and wrong there.
+    /// JSON values, each valid for some fields and invalid for others.
     const VALUES: [&str; 22] = [
         "\"2025-06-06T12:08:40Z\"",
         "\"2025-06-06t14:08:40.5+02:00\"",
@@ -247,8 +246,8 @@ mod tests {
     const GOOD: [(usize, usize); 4] = [(0, 0), (1, 2), (2, 5), (3, 7)];
 
     proptest! {
-        /// The fast way and the slow way agree wherever the fast one gives anything: unknown fields, keys
-        /// that are there twice, escapes and all.
+        /// The fast and the slow parser agree wherever the fast one succeeds: unknown fields, duplicate keys, escapes
+        /// and all.
         #[test]
         fn both_ways_agree(extra in prop::collection::vec((0..KEYS.len(), 0..VALUES.len(), any::<prop::sample::Index>()), 0..4)) {
             let mut pairs = GOOD.to_vec();

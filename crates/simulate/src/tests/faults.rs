@@ -1,4 +1,4 @@
-//! What goes wrong must show, where and when the truth says so, and nowhere else.
+//! Faults show where and when the truth records them, and nowhere else.
 
 use super::*;
 use spindle_core::name::DeviceName;
@@ -57,8 +57,8 @@ fn a_wear_out_shows_before_its_failure_and_ends_with_a_new_device() {
     assert!(n_checked > 20, "{n_checked}");
 }
 
-/// In the last tenth of its life a device is slower, hotter and (a disk) has lost more sectors than its
-/// healthy twin at the same time.
+/// In the last tenth of its life a device is slower and hotter, and a disk has lost more sectors, than its healthy twin
+/// at the same time.
 fn assert_signs_grow(
     worn: &AllSeries<'_>,
     healthy: &AllSeries<'_>,

@@ -1,8 +1,8 @@
-//! The normal life of a fleet in which nothing goes wrong.
+//! Normal operation of a fleet without faults.
 
 use super::*;
 
-/// How strongly two series go together, -1 to 1.
+/// Correlation of two series, -1 to 1.
 fn correlation(left: &[f64], right: &[f64]) -> f64 {
     let count = left.len() as f64;
     let mean = |values: &[f64]| values.iter().sum::<f64>() / count;
@@ -18,7 +18,7 @@ fn values(batches: &[Batch], device: &str, metric_type: &str) -> Vec<f64> {
     series(batches, device, metric_type).into_iter().map(|(_, value)| value).collect()
 }
 
-/// Differences to the mean of the hour around, so that the day's own rise and fall does not count.
+/// Differences from the mean of the surrounding hour, so that the daily cycle does not count.
 fn detrended(values: &[f64], half_width: usize) -> Vec<f64> {
     let around = |index: usize| &values[index.saturating_sub(half_width)..(index + half_width).min(values.len())];
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
@@ -114,7 +114,7 @@ fn a_healthy_fleet_stays_below_the_warnings() {
             *n_high.entry(&metric.metric_type).or_default() += 1;
         }
     }
-    // Some devices let their capacity come to 90 %, and a gateway may stutter.
+    // Some devices fill up to 90 % of their capacity, and a gateway may stutter.
     n_high.remove("CapacityUsed");
     assert!(n_high.keys().all(|name| *name == "Latency"), "{n_high:?}");
     assert!(n_high.values().sum::<usize>() * 10_000 < n_all, "{n_high:?} of {n_all}");

@@ -1,4 +1,4 @@
-//! `spindle dlq`: which letters are meant, and what is to become of them.
+//! `spindle dlq`: selection of dead letters, and the action on them.
 
 use std::time::Duration;
 
@@ -9,31 +9,31 @@ use super::Early;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DlqCommand {
-    /// Lists dead letters, the newest first; totals by reason on stderr
+    /// List dead letters, newest first; totals by reason go to stderr
     Ls(LsArgs),
-    /// Shows everything about dead letters
+    /// Show dead letters in full
     Show(ShowArgs),
-    /// Publishes the original bytes to their original subject again, through the writer's same checks
+    /// Publish the original bytes to their original subject again; the writer checks them as usual
     ///
-    /// A letter is removed when JetStream has acknowledged its replay, not before. What is still bad
-    /// becomes a dead letter again, and counts its replays.
+    /// A dead letter is removed after JetStream has acknowledged its replay, not before. A message that is still bad
+    /// becomes a dead letter again and counts its replays.
     Replay(ActArgs),
-    /// Removes dead letters for good
+    /// Remove dead letters permanently
     Drop(ActArgs),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Filters {
-    /// Only letters with this reason, such as bad_json, bad_field, store_refused or undeliverable
+    /// Only dead letters with this reason, such as bad_json, bad_field, store_refused or panic
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// Only letters whose original was published to this subject
+    /// Only dead letters whose original was published to this subject
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
-    /// Only letters kept at this time or later: 2025-06-06T12:00:00Z, or 2h for two hours ago
+    /// Only dead letters kept at this time or later: 2025-06-06T12:00:00Z, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = moment)]
     since: Option<Moment>,
-    /// Only letters kept before this time
+    /// Only dead letters kept before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Moment>,
 }
@@ -42,56 +42,56 @@ pub(super) struct Filters {
 pub(super) struct LsArgs {
     #[command(flatten)]
     filters: Filters,
-    /// DeadLetterPages shown at most
+    /// Maximum number of dead letters to list
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
     limit: u64,
-    /// The oldest first
+    /// List the oldest first
     #[arg(long)]
     oldest: bool,
-    /// How they are printed
+    /// Output format
     #[arg(long, value_parser = ["table", "json"], default_value = "table")]
     format: String,
 }
 
-/// More rows than anybody reads, and what is held of them takes some 50 MB.
+/// More rows than anybody reads; they take some 50 MB of memory.
 const MAX_LIMIT: u64 = 100_000;
 
 #[derive(Debug, Args)]
 pub(super) struct ShowArgs {
-    /// Sequences, as `spindle dlq ls` lists them
+    /// Sequence numbers, as `spindle dlq ls` lists them
     #[arg(value_name = "SEQ", required = true, value_parser = sequence)]
     sequences: Vec<u64>,
-    /// Nothing but the original bytes of one letter, on stdout
+    /// Write only the original bytes of one dead letter to stdout
     #[arg(long)]
     raw: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ActArgs {
-    /// Sequences, as `spindle dlq ls` lists them
+    /// Sequence numbers, as `spindle dlq ls` lists them
     #[arg(value_name = "SEQ", value_parser = sequence)]
     sequences: Vec<u64>,
-    /// All letters
+    /// Select all dead letters
     #[arg(long)]
     all: bool,
     #[command(flatten)]
     filters: Filters,
-    /// Only say what would be done
+    /// Print what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Do not ask
+    /// Skip the confirmation
     #[arg(long, short)]
     yes: bool,
 }
 
-/// A time, or how long ago.
+/// A time, or an age.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     At(Timestamp),
     Ago(Duration),
 }
 
-/// What is to be done with dead letters.
+/// Task for `spindle dlq`.
 #[derive(Debug)]
 pub(crate) enum DlqTask {
     List { filter: Wanted, limit: usize, oldest_first: bool, as_json: bool },
@@ -105,14 +105,14 @@ pub(crate) enum Action {
     Drop,
 }
 
-/// Which letters an action is about.
+/// Selection of dead letters for an action.
 #[derive(Debug)]
 pub(crate) enum Which {
     Sequences(Vec<u64>),
     Filter(Wanted),
 }
 
-/// Properties of letters; without any, all are meant.
+/// Properties of the selected dead letters; without any, all are selected.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
     pub(crate) reason: Option<String>,
@@ -132,7 +132,7 @@ pub(super) fn task(command: DlqCommand) -> Result<DlqTask, Early> {
         DlqCommand::Show(ShowArgs { sequences, raw }) => {
             if raw && sequences.len() > 1 {
                 return Err(Early::Mistake(
-                    "--raw writes the bytes of one letter and nothing else: give one SEQ".to_owned(),
+                    "--raw writes the bytes of one dead letter and nothing else; specify one SEQ".to_owned(),
                 ));
             }
             DlqTask::Show { sequences, raw }
@@ -143,14 +143,14 @@ pub(super) fn task(command: DlqCommand) -> Result<DlqTask, Early> {
 }
 
 impl ActArgs {
-    /// Exactly one way to say which letters: a slip must not touch more than was meant.
+    /// Accepts exactly one way to select, so that a typing error cannot touch more than intended.
     fn task(self, action: Action) -> Result<DlqTask, Early> {
         let Self { sequences, all, filters, dry_run, yes } = self;
         let n_ways = [!sequences.is_empty(), all, filters.is_any()].into_iter().filter(|is_given| *is_given).count();
         if n_ways != 1 {
-            let (word, problem) = (action.word(), if n_ways == 0 { "which letters?" } else { "too much is said:" });
             return Err(Early::Mistake(format!(
-                "dlq {word}: {problem} give either SEQ…, or a filter (--reason, --subject, --since, --until), or --all; `spindle dlq ls` shows what is there"
+                "dlq {}: specify exactly one of SEQ…, a filter (--reason, --subject, --since, --until), or --all; `spindle dlq ls` lists dead letters",
+                action.word()
             )));
         }
         let which = if sequences.is_empty() { Which::Filter(filters.wanted()?) } else { Which::Sequences(sequences) };
@@ -172,7 +172,7 @@ impl Filters {
         self.reason.is_some() || self.subject.is_some() || self.since.is_some() || self.until.is_some()
     }
 
-    /// A stretch of time that ends before it begins is a slip, not an empty list.
+    /// Refuses a time range that ends before it begins: it is a typing error, not an empty list.
     fn wanted(self) -> Result<Wanted, Early> {
         let Self { reason, subject, since, until } = self;
         let is_backwards = match (since, until) {
@@ -189,12 +189,14 @@ impl Filters {
     }
 }
 
-/// What is said of a stretch of time that ends before it begins.
-pub(crate) const BACKWARDS: &str = "--since is later than --until, so no letter can match: since when, and until when?";
+/// Error for a time range that ends before it begins.
+pub(crate) const BACKWARDS: &str = "--since is later than --until, so no dead letter can match; swap or correct them";
 
 fn sequence(text: &str) -> Result<u64, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
-    number.ok_or_else(|| "expected the number of a dead letter, 1 or more, as `spindle dlq ls` lists it".to_owned())
+    number.ok_or_else(|| {
+        "expected the sequence number of a dead letter, 1 or more, as `spindle dlq ls` lists it".to_owned()
+    })
 }
 
 fn moment(text: &str) -> Result<Moment, String> {
@@ -203,7 +205,7 @@ fn moment(text: &str) -> Result<Moment, String> {
     }
     Timestamp::parse(text)
         .map(Moment::At)
-        .map_err(|_| "expected a time such as 2025-06-06T12:08:40Z, or how long ago, such as 90s, 2h or 7d".to_owned())
+        .map_err(|_| "expected a time such as 2025-06-06T12:08:40Z, or an age such as 90s, 2h or 7d".to_owned())
 }
 
 #[cfg(test)]
@@ -233,13 +235,13 @@ mod tests {
             "replay 1 2 --since 1h",
         ] {
             let line = parsed(words).unwrap_err();
-            assert!(line.contains("either SEQ") && line.contains("--all"), "{words}: {line}");
+            assert!(line.contains("exactly one of SEQ") && line.contains("--all"), "{words}: {line}");
         }
         for words in ["ls --since 1h --until 2h", "drop --since 2025-06-07T00:00:00Z --until 2025-06-06T00:00:00Z"] {
             assert!(parsed(words).unwrap_err().contains("--since is later than --until"), "{words}");
         }
         let zero = parsed("show 0").unwrap_err();
-        assert!(zero.contains("'0'") && zero.contains("the number of a dead letter, 1 or more"), "{zero}");
+        assert!(zero.contains("'0'") && zero.contains("the sequence number of a dead letter, 1 or more"), "{zero}");
         for words in ["show", "drop x", "drop -1", "show 1 2 --raw", "ls --limit 0", "ls --since soon", "ls --until"] {
             assert!(parsed(words).is_err(), "{words}");
         }

@@ -1,10 +1,10 @@
-//! `spindle dlq`: the dead letters, for people. It lists, shows, replays and drops; it never changes a
-//! letter, and removes one only when its replay is acknowledged or when it was told to.
+//! `spindle dlq`: lists, shows, replays and drops dead letters. It never changes a dead letter, and removes one only
+//! after its replay is acknowledged or to drop it.
 
 mod act;
+mod escape;
 mod list;
 mod show;
-mod text;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,55 +20,57 @@ use crate::data_dir::run_file;
 use crate::outcome::Outcome;
 use crate::output;
 
-/// Between two attempts while NATS does not answer.
-const RETRY_EVERY: Duration = Duration::from_millis(500);
+/// Pause between two attempts while NATS does not respond.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let settings = run_file::nats_settings(config)?;
-    let bus = Bus::connect_and_tell(&settings, "spindle-dlq", output::say).await.context("is the system running?")?;
-    let desk = Desk { bus, patience: config.nats.connect_timeout };
+    let bus =
+        Bus::connect_with_notice(&settings, "spindle-dlq", output::message).await.context("is the system running?")?;
+    let dlq = Dlq { bus, timeout: config.nats.connect_timeout };
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {
-            list::run(&desk, letter_filter(filter)?, limit, oldest_first, as_json).await
+            list::run(&dlq, resolve_filter(filter)?, limit, oldest_first, as_json).await
         }
-        DlqTask::Show { sequences, raw } => show::run(&desk, &sequences, raw).await,
-        DlqTask::Act { action, which, dry_run, yes } => act::run(&desk, action, which, dry_run, yes).await,
+        DlqTask::Show { sequences, raw } => show::run(&dlq, &sequences, raw).await,
+        DlqTask::Act { action, which, dry_run, yes } => act::run(&dlq, action, which, dry_run, yes).await,
     }
 }
 
-/// Where the letters are handled.
-struct Desk {
+/// The dead-letter queue on a connection of its own.
+struct Dlq {
     bus: Bus,
-    patience: Duration,
+    timeout: Duration,
 }
 
-impl Desk {
-    /// Tries again while NATS does not answer, until the patience is over.
-    async fn patiently<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, BusError>) -> Result<T, BusError> {
-        let deadline = Instant::now() + self.patience;
+impl Dlq {
+    /// Retries while NATS does not respond, up to the timeout.
+    async fn retrying<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, BusError>) -> Result<T, BusError> {
+        let deadline = Instant::now() + self.timeout;
         loop {
             match attempt().await {
-                Err(fault) if fault.is_transient() && Instant::now() + RETRY_EVERY < deadline => {
-                    sleep(RETRY_EVERY).await;
+                Err(error) if error.is_transient() && Instant::now() + RETRY_PAUSE < deadline => {
+                    sleep(RETRY_PAUSE).await;
                 }
                 ended => return ended,
             }
         }
     }
 
-    /// Shows every letter that the filter takes to `look`, oldest first, page by page.
-    async fn look_through(&self, filter: DeadLetterFilter, mut look: impl FnMut(DeadLetterHead)) -> Result<u64> {
-        let mut letters = self.patiently(async || self.bus.dead_letters(filter.clone()).await).await?;
-        while let Some(page) = self.patiently(async || letters.next().await).await? {
+    /// Passes every dead letter that matches the filter to `visit`, oldest first, page by page. Returns the last
+    /// sequence of the stream.
+    async fn for_each_head(&self, filter: DeadLetterFilter, mut visit: impl FnMut(DeadLetterHead)) -> Result<u64> {
+        let mut letters = self.retrying(async || self.bus.dead_letters(filter.clone()).await).await?;
+        while let Some(page) = self.retrying(async || letters.next().await).await? {
             for letter in page {
-                look(letter);
+                visit(letter);
             }
         }
         Ok(letters.last_sequence())
     }
 }
 
-fn letter_filter(wanted: Wanted) -> Result<DeadLetterFilter> {
+fn resolve_filter(wanted: Wanted) -> Result<DeadLetterFilter> {
     let now = clock::now();
     let instant = |moment| match moment {
         Moment::At(time) => time,
@@ -80,7 +82,7 @@ fn letter_filter(wanted: Wanted) -> Result<DeadLetterFilter> {
     Ok(DeadLetterFilter { reason, subject, since, until })
 }
 
-/// How many letters there are, by reason.
+/// Number of dead letters by reason, and of the messages that hold them.
 #[derive(Debug, Default)]
 struct Totals {
     by_reason: BTreeMap<String, u64>,
@@ -88,7 +90,7 @@ struct Totals {
 }
 
 impl Totals {
-    /// A letter in parts counts once.
+    /// Counts one message; a dead letter in parts counts once.
     fn add(&mut self, letter: &DeadLetterHead) {
         if letter.part.is_none_or(|part| part.number == 1) {
             self.add_whole(letter);
@@ -106,8 +108,8 @@ impl Totals {
         self.by_reason.values().sum()
     }
 
-    /// `3 dead letters: bad_json 2, store_refused 1`.
-    fn words(&self) -> String {
+    /// Returns a summary such as `3 dead letters: bad_json 2, store_refused 1`.
+    fn summary(&self) -> String {
         let n_letters = self.n_letters();
         let reasons: Vec<_> =
             self.by_reason.iter().map(|(reason, n_letters)| format!("{} {n_letters}", output::safe(reason))).collect();

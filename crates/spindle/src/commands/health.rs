@@ -19,7 +19,7 @@ pub(crate) fn run(address: Result<SocketAddr>, token: Option<&Secret>) -> Result
     let (address, response) = match address.and_then(|address| Ok((address, readiness(address, token)?))) {
         Ok(responded) => responded,
         Err(error) => {
-            output::say(&format!("not ready: {error:#}"));
+            output::message(&format!("not ready: {error:#}"));
             return Ok(Outcome::NotGood);
         }
     };

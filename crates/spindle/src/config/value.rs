@@ -1,133 +1,177 @@
-//! From texts and TOML values to the types of settings. Each reader says what it expected.
+//! Types of values that serde does not read in the form users write them. The message of each error is what was
+//! expected; the key, the value and its origin are added where the configuration is loaded.
 
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-/// What a setting takes in a file.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Kind {
-    Text,
-    /// A text that may look like a number, so that its quotes are easily left out.
-    Word,
-    Integer,
-    Boolean,
-    /// A text such as `2s`, or a number of seconds.
-    Duration,
-    /// A text such as `64MiB`, or a number of bytes.
-    Bytes,
-    /// An array of texts.
-    List,
+use serde::de::{Deserialize, Deserializer, Error};
+use spindle_core::Criticality;
+use spindle_store::InfluxVersion;
+
+use super::pace::Pace;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreKind {
+    Embedded,
+    Influxdb,
 }
 
-impl Kind {
-    /// The text of a TOML value, as a flag would say it; what was expected, if it has the wrong type.
-    pub(super) fn text_of(self, value: &toml::Value) -> Result<String, &'static str> {
-        match (self, value) {
-            (Self::Text | Self::Word | Self::Duration | Self::Bytes, toml::Value::String(text)) => Ok(text.clone()),
-            (Self::Word | Self::Integer | Self::Duration | Self::Bytes, toml::Value::Integer(number)) => {
-                Ok(number.to_string())
-            }
-            (Self::Duration, toml::Value::Float(number)) => Ok(number.to_string()),
-            (Self::Boolean, toml::Value::Boolean(yes)) => Ok(yes.to_string()),
-            (Self::List, toml::Value::Array(items)) => {
-                let texts: Option<Vec<&str>> = items.iter().map(toml::Value::as_str).collect();
-                texts.map(|texts| texts.join(",")).ok_or(self.expected())
-            }
-            _ => Err(self.expected()),
-        }
-    }
-
-    const fn expected(self) -> &'static str {
-        match self {
-            Self::Text | Self::Word => "a text in quotes",
-            Self::Integer => "a whole number",
-            Self::Boolean => "true or false",
-            Self::Duration => DURATION,
-            Self::Bytes => BYTES,
-            Self::List => "a list of texts such as [\"simulate\", \"host\"]",
-        }
-    }
-
-    /// A text as TOML source of this kind.
-    pub(super) fn toml(self, text: &str) -> String {
-        match self {
-            Self::Integer | Self::Boolean => text.to_owned(),
-            Self::List => {
-                let items: Vec<_> = text.split(',').filter(|item| !item.is_empty()).map(quoted).collect();
-                format!("[{}]", items.join(", "))
-            }
-            Self::Text | Self::Word | Self::Duration | Self::Bytes => quoted(text),
-        }
-    }
+/// One source of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum SourceSpec {
+    Simulate,
+    Host,
+    Replay(PathBuf),
 }
 
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+pub(crate) const DURATION: &str = "a duration such as 2s, 500ms, 30d, or a number of seconds";
+const SIZE: &str = "a size such as 64MiB, or a number of bytes";
+
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    text.parse()
+        .map_or_else(|_| humantime::parse_duration(text).ok(), |seconds: f64| Duration::try_from_secs_f64(seconds).ok())
 }
 
-const DURATION: &str = "a duration such as 2s, 500ms, 30d, or a number of seconds";
-const BYTES: &str = "a size such as 64MiB, or a number of bytes";
-
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).map_err(|_| DURATION.to_owned());
-    }
-    humantime::parse_duration(text).map_err(|_| DURATION.to_owned())
-}
-
-/// A duration that something is done at: never zero.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
-    let interval = duration(text)?;
-    let sane = Duration::from_millis(10)..=Duration::from_secs(86_400);
-    if sane.contains(&interval) { Ok(interval) } else { Err(format!("{DURATION}, from 10ms to 24h")) }
-}
-
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic()).trim_end();
-    let factor = match &text[digits.len()..].trim() {
-        &"" | &"B" => 1,
-        &"KiB" | &"K" => 1 << 10,
-        &"MiB" | &"M" => 1 << 20,
-        &"GiB" | &"G" => 1 << 30,
-        &"TiB" | &"T" => 1_u64 << 40,
-        _ => return Err(BYTES.to_owned()),
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text.trim_end_matches(|ch: char| ch.is_ascii_alphabetic()).trim_end();
+    let factor: u64 = match text[digits.len()..].trim() {
+        "" | "B" => 1,
+        "KiB" | "K" => 1 << 10,
+        "MiB" | "M" => 1 << 20,
+        "GiB" | "G" => 1 << 30,
+        "TiB" | "T" => 1 << 40,
+        _ => return None,
     };
-    digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).ok_or_else(|| BYTES.to_owned())
+    digits.parse::<u64>().ok()?.checked_mul(factor)
 }
 
-pub(super) fn show_bytes(bytes: u64) -> String {
-    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    units
-        .iter()
-        .find(|(_, factor)| bytes > 0 && bytes.is_multiple_of(*factor))
-        .map_or_else(|| bytes.to_string(), |(unit, factor)| format!("{}{unit}", bytes / factor))
+/// Reads a text.
+fn text<'de, D: Deserializer<'de>, T>(
+    from: D,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    String::deserialize(from).ok().and_then(|text| parse(&text)).ok_or_else(|| D::Error::custom(expected))
 }
 
-pub(super) fn integer<T>(text: &str, range: std::ops::RangeInclusive<T>) -> Result<T, String>
-where
-    T: std::str::FromStr + PartialOrd + std::fmt::Display,
-{
-    let number = text.parse::<T>().ok().filter(|number| range.contains(number));
-    number.ok_or_else(|| format!("a whole number from {} to {}", range.start(), range.end()))
+/// Reads a text, or a number in its place: quotes round `2` are easily forgotten.
+fn text_or_number<'de, D: Deserializer<'de>, T>(
+    from: D,
+    expected: &str,
+    parse: impl FnOnce(&str) -> Option<T>,
+) -> Result<T, D::Error> {
+    let text = match toml::Value::deserialize(from) {
+        Ok(toml::Value::String(text)) => Some(text),
+        Ok(toml::Value::Integer(number)) => Some(number.to_string()),
+        Ok(toml::Value::Float(number)) => Some(number.to_string()),
+        Ok(_) | Err(_) => None,
+    };
+    text.and_then(|text| parse(&text)).ok_or_else(|| D::Error::custom(expected))
 }
 
-/// Every leaf of a table with its dotted key.
-pub(super) fn flatten(table: &toml::Table) -> Vec<(String, &toml::Value)> {
-    let mut leaves = Vec::new();
-    for (key, value) in table {
-        match value {
-            toml::Value::Table(inner) if !inner.is_empty() => {
-                leaves.extend(flatten(inner).into_iter().map(|(rest, leaf)| (format!("{key}.{rest}"), leaf)));
+/// Reads a number from `MIN` to `MAX`, both included.
+pub(super) fn integer<'de, const MIN: u64, const MAX: u64, T: TryFrom<u64>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    let number = u64::deserialize(from).ok().filter(|number| (MIN..=MAX).contains(number));
+    let expected = || D::Error::custom(format_args!("a whole number from {MIN} to {MAX}"));
+    number.and_then(|number| T::try_from(number).ok()).ok_or_else(expected)
+}
+
+/// Reads a size from `MIN` to `MAX` bytes, both included.
+pub(super) fn bytes<'de, const MIN: u64, const MAX: u64, T: TryFrom<u64>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    let range = match (MIN, MAX) {
+        (0, u64::MAX) => SIZE.to_owned(),
+        (_, u64::MAX) => format!("{SIZE}, at least {MIN}"),
+        _ => format!("{SIZE}, from {} MiB to {} MiB", MIN >> 20, MAX >> 20),
+    };
+    let within = |text: &str| parse_bytes(text).filter(|size| (MIN..=MAX).contains(size));
+    text_or_number(from, &range, |text| within(text).and_then(|size| T::try_from(size).ok()))
+}
+
+/// Readers with a name to be used as `deserialize_with`.
+macro_rules! readers {
+    ($($(#[$doc:meta])* $name:ident -> $type:ty = $read:ident($expected:expr, $parse:expr);)+) => {$(
+        $(#[$doc])*
+        pub(super) fn $name<'de, D: Deserializer<'de>>(from: D) -> Result<$type, D::Error> {
+            $read(from, $expected, $parse)
+        }
+    )+};
+}
+
+readers! {
+    duration -> Duration = text_or_number(DURATION, parse_duration);
+    /// Reads the period of a ticker, which must not be zero.
+    interval -> Duration = text_or_number("a duration such as 2s or 500ms, from 10ms to 24h", |text| {
+        let sane = Duration::from_millis(10)..=Duration::from_secs(86_400);
+        parse_duration(text).filter(|interval| sane.contains(interval))
+    });
+    retention -> Option<Duration> = text_or_number("off, or a duration such as 30d, at least 60s", |text| match text {
+        "off" => Some(None),
+        _ => parse_duration(text).filter(|age| age.as_secs() >= 60).map(Some),
+    });
+    influx_version -> Option<InfluxVersion> = text_or_number("auto, 1, 2 or 3", |text| match text {
+        "auto" => Some(None),
+        "1" => Some(Some(InfluxVersion::V1)),
+        "2" => Some(Some(InfluxVersion::V2)),
+        "3" => Some(Some(InfluxVersion::V3)),
+        _ => None,
+    });
+    pace -> Pace = text("1x, 60x, 0.5x or max", Pace::parse);
+    subject -> String = text("a NATS subject without wildcards, such as reader.query", |text| {
+        let is_good = |token: &str| !token.is_empty() && !token.contains(|ch: char| ch.is_whitespace() || "*>".contains(ch));
+        text.split('.').all(is_good).then(|| text.to_owned())
+    });
+    /// Reads an address to listen on. Whether it needs a token is decided when a role listens.
+    listen -> SocketAddr = text("an address such as 127.0.0.1:8080", parse_listen);
+    optional_listen -> Option<SocketAddr> = text("an address such as 127.0.0.1:8081", |text| match text {
+        "" => Some(None),
+        _ => parse_listen(text).map(Some),
+    });
+}
+
+pub(super) fn size<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    bytes::<0, { u64::MAX }, T, D>(from)
+}
+
+pub(super) fn criticality<'de, D: Deserializer<'de>>(from: D) -> Result<Criticality, D::Error> {
+    let level = u64::deserialize(from).ok().and_then(Criticality::new);
+    level.ok_or_else(|| D::Error::custom("a whole number from 1 to 10"))
+}
+
+fn parse_listen(text: &str) -> Option<SocketAddr> {
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    named.as_deref().unwrap_or(text).parse().ok()
+}
+
+pub(super) fn sources<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SourceSpec>, D::Error> {
+    let listed = Vec::<String>::deserialize(from)
+        .map_err(|_| D::Error::custom("a list of texts such as [\"simulate\", \"host\"]"))?;
+    let mut parts: Vec<String> = Vec::new();
+    for part in listed.join(",").split(',') {
+        // A file name may contain commas: a part that is not a source belongs to the replay before it.
+        match parts.last_mut() {
+            Some(before) if before.starts_with("replay:") && source(part.trim()).is_none() => {
+                *before += &format!(",{part}");
             }
-            toml::Value::Table(_) => {}
-            leaf => leaves.push((key.clone(), leaf)),
+            _ => parts.push(part.trim().to_owned()),
         }
     }
-    leaves
+    let sources = parts.iter().filter(|part| !part.is_empty()).map(|part| source(part)).collect::<Option<_>>();
+    sources.ok_or_else(|| D::Error::custom("simulate, host or replay:FILE"))
 }
 
-/// A TOML value in an error.
-pub(super) fn shown(value: &toml::Value, secret: bool) -> String {
-    if secret { "***".to_owned() } else { value.to_string().replace('\n', " ") }
+fn source(text: &str) -> Option<SourceSpec> {
+    match (text, text.strip_prefix("replay:")) {
+        ("simulate", _) => Some(SourceSpec::Simulate),
+        ("host", _) => Some(SourceSpec::Host),
+        (_, Some(file)) if !file.is_empty() => Some(SourceSpec::Replay(PathBuf::from(file))),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -136,11 +180,12 @@ mod tests {
 
     #[test]
     fn durations_and_sizes() {
-        assert_eq!(duration("5"), Ok(Duration::from_secs(5)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert!(duration("-1").is_err() && duration("").is_err() && interval("0").is_err());
-        assert_eq!(bytes("64MiB"), Ok(64 << 20));
-        assert_eq!(show_bytes(64 << 20), "64MiB");
-        assert!(bytes("64 parsecs").is_err() && bytes("99999999TiB").is_err() && bytes("é").is_err());
+        assert_eq!(parse_duration("5"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!((parse_duration("-1"), parse_duration("")), (None, None));
+        assert_eq!(parse_bytes("64MiB"), Some(64 << 20));
+        for wrong in ["64 parsecs", "99999999TiB", "é", ""] {
+            assert_eq!(parse_bytes(wrong), None, "{wrong}");
+        }
     }
 }

@@ -55,9 +55,9 @@ pub(crate) fn health_address(config: &Config) -> Result<SocketAddr> {
     };
     let address = match config.named_health_address() {
         Some(named) => named,
-        None => running().or_else(|error| match config.http_listen.port() {
+        None => running().or_else(|error| match config.http.listen.port() {
             0 => Err(error),
-            _ => Ok(config.http_listen),
+            _ => Ok(config.http.listen),
         })?,
     };
     Ok(reachable(address))
@@ -69,7 +69,7 @@ pub(crate) fn own_nats_settings(config: &Config, url: &str) -> NatsSettings {
     NatsSettings { credentials: Credentials::default(), ..config.nats_settings(url) }
 }
 
-fn read(config: &Config) -> Result<RunFile> {
+pub(crate) fn read(config: &Config) -> Result<RunFile> {
     let path = path(&config.data_dir);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,

@@ -73,7 +73,7 @@ async fn audit_device(
 ) -> Result<()> {
     let wider = wider(window);
     if let Some(seqs) = tally.gaps().filter(|_| !tally.overflowed()) {
-        tally = store.numbers(device, wider, seqs, tally).await?;
+        tally = store.sequences(device, wider, seqs, tally).await?;
     }
     let audited = AuditedDevice::new(device.clone(), &tally);
     audit.basis.n_points += audited.n_points;
@@ -82,7 +82,7 @@ async fn audit_device(
         let mut times = SeqTimes::default();
         epochs.iter().for_each(|findings| times.extend(findings.seq_times()));
         if let Some(seqs) = times.range() {
-            times = store.numbers(device, wider, seqs, times).await?;
+            times = store.sequences(device, wider, seqs, times).await?;
         }
         epochs.iter_mut().for_each(|findings| findings.locate(&times));
         let row = |findings| GapRow { source_device: device.clone(), findings };

@@ -3,6 +3,7 @@
 //! polling, and then queries everything received in between.
 
 mod log;
+mod reply;
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -10,7 +11,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
 use spindle_bus::Bus;
 use spindle_core::{Criticality, Timestamp};
 use tokio::time::{MissedTickBehavior, interval};
@@ -21,44 +21,16 @@ use crate::clock;
 use crate::config;
 use crate::output;
 use log::{Line, Log};
+use reply::{Alert, AlertsReply};
 
 /// Everything the client works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) subject: String,
-    pub(crate) config: config::Client,
+    pub(crate) config: config::ClientConfig,
     pub(crate) log: PathBuf,
     /// Output for people.
     pub(crate) terminal: Box<dyn Write + Send>,
-}
-
-/// One row of `alerts_critical`.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Alert {
-    pub(super) time: Timestamp,
-    pub(super) event_id: String,
-    pub(super) source_device: String,
-    pub(super) event_type: String,
-    pub(super) criticality: u8,
-    pub(super) event_message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
-enum AlertsReply {
-    Success {
-        data: Vec<Alert>,
-        #[serde(default)]
-        next: Option<NextPage>,
-    },
-    Error {
-        message: String,
-    },
-}
-
-#[derive(Deserialize)]
-struct NextPage {
-    offset: u64,
 }
 
 /// Window of the first query.

@@ -19,7 +19,7 @@ use spindle_simulate::{Fleet, FleetConfig};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::clock;
 use crate::config::{self, SourceSpec};
@@ -36,7 +36,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 /// Everything the daemon works with.
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
-    pub(crate) config: config::Daemon,
+    pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
     /// Longest wait for the last acks during an orderly shutdown.
     pub(crate) shutdown_timeout: Duration,
@@ -57,20 +57,20 @@ enum Source {
 }
 
 /// Opens every source, so that a wrong path is reported before any role starts.
-pub(crate) fn open_inputs(config: &config::Daemon, data_dir: &Path) -> Result<Inputs> {
+pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Result<Inputs> {
     // Earlier than the time of anything that a source reports.
     let opened_at = clock::now();
     let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
     Ok(Inputs { sources, opened_at, data_dir: data_dir.to_owned() })
 }
 
-fn open_source(spec: &SourceSpec, config: &config::Daemon, data_dir: &Path) -> Result<Source> {
+fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
             let state = data_dir.join("simulation.json");
             let epoch = simulation::epoch(&state, config, clock::now())
                 .with_context(|| format!("cannot keep the simulation's state in {}", state.display()))?;
-            let fleet = Fleet::new(FleetConfig::new(config.n_devices, config.seed, epoch));
+            let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
         SourceSpec::Host => {
@@ -105,7 +105,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let max_payload = bus.max_payload();
     let limits = BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() };
     let (publisher, send_loop) = Publisher::new(bus, limits);
-    let send_loop = tokio::spawn(send_loop);
+    let send_loop = tokio::spawn(send_loop.in_current_span());
     let stage = PublishStage::new(publisher.clone(), sequence_numbers.clone(), config.metrics_per_message, max_payload);
     let mut running = Running::new(publisher, spawn_sources(inputs.sources, &config, &stage, &stop));
     let mut ticker = interval(EXPORT_INTERVAL);
@@ -129,20 +129,21 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
 
 fn spawn_sources(
     sources: Vec<Source>,
-    config: &config::Daemon,
+    config: &config::DaemonConfig,
     stage: &PublishStage,
     stop: &CancellationToken,
 ) -> JoinSet<Result<()>> {
     let mut tasks = JoinSet::new();
     for source in sources {
         let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
-        tasks.spawn(async move {
+        let run = async move {
             match source {
                 Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
                 Source::Host { hostname } => host::run(hostname, config.interval, stage, stop).await,
                 Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
             }
-        });
+        };
+        tasks.spawn(run.in_current_span());
     }
     tasks
 }
@@ -173,10 +174,10 @@ impl Running {
     fn report(&mut self) {
         let stats = self.publisher.stats();
         export(&stats);
-        let n_dropped = stats.n_given_up_full - self.n_logged;
+        let n_dropped = stats.n_dropped_full - self.n_logged;
         if n_dropped > 0 && self.log_limit.allow(Instant::now()).is_some() {
-            error!(n_dropped, n_buffered = stats.n_held, "NATS unavailable or full, oldest metrics dropped");
-            self.n_logged = stats.n_given_up_full;
+            error!(n_dropped, n_buffered = stats.n_buffered, "NATS unavailable or full, oldest metrics dropped");
+            self.n_logged = stats.n_dropped_full;
         }
     }
 
@@ -189,11 +190,11 @@ impl Running {
         match drained {
             Ok(()) => info!(
                 n_acked = stats.n_acked,
-                n_dropped = stats.n_given_up_full + stats.n_given_up_refused,
+                n_dropped = stats.n_dropped_full + stats.n_dropped_refused,
                 "daemon stopped, everything published"
             ),
             Err(_) => error!(
-                n_lost = stats.n_held,
+                n_lost = stats.n_buffered,
                 shutdown_timeout_s = shutdown_timeout.as_secs_f32(),
                 "daemon stopped while NATS was unavailable, buffered messages lost"
             ),
@@ -206,7 +207,7 @@ impl Running {
 
 fn export(stats: &PublishStats) {
     advance_to(&DAEMON_ACKED, stats.n_acked);
-    DAEMON_BUFFERED.set(stats.n_held as i64);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_given_up_full);
-    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_given_up_refused);
+    DAEMON_BUFFERED.set(stats.n_buffered as i64);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_dropped_full);
+    advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_dropped_refused);
 }

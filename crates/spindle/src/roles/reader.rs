@@ -34,7 +34,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let handle = move |index: usize, payload: Bytes| {
         let store = store.clone();
         async move {
-            let query = Query::parse(&question(index, &payload), clock::now());
+            let query = Query::from_json(&request_body(index, &payload), clock::now());
             reply(serve_query(&store, query, max_bytes).await)
         }
     };
@@ -56,8 +56,8 @@ fn endpoints(subject: &str) -> Vec<Endpoint> {
     std::iter::once(any).chain(typed).collect()
 }
 
-/// The full question: the first endpoint gets it whole, the others get only the parameters.
-fn question(endpoint: usize, payload: &Bytes) -> Bytes {
+/// Returns the body of the query: the first endpoint receives it whole, the others only the parameters.
+fn request_body(endpoint: usize, payload: &Bytes) -> Bytes {
     let Some(query_type) = endpoint.checked_sub(1).and_then(|index| QUERY_TYPES.get(index)) else {
         return payload.clone();
     };
@@ -66,7 +66,7 @@ fn question(endpoint: usize, payload: &Bytes) -> Bytes {
     }
     match serde_json::from_slice::<&RawValue>(payload) {
         Ok(params) => format!("{{\"query_type\":\"{}\",\"params\":{params}}}", query_type.name).into(),
-        // No JSON: parsing the payload itself gives the right words for it.
+        // Invalid JSON: parsing the payload alone gives the right error.
         Err(_) => payload.clone(),
     }
 }
@@ -83,8 +83,11 @@ mod tests {
     #[test]
     fn a_typed_endpoint_needs_only_the_parameters() {
         let index = 1 + QUERY_TYPES.iter().position(|query_type| query_type.name == "devices").unwrap();
-        assert_eq!(question(index, &Bytes::new()), r#"{"query_type":"devices"}"#);
-        assert_eq!(question(index, &Bytes::from(r#"{"limit":3}"#)), r#"{"query_type":"devices","params":{"limit":3}}"#);
-        assert_eq!(question(0, &Bytes::from("x")), "x");
+        assert_eq!(request_body(index, &Bytes::new()), r#"{"query_type":"devices"}"#);
+        assert_eq!(
+            request_body(index, &Bytes::from(r#"{"limit":3}"#)),
+            r#"{"query_type":"devices","params":{"limit":3}}"#
+        );
+        assert_eq!(request_body(0, &Bytes::from("x")), "x");
     }
 }

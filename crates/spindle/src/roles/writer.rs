@@ -36,7 +36,7 @@ use spindle_store::Store;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use crate::config;
 use crate::logging::chain;
@@ -70,7 +70,7 @@ const OPEN_RETRY: Duration = Duration::from_millis(500);
 pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) store: Store,
-    pub(crate) config: config::Writer,
+    pub(crate) config: config::WriterConfig,
     pub(crate) retention: Option<Duration>,
     pub(crate) readiness: Readiness,
 }
@@ -95,15 +95,18 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         opened = opened => opened?,
     };
-    let mut parts = JoinSet::new();
+    let (mut parts, mut restores) = (JoinSet::new(), Vec::new());
     for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
-        parts.spawn(restorer.run(delivered, stop.clone()));
-        parts.spawn(Arc::new(lane).run(consumer, stop.clone()));
+        restores.push((restorer.stream, restorer.is_pending.clone()));
+        parts.spawn(restorer.run(delivered, stop.clone()).in_current_span());
+        parts.spawn(Arc::new(lane).run(consumer, stop.clone()).in_current_span());
     }
     readiness.set_running(true);
     info!("writer started");
-    parts.spawn(housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, stop.clone()));
-    parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop));
+    let housekeeping =
+        housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
+    parts.spawn(housekeeping.in_current_span());
+    parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the writer panicked")?;
     }
@@ -111,7 +114,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-async fn lane_configs(bus: &Bus, config: &config::Writer, store: &Store) -> Result<[LaneConfig; 2], BusError> {
+async fn lane_configs(bus: &Bus, config: &config::WriterConfig, store: &Store) -> Result<[LaneConfig; 2], BusError> {
     let n_in_flight = config.batches_in_flight.min(store.writes_at_once());
     let metrics = LaneConfig {
         stream: METRICS_STREAM,

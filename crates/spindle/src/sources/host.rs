@@ -10,35 +10,19 @@ mod disks;
 mod file_systems;
 mod mounts;
 mod problems;
+mod roots;
 mod temperature;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp, metric};
 
 pub(crate) use problems::Problems;
+pub(crate) use roots::Roots;
 
 use activity::ActivitySample;
 use problems::{Problem, ProblemKind};
-
-/// Mount points of the kernel's views; they differ in tests, and in a container that sees those of its host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Roots {
-    /// procfs.
-    pub(crate) proc: PathBuf,
-    /// sysfs.
-    pub(crate) sys: PathBuf,
-    /// Device nodes.
-    pub(crate) dev: PathBuf,
-}
-
-impl Default for Roots {
-    fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), dev: "/dev".into() }
-    }
-}
 
 /// Block devices and file systems of one machine, sampled repeatedly.
 #[derive(Debug)]

@@ -5,8 +5,6 @@
 //! never stops the records after it. Memory is bounded whatever the file contains: by one line of
 //! [`wire::MAX_PAYLOAD_BYTES`] and one batch.
 
-mod pace;
-
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs::File;
@@ -22,8 +20,6 @@ use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect
 use spindle_core::wire;
 use spindle_core::{Batch, Timestamp};
 use tracing::info;
-
-pub(crate) use pace::Pace;
 
 /// Maximum number of metrics and events in one batch, so that a fleet's whole day is published in steps. At about 130
 /// bytes each this is below NATS's default limit of 1 MiB; the publisher splits by bytes anyway.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use spindle_bus::{Bus, BusError, NatsSettings};
-use spindle_store::{InfluxSettings, InfluxVersion, Store};
+use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
@@ -65,8 +65,8 @@ pub(super) async fn connect_to(
 
 async fn ensure_streams(bus: &Bus, config: &Config, streams: StreamUse) -> Result<(), BusError> {
     match streams {
-        StreamUse::Own => bus.ensure_streams(config.nats.limits).await,
-        StreamUse::Publish => bus.ensure_publishing(config.nats.limits).await,
+        StreamUse::Own => bus.ensure_streams(config.nats.limits()).await,
+        StreamUse::Publish => bus.ensure_publishing(config.nats.limits()).await,
         StreamUse::Unused => Ok(()),
     }
 }
@@ -80,24 +80,7 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
 }
 
 async fn open_influx(config: &Config) -> Result<Store> {
-    let settings = &config.store.influxdb;
-    ensure!(!settings.host.is_empty(), "--store influxdb needs the server's address: set INFLUXDB_HOST");
-    let given = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    let store = Store::open_influx(InfluxSettings {
-        host: settings.host.clone(),
-        database: settings.bucket.clone(),
-        token: given(&settings.token),
-        org: given(&settings.org),
-        username: given(&settings.username),
-        password: given(&settings.password),
-        version: match settings.version.as_str() {
-            "1" => Some(InfluxVersion::V1),
-            "2" => Some(InfluxVersion::V2),
-            "3" => Some(InfluxVersion::V3),
-            _ => None,
-        },
-        retention: config.store.retention,
-    })?;
+    let store = Store::open_influx(config.influx_settings()?)?;
     // Does not fail on a server that is away or that an operator must fix: JetStream keeps everything meanwhile.
     if let Err(error) = store.check().await {
         warn!(error = format!("{:#}", anyhow::Error::from(error)), "store unavailable, retrying");
@@ -113,7 +96,7 @@ pub(super) async fn close_store(store: &Store) {
 }
 
 pub(super) async fn bind(config: &Config) -> Result<TcpListener> {
-    let address = config.http_listen;
+    let address = config.http.listen;
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address} for HTTP: choose another address with --http, or port 0 for any free one")
     })

@@ -69,7 +69,7 @@ impl NatsChild {
         create_private(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let password = if config.nats.allow_anonymous { None } else { Some(password(&directory)?) };
-        let max_store = config.nats.limits.total().saturating_add(SPARE_BYTES);
+        let max_store = config.nats.limits().total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {
             let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));
@@ -256,7 +256,7 @@ async fn guarded(program: &Path, directory: &Path) -> Result<GuardProcess> {
     Ok(GuardProcess { process: guard, pipe, server })
 }
 
-async fn version(program: &Path) -> Result<String> {
+pub(crate) async fn version(program: &Path) -> Result<String> {
     let output = match Command::new(program).arg("--version").output().await {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => bail!(

@@ -9,7 +9,7 @@ use crate::roles::{client, reader, writer};
 
 /// Span of a role; at the level of errors, so that no log filter removes the name from the lines that pass it.
 pub(super) fn role_span(role: &'static str) -> Span {
-    tracing::error_span!("spindle", role)
+    tracing::error_span!("spindle", %role)
 }
 
 pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {
@@ -23,13 +23,13 @@ pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {
 }
 
 pub(super) fn reader(config: &Config, bus: Bus, store: Store) -> reader::Parts {
-    reader::Parts { bus, store, subject: config.reader_subject.clone() }
+    reader::Parts { bus, store, subject: config.reader.subject.clone() }
 }
 
 pub(super) fn client(config: &Config, bus: Bus) -> client::Parts {
     client::Parts {
         bus,
-        subject: config.reader_subject.clone(),
+        subject: config.reader.subject.clone(),
         config: config.client.clone(),
         log: config.client_log(),
         terminal: Box::new(std::io::stdout()),

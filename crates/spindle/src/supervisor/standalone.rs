@@ -1,4 +1,4 @@
-//! One role in a process of its own, with health probes if `SPINDLE_HEALTH` is set.
+//! One role in its own process, with health probes if `SPINDLE_HEALTH` is set.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info};
 
 use super::connect::{StreamUse, bind, close_store, connect, open_store};
-use super::parts::{self, role_span};
+use super::parts;
 use super::signals::Signals;
 use crate::config::Config;
 use crate::data_dir;
@@ -28,7 +28,7 @@ pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     let process = Standalone::new("daemon", &config);
     let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
     let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, shutdown_timeout: config.shutdown_timeout };
-    let role = roles::daemon::run(parts, process.stop.clone());
+    let role = tokio::spawn(roles::daemon::run(parts, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
 
@@ -39,7 +39,7 @@ pub(super) async fn writer(config: Config) -> Result<Outcome> {
     let parts = parts::writer(&config, bus.clone(), store.clone());
     let dependencies = Dependencies { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
     let probes = process.serve_probes(&config, dependencies).await?;
-    let role = roles::writer::run(parts, process.stop.clone());
+    let role = tokio::spawn(roles::writer::run(parts, process.stop.clone()).in_current_span());
     let outcome = process.run(role, probes).await;
     close_store(&store).await;
     outcome
@@ -51,7 +51,8 @@ pub(super) async fn reader(config: Config) -> Result<Outcome> {
     let process = Standalone::new("reader", &config);
     let dependencies = Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None };
     let probes = process.serve_probes(&config, dependencies).await?;
-    let role = roles::reader::run(parts::reader(&config, bus, store), process.stop.clone());
+    let role =
+        tokio::spawn(roles::reader::run(parts::reader(&config, bus, store), process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
 
@@ -62,7 +63,9 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-web", StreamUse::Unused).await?;
     let process = Standalone::new("web", &config);
     let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None };
-    let role = web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone());
+    let role = tokio::spawn(
+        web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone()).in_current_span(),
+    );
     process.run(role, Probes(None)).await
 }
 
@@ -70,7 +73,8 @@ pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {
     let bus = connect(&config, "spindle-client", StreamUse::Unused).await?;
     let process = Standalone::new("client", &config);
     let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
-    let role = roles::client::run(parts::client(&config, bus), once, process.stop.clone());
+    let role =
+        tokio::spawn(roles::client::run(parts::client(&config, bus), once, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
 
@@ -88,20 +92,19 @@ impl Standalone {
 
     /// Serves health probes if `SPINDLE_HEALTH` is set.
     async fn serve_probes(&self, config: &Config, dependencies: Dependencies) -> Result<Probes> {
-        let Some(address) = config.health_listen else { return Ok(Probes(None)) };
+        let Some(address) = config.health.listen else { return Ok(Probes(None)) };
         let token = config.http_token()?;
         let listener = TcpListener::bind(address).await.with_context(|| {
             format!("cannot listen on {address} for health checks: choose another address with SPINDLE_HEALTH")
         })?;
         let server = web::probes::serve(dependencies, token, listener, self.stop.clone());
-        Ok(Probes(Some(tokio::spawn(server.instrument(role_span(self.name))))))
+        Ok(Probes(Some(tokio::spawn(server.in_current_span()))))
     }
 
     /// Runs the role until it ends, or until a signal or the end of its probes, and then to its orderly end. A second
     /// signal ends at once.
-    async fn run(self, role: impl Future<Output = Result<()>> + Send + 'static, mut probes: Probes) -> Result<Outcome> {
+    async fn run(self, mut role: JoinHandle<Result<()>>, mut probes: Probes) -> Result<Outcome> {
         let mut signals = Signals::new()?;
-        let mut role = tokio::spawn(role.instrument(role_span(self.name)));
         let failure = tokio::select! {
             ended = &mut role => {
                 self.stop.cancel();

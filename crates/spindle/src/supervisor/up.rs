@@ -128,7 +128,7 @@ impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
         let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
         let bus_end = CancellationToken::new();
-        let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone())));
+        let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone()).instrument(role_span("nats-server"))));
         let mut system = Self {
             intake: CancellationToken::new(),
             storing: CancellationToken::new(),

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error};
+use tracing::{Instrument, debug, error};
 
 use super::write_timeout::WriteTimeout;
 use crate::metrics::WEB_CONNECTIONS;
@@ -58,7 +58,8 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => log_panic(ended),
             (permit, stream, peer) = accept(&listener, &permits) => {
-                connections.spawn(connection(permit, stream, peer, router.clone(), stop.clone()));
+                let connection = connection(permit, stream, peer, router.clone(), stop.clone());
+                connections.spawn(connection.in_current_span());
             }
         }
     }

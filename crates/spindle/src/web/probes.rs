@@ -43,7 +43,7 @@ impl Dependencies {
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_TIMEOUT, store.answers()).await, Ok(Ok(_)))
+            && !matches!(tokio::time::timeout(STORE_TIMEOUT, store.ping()).await, Ok(Ok(_)))
         {
             missing.push("the store does not respond".to_owned());
         }

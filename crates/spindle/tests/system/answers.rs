@@ -1,4 +1,4 @@
-//! Every question over NATS with a client that is not ours, and what bad publishers and askers get.
+//! Every query over NATS with an independent client, and the responses to bad publishers and bad queries.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 
 use crate::harness::{NO_SOURCES, System};
 
-/// The first system's own words, as DESIGN section 3 quotes them.
-const FIRST_METRIC: &str =
+/// Messages in the legacy wire format, of the Event Handling demo.
+const LEGACY_METRIC: &str =
     r#"{"timestamp":"2025-06-06T12:08:40.123456789Z","sourceDevice":"DiskUnit","metricType":"DiskTemp","value":45.75}"#;
-const FIRST_EVENT: &str = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:08:40.987654321Z","sourceDevice":"StorageArray","eventType":"UnauthorizedAccess","eventMessage":"who is there?"}"#;
+const LEGACY_EVENT: &str = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:08:40.987654321Z","sourceDevice":"StorageArray","eventType":"UnauthorizedAccess","eventMessage":"who is there?"}"#;
 
-struct Asker {
+struct Requester {
     client: async_nats::Client,
     jetstream: jetstream::Context,
 }
 
-impl Asker {
+impl Requester {
     async fn new(system: &System) -> Self {
         let client = system.nats().await;
         Self { jetstream: jetstream::new(client.clone()), client }
@@ -28,20 +28,20 @@ impl Asker {
         self.jetstream.publish(subject, payload.into().into()).await.unwrap().await.unwrap();
     }
 
-    async fn ask(&self, payload: impl Into<Vec<u8>>) -> Value {
+    async fn query(&self, payload: impl Into<Vec<u8>>) -> Value {
         let reply = self.client.request("reader.query", payload.into().into()).await.unwrap();
         serde_json::from_slice(&reply.payload).unwrap()
     }
 
-    /// Asks until the answer is as wanted.
-    async fn wait_for(&self, question: Value, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Repeats a query until `is_expected` accepts the response.
+    async fn wait_for(&self, query: Value, is_expected: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
         loop {
-            let answer = self.ask(question.to_string()).await;
-            if wanted(&answer) {
-                return answer;
+            let response = self.query(query.to_string()).await;
+            if is_expected(&response) {
+                return response;
             }
-            assert!(tokio::time::Instant::now() < deadline, "{question}: {answer:#}");
+            assert!(tokio::time::Instant::now() < deadline, "{query}: {response:#}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -50,9 +50,9 @@ impl Asker {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answered() {
     let system = System::start(NO_SOURCES, &[]);
-    let asker = Asker::new(&system).await;
-    asker.publish("events.metrics", FIRST_METRIC).await;
-    asker.publish("events.event", FIRST_EVENT).await;
+    let requester = Requester::new(&system).await;
+    requester.publish("events.metrics", LEGACY_METRIC).await;
+    requester.publish("events.event", LEGACY_EVENT).await;
     let now = time::OffsetDateTime::now_utc();
     let at = |minutes_ago: i64| {
         (now - Duration::from_secs(60 * minutes_ago as u64))
@@ -63,10 +63,10 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
         { "timestamp": at(10), "sourceDevice": "DiskUnit", "metricType": "DiskTemp", "value": 40.1 },
         { "timestamp": at(1), "sourceDevice": "DiskUnit", "metricType": "DiskTemp", "value": 58.2 },
     ]);
-    asker.publish("events.metrics", temperatures.to_string()).await;
+    requester.publish("events.metrics", temperatures.to_string()).await;
 
-    // It happened in 2025 and became known just now: both windows show it.
-    let alerts = asker
+    // The event happened in 2025 and was received just now: the default window goes by either time.
+    let alerts = requester
         .wait_for(json!({"query_type":"alerts_critical","params":{"since_minutes":15,"min_criticality":8}}), |answer| {
             !answer["data"].as_array().unwrap().is_empty()
         })
@@ -82,17 +82,17 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
         (&json!("StorageArray"), &json!("UnauthorizedAccess"), &json!(8))
     );
     assert_eq!(alerts["summary"], json!([{ "source_device": "StorageArray", "critical_event_count": 1 }]));
-    let strict = asker.ask(json!({"query_type":"alerts_critical","params":{"by":"time"}}).to_string()).await;
+    let strict = requester.query(json!({"query_type":"alerts_critical","params":{"by":"time"}}).to_string()).await;
     assert_eq!(strict["data"], json!([]));
 
-    let question = json!({"query_type":"anomaly_temperature","params":{"source_device":"DiskUnit","threshold":1.3,"window_minutes":20}});
-    let anomaly = asker.wait_for(question, |answer| answer["data"]["latest_temp"] == 58.2).await;
+    let query = json!({"query_type":"anomaly_temperature","params":{"source_device":"DiskUnit","threshold":1.3,"window_minutes":20}});
+    let anomaly = requester.wait_for(query, |answer| answer["data"]["latest_temp"] == 58.2).await;
     assert_eq!((&anomaly["data"]["device"], &anomaly["data"]["initial_temp"]), (&json!("DiskUnit"), &json!(40.1)));
     assert!((anomaly["data"]["ratio"].as_f64().unwrap() - 1.4514).abs() < 1e-3);
     assert_eq!(anomaly["data"]["anomaly"], true);
 
     let health =
-        asker.ask(json!({"query_type":"device_health","params":{"source_device":"DiskUnit"}}).to_string()).await;
+        requester.query(json!({"query_type":"device_health","params":{"source_device":"DiskUnit"}}).to_string()).await;
     assert_eq!((&health["data"]["device"], &health["data"]["health"]), (&json!("DiskUnit"), &json!("warning")));
     assert!(health["data"]["score"].as_u64().unwrap() < 100);
     let reason = &health["data"]["reasons"][0];
@@ -101,21 +101,24 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
         (&json!("DiskTemp"), &json!(58.2), &json!(55.0))
     );
     assert!(reason["why"].is_string());
+    check_lists(&requester).await;
+}
 
-    let series = asker.ask(json!({"query_type":"series","params":{"source_device":"DiskUnit","metric_type":"DiskTemp","bucket_seconds":3600}}).to_string()).await;
+async fn check_lists(requester: &Requester) {
+    let series = requester.query(json!({"query_type":"series","params":{"source_device":"DiskUnit","metric_type":"DiskTemp","bucket_seconds":3600}}).to_string()).await;
     let count: u64 = series["data"].as_array().unwrap().iter().map(|bucket| bucket["count"].as_u64().unwrap()).sum();
     assert_eq!((count, &series["unit"]), (2, &json!("°C")));
     let events =
-        asker.ask(json!({"query_type":"events","params":{"event_type":"UnauthorizedAccess"}}).to_string()).await;
+        requester.query(json!({"query_type":"events","params":{"event_type":"UnauthorizedAccess"}}).to_string()).await;
     assert_eq!(events["data"][0]["event_message"], "who is there?");
-    // The same question on its own endpoint takes the parameters alone.
-    let reply = asker.client.request("reader.query.devices", "{\"limit\":1}".into()).await.unwrap();
+    // The typed endpoint takes the parameters alone.
+    let reply = requester.client.request("reader.query.devices", "{\"limit\":1}".into()).await.unwrap();
     let devices: Value = serde_json::from_slice(&reply.payload).unwrap();
     assert_eq!(
         (&devices["data"][0]["source_device"], &devices["next"]["after"]),
         (&json!("DiskUnit"), &json!("DiskUnit"))
     );
-    let found = asker.client.request("$SRV.INFO.spindle-reader", "".into()).await.unwrap();
+    let found = requester.client.request("$SRV.INFO.spindle-reader", "".into()).await.unwrap();
     let info: Value = serde_json::from_slice(&found.payload).unwrap();
     assert!(info["endpoints"].as_array().unwrap().iter().any(|endpoint| endpoint["subject"] == "reader.query"));
 }
@@ -123,7 +126,7 @@ async fn what_the_first_system_publishes_is_stored_and_its_questions_are_answere
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
     let system = System::start(NO_SOURCES, &[]);
-    let asker = Asker::new(&system).await;
+    let requester = Requester::new(&system).await;
     let now = time::OffsetDateTime::now_utc();
     let ago = |minutes: u64| {
         (now - Duration::from_secs(60 * minutes)).format(&time::format_description::well_known::Rfc3339).unwrap()
@@ -132,43 +135,43 @@ async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
         let value = |minutes: &u64| json!({ "timestamp": ago(*minutes), "sourceDevice": device, "metricType": metric, "value": 40.0 });
         json!(minutes.iter().map(value).collect::<Vec<_>>()).to_string()
     };
-    asker.publish("events.metrics", values("often", "DiskTemp", &[30, 29, 28, 27, 26, 25, 24])).await;
-    asker.publish("events.metrics", values("rarely", "DiskTemp", &[50, 40, 30, 20])).await;
-    asker.publish("events.metrics", values("once", "DiskTemp", &[20])).await;
-    asker.publish("events.metrics", values("strange", "Zing", &[0])).await;
-    asker.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 4).await;
+    requester.publish("events.metrics", values("often", "DiskTemp", &[30, 29, 28, 27, 26, 25, 24])).await;
+    requester.publish("events.metrics", values("rarely", "DiskTemp", &[50, 40, 30, 20])).await;
+    requester.publish("events.metrics", values("once", "DiskTemp", &[20])).await;
+    requester.publish("events.metrics", values("strange", "Zing", &[0])).await;
+    requester.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 4).await;
     let health = |device: &str, at: Option<String>| {
-        let question = json!({"query_type":"device_health","params":{"source_device":device,"at":at}});
-        asker.ask(question.to_string())
+        let query = json!({"query_type":"device_health","params":{"source_device":device,"at":at}});
+        requester.query(query.to_string())
     };
-    let words = |answer: &Value| answer["data"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
+    let reason = |answer: &Value| answer["data"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
     let often = health("often", None).await;
     assert_eq!((&often["data"]["health"], &often["data"]["score"]), (&json!("unknown"), &Value::Null));
-    assert!(words(&often).contains("silent since") && words(&often).contains("24 minutes"), "{often}");
-    // Silence counts from the time that is asked about.
+    assert!(reason(&often).contains("silent since") && reason(&often).contains("24 minutes"), "{often}");
+    // Silence counts up to the time in the query.
     assert_eq!(health("often", Some(ago(23))).await["data"]["health"], "ok");
     assert_eq!(health("rarely", None).await["data"]["health"], "ok");
     assert_eq!(health("once", None).await["data"]["health"], "unknown");
     let strange = health("strange", None).await;
     assert_eq!(strange["data"]["health"], "unknown");
-    assert!(words(&strange).contains("nothing it sends is judged"), "{strange}");
-    let shown = system.query(&["device_health", "source_device=often"]);
-    let text = String::from_utf8(shown.stdout).unwrap();
-    assert_eq!(shown.status.code(), Some(1));
+    assert!(reason(&strange).contains("nothing it sends is judged"), "{strange}");
+    let output = system.query(&["device_health", "source_device=often"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("often is unknown\n") && text.contains("last seen 20"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
     let system = System::start(NO_SOURCES, &[]);
-    let asker = Asker::new(&system).await;
+    let requester = Requester::new(&system).await;
     let deep = format!("{}1{}", "[".repeat(30_000), "]".repeat(30_000));
     let huge = format!("{{\"query_type\":\"devices\",\"params\":{{\"after\":\"{}\"}}}}", "x".repeat(900_000));
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (b"".to_vec(), "no valid JSON"),
-        (b"\xff\xfe\x00".to_vec(), "no valid JSON"),
-        (b"{\"query_type\":".to_vec(), "no valid JSON"),
-        (deep.into_bytes(), "no valid JSON"),
+        (b"".to_vec(), "not a valid JSON"),
+        (b"\xff\xfe\x00".to_vec(), "not a valid JSON"),
+        (b"{\"query_type\":".to_vec(), "not a valid JSON"),
+        (deep.into_bytes(), "not a valid JSON"),
         (huge.into_bytes(), "larger than"),
         (json!({"query_type":"x"}).to_string().into(), "unknown query_type 'x': expected one of alerts_critical"),
         (
@@ -182,42 +185,42 @@ async fn wrong_questions_get_clear_errors_and_the_reader_lives_on() {
         (json!({"query_type":"alerts_critical","params":{"min_criticality":11}}).to_string().into(), "from 1 to 10"),
         (json!({"query_type":"devices","limit":1}).to_string().into(), "unknown field 'limit'"),
     ];
-    for (payload, words) in cases {
-        let shown = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
-        let reply = asker.client.request("reader.query", payload.into()).await.unwrap();
+    for (payload, expected) in cases {
+        let excerpt = String::from_utf8_lossy(&payload[..payload.len().min(80)]).into_owned();
+        let reply = requester.client.request("reader.query", payload.into()).await.unwrap();
         let answer: Value = serde_json::from_slice(&reply.payload).unwrap();
-        assert_eq!(answer["status"], "error", "{shown}");
-        assert!(answer["message"].as_str().unwrap().contains(words), "{shown}: {answer}");
+        assert_eq!(answer["status"], "error", "{excerpt}");
+        assert!(answer["message"].as_str().unwrap().contains(expected), "{excerpt}: {answer}");
         let headers = reply.headers.unwrap();
         assert_eq!(headers.get("Nats-Service-Error-Code").unwrap().as_str(), "400");
     }
-    assert_eq!(asker.ask(json!({"query_type":"devices"}).to_string()).await["status"], "success");
+    assert_eq!(requester.query(json!({"query_type":"devices"}).to_string()).await["status"], "success");
 }
 
-/// Events that come in while pages are turned are newer than the first page, and on none of the others.
+/// Events received between two pages are newer than the first page, and on no later one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_next_page_of_events_repeats_no_row_while_more_arrive() {
     let system = System::start(NO_SOURCES, &[]);
-    let asker = Asker::new(&system).await;
+    let requester = Requester::new(&system).await;
     let publish = async |number: u64| {
         let (now, id) = (time::OffsetDateTime::now_utc(), uuid::Uuid::from_u64_pair(7, number));
         let time = now.format(&time::format_description::well_known::Rfc3339).unwrap();
         let event = json!({ "id": id, "criticality": 9, "timestamp": time, "sourceDevice": "d", "eventType": "Test" });
-        asker.publish("events.event", event.to_string()).await;
+        requester.publish("events.event", event.to_string()).await;
     };
     let count = |answer: &Value| answer["data"].as_array().unwrap().len();
     for number in 0..3 {
         publish(number).await;
     }
-    asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == 3).await;
+    requester.wait_for(json!({"query_type":"events"}), |answer| count(answer) == 3).await;
     for query_type in ["events", "alerts_critical"] {
-        let first = asker.ask(json!({ "query_type": query_type, "params": { "limit": 2 } }).to_string()).await;
-        let n_before = count(&asker.ask(json!({"query_type":"events"}).to_string()).await);
+        let first = requester.query(json!({ "query_type": query_type, "params": { "limit": 2 } }).to_string()).await;
+        let n_before = count(&requester.query(json!({"query_type":"events"}).to_string()).await);
         publish(n_before as u64).await;
-        asker.wait_for(json!({"query_type":"events"}), |answer| count(answer) == n_before + 1).await;
+        requester.wait_for(json!({"query_type":"events"}), |answer| count(answer) == n_before + 1).await;
         let mut params = first["next"].clone();
         params["limit"] = json!(2);
-        let second = asker.ask(json!({ "query_type": query_type, "params": params }).to_string()).await;
+        let second = requester.query(json!({ "query_type": query_type, "params": params }).to_string()).await;
         let id = |answer: &Value, row: usize| answer["data"][row]["event_id"].clone();
         assert!(![id(&first, 0), id(&first, 1)].contains(&id(&second, 0)), "{first:#}\n{second:#}");
         assert_eq!(second["basis"]["until"], first["basis"]["until"]);
@@ -228,17 +231,17 @@ async fn the_next_page_of_events_repeats_no_row_while_more_arrive() {
 #[tokio::test(flavor = "multi_thread")]
 async fn bad_messages_become_dead_letters_with_every_byte_and_block_nothing() {
     let system = System::start(NO_SOURCES, &[]);
-    let asker = Asker::new(&system).await;
-    let hot = FIRST_METRIC.replace("45.75", "4575").replace("DiskUnit", "broken");
-    asker.publish("events.metrics", "no json").await;
-    asker.publish("events.metrics", format!("[{FIRST_METRIC}, {hot}]")).await;
-    asker.publish("events.event", FIRST_EVENT.replace("\"criticality\":8", "\"criticality\":11")).await;
-    asker.publish("events.event", b"\xff\x00\xfe".to_vec()).await;
-    asker.publish("events.event", FIRST_EVENT).await;
-    asker.wait_for(json!({"query_type":"events"}), |answer| answer["data"].as_array().unwrap().len() == 1).await;
-    asker.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 2).await;
+    let requester = Requester::new(&system).await;
+    let hot = LEGACY_METRIC.replace("45.75", "4575").replace("DiskUnit", "broken");
+    requester.publish("events.metrics", "no json").await;
+    requester.publish("events.metrics", format!("[{LEGACY_METRIC}, {hot}]")).await;
+    requester.publish("events.event", LEGACY_EVENT.replace("\"criticality\":8", "\"criticality\":11")).await;
+    requester.publish("events.event", b"\xff\x00\xfe".to_vec()).await;
+    requester.publish("events.event", LEGACY_EVENT).await;
+    requester.wait_for(json!({"query_type":"events"}), |answer| answer["data"].as_array().unwrap().len() == 1).await;
+    requester.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 2).await;
 
-    let mut stream = asker.jetstream.get_stream("DEADLETTER").await.unwrap();
+    let mut stream = requester.jetstream.get_stream("DEADLETTER").await.unwrap();
     assert_eq!(stream.info().await.unwrap().state.messages, 4);
     let consumer = stream.create_consumer(jetstream::consumer::pull::Config::default()).await.unwrap();
     let mut letters: Vec<_> =

@@ -1,4 +1,4 @@
-//! A role as a process of its own, with its log and its health; and messages to feed it.
+//! A role in its own process, with its log and its health probes; and helpers that publish messages to it.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -22,7 +22,7 @@ pub(crate) struct RoleProcess {
 }
 
 impl RoleProcess {
-    /// Starts one with its data and log in `folder`; returns when it tells its health.
+    /// Starts a role with its data and log in `folder`; returns once it serves its health probes.
     pub(crate) fn start(folder: &Path, role: &str, variables: &[(&str, &str)]) -> Self {
         let health = format!("127.0.0.1:{}", free_port().unwrap());
         let log = folder.join(format!("{role}.log"));
@@ -31,7 +31,8 @@ impl RoleProcess {
         command.arg(role).env("SPINDLE_HEALTH", &health).envs(variables.iter().copied());
         let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
         let process = Self { child, log, health };
-        let is_up = wait_until(PATIENCE, "the role tells its health", || TcpStream::connect(&process.health).is_ok());
+        let is_up =
+            wait_until(PATIENCE, "the role serves its health probes", || TcpStream::connect(&process.health).is_ok());
         assert!(is_up.is_ok(), "{role} did not come up:\n{}", process.log());
         process
     }
@@ -40,23 +41,23 @@ impl RoleProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What `/readyz` says, after its status.
+    /// Returns the status of `/readyz` and its body.
     pub(crate) fn readiness(&self) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.health)?;
             stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer)?;
-            Ok(answer)
+            let mut response = String::new();
+            stream.read_to_string(&mut response)?;
+            Ok(response)
         };
-        let answer = ask().unwrap_or_default();
-        let status = answer.split(' ').nth(1).unwrap_or_default();
-        let words = answer.split_once("\r\n\r\n").map_or("", |(_, words)| words.trim());
-        format!("{status} {words}")
+        let response = ask().unwrap_or_default();
+        let status = response.split(' ').nth(1).unwrap_or_default();
+        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
+        format!("{status} {body}")
     }
 
     pub(crate) fn wait_until_ready(&self) {
-        self.wait_for_readiness("it is ready", |words| words == "200 ready");
+        self.wait_for_readiness("it is ready", |state| state == "200 ready");
     }
 
     pub(crate) fn wait_for_readiness(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
@@ -84,7 +85,8 @@ pub(crate) async fn connect(url: &str) -> Context {
     jetstream::new(async_nats::connect(url).await.unwrap())
 }
 
-/// Publishes numbered values (a millisecond apart, of a hundred devices) from `first` on, in arrays, each acknowledged.
+/// Publishes numbered values (a millisecond apart, of a hundred devices), starting at `first`, in arrays, and waits for
+/// every ack.
 pub(crate) async fn publish_values(jetstream: &Context, first: usize, n_values: usize, per_message: usize) {
     let mut acks = Vec::new();
     for begin in (first..first + n_values).step_by(per_message) {
@@ -107,7 +109,7 @@ pub(crate) async fn publish_values(jetstream: &Context, first: usize, n_values: 
     }
 }
 
-/// Messages of a stream that the writers have not acknowledged: in their hands, and not fetched yet.
+/// Returns the messages of a stream that the writers have not acknowledged: those in flight, and those not fetched yet.
 pub(crate) async fn lag(jetstream: &Context, stream: &str) -> (usize, u64) {
     let durable = format!("writer-{}", stream.to_lowercase());
     let consumer: PullConsumer = jetstream.get_consumer_from_stream(durable, stream).await.unwrap();
@@ -125,7 +127,7 @@ pub(crate) async fn wait_until_acknowledged(jetstream: &Context, stream: &str) {
     tokio::time::timeout(PATIENCE, all_is).await.unwrap();
 }
 
-/// Publishes an event that only its number tells from others, acknowledged.
+/// Publishes an event that differs from others by its number only, and waits for the ack.
 pub(crate) async fn publish_event(jetstream: &Context, number: u64) {
     let id = uuid::Uuid::from_u64_pair(11, number);
     let event = format!(
@@ -134,8 +136,8 @@ pub(crate) async fn publish_event(jetstream: &Context, number: u64) {
     jetstream.publish("events.event", event.into()).await.unwrap().await.unwrap();
 }
 
-/// How many points with a field a measurement of the writer's database holds.
+/// Returns the number of points with a field in a measurement of the writer's database.
 pub(crate) fn influx_count(influx: &InfluxServer, measurement: &str, field: &str) -> u64 {
-    let answer = influx.query("spindle", &format!("SELECT count({field}) FROM {measurement}")).unwrap();
-    answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+    let response = influx.query("spindle", &format!("SELECT count({field}) FROM {measurement}")).unwrap();
+    response["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
 }

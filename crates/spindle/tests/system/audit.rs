@@ -1,4 +1,4 @@
-//! The gap audit: silent over kills and restarts while nothing is lost, and exact about what is.
+//! The gap audit: no findings over kills and restarts while nothing is lost, and exact findings about losses.
 
 use std::collections::BTreeSet;
 
@@ -18,12 +18,12 @@ fn now() -> String {
     time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap()
 }
 
-/// Values measured after this moment are stored.
+/// Waits until values measured after this call are stored.
 fn flow(system: &System) {
     let after = Timestamp::parse(&now()).unwrap();
     let is_newer = |device: &Value| Timestamp::parse(device["last_seen"].as_str().unwrap()).unwrap() > after;
     wait_until(PATIENCE, "values flow", || {
-        // No answer while nats-server is away.
+        // No response while nats-server is down.
         let output = system.query(&["devices", "--format", "json"]);
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let devices = answer["data"].as_array();
@@ -32,7 +32,7 @@ fn flow(system: &System) {
     .unwrap();
 }
 
-/// Everything in the streams is stored.
+/// Waits until everything in the streams is stored.
 async fn drained(system: &System) {
     let jetstream = jetstream::new(system.nats().await);
     for name in ["METRICS", "EVENTS"] {
@@ -69,7 +69,7 @@ impl SeqVisitor for MetricEpochs {
 async fn nothing_is_missing_or_doubled_over_kills_and_restarts() {
     let mut system = System::start("", &["--devices", "10", "--source", "simulate", "--interval", "50ms"]);
     flow(&system);
-    // The whole process, nats-server alone, the whole process while it mends that.
+    // The whole process, nats-server alone, the whole process while it restarts nats-server.
     system.kill();
     system.start_again();
     flow(&system);
@@ -99,12 +99,12 @@ async fn nothing_is_missing_or_doubled_over_kills_and_restarts() {
     assert_eq!(devices.len(), N_DEVICES);
     assert!(devices.iter().all(|device| device["state"] == "complete"), "{answer:#}");
     let sum = |name: &str| devices.iter().map(|device| device[name].as_u64().unwrap()).sum::<u64>();
+    let (n_metrics, n_events) = system.stored();
     let store = system.store().await;
-    let counts = store.counts().await.unwrap();
-    assert_eq!(answer["basis"]["n_points"], counts.metrics + counts.events);
-    assert_eq!(sum("n_numbers") + sum("n_without_number"), counts.metrics + counts.events);
-    // Only events that a fleet tells again, from before a restart, have none.
-    assert!(sum("n_without_number") <= counts.events);
+    assert_eq!(answer["basis"]["n_points"], n_metrics + n_events);
+    assert_eq!(sum("n_numbers") + sum("n_without_number"), n_metrics + n_events);
+    // Only events that a fleet repeats, from before a restart, have none.
+    assert!(sum("n_without_number") <= n_events);
     assert_eq!(system.query(&["audit_gaps", &until]).status.code(), Some(0));
 
     // Two kills, so three epochs of metrics; the orderly stops began none.
@@ -112,7 +112,7 @@ async fn nothing_is_missing_or_doubled_over_kills_and_restarts() {
         devices.iter().map(|row| DeviceName::new(row["source_device"].as_str().unwrap()).unwrap()).collect();
     let whole = Window { from: Timestamp::from_ns(0), until: Timestamp::from_ns(i64::MAX) };
     for name in &names {
-        let MetricEpochs(epochs) = store.numbers(name, whole, 0..=MAX_SEQ, MetricEpochs::default()).await.unwrap();
+        let MetricEpochs(epochs) = store.sequences(name, whole, 0..=MAX_SEQ, MetricEpochs::default()).await.unwrap();
         assert_eq!(epochs.len(), 3, "{name}: {epochs:?}");
     }
     assert_eq!(system.log().matches("sequence numbers continue").count(), 2);
@@ -145,8 +145,8 @@ async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
     drained(&system).await;
 
     let window = ["from=2025-06-06T12:00:00Z", "until=2025-06-06T12:30:00Z"];
-    let words = [&["audit_gaps"], &window[..]].concat();
-    let answer = system.ask(&words);
+    let query = [&["audit_gaps"], &window[..]].concat();
+    let answer = system.ask(&query);
     let expect = json!([{
         "source_device": "planted", "run": 0, "points": "both", "first": 1, "last": 4, "n_seen": 3,
         "n_missing": 1, "n_doubled": 1,
@@ -156,48 +156,51 @@ async fn a_planted_hole_and_a_planted_double_are_found_exactly() {
     assert_eq!(answer["data"], expect, "{answer:#}");
     let states: Vec<_> =
         answer["summary"].as_array().unwrap().iter().map(|row| (&row["source_device"], &row["state"])).collect();
-    let said = [("plain", "no_numbers"), ("planted", "gaps"), ("whole", "complete")]
+    let expected = [("plain", "no_numbers"), ("planted", "gaps"), ("whole", "complete")]
         .map(|(name, state)| (json!(name), json!(state)));
-    assert!(states.into_iter().eq(said.iter().map(|(name, state)| (name, state))), "{answer:#}");
+    assert!(states.into_iter().eq(expected.iter().map(|(name, state)| (name, state))), "{answer:#}");
     assert_eq!((&answer["basis"]["n_points"], &answer["next"]), (&json!(7), &json!(null)));
+    check_exit_codes_and_pages(&system, &query, &expect);
 
-    let told = system.query(&words);
-    assert_eq!(told.status.code(), Some(1));
-    let text = String::from_utf8_lossy(&told.stdout).into_owned();
-    assert!(text.contains("planted run 0: missing 3, between 2025-06-06T12:00:02Z and 2025-06-06T12:00:04Z"), "{text}");
-    let code = |device: &str| {
-        let device = format!("source_device={device}");
-        system.query(&[&words[..], &[&device]].concat()).status.code()
-    };
-    // What has no numbers, or no data, is not good, only because nothing is missing.
-    assert_eq!(["whole", "planted", "plain", "nobody"].map(code), [0, 1, 1, 1].map(Some));
-    // The number that is missing in a window, but lies outside it, is no gap.
-    let narrow = system.ask(&["audit_gaps", "source_device=whole", "from=2025-06-06T12:00:02Z", window[1]]);
-    assert_eq!((&narrow["data"], &narrow["basis"]["n_points"]), (&json!([]), &json!(1)));
-    // Page by page it is the same.
-    let first = system.ask(&[&words[..], &["limit=1"]].concat());
-    assert_eq!((first["summary"].as_array().unwrap().len(), &first["next"]["after"]), (1, &json!("plain")));
-    let rest = system.ask(&[&words[..], &["after=plain"]].concat());
-    assert_eq!((&rest["data"], rest["summary"].as_array().unwrap().len()), (&expect, 2));
-    assert_eq!(system.query(&[&words[..], &["limit=1", "after=planted"]].concat()).status.code(), Some(0));
-
-    // More devices than one page has: the command asks on to the end.
+    // More devices than fit on one page: the command reads all pages.
     let many: Vec<_> = (0..450).map(|number| metric(&format!("many-{number:03}"), 1, Some(number))).collect();
     publish("events.metrics", json!(many)).await;
     drained(&system).await;
-    let answer = system.ask(&words);
+    let answer = system.ask(&query);
     assert_eq!((answer["summary"].as_array().unwrap().len(), &answer["data"]), (453, &expect));
     assert_eq!((&answer["basis"]["n_points"], &answer["next"]), (&json!(457), &json!(null)));
 
-    // What was missing arrives: the gap is closed.
+    // The missing number arrives: the gap is closed.
     publish("events.metrics", json!(metric("planted", 3, Some(3)))).await;
     drained(&system).await;
-    let answer = system.ask(&words);
+    let answer = system.ask(&query);
     assert_eq!((&answer["data"][0]["n_missing"], &answer["data"][0]["n_doubled"]), (&json!(0), &json!(1)));
 }
 
-/// A recording has the numbers that it has, and none of its own: played twice, nothing of the first time is
-/// missing.
+fn check_exit_codes_and_pages(system: &System, query: &[&str], expect: &Value) {
+    let until = query[2];
+    let output = system.query(query);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("planted run 0: missing 3, between 2025-06-06T12:00:02Z and 2025-06-06T12:00:04Z"), "{text}");
+    let code = |device: &str| {
+        let device = format!("source_device={device}");
+        system.query(&[query, &[&device]].concat()).status.code()
+    };
+    // A device without numbers, or without data, does not pass because nothing is missing.
+    assert_eq!(["whole", "planted", "plain", "nobody"].map(code), [0, 1, 1, 1].map(Some));
+    // A number missing in the window but stored outside it is not a gap.
+    let narrow = system.ask(&["audit_gaps", "source_device=whole", "from=2025-06-06T12:00:02Z", until]);
+    assert_eq!((&narrow["data"], &narrow["basis"]["n_points"]), (&json!([]), &json!(1)));
+    // The pages add up to the same.
+    let first = system.ask(&[query, &["limit=1"]].concat());
+    assert_eq!((first["summary"].as_array().unwrap().len(), &first["next"]["after"]), (1, &json!("plain")));
+    let rest = system.ask(&[query, &["after=plain"]].concat());
+    assert_eq!((&rest["data"], rest["summary"].as_array().unwrap().len()), (expect, 2));
+    assert_eq!(system.query(&[query, &["limit=1", "after=planted"]].concat()).status.code(), Some(0));
+}
+
+/// The daemon does not number recordings: after a second replay, nothing of the first is missing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recording_played_twice_leaves_no_gap() {
     let folder = tempfile::tempdir().unwrap();
@@ -210,11 +213,11 @@ async fn a_recording_played_twice_leaves_no_gap() {
     };
     std::fs::write(&file, (0..9).map(line).collect::<String>()).unwrap();
     let mut system = System::start("", &["--source", &format!("replay:{}", file.display())]);
-    let words = ["audit_gaps", "from=2020-01-01T00:00:00Z", "until=2020-01-01T00:01:00Z"];
+    let query = ["audit_gaps", "from=2020-01-01T00:00:00Z", "until=2020-01-01T00:01:00Z"];
     for _ in 0..2 {
-        system.wait_for(&words, "the recording is stored", |answer| answer["basis"]["n_points"] == 9);
+        system.wait_for(&query, "the recording is stored", |answer| answer["basis"]["n_points"] == 9);
         drained(&system).await;
-        let answer = system.ask(&words);
+        let answer = system.ask(&query);
         assert_eq!(answer["data"], json!([]));
         let row = &answer["summary"][0];
         assert_eq!(
@@ -224,6 +227,6 @@ async fn a_recording_played_twice_leaves_no_gap() {
         system.kill();
         system.start_again();
     }
-    // No live source: nothing was counted.
+    // No live source: no sequence numbers.
     assert!(!system.data_dir().join("daemon-seq.json").exists());
 }

@@ -1,19 +1,19 @@
-//! Events overtake a backlog of metrics: after the store was away, a new event is stored within two seconds of its
-//! return, however many values wait.
+//! Events overtake a backlog of metrics: after an outage of the store, a new event is stored within two seconds,
+//! however many values wait.
 //!
-//! `SPINDLE_TEST_BACKLOG=1000000` makes the backlog larger than the quarter of a million of every run, and
-//! `SPINDLE_TEST_PROGRAM` names another program than the one built with the tests: a release, for figures.
+//! `SPINDLE_TEST_BACKLOG=1000000` raises the backlog above the default of 250,000 values, and `SPINDLE_TEST_PROGRAM`
+//! replaces the program built with the tests: by a release build, to measure.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::Connection;
 use spindle_testkit::{InfluxServer, NatsServer, wait_until};
 
 use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values};
-use crate::harness::PATIENCE;
+use crate::harness::{PATIENCE, stored_rows};
 
-/// Unoptimised, and beside the rest of the suite, the program takes several times as long.
+/// Maximum delay; unoptimised, and beside the rest of the suite, the program takes several times as long.
 const WITHIN: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
 const PER_MESSAGE: usize = 500;
 
@@ -21,7 +21,7 @@ fn n_values() -> usize {
     std::env::var("SPINDLE_TEST_BACKLOG").map_or(250_000, |text| text.parse().unwrap())
 }
 
-/// Lets a backlog grow while the store is away, brings the store back, and sees which is stored first.
+/// Lets a backlog grow during an outage of the store, ends the outage, and checks which data is stored first.
 #[expect(clippy::print_stderr, reason = "the figures are what the larger run is for")]
 async fn check_overtaking(
     nats: &NatsServer,
@@ -32,9 +32,9 @@ async fn check_overtaking(
     let (n_values, jetstream) = (n_values(), connect(nats.url().as_str()).await);
     publish_event(&jetstream, 1).await;
     publish_values(&jetstream, 0, n_values, PER_MESSAGE).await;
-    writer.wait_for_readiness("it says that it cannot store", |words| words.starts_with("503"));
+    writer.wait_for_readiness("it reports the outage", |status| status.starts_with("503"));
     bring_back();
-    let began = Instant::now();
+    let started = Instant::now();
     publish_event(&jetstream, 2).await;
     let mut seen = (0, 0);
     wait_until(PATIENCE, "both events are stored", || {
@@ -42,19 +42,19 @@ async fn check_overtaking(
         seen.1 == 2
     })
     .unwrap();
-    let events_after = began.elapsed();
+    let events_after = started.elapsed();
     wait_until(PATIENCE, "the backlog is stored", || counts() == (n_values as u64, 2)).unwrap();
     eprintln!(
         "events stored after {events_after:?}, with {} of {n_values} values; all values after {:?}",
         seen.0,
-        began.elapsed()
+        started.elapsed()
     );
     assert!(seen.0 < n_values as u64, "the events were stored after the whole backlog");
     assert!(events_after < WITHIN, "{events_after:?}");
     writer.wait_until_ready();
 }
 
-/// Another program holds the file's write lock, as a long backup would.
+/// Another program holds the write lock of the database, as a long backup does.
 #[tokio::test(flavor = "multi_thread")]
 async fn events_overtake_a_backlog_for_the_embedded_store() {
     let nats = NatsServer::start().unwrap();
@@ -68,9 +68,8 @@ async fn events_overtake_a_backlog_for_the_embedded_store() {
 }
 
 fn counts(file: &Path) -> (u64, u64) {
-    let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-    let both = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64));
-    reader.query_row("SELECT metrics, events FROM totals", [], both).unwrap()
+    let (n_metrics, n_events, _) = stored_rows(file);
+    (n_metrics, n_events)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +83,7 @@ async fn events_overtake_a_backlog_for_influxdb() {
     writer.wait_until_ready();
     influx.kill();
     let influx = std::cell::RefCell::new(influx);
-    // Events first: what is counted of the values afterwards was not there before.
+    // Events first: the count of values is then never older than that of the events.
     let counts = || {
         let n_events = influx_count(&influx.borrow(), "events", "criticality");
         (influx_count(&influx.borrow(), "device_metrics", "value"), n_events)

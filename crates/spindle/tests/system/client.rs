@@ -1,4 +1,4 @@
-//! The log of critical events.
+//! The client's log of critical events.
 
 use async_nats::jetstream;
 use serde_json::Value;
@@ -15,7 +15,7 @@ async fn publish_alert(system: &System, number: u64) {
     jetstream::new(client).publish("events.event", event.into()).await.unwrap().await.unwrap();
 }
 
-/// Pages are turned while new events arrive at the front.
+/// Pages are fetched while new events arrive at the front.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_event_is_logged_twice_while_many_arrive() {
     const N_EVENTS: u64 = 6000;
@@ -55,7 +55,7 @@ async fn each_critical_event_is_logged_once_over_restarts_and_absences() {
     publish_alert(&system, 1).await;
     wait_until(PATIENCE, "the first event is logged", || lines(&log, "event").len() == 1).unwrap();
     assert_eq!(lines(&log, "summary")[0]["critical_event_count"], 1);
-    // A second client, with another log, sees it once however often it asks.
+    // A second client, with another log, logs it once however often it queries.
     let other = system.folder.path().join("new folder/other.log");
     for _ in 0..2 {
         let output = spindle(&system.data_dir()).args(["client", "--once", "--log"]).arg(&other).output().unwrap();
@@ -65,7 +65,7 @@ async fn each_critical_event_is_logged_once_over_restarts_and_absences() {
     system.signal("TERM");
     system.wait_for_end();
     system.start_again();
-    // While NATS is away nothing is logged and nothing ends; afterwards it goes on.
+    // While NATS is away nothing is logged and nothing ends; afterwards the client continues.
     send_signal(system.nats_pid(), "KILL");
     wait_until(PATIENCE, "NATS is back", || {
         system.log().matches("nats-server died").count() == 1 && system.query(&["devices"]).status.code() == Some(0)

@@ -1,5 +1,5 @@
-//! `spindle dlq` as a user types it: what was bad among good messages is listed, shown, replayed and
-//! dropped; every byte, and nothing twice.
+//! `spindle dlq` as a user runs it: dead letters among good messages are listed, shown, replayed and dropped; every
+//! byte, and nothing twice.
 
 use std::collections::BTreeMap;
 use std::process::{Output, Stdio};
@@ -14,7 +14,7 @@ use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
 use crate::pipeline::counts;
 
 struct Desk {
-    /// Where NATS is, if that is not to be found in the data directory.
+    /// Address of NATS, unless the data directory contains it.
     url: Option<String>,
     data: std::path::PathBuf,
     _folder: tempfile::TempDir,
@@ -22,7 +22,7 @@ struct Desk {
 }
 
 impl Desk {
-    /// At a running system, found through its data directory.
+    /// For a running system, found through its data directory.
     async fn of(system: &System) -> Self {
         let jetstream = jetstream::new(system.nats().await);
         Self { url: None, data: system.data_dir(), _folder: tempfile::tempdir().unwrap(), jetstream }
@@ -33,51 +33,54 @@ impl Desk {
         Self { url: Some(url), data: folder.path().join("data"), _folder: folder, jetstream: jetstream::new(client) }
     }
 
-    /// With a nats-server and its streams, and nobody who reads them.
+    /// With a nats-server and its streams, which nothing consumes.
     async fn alone() -> (NatsServer, Self) {
         let server = NatsServer::start().unwrap();
-        let settings =
-            NatsSettings { url: server.url(), credentials: Credentials::default(), patience: Duration::from_secs(10) };
+        let settings = NatsSettings {
+            url: server.url(),
+            credentials: Credentials::default(),
+            connect_timeout: Duration::from_secs(10),
+        };
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 64 << 20 };
         Bus::connect(&settings, "test").await.unwrap().ensure_streams(limits).await.unwrap();
         let desk = Self::at(server.url(), async_nats::connect(server.url()).await.unwrap());
         (server, desk)
     }
 
-    fn command(&self, words: &[&str]) -> std::process::Command {
+    fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = spindle(&self.data);
-        command.arg("dlq").args(words).env("SPINDLE_NATS_CONNECT_TIMEOUT", "10s");
+        command.arg("dlq").args(arguments).env("SPINDLE_NATS_CONNECT_TIMEOUT", "10s");
         if let Some(url) = &self.url {
             command.env("NATS_URL", url);
         }
         command
     }
 
-    fn run(&self, words: &[&str]) -> Output {
-        self.command(words).output().unwrap()
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
     }
 
-    /// Runs a command that must succeed; what it prints.
-    fn good(&self, words: &[&str]) -> String {
-        let output = self.run(words);
-        assert_eq!(output.status.code(), Some(0), "{words:?}: {}", talk(&output));
+    /// Runs a command that must succeed, and returns its output.
+    fn good(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn list(&self, words: &[&str]) -> Vec<Value> {
-        let text = self.good(&[&["ls", "--format", "json"], words].concat());
+    fn list(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.good(&[&["ls", "--format", "json"], arguments].concat());
         serde_json::from_str::<Value>(&text).unwrap().as_array().unwrap().clone()
     }
 
-    fn sequences(&self, words: &[&str]) -> Vec<u64> {
-        self.list(words).iter().map(|letter| letter["sequence"].as_u64().unwrap()).collect()
+    fn sequences(&self, arguments: &[&str]) -> Vec<u64> {
+        self.list(arguments).iter().map(|letter| letter["sequence"].as_u64().unwrap()).collect()
     }
 
     async fn publish(&self, subject: &'static str, payload: impl Into<Vec<u8>>) {
         self.jetstream.publish(subject, payload.into().into()).await.unwrap().await.unwrap();
     }
 
-    /// A letter that could be stored now, as an older Spindle would have left it.
+    /// Leaves a dead letter that can be stored now, as an older Spindle would have.
     async fn leave(&self, subject: &str, payload: impl Into<Vec<u8>>) {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert("Spindle-Subject", subject);
@@ -91,19 +94,19 @@ impl Desk {
     }
 }
 
-/// Metrics, events and devices in the store.
+/// Returns the metrics, events and devices in the store.
 fn stored(system: &System) -> (u64, u64, u64) {
     std::thread::scope(|scope| scope.spawn(|| counts(system)).join().unwrap())
 }
 
-fn talk(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn mistake(output: &Output, words: &[&str]) {
-    let text = talk(output);
+fn mistake(output: &Output, parts: &[&str]) {
+    let text = stderr(output);
     assert_eq!(output.status.code(), Some(2), "{text}");
-    assert!(words.iter().all(|word| text.contains(word)), "{words:?} not all in: {text}");
+    assert!(parts.iter().all(|part| text.contains(part)), "{parts:?} not all in: {text}");
 }
 
 fn metric(device: &str, number: u64, value: &str) -> String {
@@ -112,7 +115,7 @@ fn metric(device: &str, number: u64, value: &str) -> String {
     )
 }
 
-/// Bytes that are neither text nor compressible.
+/// Returns bytes that are neither text nor compressible.
 fn noise(n_bytes: usize) -> Vec<u8> {
     let mut state = 7_u64;
     std::iter::repeat_with(|| {
@@ -128,7 +131,7 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
     let system = System::start(NO_SOURCES, &[]);
     let desk = Desk::of(&system).await;
     let output = desk.run(&["ls"]);
-    assert_eq!((output.status.code(), talk(&output).as_str()), (Some(0), "no dead letters\n"));
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), "no dead letters\n"));
     assert!(output.stdout.is_empty());
 
     let poison = noise(3000);
@@ -145,21 +148,21 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
             _ => {}
         }
     }
-    wait_until(PATIENCE, "all is stored or kept", || {
-        stored(&system) == (101, 0, 1) && desk.list(&[]).len() == 6 // The last one lies in two messages.
+    wait_until(PATIENCE, "everything is stored or dead-lettered", || {
+        stored(&system) == (101, 0, 1) && desk.list(&[]).len() == 6 // The last one takes two messages.
     })
     .unwrap();
 
     let output = desk.run(&["ls"]);
     let table = String::from_utf8(output.stdout.clone()).unwrap();
-    assert!(talk(&output).contains("5 dead letters in 6 messages: bad_field 1, bad_json 3, missing_field 1"));
+    assert!(stderr(&output).contains("5 dead letters in 6 messages: bad_field 1, bad_json 3, missing_field 1"));
     assert!(table.contains("4575 °C, outside -60 to 200") && !table.contains('\u{1b}'), "{table}");
-    // The newest first, and the same the other way round. The lanes run side by side, so which is newest is open.
+    // The newest first, and the reverse. The lanes run in parallel, so any of them may be the newest.
     let newest = desk.sequences(&[]);
     assert_eq!(newest, [6, 5, 4, 3, 2, 1]);
     assert_eq!(desk.sequences(&["--limit", "2"]), [6, 5]);
     assert_eq!(desk.sequences(&["--oldest", "--limit", "2"]), [1, 2]);
-    assert!(talk(&desk.run(&["ls", "--limit", "2"])).contains("the 2 newest are shown"));
+    assert!(stderr(&desk.run(&["ls", "--limit", "2"])).contains("the 2 newest are shown"));
 
     let letters = desk.list(&["--oldest"]);
     let find = |reason: &str, subject: &str| -> Vec<&Value> {
@@ -177,9 +180,9 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
     assert_eq!(desk.sequences(&["--since", third, "--oldest"]), [3, 4, 5, 6]);
     assert_eq!(desk.sequences(&["--until", third]), [2, 1]);
     let nothing = desk.run(&["ls", "--reason", "boredom"]);
-    assert_eq!((nothing.status.code(), talk(&nothing).as_str()), (Some(0), "no dead letters that match\n"));
+    assert_eq!((nothing.status.code(), stderr(&nothing).as_str()), (Some(0), "no dead letters that match\n"));
 
-    // Every byte of each, whichever part is named.
+    // Every byte of each, no matter which part is named.
     let raw = |letter: &Value| desk.run(&["show", "--raw", &letter["sequence"].to_string()]).stdout;
     assert_eq!(raw(field), hot.as_bytes());
     for part in find("bad_json", "events.event") {
@@ -193,23 +196,23 @@ async fn poison_among_good_is_listed_shown_and_dropped() {
     }
     let all: Vec<String> = newest.iter().map(u64::to_string).collect();
     let shown = desk.good(&[vec!["show"], all.iter().map(String::as_str).collect()].concat());
-    assert!(shown.contains(r"no json \u{1b}[2J") && shown.contains("(no UTF-8 text"), "{shown}");
+    assert!(shown.contains(r"no json \u{1b}[2J") && shown.contains("(not UTF-8 text"), "{shown}");
     assert!(!shown.contains('\u{1b}'));
     let missing = desk.run(&["show", "99"]);
     assert_eq!(missing.status.code(), Some(1));
-    assert!(talk(&missing).contains("no dead letter 99"), "{}", talk(&missing));
+    assert!(stderr(&missing).contains("no dead letter 99"), "{}", stderr(&missing));
 
-    // Nothing goes without a word, and then only what was meant.
+    // Nothing is dropped without confirmation, and then only the selection.
     mistake(&desk.run(&["drop", "--all"]), &["--yes", "--dry-run"]);
-    mistake(&desk.run(&["drop"]), &["either SEQ", "--all"]);
+    mistake(&desk.run(&["drop"]), &["exactly one of SEQ", "--all"]);
     let dry = desk.run(&["drop", "--reason", "bad_json", "--dry-run"]);
-    assert!(talk(&dry).contains("would drop 3 dead letters in 4 messages: bad_json 3"), "{}", talk(&dry));
+    assert!(stderr(&dry).contains("would drop 3 dead letters in 4 messages: bad_json 3"), "{}", stderr(&dry));
     assert_eq!(desk.sequences(&[]).len(), 6);
     let part = find("bad_json", "events.event")[1]["sequence"].to_string();
     assert_eq!(desk.good(&["drop", &part, "--yes"]), "dropped 1, skipped 0\n");
     assert_eq!(desk.sequences(&["--subject", "events.event"]).len(), 1, "both parts are gone");
     let gone = desk.run(&["drop", "--yes", &part]);
-    assert_eq!(gone.status.code(), Some(1), "{}", talk(&gone));
+    assert_eq!(gone.status.code(), Some(1), "{}", stderr(&gone));
     assert_eq!(desk.good(&["drop", "--yes", "--since", third, "--until", third]), "");
     assert_eq!(desk.good(&["drop", "--yes", "--subject", "events.event"]), "dropped 1, skipped 0\n");
     assert_eq!(desk.good(&["drop", "--yes", "--reason", "bad_field"]), "dropped 1, skipped 0\n");
@@ -223,22 +226,22 @@ async fn a_replay_is_checked_like_any_message() {
     let system = System::start(NO_SOURCES, &[]);
     let desk = Desk::of(&system).await;
     desk.publish("events.metrics", metric("hot", 1, "4575")).await;
-    wait_until(PATIENCE, "the letter", || desk.list(&[]).len() == 1).unwrap();
-    // As bad as before: a dead letter again, however often, and it says how often.
+    wait_until(PATIENCE, "the dead letter", || desk.list(&[]).len() == 1).unwrap();
+    // As bad as before: a dead letter again each time, with the number of its replays.
     for n_replays in 1..=3 {
         let dry = desk.run(&["replay", "--all", "--dry-run"]);
-        assert!(talk(&dry).contains("would replay 1 dead letter: bad_field 1"), "{}", talk(&dry));
+        assert!(stderr(&dry).contains("would replay 1 dead letter: bad_field 1"), "{}", stderr(&dry));
         assert_eq!(desk.good(&["replay", "--reason", "bad_field"]), "replayed 1, skipped 0, failed 0\n");
         wait_until(
             PATIENCE,
-            "it comes back",
+            "it is dead-lettered again",
             || matches!(&desk.list(&[])[..], [letter] if letter["replays"] == n_replays),
         )
         .unwrap();
     }
     let sequence = desk.sequences(&[])[0].to_string();
     assert!(desk.good(&["show", &sequence]).contains("replayed     3 times before"));
-    // What can be stored now is stored; an event that stood in an array comes alone.
+    // Messages that can be stored now are stored; an event from an array is replayed alone.
     desk.leave("events.metrics", metric("cool", 1, "40")).await;
     let event = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:08:40Z","sourceDevice":"d","eventType":"Test"}"#;
     desk.leave("events.event", event).await;
@@ -249,11 +252,11 @@ async fn a_replay_is_checked_like_any_message() {
     wait_until(PATIENCE, "two are stored", || stored(&system) == (1, 1, 2)).unwrap();
     wait_until(PATIENCE, "one is back, one is still there", || desk.list(&[]).len() == 2).unwrap();
     assert_eq!(desk.run(&["replay", "99"]).status.code(), Some(1));
-    mistake(&desk.run(&["replay", "--yes"]), &["either SEQ"]);
+    mistake(&desk.run(&["replay", "--yes"]), &["exactly one of SEQ"]);
 }
 
-/// Killed wherever it is, again and again: each letter is either still there or replayed, and in the end
-/// each is in its stream once.
+/// Killed at random points: each dead letter is either still there or replayed, and in the end each is in its stream
+/// once.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_that_is_killed_again_and_again_replays_each_letter_once() {
     const N_LETTERS: u64 = 3000;
@@ -271,12 +274,12 @@ async fn a_replay_that_is_killed_again_and_again_replays_each_letter_once() {
         n_kills += u64::from(child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
-        // Nothing left the stream before it was in the other.
+        // Nothing left one stream before it was in the other.
         assert!(desk.n_messages("DEADLETTER").await + desk.n_messages("METRICS").await >= N_LETTERS);
     }
     assert!(n_kills >= 5, "only {n_kills} kills came in time");
-    let words = desk.good(&["replay", "--all"]);
-    assert!(words.starts_with("replayed ") && words.ends_with("skipped 0, failed 0\n"), "{words}");
+    let summary = desk.good(&["replay", "--all"]);
+    assert!(summary.starts_with("replayed ") && summary.ends_with("skipped 0, failed 0\n"), "{summary}");
     assert_eq!(desk.n_messages("DEADLETTER").await, 0);
     assert_eq!(desk.n_messages("METRICS").await, N_LETTERS, "some were replayed twice or never");
     let mut by_payload = BTreeMap::new();
@@ -303,13 +306,13 @@ async fn a_replay_whose_server_dies_says_how_far_it_came_and_the_same_command_go
     }
     server.kill();
     let output = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap()).await.unwrap();
-    mistake(&output, &["replaying was interrupted", "the same command goes on"]);
-    let words = String::from_utf8(output.stdout).unwrap();
-    let n_replayed: u64 = words.split(['d', ',']).nth(1).unwrap().trim().parse().unwrap();
-    assert!((1..N_LETTERS).contains(&n_replayed), "{words}");
+    mistake(&output, &["replaying was interrupted", "run the same command again"]);
+    let summary = String::from_utf8(output.stdout).unwrap();
+    let n_replayed: u64 = summary.split(['d', ',']).nth(1).unwrap().trim().parse().unwrap();
+    assert!((1..N_LETTERS).contains(&n_replayed), "{summary}");
     server.restart().unwrap();
-    let words = desk.good(&["replay", "--all"]);
-    assert!(words.ends_with("skipped 0, failed 0\n"), "{words}");
+    let summary = desk.good(&["replay", "--all"]);
+    assert!(summary.ends_with("skipped 0, failed 0\n"), "{summary}");
     assert_eq!((desk.n_messages("DEADLETTER").await, desk.n_messages("METRICS").await), (0, N_LETTERS));
 }
 
@@ -317,8 +320,8 @@ async fn a_replay_whose_server_dies_says_how_far_it_came_and_the_same_command_go
 async fn what_is_in_the_way_is_said_within_the_patience() {
     let (mut server, desk) = Desk::alone().await;
     desk.leave("events.metrics", "{}").await;
-    let impatient = |words: &[&str], url: &str| {
-        let mut command = desk.command(words);
+    let impatient = |arguments: &[&str], url: &str| {
+        let mut command = desk.command(arguments);
         command.env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").env("NATS_URL", url).output().unwrap()
     };
     mistake(&impatient(&["ls"], "nats://127.0.0.1:1"), &["127.0.0.1:1", "within 1 s"]);
@@ -332,7 +335,7 @@ async fn what_is_in_the_way_is_said_within_the_patience() {
     assert_eq!(desk.good(&["drop", "--all", "--yes"]), "dropped 1, skipped 0\n");
 }
 
-/// A server that enforces rights does not answer who has none; the line says which are needed.
+/// A server that enforces permissions does not respond to clients without them; the error names the missing one.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_right_is_named() {
     let rights = r#"authorization { users: [
@@ -344,8 +347,11 @@ async fn a_missing_right_is_named() {
     let options = spindle_testkit::Options { extra_config: rights.to_owned(), ..Default::default() };
     let server = NatsServer::start_with(options).unwrap();
     let address = |user: &str| server.url().replace("nats://", &format!("nats://{user}:x@"));
-    let settings =
-        NatsSettings { url: address("all"), credentials: Credentials::default(), patience: Duration::from_secs(10) };
+    let settings = NatsSettings {
+        url: address("all"),
+        credentials: Credentials::default(),
+        connect_timeout: Duration::from_secs(10),
+    };
     let bus = Bus::connect(&settings, "test").await.unwrap();
     bus.ensure_streams(StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20 })
         .await
@@ -354,14 +360,14 @@ async fn a_missing_right_is_named() {
     let client = options.connect(server.url()).await.unwrap();
     Desk::at(server.url(), client).leave("events.metrics", "{}").await;
     let folder = tempfile::tempdir().unwrap();
-    let run = |user: &str, words: &[&str]| {
+    let run = |user: &str, arguments: &[&str]| {
         let mut command = spindle(&folder.path().join("data"));
-        command.arg("dlq").args(words).env("NATS_URL", address(user)).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s");
+        command.arg("dlq").args(arguments).env("NATS_URL", address(user)).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s");
         command.output().unwrap()
     };
     mistake(&run("nobody", &["ls"]), &["may not publish to '$JS.API.STREAM.INFO.DEADLETTER'"]);
     mistake(&run("shy", &["ls"]), &["may not publish to '$JS.API.CONSUMER.CREATE.DEADLETTER."]);
-    assert_eq!(run("reader", &["ls"]).status.code(), Some(0), "{}", talk(&run("reader", &["ls"])));
+    assert_eq!(run("reader", &["ls"]).status.code(), Some(0), "{}", stderr(&run("reader", &["ls"])));
     mistake(&run("reader", &["show", "1"]), &["may not publish to '$JS.API.STREAM.MSG.GET.DEADLETTER'"]);
     mistake(&run("wrong", &["ls"]), &["authorization"]);
 }

@@ -1,20 +1,29 @@
-//! A running `spindle up` of its own for each test: own data directory, own ports.
+//! A running `spindle up` per test, with its own data directory and ports.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::{InfluxServer, Program, wait_until};
 
-/// Long enough for a loaded machine; every wait ends as soon as its state is there.
+/// Long enough for a loaded machine; every wait ends as soon as its condition holds.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
 
-/// `spindle`, with nothing of the outer environment that could change what it does.
+/// Counts the metric values, events and devices in the file of an embedded store.
+pub(crate) fn stored_rows(file: &Path) -> (u64, u64, u64) {
+    let connection = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    let sql = "SELECT (SELECT count(*) FROM samples), (SELECT count(*) FROM events), (SELECT count(*) FROM devices)";
+    let count = |row: &rusqlite::Row<'_>, column| row.get::<_, i64>(column).map(i64::unsigned_abs);
+    connection.query_row(sql, [], |row| Ok((count(row, 0)?, count(row, 1)?, count(row, 2)?))).unwrap()
+}
+
+/// Returns `spindle`, without the variables of the outer environment that could change its behaviour.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
     let mut command = Command::new(std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()));
     for (name, _) in std::env::vars_os() {
@@ -39,11 +48,11 @@ pub(crate) struct System {
     arguments: Vec<String>,
     port: u16,
     child: Option<Child>,
-    /// The store, if it is not the embedded one.
+    /// The store, unless it is the embedded one.
     pub(crate) influx: Option<InfluxServer>,
 }
 
-/// `SPINDLE_TEST_STORE=influxdb` runs the same tests on a real InfluxDB; `./run.sh test` does both.
+/// Starts InfluxDB if `SPINDLE_TEST_STORE=influxdb`: the same tests run on it; `./run.sh test` runs both.
 fn influx_under_test() -> Option<InfluxServer> {
     match std::env::var("SPINDLE_TEST_STORE").as_deref() {
         Ok("influxdb") => Some(InfluxServer::start().unwrap()),
@@ -53,7 +62,7 @@ fn influx_under_test() -> Option<InfluxServer> {
 }
 
 impl System {
-    /// Starts it and waits until it says that it is up.
+    /// Starts it and waits until it is up.
     pub(crate) fn start(config: &str, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let port = spindle_testkit::free_port().unwrap();
@@ -73,14 +82,14 @@ impl System {
         if let Some(influx) = &self.influx {
             command.args(["--store", "influxdb"]).env("INFLUXDB_HOST", influx.url());
         }
-        // The port stays the same over restarts, so that a client of the test finds the server again.
+        // The port survives restarts, so that a client of the test can reconnect.
         command.env("SPINDLE_NATS_PORT", self.port.to_string());
         self.child = Some(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap());
         let up = wait_until(PATIENCE, "spindle is up", || self.run_file().is_some());
         assert!(up.is_ok(), "spindle did not come up:\n{}", self.log());
     }
 
-    /// From the next start on nothing is collected any more.
+    /// Removes all sources, from the next start.
     pub(crate) fn without_sources(mut self) -> Self {
         self.config = NO_SOURCES.to_owned();
         self.arguments.clear();
@@ -91,13 +100,26 @@ impl System {
         self.folder.path().join("data")
     }
 
-    /// The store that the system writes to.
+    /// Opens the store that the system writes to.
     pub(crate) async fn store(&self) -> Store {
         let Some(influx) = &self.influx else {
             return Store::open_embedded(&self.data_dir().join("spindle.db")).await.unwrap();
         };
         let (host, database) = (influx.url(), "spindle".to_owned());
         Store::open_influx(InfluxSettings { host, database, ..InfluxSettings::default() }).unwrap()
+    }
+
+    /// Counts the metric values and events in the store.
+    pub(crate) fn stored(&self) -> (u64, u64) {
+        let Some(influx) = &self.influx else {
+            let (n_metrics, n_events, _) = stored_rows(&self.data_dir().join("spindle.db"));
+            return (n_metrics, n_events);
+        };
+        let count = |measurement: &str, field: &str| {
+            let answer = influx.query("spindle", &format!("SELECT count({field}) FROM {measurement}")).unwrap();
+            answer["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+        };
+        (count("device_metrics", "value"), count("events", "criticality"))
     }
 
     fn log_path(&self) -> PathBuf {
@@ -112,18 +134,18 @@ impl System {
         self.child.as_ref().unwrap().id()
     }
 
-    /// `run.json`, if it is that of the process under test.
+    /// Returns `run.json` if it belongs to the process under test.
     fn run_file(&self) -> Option<Value> {
         let bytes = std::fs::read(self.data_dir().join("run.json")).ok()?;
         serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == self.pid())
     }
 
-    /// The address of NATS, with user and password; [`nats_options`] can use it.
+    /// Returns the address of NATS, with user and password, for [`nats_options`].
     pub(crate) fn nats_url(&self) -> String {
         self.run_file().unwrap()["nats"].as_str().unwrap().to_owned()
     }
 
-    /// A client that is not ours.
+    /// Connects a plain async-nats client.
     pub(crate) async fn nats(&self) -> async_nats::Client {
         let url = self.nats_url();
         nats_options(&url).connect(&url).await.unwrap()
@@ -141,7 +163,7 @@ impl System {
         send_signal(self.pid(), signal);
     }
 
-    /// Kills the process as a power cut would, and waits until its nats-server is gone too.
+    /// Kills the process as a power cut would, and waits until its nats-server has ended too.
     pub(crate) fn kill(&mut self) {
         let nats = self.nats_pid();
         let mut child = self.child.take().unwrap();
@@ -162,27 +184,27 @@ impl System {
         status.unwrap()
     }
 
-    /// `spindle query …`.
-    pub(crate) fn query(&self, words: &[&str]) -> Output {
-        spindle(&self.data_dir()).arg("query").args(words).output().unwrap()
+    /// Runs `spindle query …`.
+    pub(crate) fn query(&self, arguments: &[&str]) -> Output {
+        spindle(&self.data_dir()).arg("query").args(arguments).output().unwrap()
     }
 
-    /// The answer of `spindle query … --format json`.
-    pub(crate) fn ask(&self, words: &[&str]) -> Value {
-        let output = self.query(&[words, &["--format", "json"]].concat());
+    /// Returns the response of `spindle query … --format json`.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Value {
+        let output = self.query(&[arguments, &["--format", "json"]].concat());
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)))
     }
 
-    /// Waits until questions are answered (again).
+    /// Waits until queries succeed (again).
     pub(crate) fn wait_for_readers(&self) {
-        wait_until(PATIENCE, "questions are answered", || self.query(&["devices"]).status.code() == Some(0)).unwrap();
+        wait_until(PATIENCE, "queries succeed", || self.query(&["devices"]).status.code() == Some(0)).unwrap();
     }
 
-    /// Waits until an answer is as wanted.
-    pub(crate) fn wait_for(&self, words: &[&str], what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    /// Waits until a response is as wanted.
+    pub(crate) fn wait_for(&self, arguments: &[&str], what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
         let came = wait_until(PATIENCE, what, || {
-            last = self.ask(words);
+            last = self.ask(arguments);
             wanted(&last)
         });
         assert!(came.is_ok(), "{what}: {last:#}\n{}", self.log());
@@ -202,7 +224,7 @@ impl Drop for System {
     }
 }
 
-/// With user and password of an address, if it has them; async-nats does not take them from there.
+/// Returns options with the user and password of an address, if it has them; async-nats ignores them there.
 pub(crate) fn nats_options(url: &str) -> async_nats::ConnectOptions {
     let (options, userinfo) = (async_nats::ConnectOptions::new(), url.trim_start_matches("nats://").rsplit_once('@'));
     let Some((user, password)) = userinfo.and_then(|(userinfo, _)| userinfo.split_once(':')) else { return options };
@@ -214,12 +236,12 @@ pub(crate) fn send_signal(pid: u32, signal: &str) {
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
-/// A process that ended but was not waited for is not running.
+/// Returns `true` if a process runs; one that ended but was not waited for does not.
 pub(crate) fn is_running(pid: u32) -> bool {
     let output = Command::new("ps").args(["-o", "stat=", "-p", &pid.to_string()]).output().unwrap();
     let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     !state.is_empty() && !state.starts_with('Z')
 }
 
-/// Nothing is collected: the test publishes what it knows.
+/// No sources: the test publishes its own messages.
 pub(crate) const NO_SOURCES: &str = "[daemon]\nsources = []\n";

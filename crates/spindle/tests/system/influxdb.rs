@@ -274,7 +274,7 @@ async fn credentials_and_rights_that_are_missing_are_said_until_they_are_there()
         });
     };
     expect(&writer, &["the writer cannot store", "401", "INFLUXDB_PASSWORD"]);
-    expect(&reader, &["the store does not answer"]);
+    expect(&reader, &["the store does not respond"]);
     let words = ask(folder.path(), &nats, &["devices"]).unwrap_err();
     assert!(words.contains("INFLUXDB_PASSWORD"), "{words}");
 

@@ -1,12 +1,13 @@
-//! The real program on a real nats-server: what a user does to it, and what goes wrong around it.
+//! System tests: the real program on a real nats-server, as users run it and with failures around it.
 
-#![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as expected")]
+#![allow(clippy::unwrap_used, reason = "a test fails at the first unexpected result")]
 
 mod access;
 mod answers;
 mod apart;
 mod audit;
 mod backlog;
+mod check;
 mod client;
 mod dlq;
 mod faults;

@@ -1,4 +1,4 @@
-//! What a user gets wrong: one line that says what and what to do, exit code 2.
+//! User errors: one line with the mistake and its remedy, exit code 2.
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -52,10 +52,11 @@ fn wrong_words_and_files() {
         &command.arg("up").env("GENERATION_INTERVAL_SECONDS", "never").output().unwrap(),
         &["GENERATION_INTERVAL_SECONDS", "never", "duration"],
     );
+    one_line(&with("SPINDLE_GRACE", "5s"), &["SPINDLE_GRACE", "renamed to SPINDLE_SHUTDOWN_TIMEOUT"]);
     one_line(&with("SPINDLE_STROE", "influxdb"), &["SPINDLE_STROE", "did you mean SPINDLE_STORE?"]);
 }
 
-/// What was asked for is in no file then, and a letter that is dropped next would be gone.
+/// The data is lost then, and a dead letter that is dropped next would be lost with it.
 #[test]
 fn an_output_that_takes_nothing_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
@@ -88,14 +89,14 @@ fn what_is_taken_or_missing() {
     one_line(&run(&data, &["up", "--http", &system.http()]), &["cannot listen on", "--http", "in use"]);
     one_line(&run(&system.data_dir(), &["up"]), &["another `spindle up`", "--data-dir"]);
     let without_nats = |server: &str| spindle(&data).arg("up").env("SPINDLE_NATS_SERVER", server).output().unwrap();
-    one_line(&without_nats("/nowhere/nats-server"), &["nats-server is not there", "./run.sh up", "NATS_URL"]);
+    one_line(&without_nats("/nowhere/nats-server"), &["nats-server not found", "./run.sh up", "NATS_URL"]);
     one_line(&without_nats("true"), &["does not look like nats-server"]);
     let mut away = spindle(&data);
     away.args(["reader", "--nats", "nats://127.0.0.1:1"])
         .env("SPINDLE_NATS_CONNECT_TIMEOUT", "200ms")
         .env("SPINDLE_LOG", "off");
     one_line(&away.output().unwrap(), &["NATS_URL", "127.0.0.1:1"]);
-    // A wrong file is said before anybody waits for a server.
+    // An unreadable file is reported before any wait for a server.
     for name in ["NATS_CREDS", "NATS_NKEY", "NATS_CA"] {
         let mut wrong = spindle(&data);
         wrong.args(["reader", "--nats", "nats://127.0.0.1:1"]).env("SPINDLE_LOG", "off").env(name, "no/such/file");
@@ -130,7 +131,7 @@ fn a_full_disk_is_said_at_the_start() {
     std::fs::create_dir(&mount).unwrap();
     let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&mount).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("a small file system cannot be mounted here (not root?): the full disk was not tried");
+        eprintln!("a small file system cannot be mounted here (not root?); full disk not tested");
         return;
     }
     let output = run(&mount.join("data"), &["up"]);

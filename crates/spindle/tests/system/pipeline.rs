@@ -1,8 +1,8 @@
-//! From source to answer.
+//! From source to response.
 
 use serde_json::Value;
 
-use crate::harness::{NO_SOURCES, System};
+use crate::harness::{NO_SOURCES, System, stored_rows};
 
 fn names(answer: &Value) -> Vec<&str> {
     answer["data"].as_array().unwrap().iter().map(|device| device["source_device"].as_str().unwrap()).collect()
@@ -24,7 +24,7 @@ fn up_shows_the_simulated_fleet_and_this_machines_disks() {
     }
     assert_eq!(disk["metrics"]["DiskTemp"]["unit"], "°C");
     assert!(disk["labels"]["model"].is_string());
-    // A container may have no disk of its own; a machine has.
+    // A container may have no visible disk; a machine has.
     let has_disk = std::fs::read_dir("/sys/block")
         .is_ok_and(|mut entries| entries.any(|entry| entry.is_ok_and(|entry| entry.path().join("device").exists())));
     if has_disk {
@@ -59,7 +59,7 @@ fn a_recorded_fleet_is_stored_with_every_value_and_its_failure_found() {
     assert_eq!(alerts["data"][0]["event_type"], "DriveFailure");
     assert_eq!(alerts["data"][0]["time"], "2013-04-10T00:00:00Z");
     assert_eq!(alerts["summary"], serde_json::json!([{ "source_device": "Z01234", "critical_event_count": 1 }]));
-    // The last drive of the file is stored last, and pages lead to it.
+    // The last drive of the file is stored last, and paging reaches it.
     system.wait_for(&["devices", "after=Z02998"], "the last drive is stored", |answer| names(answer) == ["Z02999"]);
     assert_eq!(counts(&system), (9000, 1, 3000));
     let health =
@@ -84,14 +84,9 @@ fn the_real_fleet_of_one_day_is_stored_whole() {
     .unwrap();
 }
 
-/// Metrics, events and devices, counted in the store itself.
+/// Counts metrics, events and devices in the store.
 pub(crate) fn counts(system: &System) -> (u64, u64, u64) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let store = system.store().await;
-        let counts = store.counts().await.unwrap();
-        (counts.metrics, counts.events, counts.devices)
-    })
+    stored_rows(&system.data_dir().join("spindle.db"))
 }
 
 #[test]

@@ -12,11 +12,10 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use serde_json::Value;
 use spindle_bus::{Bus, Consumer, Credentials, NatsSettings, StreamLimits};
-use spindle_store::Store;
 use spindle_testkit::{InfluxServer, NatsServer};
 
 use crate::apart::influx_count;
-use crate::harness::{NO_SOURCES, PATIENCE, System, spindle};
+use crate::harness::{NO_SOURCES, PATIENCE, System, spindle, stored_rows};
 use crate::pipeline::get;
 
 const POISON: &str = "POISON";
@@ -33,7 +32,8 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let server = NatsServer::start().unwrap();
-        let settings = NatsSettings { url: server.url(), credentials: Credentials::default(), patience: PATIENCE };
+        let settings =
+            NatsSettings { url: server.url(), credentials: Credentials::default(), connect_timeout: PATIENCE };
         let bus = Bus::connect(&settings, "test").await.unwrap();
         let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 16 << 20 };
         bus.ensure_streams(limits).await.unwrap();
@@ -68,8 +68,8 @@ impl Fixture {
 
     /// Metrics and events in the store of the data directory.
     async fn stored(&self) -> (u64, u64) {
-        let counts = Store::open_embedded(&self.data().join("spindle.db")).await.unwrap().counts().await.unwrap();
-        (counts.metrics, counts.events)
+        let (metrics, events, _) = stored_rows(&self.data().join("spindle.db"));
+        (metrics, events)
     }
 
     fn dlq(&self, words: &[&str]) -> Vec<u8> {
@@ -143,48 +143,85 @@ async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_panics_becomes_a_dead_letter_at_its_first_delivery_and_takes_no_other_with_it() {
-    let place = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let poison = event(1000, POISON);
     let good = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|number| [("events.event", event(number, "Good")), ("events.metrics", metric(number, "40"))])
     };
-    publish(&place.jetstream, good(0..150)).await;
-    publish(&place.jetstream, [("events.event", poison.clone())]).await;
-    publish(&place.jetstream, good(150..300)).await;
-    let mut writer = place.writer(&PLANTED);
-    until("everything to be done", async || place.lag().await == 0).await;
+    publish(&fixture.jetstream, good(0..150)).await;
+    publish(&fixture.jetstream, [("events.event", poison.clone())]).await;
+    publish(&fixture.jetstream, good(150..300)).await;
+    let mut writer = fixture.writer(&PLANTED);
+    until("everything to be done", async || fixture.lag().await == 0).await;
     assert_eq!(writer.ended(), None, "it survives");
-    assert_eq!((place.letters().await, place.stored().await), (1, (300, 300)));
-    let letters: Value = serde_json::from_slice(&place.dlq(&["ls", "--format", "json"])).unwrap();
+    assert_eq!((fixture.letters().await, fixture.stored().await), (1, (300, 300)));
+    let letters: Value = serde_json::from_slice(&fixture.dlq(&["ls", "--format", "json"])).unwrap();
     let letter = &letters[0];
     assert_eq!((&letter["reason"], &letter["subject"]), (&"panic".into(), &"events.event".into()));
     assert!(letter["detail"].as_str().unwrap().contains("failpoint SPINDLE_TEST_PANIC_AT"), "{letter}");
     let sequence = letter["sequence"].to_string();
-    assert_eq!(place.dlq(&["show", "--raw", &sequence]), poison.as_bytes());
-    let log = log(&place.folder.path().join("writer.log"));
+    assert_eq!(fixture.dlq(&["show", "--raw", &sequence]), poison.as_bytes());
+    let log = log(&fixture.folder.path().join("writer.log"));
     assert!(log.contains("poison message dead-lettered"), "{log}");
     // Fixed: the same message, replayed, is stored like any other.
     writer.kill();
-    assert_eq!(place.dlq(&["replay", &sequence]), b"replayed 1, skipped 0, failed 0\n");
-    let _writer = place.writer(&[]);
-    until("it to be stored", async || place.stored().await == (300, 301)).await;
-    assert_eq!(place.letters().await, 0);
+    assert_eq!(fixture.dlq(&["replay", &sequence]), b"replayed 1, skipped 0, failed 0\n");
+    let _writer = fixture.writer(&[]);
+    until("it to be stored", async || fixture.stored().await == (300, 301)).await;
+    assert_eq!(fixture.letters().await, 0);
+}
+
+/// A panic while a batch is encoded for the store: the message is found among the others, whose refused elements become
+/// dead letters of their own, as always.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_the_store_costs_one_message_and_hides_no_refusal() {
+    let (fixture, influx) = (Fixture::new().await, InfluxServer::start().unwrap());
+    influx.query("", "CREATE DATABASE spindle").unwrap();
+    // The field of that week is a string: numbers are refused.
+    influx.write("spindle", "device_metrics,source_device=other value=\"text\" 1500000000000000000").unwrap();
+    let host = influx.url();
+    let value = |time: &str, metric_type: &str| {
+        format!(r#"{{"timestamp":"{time}","sourceDevice":"d","metricType":"{metric_type}","value":1}}"#)
+    };
+    let (good, refused) = ("2024-01-01T00:00:0", value("2017-07-14T02:40:00Z", "Number"));
+    let poison = format!("[{},{}]", value(&format!("{good}9Z"), "Number"), value(&format!("{good}8Z"), "Poison"));
+    let messages = [
+        value(&format!("{good}1Z"), "Number"),
+        "[]".to_owned(),
+        format!("[{},{refused},{}]", value(&format!("{good}2Z"), "Number"), value(&format!("{good}3Z"), "Number")),
+        poison.clone(),
+        "no json".to_owned(),
+        value(&format!("{good}4Z"), "Number"),
+    ];
+    publish(&fixture.jetstream, messages.map(|message| ("events.metrics", message))).await;
+    let mut writer = fixture.writer(&[("SPINDLE_TEST_PANIC_ON_WRITE", "Poison"), ("INFLUXDB_HOST", &host)]);
+    until("everything to be done", async || fixture.lag().await == 0).await;
+    assert_eq!(writer.ended(), None, "it survives");
+    // The four good values and the one with a string.
+    assert_eq!(influx_count(&influx, "device_metrics", "value"), 5);
+    let letters: Value = serde_json::from_slice(&fixture.dlq(&["ls", "--format", "json"])).unwrap();
+    let mut letters: Vec<_> = letters.as_array().unwrap().iter().collect();
+    letters.sort_by_key(|letter| letter["reason"].as_str());
+    let bytes = |letter: &Value| fixture.dlq(&["show", "--raw", &letter["sequence"].to_string()]);
+    let found: Vec<_> = letters.iter().map(|letter| (letter["reason"].as_str().unwrap(), bytes(letter))).collect();
+    let expected = [("bad_json", "no json"), ("panic", &poison), ("store_refused", &refused)];
+    assert_eq!(found, expected.map(|(reason, text)| (reason, text.as_bytes().to_vec())));
 }
 
 /// An InfluxDB that restarts is restored to from the stream, which still holds the poison message.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_poison_message_does_not_stop_a_restore() {
-    let (place, mut influx) = (Fixture::new().await, InfluxServer::start().unwrap());
+    let (fixture, mut influx) = (Fixture::new().await, InfluxServer::start().unwrap());
     let host = influx.url();
     let environment = [&PLANTED[..], &[("INFLUXDB_HOST", host.as_str())]].concat();
     let good = |number| ("events.event", event(number, "Good"));
-    let mut writer = place.writer(&environment);
-    publish(&place.jetstream, (0..20).map(good)).await;
-    publish(&place.jetstream, [("events.event", event(1000, POISON))]).await;
-    publish(&place.jetstream, (20..40).map(good)).await;
-    until("everything to be done", async || place.lag().await == 0).await;
+    let mut writer = fixture.writer(&environment);
+    publish(&fixture.jetstream, (0..20).map(good)).await;
+    publish(&fixture.jetstream, [("events.event", event(1000, POISON))]).await;
+    publish(&fixture.jetstream, (20..40).map(good)).await;
+    until("everything to be done", async || fixture.lag().await == 0).await;
     assert_eq!(influx_count(&influx, "events", "criticality"), 40);
-    until("the dead letter", async || place.letters().await == 1).await;
+    until("the dead letter", async || fixture.letters().await == 1).await;
     influx.query("spindle", "DELETE FROM events").unwrap();
     influx.restart().unwrap();
     until("all that is good to be restored", async || {
@@ -192,34 +229,34 @@ async fn a_poison_message_does_not_stop_a_restore() {
         influx_count(&influx, "events", "criticality") == 40
     })
     .await;
-    assert_eq!((writer.ended(), place.letters().await), (None, 1));
+    assert_eq!((writer.ended(), fixture.letters().await), (None, 1));
 }
 
 /// The store is unavailable and the writer is restarted again and again: each time costs every message in flight a
 /// delivery, and none of them is to blame.
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_in_the_hand_of_a_writer_that_is_killed_again_and_again_are_no_dead_letters() {
-    let place = Fixture::new().await;
+    let fixture = Fixture::new().await;
     let messages =
         (0..120).flat_map(|number| [("events.event", event(number, "Good")), ("events.metrics", metric(number, "40"))]);
-    publish(&place.jetstream, messages).await;
+    publish(&fixture.jetstream, messages).await;
     let away =
         [("SPINDLE_TEST_ACK_WAIT", "500ms"), ("SPINDLE_STORE", "influxdb"), ("INFLUXDB_HOST", "http://127.0.0.1:1")];
     let delivered = async || {
-        let stream = place.jetstream.get_stream("EVENTS").await.unwrap();
+        let stream = fixture.jetstream.get_stream("EVENTS").await.unwrap();
         stream.consumer_info("writer-events").await.map_or(0, |info| info.delivered.consumer_sequence)
     };
     for round in 0..15 {
         let before = delivered().await;
-        let mut writer = place.writer(&away);
+        let mut writer = fixture.writer(&away);
         until("messages in flight", async || delivered().await > before).await;
         // At different moments.
         tokio::time::sleep(Duration::from_millis(20 * (round % 5))).await;
         writer.kill();
     }
-    let _writer = place.writer(&[("SPINDLE_TEST_ACK_WAIT", "500ms")]);
-    until("everything to be stored", async || place.lag().await == 0).await;
-    assert_eq!((place.letters().await, place.stored().await), (0, (120, 120)));
+    let _writer = fixture.writer(&[("SPINDLE_TEST_ACK_WAIT", "500ms")]);
+    until("everything to be stored", async || fixture.lag().await == 0).await;
+    assert_eq!((fixture.letters().await, fixture.stored().await), (0, (120, 120)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -252,8 +289,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
         std::iter::once(metric(number, "40")).chain(bad).map(|payload| ("events.metrics", payload))
     });
     publish(&jetstream, messages).await;
-    let store = system.store().await;
-    until("all that is good to be stored", async || store.counts().await.unwrap().metrics == 5_010).await;
+    until("all that is good to be stored", async || system.stored().0 == 5_010).await;
     until("only the bad ones to be pending", async || n_pending().await == 50).await;
     assert_eq!(n_letters().await, n_fillers);
     let (status, words) = get(&system, "/readyz");
@@ -268,7 +304,7 @@ async fn while_no_dead_letter_can_be_kept_good_messages_pass_and_bad_ones_wait()
     until("the bad ones to be dead letters", async || n_letters().await == 50).await;
     until("nothing to be pending", async || n_pending().await == 0).await;
     until("it to be ready", async || get(&system, "/readyz").0 == 200).await;
-    assert_eq!(store.counts().await.unwrap().metrics, 5_010);
+    assert_eq!(system.stored().0, 5_010);
     let metrics = get(&system, "/metrics").1;
     let gauge = metrics.lines().find(|line| line.starts_with("spindle_writer_dead_letters_in_stream "));
     assert!(gauge.is_some(), "{metrics}");

@@ -1,5 +1,5 @@
-//! Least rights: every role works as its user of `deploy/nats/nats-server.conf`, and can do nothing else. On a
-//! real server that enforces it.
+//! Least privilege: every role works as its user of `deploy/nats/nats-server.conf` and can do nothing else, on a real
+//! server that enforces it.
 
 use std::fs::File;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::harness::{PATIENCE, spindle};
 
 const USERS: [&str; 5] = ["admin", "daemon", "writer", "reader", "client"];
 
-/// The part of the shipped configuration that says who may do what, with passwords.
+/// Starts a server with the shipped permissions, and passwords filled in.
 fn server() -> NatsServer {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
     let shipped = std::fs::read_to_string(path).unwrap();
@@ -46,16 +46,20 @@ impl Drop for Role {
     }
 }
 
-fn command(data: &Path, nats: &NatsServer, user: &str, words: &[&str]) -> Command {
+fn command(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Command {
     let mut command = spindle(data);
-    command.args(words).env("NATS_URL", nats.url()).env("NATS_USER", user).env("NATS_PASSWORD", format!("pw-{user}"));
+    command
+        .args(arguments)
+        .env("NATS_URL", nats.url())
+        .env("NATS_USER", user)
+        .env("NATS_PASSWORD", format!("pw-{user}"));
     command
 }
 
-fn start(data: &Path, nats: &NatsServer, user: &str, words: &[&str]) -> Role {
+fn start(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Role {
     let log = data.parent().unwrap().join(format!("{user}.log"));
     let file = File::create(&log).unwrap();
-    let mut command = command(data, nats, user, words);
+    let mut command = command(data, nats, user, arguments);
     Role { child: command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap(), log }
 }
 
@@ -64,10 +68,10 @@ fn every_role_works_with_the_rights_that_are_shipped() {
     let nats = server();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    // The daemon first: the streams are not there yet, and it may not make them.
+    // The daemon first: the streams do not exist yet, and it may not create them.
     let daemon =
         start(&data, &nats, "daemon", &["daemon", "--source", "simulate", "--devices", "3", "--interval", "200ms"]);
-    wait_until(PATIENCE, "the daemon is told that it may not make streams", || {
+    wait_until(PATIENCE, "the daemon is denied creating streams", || {
         daemon.log().contains("$JS.API.STREAM.CREATE.METRICS")
     })
     .unwrap();
@@ -85,9 +89,9 @@ fn every_role_works_with_the_rights_that_are_shipped() {
     for user in ["client", "admin"] {
         let three = || ask(user)["data"].as_array().is_some_and(|rows| rows.len() == 3);
         let came = wait_until(PATIENCE, "three devices are known", three);
-        assert!(came.is_ok(), "{user} got no answer:\n{}", logs());
+        assert!(came.is_ok(), "{user} got no response:\n{}", logs());
     }
-    // A bad message needs the right to publish dead letters; a critical one reaches the client's log.
+    // A bad message needs the permission to publish dead letters; a critical event reaches the client's log.
     publish(&nats, "daemon", "events.metrics", "no JSON");
     let event = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":9,"timestamp":"2026-01-01T00:00:00Z","sourceDevice":"DiskUnit","eventType":"DriveFailure"}"#;
     publish(&nats, "daemon", "events.event", event);
@@ -100,11 +104,11 @@ fn every_role_works_with_the_rights_that_are_shipped() {
                 .map_or(0, |stream| stream.cached_info().state.messages)
         })
     };
-    wait_until(PATIENCE, "the dead letter is kept", || letters() == 1).unwrap();
+    wait_until(PATIENCE, "the dead letter is stored", || letters() == 1).unwrap();
     let log = data.join("logs/critical-events.ndjson");
     let logged = || std::fs::read_to_string(&log).unwrap_or_default().contains("e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90");
     assert!(wait_until(PATIENCE, "the client logs the event", logged).is_ok(), "{}", logs());
-    // Once the streams were there, nothing that a role does was refused.
+    // Once the streams existed, the server denied nothing.
     let refused: Vec<_> = roles
         .iter()
         .flat_map(|role| role.log().lines().map(str::to_owned).collect::<Vec<_>>())
@@ -113,7 +117,7 @@ fn every_role_works_with_the_rights_that_are_shipped() {
     assert!(refused.is_empty(), "{refused:#?}");
 }
 
-/// What a role must not do, tried by hand with its user.
+/// Each forbidden operation, attempted with the role's user.
 #[test]
 fn no_role_can_do_more_than_its_work() {
     let nats = server();
@@ -155,7 +159,7 @@ fn no_role_can_do_more_than_its_work() {
     for (user, subject) in subscriptions {
         assert!(is_denied(&nats, user, subject, false), "{user} may subscribe to {subject}");
     }
-    // The check itself can tell: what is allowed is not denied.
+    // The check itself works: permitted operations are not denied.
     assert!(!is_denied(&nats, "daemon", "events.metrics", true));
     assert!(!is_denied(&nats, "reader", "reader.query", false));
 }
@@ -165,12 +169,12 @@ fn a_missing_right_is_named_with_its_remedy() {
     let nats = server();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let check = |user: &str, words: &[&str], right: &str| {
-        let output = command(&data, &nats, user, words).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{said}");
-        assert!(said.contains(right) && said.contains("nats-server.conf"), "{said}");
-        assert!(!said.contains(&format!("pw-{user}")), "{said}");
+    let check = |user: &str, arguments: &[&str], permission: &str| {
+        let output = command(&data, &nats, user, arguments).env("SPINDLE_NATS_CONNECT_TIMEOUT", "1s").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(permission) && text.contains("nats-server.conf"), "{text}");
+        assert!(!text.contains(&format!("pw-{user}")), "{text}");
     };
     check("client", &["writer"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
     check("client", &["daemon", "--source", "simulate"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
@@ -194,15 +198,15 @@ fn publish(nats: &NatsServer, user: &str, subject: &'static str, payload: &'stat
     });
 }
 
-/// Whether the server refuses it: it says so in words beside the connection, before it answers our ping.
+/// Returns `true` if the server denies it: it sends a violation asynchronously, before it responds to our ping.
 fn is_denied(nats: &NatsServer, user: &str, subject: &str, publish: bool) -> bool {
     use std::io::{BufRead, BufReader, Write};
     let stream = std::net::TcpStream::connect(("127.0.0.1", nats.port())).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-    let asked = if publish { format!("PUB {subject} 0\r\n\r\n") } else { format!("SUB {subject} q 1\r\n") };
+    let operation = if publish { format!("PUB {subject} 0\r\n\r\n") } else { format!("SUB {subject} q 1\r\n") };
     let hello = format!(r#"CONNECT {{"verbose":false,"pedantic":false,"user":"{user}","pass":"pw-{user}"}}"#);
-    (&stream).write_all(format!("{hello}\r\n{asked}PING\r\n").as_bytes()).unwrap();
+    (&stream).write_all(format!("{hello}\r\n{operation}PING\r\n").as_bytes()).unwrap();
     let mut is_denied = false;
     loop {
         let line = lines.next().unwrap().unwrap().to_lowercase();

@@ -1,4 +1,4 @@
-//! Each role as a process of its own, on a NATS that somebody else runs.
+//! Each role in its own process, on an external NATS.
 
 use std::process::{Child, Stdio};
 
@@ -21,11 +21,11 @@ fn the_roles_work_apart_and_writers_share_the_load() {
     let mut nats = NatsServer::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    let start = |words: &[&str]| {
+    let start = |arguments: &[&str]| {
         let mut command = spindle(&data);
         Role(
             command
-                .args(words)
+                .args(arguments)
                 .env("NATS_URL", nats.url())
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -51,7 +51,7 @@ fn the_roles_work_apart_and_writers_share_the_load() {
         devices()["data"].as_array().is_some_and(|rows| rows.len() == 3)
     })
     .unwrap();
-    // NATS goes and comes back: every role goes on.
+    // Every role survives a restart of NATS.
     let last_seen = || devices()["data"][0]["last_seen"].as_str().map(str::to_owned);
     let before = last_seen();
     assert!(before.is_some());
@@ -81,7 +81,7 @@ fn the_running_system_is_found_and_asked_for_its_health() {
     let ready = wait_until(PATIENCE, "it is ready", || ask(&[]).status.success());
     assert!(ready.is_ok(), "{}", String::from_utf8_lossy(&ask(&[]).stderr));
     assert_eq!(ask(&["--http", &http]).stdout, b"ready\n");
-    // What is told counts, whatever runs elsewhere.
+    // An explicit address wins over the running system.
     assert_eq!(ask(&["--http", "127.0.0.1:1"]).status.code(), Some(1));
     system.signal("TERM");
     system.wait_for_end();
@@ -95,25 +95,25 @@ fn a_role_alone_tells_its_health() {
     let mut nats = NatsServer::start().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
-    // The port is free again as soon as this listener is gone.
+    // The port is free again once this listener is dropped.
     let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    let run = |words: &[&str]| {
+    let run = |arguments: &[&str]| {
         let mut command = spindle(&data);
-        command.args(words).env("NATS_URL", nats.url()).env("SPINDLE_HEALTH", &address);
+        command.args(arguments).env("NATS_URL", nats.url()).env("SPINDLE_HEALTH", &address);
         command
     };
     let mut asked = run(&["health"]);
     let mut ask = || asked.output().unwrap();
     let nobody = ask();
     assert_eq!(nobody.status.code(), Some(1));
-    let words = String::from_utf8_lossy(&nobody.stderr).into_owned();
-    assert!(words.starts_with(&format!("not ready: nothing answers on {address}")), "{words}");
+    let text = String::from_utf8_lossy(&nobody.stderr).into_owned();
+    assert!(text.starts_with(&format!("not ready: nothing answers on {address}")), "{text}");
 
     let _writer = Role(run(&["writer"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_until(PATIENCE, "the writer is ready", || ask().status.success()).unwrap();
     assert_eq!(ask().stdout, b"ready\n");
     nats.kill();
-    wait_until(PATIENCE, "the writer says what is missing", || {
+    wait_until(PATIENCE, "the writer reports what is missing", || {
         let output = ask();
         output.status.code() == Some(1) && String::from_utf8_lossy(&output.stdout).contains("NATS is not connected")
     })

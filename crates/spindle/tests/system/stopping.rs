@@ -1,4 +1,4 @@
-//! Ctrl-C once, and twice.
+//! Orderly and forced shutdown: Ctrl-C once, and twice.
 
 use spindle_testkit::wait_until;
 
@@ -21,7 +21,7 @@ fn ctrl_c_stops_in_order_and_loses_nothing() {
         .find(|line| line.contains("daemon stopped, everything published"))
         .unwrap_or_else(|| panic!("{log}"));
     let n_acked: u64 = daemon.split("n_acked=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    // What was acknowledged is in the store, or still in the stream: a second start stores the rest.
+    // Acknowledged messages are in the store or still in the stream: a second start stores the rest.
     let mut system = system.without_sources();
     system.start_again();
     let mut stored = 0;
@@ -35,14 +35,16 @@ fn ctrl_c_stops_in_order_and_loses_nothing() {
 
 #[test]
 fn a_second_ctrl_c_stops_at_once() {
-    let mut system =
-        System::start("grace = \"600s\"\n", &["--devices", "3", "--source", "simulate", "--interval", "50ms"]);
+    let mut system = System::start(
+        "shutdown_timeout = \"600s\"\n",
+        &["--devices", "3", "--source", "simulate", "--interval", "50ms"],
+    );
     system.wait_for(&["devices"], "devices are listed", |answer| !answer["data"].as_array().unwrap().is_empty());
     let nats = system.nats_pid();
-    // A bus that does not answer: an orderly stop would wait for the last acks for ten minutes.
+    // NATS does not respond: an orderly stop would wait for the last acks for ten minutes.
     send_signal(nats, "STOP");
     system.signal("INT");
-    wait_until(PATIENCE, "it is stopping", || system.log().contains("shutting down")).unwrap();
+    wait_until(PATIENCE, "it is shutting down", || system.log().contains("shutting down")).unwrap();
     system.signal("INT");
     assert_eq!(system.wait_for_end().code(), Some(130));
     send_signal(nats, "CONT");
@@ -64,7 +66,7 @@ fn a_killed_guard_leaves_no_server_behind() {
     let output = std::process::Command::new("ps").args(["-o", "ppid=", "-p", &nats.to_string()]).output().unwrap();
     let guard: u32 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
     send_signal(guard, "KILL");
-    wait_until(PATIENCE, "its server is ended", || !is_running(nats)).unwrap();
+    wait_until(PATIENCE, "its server ends", || !is_running(nats)).unwrap();
     system.wait_for_readers();
     system.signal("INT");
     assert_eq!(system.wait_for_end().code(), Some(0));
@@ -84,7 +86,7 @@ fn two_that_want_one_port_never_share_a_server() {
     let address = |name: &str| {
         let bytes = std::fs::read(folder.path().join(name).join("run.json")).ok()?;
         let run = serde_json::from_slice::<serde_json::Value>(&bytes).ok()?;
-        // Each has a password of its own before the address.
+        // Each has its own password before the address.
         run["nats"].as_str()?.rsplit_once('@').map(|(_, address)| address.to_owned())
     };
     let up = wait_until(PATIENCE, "both are up", || address("a").is_some() && address("b").is_some());

@@ -1,24 +1,24 @@
-//! A device as the writer knows it: its id, its labels and the ids of its series. Valid as long as nobody else
-//! writes and nothing is removed (see `insert`, which keeps them).
+//! Cached device: its id, its labels and the ids of its series. Valid as long as no other connection writes and nothing
+//! is removed (see `insert`, which owns the cache).
 
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use spindle_core::{DeviceName, Labels, MetricType};
 
-use super::fault::Fault;
+use super::error::EmbeddedError;
 
-/// A device and those of its series that have been asked for.
+/// Device and those of its series that have been looked up.
 #[derive(Debug)]
-pub(super) struct Device {
+pub(super) struct CachedDevice {
     pub(super) id: i64,
     labels: Labels,
     series: HashMap<MetricType, i64>,
 }
 
-impl Device {
-    /// Reads a device, or makes it.
-    pub(super) fn find_or_make(connection: &Connection, name: &DeviceName) -> Result<Self, Fault> {
+impl CachedDevice {
+    /// Reads a device, created if absent.
+    pub(super) fn find_or_create(connection: &Connection, name: &DeviceName) -> Result<Self, EmbeddedError> {
         let found = connection
             .prepare_cached("SELECT id, labels FROM devices WHERE name = ?1")?
             .query_row([name.as_str()], |row| Ok((row.get(0)?, labels_from_sql(row, 1)?)))
@@ -35,8 +35,12 @@ impl Device {
         Ok(Self { id, labels, series: HashMap::new() })
     }
 
-    /// The id of one of its series, made if there is none.
-    pub(super) fn series_id(&mut self, connection: &Connection, metric_type: &MetricType) -> Result<i64, Fault> {
+    /// Returns the id of one of its series, created if absent.
+    pub(super) fn series_id(
+        &mut self,
+        connection: &Connection,
+        metric_type: &MetricType,
+    ) -> Result<i64, EmbeddedError> {
         if let Some(id) = self.series.get(metric_type) {
             return Ok(*id);
         }
@@ -57,8 +61,8 @@ impl Device {
         Ok(id)
     }
 
-    /// Takes over labels; writes the device only if one is new or has another value.
-    pub(super) fn merge(&mut self, connection: &Connection, labels: Option<&Labels>) -> Result<(), Fault> {
+    /// Merges labels; writes the device only if one is new or has another value.
+    pub(super) fn merge(&mut self, connection: &Connection, labels: Option<&Labels>) -> Result<(), EmbeddedError> {
         let mut changed = false;
         for (key, value) in labels.into_iter().flatten() {
             if self.labels.get(key) != Some(value) {
@@ -75,12 +79,12 @@ impl Device {
     }
 }
 
-/// Labels as a column.
+/// Converts labels to a column.
 pub(super) fn labels_to_sql(labels: &Labels) -> String {
     serde_json::to_string(labels).expect("a map of texts is always JSON")
 }
 
-/// Labels from a column that holds some.
+/// Reads labels from a column that is not null.
 pub(super) fn labels_from_sql(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Labels> {
     let text = row.get_ref(column)?.as_str()?;
     serde_json::from_str(text).map_err(|error| {

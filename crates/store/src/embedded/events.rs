@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::device::labels_from_sql;
 use super::series::{name_from_sql, sql_limit, time_from_sql};
 
-/// From here on an index of its own holds the events (`events_critical` in `schema`).
+/// Lowest criticality with a separate index (`events_critical` in `schema`).
 const INDEXED_CRITICALITY: u8 = 8;
 
 /// `Store::events`.
@@ -58,7 +58,7 @@ fn count_sql(filter: &EventFilter) -> String {
     )
 }
 
-/// The filter as SQL. Only what is asked for is in it, so that SQLite can choose the index that fits.
+/// Returns the filter as SQL. It contains only the conditions that restrict, so that SQLite can choose the best index.
 fn condition(filter: &EventFilter) -> String {
     let happened = "e.time_ns >= :from AND e.time_ns < :until";
     let received = "e.received_ns >= :from AND e.received_ns < :until";
@@ -77,13 +77,13 @@ fn condition(filter: &EventFilter) -> String {
         condition.push_str(" AND e.criticality >= :criticality");
     }
     if filter.min_criticality.level() >= INDEXED_CRITICALITY {
-        // Says nothing new, except to SQLite, which takes a partial index only for the words of its definition.
+        // Redundant except to SQLite, which uses a partial index only for the literal condition of its definition.
         condition.push_str(" AND e.criticality >= 8");
     }
     condition
 }
 
-/// Calls `query` with those parameters that [`condition`] names.
+/// Calls `query` with the parameters that [`condition`] names.
 fn with_parameters<T>(filter: &EventFilter, query: impl FnOnce(&[(&str, &dyn ToSql)]) -> T) -> T {
     let (from, until) = (filter.window.from.as_ns(), filter.window.until.as_ns());
     let device = filter.source_device.as_deref();

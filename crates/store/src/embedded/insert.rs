@@ -1,7 +1,7 @@
-//! A batch into the tables, inside a transaction that somebody else has begun.
+//! Writes a batch to the tables, inside a transaction of the caller.
 //!
-//! The caches here save a look-up per value. They hold what the database held when it was last seen, so
-//! they are emptied when a transaction fails, when rows are removed, and when another connection has written.
+//! The caches save a lookup per value. They mirror the database as it was last read, so they are cleared when a
+//! transaction fails, when rows are removed, and when another connection has written.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,36 +9,36 @@ use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, params};
 use spindle_core::{Batch, DeviceMetric, DeviceName, Event, Timestamp};
 
-use super::device::{Device, labels_to_sql};
-use super::fault::Fault;
+use super::device::{CachedDevice, labels_to_sql};
+use super::error::EmbeddedError;
 use crate::Written;
 
 pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
 
-/// Most devices remembered, about 1 KiB each with labels and ten series.
+/// Most devices cached, about 1 KiB each with labels and ten series.
 const MAX_CACHED_DEVICES: usize = 200_000;
-/// Most pairs of hours remembered.
+/// Most pairs of hours cached.
 const MAX_CACHED_ARRIVALS: usize = 100_000;
 
-/// Writes batches and remembers what it has seen of devices, series and labels.
+/// Writes batches and caches devices, series and labels.
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
-    devices: HashMap<DeviceName, Device>,
+    devices: HashMap<DeviceName, CachedDevice>,
     arrivals: HashSet<Arrival>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
 }
 
-/// An hour since the epoch in which something was stored, and one in which it was measured.
+/// Hour since the epoch in which a sample was stored, and the hour in which it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Arrival {
     stored_hour: i64,
     measured_hour: i64,
 }
 
-/// A row of `samples`.
-struct Row {
+/// Row of `samples`.
+struct SampleRow {
     series_id: i64,
     time_ns: i64,
     value: f64,
@@ -47,11 +47,11 @@ struct Row {
 }
 
 impl Inserter {
-    /// Call at the start of every transaction: forgets what may no longer be so.
-    pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), Fault> {
+    /// Clears caches that may be stale; to be called at the start of every transaction.
+    pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
         let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         if version != self.data_version || self.devices.len() > MAX_CACHED_DEVICES {
-            self.forget();
+            self.clear();
             self.data_version = version;
         }
         if self.arrivals.len() > MAX_CACHED_ARRIVALS {
@@ -60,8 +60,8 @@ impl Inserter {
         Ok(())
     }
 
-    /// Empties the caches.
-    pub(super) fn forget(&mut self) {
+    /// Clears the caches.
+    pub(super) fn clear(&mut self) {
         self.devices.clear();
         self.arrivals.clear();
     }
@@ -69,24 +69,20 @@ impl Inserter {
     /// Writes a batch.
     ///
     /// # Errors
-    /// [`Fault::Rejected`] if a value is not finite. The transaction must then be rolled back, as after any fault.
+    /// [`EmbeddedError::Rejected`] if a value is not finite. The transaction must then be rolled back, as after any
+    /// other error.
     pub(super) fn insert(
         &mut self,
         connection: &Connection,
         batch: &Batch,
         received: Timestamp,
-    ) -> Result<Written, Fault> {
+    ) -> Result<Written, EmbeddedError> {
         let mut written = Written::default();
         let mut rows = self.rows(connection, &batch.metrics, received)?;
-        // In key order a page is visited once. Stable, so that of two with one identity the later one wins.
+        // In key order each page is visited once. The sort is stable, so of two with one identity the later wins.
         rows.sort_by_key(|row| (row.series_id, row.time_ns));
         self.insert_rows(connection, &rows, &mut written)?;
         self.insert_events(connection, &batch.events, received, &mut written)?;
-        if written.n_metrics + written.n_events > 0 {
-            connection
-                .prepare_cached("UPDATE totals SET metrics = metrics + ?1, events = events + ?2")?
-                .execute(params![written.n_metrics as i64, written.n_events as i64])?;
-        }
         Ok(written)
     }
 
@@ -95,18 +91,18 @@ impl Inserter {
         connection: &Connection,
         metrics: &[DeviceMetric],
         received: Timestamp,
-    ) -> Result<Vec<Row>, Fault> {
+    ) -> Result<Vec<SampleRow>, EmbeddedError> {
         let mut rows = Vec::with_capacity(metrics.len());
         for metric in metrics {
             if !metric.value.is_finite() {
                 let problem =
-                    format!("{} of {} is {}, no finite number", metric.metric_type, metric.source_device, metric.value);
-                return Err(Fault::Rejected(problem));
+                    format!("{} of {} is {}, not finite", metric.metric_type, metric.source_device, metric.value);
+                return Err(EmbeddedError::Rejected(problem));
             }
             let device = self.device(connection, &metric.source_device)?;
             device.merge(connection, metric.labels.as_deref())?;
             let time_ns = metric.timestamp.as_ns();
-            rows.push(Row {
+            rows.push(SampleRow {
                 series_id: device.series_id(connection, &metric.metric_type)?,
                 time_ns,
                 value: metric.value,
@@ -117,7 +113,12 @@ impl Inserter {
         Ok(rows)
     }
 
-    fn insert_rows(&mut self, connection: &Connection, rows: &[Row], written: &mut Written) -> Result<(), Fault> {
+    fn insert_rows(
+        &mut self,
+        connection: &Connection,
+        rows: &[SampleRow],
+        written: &mut Written,
+    ) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (series_id, time_ns) DO NOTHING",
@@ -135,14 +136,14 @@ impl Inserter {
             }
             let arrival = row.arrival();
             if last_arrival != Some(arrival) {
-                self.note_arrival(connection, arrival)?;
+                self.record_arrival(connection, arrival)?;
                 last_arrival = Some(arrival);
             }
         }
         Ok(())
     }
 
-    fn note_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), Fault> {
+    fn record_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), EmbeddedError> {
         if self.arrivals.insert(arrival) {
             connection
                 .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (?1, ?2)")?
@@ -157,7 +158,7 @@ impl Inserter {
         events: &[Event],
         received: Timestamp,
         written: &mut Written,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO events
                  (event_id, device_id, event_type, time_ns, received_ns, criticality, message, seq, labels)
@@ -172,28 +173,28 @@ impl Inserter {
         Ok(())
     }
 
-    fn device(&mut self, connection: &Connection, name: &DeviceName) -> Result<&mut Device, Fault> {
+    fn device(&mut self, connection: &Connection, name: &DeviceName) -> Result<&mut CachedDevice, EmbeddedError> {
         if !self.devices.contains_key(name) {
-            let device = Device::find_or_make(connection, name)?;
+            let device = CachedDevice::find_or_create(connection, name)?;
             self.devices.insert(name.clone(), device);
         }
-        Ok(self.devices.get_mut(name).expect("it was put there if it was missing"))
+        Ok(self.devices.get_mut(name).expect("inserted above if it was missing"))
     }
 }
 
-impl Row {
+impl SampleRow {
     fn arrival(&self) -> Arrival {
-        // At the far end of the range the sum may pass 64 bits by less than the second that was rounded up.
+        // At the far end of the range the sum may exceed 64 bits by less than the second that was rounded up.
         let stored_ns = self.time_ns as i128 + self.late_s as i128 * i128::from(NS_PER_SECOND);
         let stored_ns = i64::try_from(stored_ns).unwrap_or(i64::MAX);
         Arrival { stored_hour: stored_ns.div_euclid(NS_PER_HOUR), measured_hour: self.time_ns.div_euclid(NS_PER_HOUR) }
     }
 }
 
-/// Puts a row in the place of one with the same identity, unless they are the same to the last bit (then
-/// nothing is written, and the sample stays as old as it was). A row without a number takes none away: it
-/// would look lost. Returns whether it did.
-fn replace(connection: &Connection, row: &Row) -> Result<bool, Fault> {
+/// Replaces the row with the same identity, unless both are equal to the last bit (then nothing is written, and the
+/// sample keeps its age). A row without a sequence number keeps the stored one, which would else look lost. Returns
+/// whether it replaced the row.
+fn replace(connection: &Connection, row: &SampleRow) -> Result<bool, EmbeddedError> {
     let (value, seq): (f64, Option<i64>) = connection
         .prepare_cached("SELECT value, seq FROM samples WHERE series_id = ?1 AND time_ns = ?2")?
         .query_row(params![row.series_id, row.time_ns], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -212,7 +213,7 @@ fn insert_event(
     event: &Event,
     device_id: i64,
     received: Timestamp,
-) -> Result<usize, Fault> {
+) -> Result<usize, EmbeddedError> {
     let n_inserted = insert.execute(params![
         event.id.as_bytes(),
         device_id,
@@ -227,14 +228,14 @@ fn insert_event(
     Ok(n_inserted)
 }
 
-/// Seconds from measuring to storing, rounded up; negative if the device's clock is ahead of ours.
+/// Returns the seconds from measuring to storing, rounded up; negative if the device's clock is ahead of ours.
 fn late_seconds(time_ns: i64, received_ns: i64) -> i64 {
     let early_ns = i128::from(time_ns) - i128::from(received_ns);
     let late_s = -early_ns.div_euclid(i128::from(NS_PER_SECOND));
     i64::try_from(late_s).expect("two 64-bit nanosecond instants are less than 2^35 seconds apart")
 }
 
-/// A whole number as an integer, which is shorter on disk, as long as that is exact.
+/// Converts a whole number to an integer, which is shorter on disk, as long as that is exact.
 fn to_sql(value: f64) -> Value {
     const MAX_EXACT: f64 = 9_007_199_254_740_992.0;
     let is_negative_zero = value == 0.0 && value.is_sign_negative();

@@ -1,33 +1,31 @@
-//! Retention: removing what is old, in steps of some ten milliseconds that writes can go between.
+//! Retention: removes old data in steps of some ten milliseconds, between which writes proceed.
 //!
-//! Old by arrival: a sample's row says how late it was stored (`late_s`), so it is removed when time + lateness
-//! lies before the limit: never too early, up to a second too late. To find such rows without reading the
-//! others, `arrivals` says which hours of measured time came in during hours before the limit; only those
-//! are looked at, once, since the pairs go when their hour has gone. Live data thus cost one look at what is
-//! removed anyway, and a replay of 2013 is not looked at before its arrival is old.
+//! Age is that of the arrival. A sample's row holds how late it was stored (`late_s`), so it is removed when time +
+//! lateness lies before the limit: never too early, up to a second too late. To find such rows without reading the
+//! others, `arrivals` lists the hours of measured time that arrived in each hour before the limit; only those are
+//! read, once, since the pairs are removed when their hour has passed. Live data thus cost one read of the rows that are
+//! removed anyway, and a replay of 2013 is not read before its arrival is old.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use spindle_core::Timestamp;
-use spindle_core::records::TimeBasis;
 
-use super::fault::Fault;
+use super::error::EmbeddedError;
 use super::insert::NS_PER_HOUR;
 use crate::Removed;
 
-/// Rows looked at in one step; about 20 ms.
+/// Rows read in one step; about 20 ms.
 const STEP_ROWS: i64 = 10_000;
-/// Look-ups in one step, for series that have nothing to remove.
+/// Lookups in one step, for series that have nothing to remove.
 const STEP_SEEKS: usize = 5_000;
-/// Pages handed back to the file system in one step.
+/// Pages returned to the file system in one step.
 const STEP_PAGES: i64 = 1_000;
-/// Free pages of this share of the file (one part in…) are kept: the next writes want them.
+/// Share of the file (one part in…) kept as free pages for the next writes.
 const KEPT_FREE_SHARE: i64 = 10;
 
-/// A removal under way: what to remove, how far it has come, what it has removed.
+/// Removal in progress: limit, stage and result so far.
 #[derive(Debug)]
 pub(super) struct Removal {
     limit_ns: i64,
-    by: TimeBasis,
     stage: Stage,
     removed: Removed,
 }
@@ -44,10 +42,10 @@ enum Stage {
     Done,
 }
 
-/// Where in `samples` the removal stands: each series in turn, each range of time in turn.
+/// Position of the removal in `samples`: series by series, range by range.
 #[derive(Debug)]
 struct Cursor {
-    /// From (inclusive) until (exclusive), in nanoseconds, ascending and apart.
+    /// From (inclusive) until (exclusive), in nanoseconds, ascending and disjoint.
     ranges: Vec<(i64, i64)>,
     series_id: i64,
     range: usize,
@@ -55,8 +53,8 @@ struct Cursor {
 }
 
 impl Removal {
-    pub(super) fn new(limit: Timestamp, by: TimeBasis) -> Self {
-        Self { limit_ns: limit.as_ns(), by, stage: Stage::Events, removed: Removed::default() }
+    pub(super) fn new(limit: Timestamp) -> Self {
+        Self { limit_ns: limit.as_ns(), stage: Stage::Events, removed: Removed::default() }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -67,18 +65,18 @@ impl Removal {
         self.removed
     }
 
-    /// Handing pages back brings its own transactions.
-    pub(super) fn wants_transaction(&self) -> bool {
+    /// Returns whether the next step needs a transaction; returning pages makes its own.
+    pub(super) fn needs_transaction(&self) -> bool {
         !matches!(self.stage, Stage::Pages)
     }
 
-    /// Whether the next step removes rows that the writer keeps in its caches.
-    pub(super) fn takes_what_is_cached(&self) -> bool {
+    /// Returns whether the next step may remove cached rows.
+    pub(super) fn invalidates_caches(&self) -> bool {
         matches!(self.stage, Stage::Arrivals | Stage::Series { .. } | Stage::Devices { .. })
     }
 
-    /// Takes one step. After a fault the removal is of no more use: start a new one.
-    pub(super) fn step(&mut self, connection: &Connection) -> Result<(), Fault> {
+    /// Performs one step. After an error the removal is unusable: start a new one.
+    pub(super) fn step(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
             Stage::Events => self.remove_events(connection)?,
@@ -87,44 +85,29 @@ impl Removal {
             Stage::Arrivals => self.forget_arrivals(connection)?,
             Stage::Series { after } => self.remove_series(connection, after)?,
             Stage::Devices { after } => self.remove_devices(connection, after)?,
-            Stage::Pages => hand_back_pages(connection)?,
+            Stage::Pages => return_pages(connection)?,
             Stage::Done => Stage::Done,
         };
         Ok(())
     }
 
-    fn remove_events(&mut self, connection: &Connection) -> Result<Stage, Fault> {
-        let old = match self.by {
-            TimeBasis::Happened => "time_ns < ?1",
-            TimeBasis::Received => "received_ns < ?1",
-            TimeBasis::Either => "(time_ns < ?1 OR received_ns < ?1)",
-        };
-        let sql = format!("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE {old} LIMIT ?2)");
-        let n_events = connection.prepare_cached(&sql)?.execute(params![self.limit_ns, STEP_ROWS])? as i64;
-        self.removed.n_events += n_events.unsigned_abs();
-        subtract(connection, "events", n_events)?;
-        Ok(if n_events < STEP_ROWS { Stage::Plan } else { Stage::Events })
+    fn remove_events(&mut self, connection: &Connection) -> Result<Stage, EmbeddedError> {
+        let n_events = connection
+            .prepare_cached("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE received_ns < ?1 LIMIT ?2)")?
+            .execute(params![self.limit_ns, STEP_ROWS])?;
+        self.removed.n_events += n_events as u64;
+        Ok(if (n_events as i64) < STEP_ROWS { Stage::Plan } else { Stage::Events })
     }
 
-    fn plan(&self, connection: &Connection) -> Result<Stage, Fault> {
-        let by_time = (i64::MIN, self.limit_ns);
-        let ranges = match self.by {
-            TimeBasis::Happened => vec![by_time],
-            TimeBasis::Received => self.arrived_ranges(connection)?,
-            TimeBasis::Either => {
-                let later = self.arrived_ranges(connection)?.into_iter().filter(|range| range.1 > self.limit_ns);
-                let later = later.map(|range| (range.0.max(self.limit_ns), range.1));
-                std::iter::once(by_time).chain(later).collect()
-            }
-        };
-        Ok(match Cursor::start(ranges) {
+    fn plan(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
+        Ok(match Cursor::start(self.arrived_ranges(connection)?) {
             Some(cursor) => Stage::Samples(cursor),
             None => Stage::Arrivals,
         })
     }
 
-    /// The stretches of measured time of which something was stored before the limit.
-    fn arrived_ranges(&self, connection: &Connection) -> Result<Vec<(i64, i64)>, Fault> {
+    /// Returns the ranges of measured time of which something was stored before the limit.
+    fn arrived_ranges(&self, connection: &Connection) -> Result<Vec<(i64, i64)>, EmbeddedError> {
         let mut select = connection.prepare_cached(
             "SELECT DISTINCT measured_hour FROM arrivals WHERE stored_hour <= ?1 ORDER BY measured_hour",
         )?;
@@ -132,7 +115,7 @@ impl Removal {
         let mut rows = select.query([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
         while let Some(row) = rows.next()? {
             let hour: i64 = row.get(0)?;
-            // At both ends of the range the hour is cut short by the end. The very last nanosecond stays.
+            // At both ends of the range of time the hour is truncated. The very last nanosecond is kept.
             let from = hour.saturating_mul(NS_PER_HOUR);
             let until = (hour + 1).saturating_mul(NS_PER_HOUR);
             match ranges.last_mut() {
@@ -143,21 +126,17 @@ impl Removal {
         Ok(ranges)
     }
 
-    fn remove_samples(&mut self, connection: &Connection, mut cursor: Cursor) -> Result<Stage, Fault> {
-        let old = match self.by {
-            TimeBasis::Happened => "time_ns < ?4",
-            TimeBasis::Received => "time_ns + late_s * 1000000000 < ?4",
-            TimeBasis::Either => "(time_ns < ?4 OR time_ns + late_s * 1000000000 < ?4)",
-        };
+    fn remove_samples(&mut self, connection: &Connection, mut cursor: Cursor) -> Result<Stage, EmbeddedError> {
         let mut next_series = connection.prepare_cached("SELECT id FROM series WHERE id >= ?1 ORDER BY id LIMIT 1")?;
         let mut far_row = connection.prepare_cached(
             "SELECT time_ns FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3
              ORDER BY time_ns LIMIT 1 OFFSET ?4",
         )?;
-        let mut delete = connection.prepare_cached(&format!(
-            "DELETE FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3 AND {old}"
-        ))?;
-        let mut n_removed = 0_i64;
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3
+             AND time_ns + late_s * 1000000000 < ?4",
+        )?;
+        let mut n_removed = 0_u64;
         let mut more = true;
         for _ in 0..STEP_SEEKS {
             let series: Option<i64> = next_series.query_row([cursor.series_id], |row| row.get(0)).optional()?;
@@ -166,35 +145,32 @@ impl Removal {
                 break;
             };
             cursor.enter(series_id);
-            let (from_ns, until_ns) = cursor.stretch();
+            let (from_ns, until_ns) = cursor.rest();
             let far: Option<i64> =
                 far_row.query_row(params![series_id, from_ns, until_ns, STEP_ROWS], |row| row.get(0)).optional()?;
             let end_ns = far.unwrap_or(until_ns);
-            n_removed += delete.execute(params![series_id, from_ns, end_ns, self.limit_ns])? as i64;
+            n_removed += delete.execute(params![series_id, from_ns, end_ns, self.limit_ns])? as u64;
             match far {
                 Some(_) => cursor.from_ns = end_ns,
                 None => cursor.advance(),
             }
-            if far.is_some() || n_removed >= STEP_ROWS {
+            if far.is_some() || n_removed >= STEP_ROWS as u64 {
                 break;
             }
         }
-        self.removed.n_metrics += n_removed.unsigned_abs();
-        subtract(connection, "metrics", n_removed)?;
+        self.removed.n_metrics += n_removed;
         Ok(if more { Stage::Samples(cursor) } else { Stage::Arrivals })
     }
 
-    /// Whatever came in during an hour that ended before the limit has been looked at.
-    fn forget_arrivals(&self, connection: &Connection) -> Result<Stage, Fault> {
-        if self.by != TimeBasis::Happened {
-            connection
-                .prepare_cached("DELETE FROM arrivals WHERE stored_hour < ?1")?
-                .execute([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
-        }
+    /// Forgets the hours of arrival that ended before the limit: their samples have been read.
+    fn forget_arrivals(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
+        connection
+            .prepare_cached("DELETE FROM arrivals WHERE stored_hour < ?1")?
+            .execute([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
         Ok(Stage::Series { after: 0 })
     }
 
-    fn remove_series(&mut self, connection: &Connection, after: i64) -> Result<Stage, Fault> {
+    fn remove_series(&mut self, connection: &Connection, after: i64) -> Result<Stage, EmbeddedError> {
         let Some(last) = nth_after(connection, "series", after)? else { return Ok(Stage::Devices { after: 0 }) };
         let n_removed = connection
             .prepare_cached(
@@ -206,7 +182,7 @@ impl Removal {
         Ok(Stage::Series { after: last })
     }
 
-    fn remove_devices(&mut self, connection: &Connection, after: i64) -> Result<Stage, Fault> {
+    fn remove_devices(&mut self, connection: &Connection, after: i64) -> Result<Stage, EmbeddedError> {
         let Some(last) = nth_after(connection, "devices", after)? else { return Ok(Stage::Pages) };
         let n_removed = connection
             .prepare_cached(
@@ -221,25 +197,25 @@ impl Removal {
 }
 
 impl Cursor {
-    /// Before the first series; `None` if there is no time to look at.
+    /// Starts before the first series; `None` if there is no range to read.
     fn start(ranges: Vec<(i64, i64)>) -> Option<Self> {
         let from_ns = ranges.first()?.0;
         Some(Self { ranges, series_id: 0, range: 0, from_ns })
     }
 
-    /// Goes on with a series: the one where it stands, or, if that is gone, the start of the next.
+    /// Continues with a series: the current one, or, if that is gone, the start of the next.
     fn enter(&mut self, series_id: i64) {
         if self.series_id != series_id {
             (self.series_id, self.range, self.from_ns) = (series_id, 0, self.ranges[0].0);
         }
     }
 
-    /// The rest of the current range.
-    fn stretch(&self) -> (i64, i64) {
+    /// Returns the rest of the current range.
+    fn rest(&self) -> (i64, i64) {
         (self.from_ns, self.ranges[self.range].1)
     }
 
-    /// On to the next range, or to the next series.
+    /// Moves to the next range, or to the next series.
     fn advance(&mut self) {
         match self.ranges.get(self.range + 1) {
             Some(next) => (self.range, self.from_ns) = (self.range + 1, next.0),
@@ -248,27 +224,20 @@ impl Cursor {
     }
 }
 
-/// The id up to which a step goes in a table of ids; `None` if there is none after `after`.
-fn nth_after(connection: &Connection, table: &'static str, after: i64) -> Result<Option<i64>, Fault> {
+/// Returns the last id of the next step in a table; `None` if there is none after `after`.
+fn nth_after(connection: &Connection, table: &'static str, after: i64) -> Result<Option<i64>, EmbeddedError> {
     let sql = format!("SELECT max(id) FROM (SELECT id FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2)");
     Ok(connection.prepare_cached(&sql)?.query_row(params![after, STEP_SEEKS as i64], |row| row.get(0))?)
 }
 
-fn subtract(connection: &Connection, column: &'static str, count: i64) -> Result<(), Fault> {
-    if count > 0 {
-        connection.prepare_cached(&format!("UPDATE totals SET {column} = {column} - ?1"))?.execute([count])?;
-    }
-    Ok(())
-}
-
-/// Makes the file shorter if much of it is free.
-fn hand_back_pages(connection: &Connection) -> Result<Stage, Fault> {
+/// Shortens the file if much of it is free.
+fn return_pages(connection: &Connection) -> Result<Stage, EmbeddedError> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
     let n_excess = number("freelist_count")? - number("page_count")? / KEPT_FREE_SHARE;
     if n_excess <= 0 {
         return Ok(Stage::Done);
     }
-    // Each row of the answer is a page handed back, so it has to be read to its end.
+    // Each row of the result is a page returned, so the result must be read to its end.
     let mut vacuum = connection.prepare(&format!("PRAGMA incremental_vacuum({})", n_excess.min(STEP_PAGES)))?;
     let mut rows = vacuum.query([])?;
     while rows.next()?.is_some() {}

@@ -1,45 +1,46 @@
-//! The tables of the embedded store, and opening a file that has them.
+//! Tables of the embedded store; opens and upgrades a file.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::EmbeddedOptions;
-use super::fault::Fault;
+use super::error::EmbeddedError;
 use crate::StoreError;
 
-/// "SPDL": marks the file as ours (`file` and SQLite show it).
+/// "SPDL": marks a Spindle store (`file` and SQLite display it).
 const APPLICATION_ID: i64 = 0x5350_444C;
 
-/// How long a connection waits for another process's write. Longer than any of our transactions.
+/// Longest wait for a write of another process: longer than any transaction of this crate.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pages in the log that start a checkpoint: 64 MiB. A checkpoint writes each page once however often it is in the
-/// log. A batch with one value for each of 10,000 series is 40 MiB of pages; four times more gained nothing.
+/// Pages in the log that start a checkpoint: 64 MiB. A checkpoint writes each page once, however often it occurs in
+/// the log. A batch with one value for each of 10,000 series is 40 MiB of pages; four times more gained nothing.
 const CHECKPOINT_PAGES: i64 = 16_000;
 
-/// The log is cut to this after a checkpoint, should a long read have let it grow.
+/// Size to which the log is truncated after a checkpoint, if a long read has let it grow.
 const LOG_LIMIT_BYTES: i64 = 128 << 20;
 
-/// A batch touches the newest page of each of its series: 64 MiB hold those of 16,000 series.
+/// Page cache of the write connection. A batch touches the newest page of each of its series: 64 MiB hold those of
+/// 16,000 series.
 const WRITER_CACHE_KIB: i64 = 64 << 10;
 const READER_CACHE_KIB: i64 = 8 << 10;
 
-/// Prepared statements kept per connection: more than there are different ones.
+/// Prepared statements cached per connection: more than there are different ones.
 const STATEMENT_CACHE: usize = 64;
 
-/// One entry per format version: what leads from the format before it to it.
+/// One entry per format version: the statements that upgrade the preceding format to it.
 ///
-/// - A `value` has no declared type, since a REAL column would forget the sign of -0.0. Whole numbers are
-///   bound as integers (1 to 6 bytes instead of 8), all others as 8-byte floats.
-/// - `late_s` is when a sample was stored: seconds from `time_ns` to that instant, rounded up. 0 and 1, what live
-///   data have, take no room in SQLite.
-/// - `arrivals` says which hours of measured time came in during which hours of our time, so that retention
-///   finds what was stored long ago without reading what was not.
-/// - An event's identity is `events_identity`; it is also the order in which events are asked for.
-/// - `totals` makes counting millions of rows a look-up. Every transaction keeps it right.
-const FORMATS: &[&str] = &["
+/// - A `value` has no declared type, since a REAL column would lose the sign of -0.0. Whole numbers are bound as
+///   integers (1 to 6 bytes instead of 8), all others as 8-byte floats.
+/// - `late_s` encodes when a sample was stored: seconds from `time_ns` to that instant, rounded up. 0 and 1, the
+///   values of live data, take no space in SQLite.
+/// - `arrivals` maps hours of arrival to hours of measured time, so that retention finds old samples without reading
+///   younger ones.
+/// - An event's identity is `events_identity`; it is also the order in which events are queried.
+/// - Format 2 drops `totals`, a table of row counts that no query reads any more.
+const FORMATS: &[&str] = &[
+    "
     CREATE TABLE devices (
         id INTEGER PRIMARY KEY,
         name TEXT NOT NULL UNIQUE,
@@ -80,26 +81,26 @@ const FORMATS: &[&str] = &["
         measured_hour INTEGER NOT NULL,
         PRIMARY KEY (stored_hour, measured_hour)
     ) WITHOUT ROWID;
-    CREATE TABLE totals (metrics INTEGER NOT NULL, events INTEGER NOT NULL);
-    INSERT INTO totals VALUES (0, 0);
-"];
+",
+    "DROP TABLE IF EXISTS totals;",
+];
 
-/// The write-ahead log beside a database.
+/// Returns the path of a database's write-ahead log.
 pub(super) fn log_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     name.into()
 }
 
-/// Opens the write connection, makes folder, file and tables if absent, and brings an older format up to date.
-pub(super) fn open(path: &Path, options: EmbeddedOptions) -> Result<Connection, StoreError> {
-    make_folder(path)?;
+/// Opens the write connection; creates folder, file and tables if absent, and upgrades an older format.
+pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
+    create_folder(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let fail = |error: rusqlite::Error| Fault::Sql(error).into_error("open the store", path);
+    let fail = |error: rusqlite::Error| EmbeddedError::Sql(error).into_error("open the store", path);
     let mut connection = Connection::open_with_flags(path, flags).map_err(fail)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(fail)?;
     check_owner(&connection, path)?;
-    configure_writer(&connection, options).map_err(fail)?;
+    configure_writer(&connection).map_err(fail)?;
     upgrade(&mut connection).map_err(fail)?;
     Ok(connection)
 }
@@ -114,51 +115,47 @@ pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn make_folder(path: &Path) -> Result<(), StoreError> {
+fn create_folder(path: &Path) -> Result<(), StoreError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     std::fs::create_dir_all(folder).map_err(|error| StoreError::Access {
-        action: "make the store's folder",
+        action: "create the store's folder",
         path: folder.to_path_buf(),
         problem: error.to_string(),
     })
 }
 
-/// Refuses other programs' databases and newer formats, before anything in the file is changed.
+/// Refuses databases of other programs and newer formats, before anything in the file is changed.
 fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let number = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, i64>(0));
-    let look = || -> rusqlite::Result<(i64, i64, i64)> {
+    let read = || -> rusqlite::Result<(i64, i64, i64)> {
         Ok((
             number("SELECT count(*) FROM sqlite_schema")?,
             number("PRAGMA application_id")?,
             number("PRAGMA user_version")?,
         ))
     };
-    let (n_tables, owner, found) = look().map_err(|error| Fault::Sql(error).into_error("open the store", path))?;
+    let (n_tables, owner, found) =
+        read().map_err(|error| EmbeddedError::Sql(error).into_error("open the store", path))?;
     if n_tables > 0 && owner != APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.to_path_buf(), problem: "it is another program's database" });
     }
-    let known = FORMATS.len() as i64;
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_path_buf(), found, known });
+    let supported = FORMATS.len() as i64;
+    if found > supported {
+        return Err(StoreError::Newer { path: path.to_path_buf(), found, supported });
     }
     Ok(())
 }
 
-/// Settings of the connection, and those of a new file (which must come before its first table).
+/// Configures the connection, and a new file (which must precede its first table).
 ///
-/// No memory map: retention shortens the file, and a map over a file that another process shortens kills us.
-fn configure_writer(connection: &Connection, options: EmbeddedOptions) -> rusqlite::Result<()> {
+/// No memory map: retention shortens the file, and a map over a file that another process shortens ends this one.
+fn configure_writer(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "auto_vacuum", "incremental")?;
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
     connection.pragma_update(None, "synchronous", "full")?;
     connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", LOG_LIMIT_BYTES, |_| Ok(()))?;
-    if let Some(size_bytes) = options.max_size_bytes {
-        let page_bytes: u64 = connection.pragma_query_value(None, "page_size", |row| row.get::<_, i64>(0))? as u64;
-        let max_pages = i64::try_from(size_bytes / page_bytes).unwrap_or(i64::MAX).max(1);
-        connection.pragma_update_and_check(None, "max_page_count", max_pages, |_| Ok(()))?;
-    }
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
     Ok(())
 }
@@ -178,7 +175,7 @@ fn upgrade(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// A database in memory with our tables.
+/// Creates a database in memory with all tables.
 #[cfg(test)]
 pub(super) fn memory_for_tests() -> Connection {
     let mut connection = Connection::open_in_memory().unwrap();
@@ -186,10 +183,28 @@ pub(super) fn memory_for_tests() -> Connection {
     connection
 }
 
-/// How SQLite means to answer a query, one step a line.
+/// Returns SQLite's plan of a query, one step per line.
 #[cfg(test)]
 pub(super) fn plan_for_tests(connection: &Connection, sql: &str) -> String {
     let mut explain = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
     let steps = explain.raw_query().mapped(|row| row.get::<_, String>(3)).collect::<Result<Vec<_>, _>>();
     steps.unwrap().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_row_counts_of_format_1_go() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(FORMATS[0]).unwrap();
+        connection.execute_batch("CREATE TABLE totals (metrics INTEGER NOT NULL, events INTEGER NOT NULL)").unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        upgrade(&mut connection).unwrap();
+        let n_left: i64 = connection
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'totals'", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(n_left, 0);
+    }
 }

@@ -1,16 +1,16 @@
-//! Queries for devices and their series. Each is a seek in an index, never a scan of all values (a test
-//! asks SQLite for its plans).
+//! Queries for devices and their series. Each is a seek in an index, never a scan of all values (a test checks
+//! SQLite's plans).
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use spindle_core::records::{Bucket, Counts, DeviceRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Bucket, DeviceRecord, LatestSample, Sample, Window};
 use spindle_core::{DeviceName, MetricType, Timestamp};
 
 use super::device::labels_from_sql;
 use crate::FirstAndLast;
 
-/// A device and the ends of what is stored of it: two seeks per series and two for events.
+/// Device with the first and last time of its points: two seeks per series and two for events.
 macro_rules! device_sql {
     ($rest:literal) => {
         concat!(
@@ -132,16 +132,7 @@ pub(super) fn buckets(
     Ok(buckets)
 }
 
-/// `Store::counts`.
-pub(super) fn counts(connection: &Connection) -> rusqlite::Result<Counts> {
-    let sql = "SELECT metrics, events, (SELECT count(*) FROM devices), (SELECT count(*) FROM series) FROM totals";
-    connection.prepare_cached(sql)?.query_row([], |row| {
-        let count = |column| row.get::<_, i64>(column).map(i64::unsigned_abs);
-        Ok(Counts { metrics: count(0)?, events: count(1)?, devices: count(2)?, series: count(3)? })
-    })
-}
-
-/// A bucket that is being filled.
+/// Bucket being filled.
 struct Filling {
     time: Timestamp,
     min: f64,
@@ -163,13 +154,14 @@ impl Filling {
     }
 
     fn bucket(self) -> Bucket {
-        // Clamped, since rounding can carry the quotient past the largest value, and huge values the sum to infinity.
+        // Clamped: rounding can carry the quotient past the largest value, and huge values the sum to infinity.
         let mean = (self.sum / self.count as f64).clamp(self.min, self.max);
         Bucket { time: self.time, min: self.min, mean, max: self.max, count: self.count }
     }
 }
 
-/// The whole multiple of `bucket` since the epoch at or before `time`; the start of the range where that lies before it.
+/// Returns the whole multiple of `bucket` since the epoch at or before `time`, or the start of the range if that is
+/// later.
 fn bucket_start(time: Timestamp, bucket: Duration) -> Timestamp {
     let Ok(bucket_ns) = i64::try_from(bucket.as_nanos()) else {
         return if time.as_ns() < 0 { Timestamp::from_ns(i64::MIN) } else { Timestamp::from_ns(0) };
@@ -191,7 +183,7 @@ fn sample(row: &Row<'_>) -> rusqlite::Result<Sample> {
     Ok(Sample { time: time_from_sql(row, 0)?, value: row.get(1)? })
 }
 
-/// `None` for a device whose data a removal has just taken, before it gets to the device itself.
+/// Reads a device; `None` if a removal has taken its data and not yet the device itself.
 fn device_record(row: &Row<'_>) -> rusqlite::Result<Option<DeviceRecord>> {
     let time = |column| row.get::<_, Option<i64>>(column);
     let first = [time(2)?, time(4)?].into_iter().flatten().min();
@@ -205,17 +197,17 @@ fn device_record(row: &Row<'_>) -> rusqlite::Result<Option<DeviceRecord>> {
     }))
 }
 
-/// A limit as SQLite takes it.
+/// Converts a limit to SQLite's integers.
 pub(super) fn sql_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// An instant from a column.
+/// Reads an instant from a column.
 pub(super) fn time_from_sql(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_ns)
 }
 
-/// A name from a column.
+/// Reads a name from a column.
 pub(super) fn name_from_sql<T, E: std::error::Error + Send + Sync + 'static>(
     row: &Row<'_>,
     column: usize,

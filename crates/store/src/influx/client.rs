@@ -1,4 +1,4 @@
-//! HTTP to one InfluxDB: who it is, with which credentials, and its InfluxQL answers row by row.
+//! HTTP client of one InfluxDB: version detection, credentials, writes, and query responses row by row.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,87 +10,55 @@ use futures::TryStreamExt;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
+use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::InfluxSettings;
-use super::answer::{self, Document, Fault, Series};
-use super::verdict::{Answer, BROKEN_OFF, CREDENTIALS, brief};
+use super::response::{self, Document, ResponseError, SeriesPart};
+use super::settings::{InfluxSettings, InfluxVersion};
+use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief};
 use crate::StoreError;
 
-/// Longest error text read.
+/// Largest error body read.
 const MAX_ERROR_BYTES: usize = 64 << 10;
-/// InfluxDB 3 answers a write after its log is flushed, once a second; a busy disk takes longer.
+/// InfluxDB 3 responds to a write after its log is flushed, once a second; a busy disk takes longer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-const ASK_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two pieces of an answer.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two pieces of a response.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After this long without a sign of the machine at the other end (its program may well be slow) a request
-/// has failed: it must not wait for [`WRITE_TIMEOUT`] on a connection that nobody remembers.
+/// A request fails after this long without an acknowledgement from the remote kernel (its program may well be slow):
+/// it must not wait for [`WRITE_TIMEOUT`] on a connection that the other end has lost.
 #[cfg(target_os = "linux")]
-const DEAD_AFTER: Duration = Duration::from_secs(15);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 const ROWS_PER_CHUNK: usize = 10_000;
 
-/// Which generation of InfluxDB: they differ in paths, credentials and words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InfluxVersion {
-    /// 1.x
-    V1,
-    /// 2.x
-    V2,
-    /// 3 Core or Enterprise
-    V3,
-}
+/// Part of InfluxDB 3's message when a query would read too many files.
+pub(super) const FILE_LIMIT: &str = "exceeding the file limit";
 
 #[derive(Clone)]
-pub(crate) struct Client {
+pub(super) struct InfluxClient {
     http: reqwest::Client,
     base: Url,
-    pub(crate) settings: InfluxSettings,
+    pub(super) settings: InfluxSettings,
 }
 
-/// An address as it may be shown, also one that is none: it may hold a user and a password.
-pub(super) fn without_userinfo(address: &str) -> String {
-    let scheme = address.find("://").map_or(0, |at| at + 3);
-    address
-        .rfind('@')
-        .filter(|at| *at >= scheme)
-        .map_or_else(|| address.to_owned(), |at| format!("{}{}", &address[..scheme], &address[at + 1..]))
-}
-
-impl fmt::Debug for Client {
+impl fmt::Debug for InfluxClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Client")
-            .field("server", &self.shown())
+        f.debug_struct("InfluxClient")
+            .field("server", &self.address())
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
 }
 
-impl Client {
-    pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
-        // Fails only if another one was installed already, which serves as well.
+impl InfluxClient {
+    pub(super) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
+        // Fails only if another provider is installed already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let text =
-            if settings.host.contains("://") { settings.host.clone() } else { format!("http://{}", settings.host) };
-        let server = without_userinfo(&settings.host);
+        let server = settings.redacted_host();
         let problem = |problem: String| StoreError::Configuration { server: server.clone(), problem };
-        let base = Url::parse(&text).map_err(|error| problem(format!("INFLUXDB_HOST is no address: {error}")))?;
-        if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-            return Err(problem("INFLUXDB_HOST must be an http or https address".to_owned()));
-        }
-        if settings.database.is_empty() || settings.database.contains(['"', '\n', '\\']) {
-            return Err(problem("INFLUXDB_BUCKET must name a database or bucket".to_owned()));
-        }
-        // InfluxDB 3 would call the header malformed; one with a line feed could not even be sent.
-        if settings
-            .token
-            .as_deref()
-            .is_some_and(|token| token.contains(|letter: char| letter.is_whitespace() || letter.is_control()))
-        {
-            return Err(problem("INFLUXDB_TOKEN holds a blank or a line feed: a token has none".to_owned()));
-        }
+        let base = base_url(&settings).map_err(problem)?;
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -98,20 +66,20 @@ impl Client {
             .tcp_nodelay(true)
             .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")));
         #[cfg(target_os = "linux")]
-        let http = http.tcp_user_timeout(DEAD_AFTER);
-        let http = http.build().map_err(|error| problem(format!("no HTTP client: {error}")))?;
+        let http = http.tcp_user_timeout(TCP_USER_TIMEOUT);
+        let http = http.build().map_err(|error| problem(format!("cannot build the HTTP client: {error}")))?;
         Ok(Self { http, base, settings })
     }
 
-    /// The server's address for people: without user and password.
-    pub(crate) fn shown(&self) -> String {
-        let mut shown = self.base.clone();
-        let _ = shown.set_username("");
-        let _ = shown.set_password(None);
-        shown.as_str().trim_end_matches('/').to_owned()
+    /// Returns the server's address without user and password.
+    pub(super) fn address(&self) -> String {
+        let mut redacted = self.base.clone();
+        let _ = redacted.set_username("");
+        let _ = redacted.set_password(None);
+        redacted.as_str().trim_end_matches('/').to_owned()
     }
 
-    pub(crate) fn request(&self, method: Method, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
         let mut url = self.base.clone();
         let whole = format!("{}{path}", self.base.path().trim_end_matches('/'));
         url.set_path(&whole);
@@ -127,7 +95,7 @@ impl Client {
         request
     }
 
-    /// `Token T` is what versions 2 and 3 both take. Version 1 knows no token but `user:password`.
+    /// Returns `Token T`, which versions 2 and 3 both accept. Version 1 accepts only `user:password` as a token.
     fn credentials(&self) -> Option<HeaderValue> {
         let token = self.settings.token.as_deref().filter(|token| !token.is_empty())?;
         if self.settings.username.is_some() && self.settings.version == Some(InfluxVersion::V1) {
@@ -138,15 +106,14 @@ impl Client {
         Some(value)
     }
 
-    /// Which version answers at the address.
-    pub(crate) async fn detect(&self) -> Result<InfluxVersion, StoreError> {
+    /// Returns the version configured or reported by the server.
+    pub(super) async fn detect_version(&self) -> Result<InfluxVersion, StoreError> {
         if let Some(version) = self.settings.version {
             return Ok(version);
         }
-        let answer = self.request(Method::GET, "/ping", &[]).timeout(ASK_TIMEOUT).send().await;
-        let answer = answer.map_err(|error| self.unavailable("ask for the version", &error))?;
-        let status = answer.status().as_u16();
-        let version = answer
+        let response = self.send(self.request(Method::GET, "/ping", &[]), "request the version").await?;
+        let status = response.status().as_u16();
+        let version = response
             .headers()
             .get("x-influxdb-version")
             .map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
@@ -157,34 +124,37 @@ impl Client {
             _ => {}
         }
         match status {
-            401 => Err(self.operator("it asks for credentials before it says its version, as InfluxDB 3 does: set INFLUXDB_TOKEN to a token that it knows")),
-            429 | 500..=599 => Err(self.away(format!("{status} when asked for its version"), None)),
+            401 => Err(self.misconfigured(
+                "it requires credentials before it reports its version, as InfluxDB 3 does: set INFLUXDB_TOKEN to a valid token",
+            )),
+            429 | 500..=599 => Err(self.unavailable(format!("{status} to a request for its version"), None)),
             _ => self.detect_by_health(status).await,
         }
     }
 
-    /// A proxy may take the version header away.
+    /// Detects the version behind a proxy that removes the version header.
     async fn detect_by_health(&self, ping_status: u16) -> Result<InfluxVersion, StoreError> {
-        let answer = self.request(Method::GET, "/health", &[]).timeout(ASK_TIMEOUT).send().await;
-        let answer = answer.map_err(|error| self.unavailable("ask for the version", &error))?;
-        let body = self.text(answer).await?;
+        let response = self.send(self.request(Method::GET, "/health", &[]), "request the version").await?;
+        let body = self.text(response).await?;
         let version =
             serde_json::from_str::<Value>(&body).ok().and_then(|health| health["version"].as_str().map(str::to_owned));
         match version.as_deref().map(|text| text.trim_start_matches('v').chars().next()) {
             Some(Some('1')) => Ok(InfluxVersion::V1),
             Some(Some('2')) => Ok(InfluxVersion::V2),
             _ if body.trim() == "OK" => Ok(InfluxVersion::V3),
-            _ => Err(self.operator(&format!("it does not say which InfluxDB it is ({ping_status} to /ping): is INFLUXDB_HOST right? INFLUXDB_VERSION=1, 2 or 3 says it"))),
+            _ => Err(self.misconfigured(&format!(
+                "it does not report a version of InfluxDB ({ping_status} to /ping): check INFLUXDB_HOST, or set INFLUXDB_VERSION to 1, 2 or 3"
+            ))),
         }
     }
 
-    /// Sends lines; every answer of the server is an `Ok`.
-    pub(crate) async fn write(
+    /// Sends lines; every response of the server is an `Ok`.
+    pub(super) async fn write(
         &self,
         version: InfluxVersion,
         lines: &str,
         is_compressed: bool,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<WriteResponse, StoreError> {
         let database = self.settings.database.as_str();
         let org = self.settings.org.as_deref().unwrap_or_default();
         let request = match version {
@@ -202,48 +172,71 @@ impl Client {
         let request = if is_compressed {
             request
                 .header(CONTENT_ENCODING, "gzip")
-                .body(compressed(lines).map_err(|error| self.away(format!("gzip: {error}"), None))?)
+                .body(compressed(lines).map_err(|error| self.unavailable(format!("gzip: {error}"), None))?)
         } else {
             request.body(lines.to_owned())
         };
-        let answer = match request.send().await {
-            Ok(answer) => answer,
-            // It took the request and answered nothing: some releases of InfluxDB 3 break off at a certain line.
+        let response = match request.send().await {
+            Ok(response) => response,
+            // The server took the request and did not respond: some releases of InfluxDB 3 break off at a certain line.
             Err(error) if !error.is_connect() && !error.is_timeout() => {
-                return Ok(Answer { status: BROKEN_OFF, retry_after: None, body: innermost(&error) });
+                return Ok(WriteResponse { status: BROKEN_OFF, retry_after: None, body: innermost(&error) });
             }
-            Err(error) => return Err(self.unavailable("write", &error)),
+            Err(error) => return Err(self.failed_request("write", &error)),
         };
-        let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
-        Ok(Answer { status, retry_after, body: self.text(answer).await? })
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        Ok(WriteResponse { status, retry_after, body: self.text(response).await? })
     }
 
-    /// What tells this run of the server from the next; `None` where it does not say.
-    pub(crate) async fn incarnation(&self, version: InfluxVersion) -> Result<Option<String>, StoreError> {
+    /// Returns the identity of the server's current run; `None` if the version reports none.
+    pub(super) async fn server_incarnation(&self, version: InfluxVersion) -> Result<Option<String>, StoreError> {
         let (path, name) = match version {
             InfluxVersion::V1 => ("/debug/vars", "\"started\":\""),
             InfluxVersion::V2 => ("/health", ""),
             InfluxVersion::V3 => ("/ping", "\"process_id\":\""),
         };
-        let (status, body) = self.ask(self.request(Method::GET, path, &[])).await?;
+        let (status, body) = self.fetch(self.request(Method::GET, path, &[])).await?;
         if matches!(status, 429 | 500..=599) {
-            return Err(self.away(format!("{status} when asked how it is"), None));
+            return Err(self.unavailable(format!("{status} to a request for its state"), None));
         }
-        // Looked for as text: the whole of it is long, and stands behind.
-        let told = body.split_once(name).filter(|_| !name.is_empty() && status == 200);
-        Ok(told.and_then(|(_, rest)| rest.split_once('"')).map(|(value, _)| value.to_owned()))
+        // Searched as text: the JSON is long, and longer than what is read of it.
+        let rest = body.split_once(name).filter(|_| !name.is_empty() && status == 200).map(|(_, rest)| rest);
+        Ok(rest.and_then(|rest| rest.split_once('"')).map(|(value, _)| value.to_owned()))
     }
 
-    /// Sends a request for something else than a write: status and text.
-    pub(crate) async fn ask(&self, request: RequestBuilder) -> Result<(u16, String), StoreError> {
-        let answer = request.timeout(ASK_TIMEOUT).send().await.map_err(|error| self.unavailable("ask", &error))?;
-        let status = answer.status().as_u16();
-        Ok((status, self.text(answer).await?))
+    /// Verifies server and credentials with a query that changes nothing. Returns `false` if the database does not exist.
+    pub(super) async fn probe(&self) -> Result<bool, StoreError> {
+        self.detect_version().await?;
+        let (database, table) = (self.settings.database.as_str(), DEVICE_METRICS.name);
+        // InfluxDB 1.6 reports a missing database to SELECT only.
+        let text = format!("SELECT last(value) FROM {table} WHERE time >= now() - 1m AND time <= now()");
+        let request = self.request(Method::POST, "/query", &[("q", text.as_str()), ("db", database)]);
+        let (status, body) = self.fetch(request).await?;
+        if body.contains("not found") {
+            return Ok(false);
+        }
+        if status == 200 && !body.contains("\"error\"") {
+            return Ok(true);
+        }
+        Err(self.misconfigured(&format!("{status} {}", body.trim())))
     }
 
-    async fn text(&self, mut answer: Response) -> Result<String, StoreError> {
+    /// Sends a request other than a write or a query; returns status and body.
+    pub(super) async fn fetch(&self, request: RequestBuilder) -> Result<(u16, String), StoreError> {
+        let response = self.send(request, "send a request").await?;
+        let status = response.status().as_u16();
+        Ok((status, self.text(response).await?))
+    }
+
+    async fn send(&self, request: RequestBuilder, action: &str) -> Result<Response, StoreError> {
+        request.timeout(REQUEST_TIMEOUT).send().await.map_err(|error| self.failed_request(action, &error))
+    }
+
+    async fn text(&self, mut response: Response) -> Result<String, StoreError> {
         let mut bytes = Vec::new();
-        while let Some(piece) = answer.chunk().await.map_err(|error| self.unavailable("read the answer", &error))? {
+        while let Some(piece) =
+            response.chunk().await.map_err(|error| self.failed_request("read the response", &error))?
+        {
             bytes.extend_from_slice(&piece);
             if bytes.len() > MAX_ERROR_BYTES {
                 break;
@@ -252,8 +245,8 @@ impl Client {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The rows of an InfluxQL query, as they arrive: at most two chunks are held.
-    pub(crate) async fn query(&self, text: &str) -> Result<Rows, StoreError> {
+    /// Returns the rows of an InfluxQL query as they arrive: at most two chunks are held.
+    pub(super) async fn query(&self, text: &str) -> Result<ResponseRows, StoreError> {
         let chunk_size = ROWS_PER_CHUNK.to_string();
         let form = [
             ("db", self.settings.database.as_str()),
@@ -262,82 +255,102 @@ impl Client {
             ("chunked", "true"),
             ("chunk_size", &chunk_size),
         ];
-        let mut body = Url::parse("http://form/").map_err(|error| self.operator(&error.to_string()))?;
+        let mut body = Url::parse("http://form/").map_err(|error| self.misconfigured(&error.to_string()))?;
         body.query_pairs_mut().extend_pairs(form);
         let request = self
             .request(Method::POST, "/query", &[])
             .header(ACCEPT, "application/json")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.query().unwrap_or_default().to_owned());
-        let answer = request.send().await.map_err(|error| self.unavailable("query", &error))?;
-        let (status, retry_after) = (answer.status().as_u16(), retry_after(&answer));
+        let response = request.send().await.map_err(|error| self.failed_request("query", &error))?;
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
         if status != 200 {
-            let words = self.text(answer).await?;
-            return Err(self.refused(status, retry_after, &words));
+            let message = self.text(response).await?;
+            return Err(self.refused(status, retry_after, &message));
         }
         let (send, receive) = mpsc::channel(1);
-        let pieces = answer.bytes_stream().map_err(io::Error::other);
+        let pieces = response.bytes_stream().map_err(io::Error::other);
         let reader = SyncIoBridge::new(StreamReader::new(Box::pin(pieces)));
         tokio::task::spawn_blocking(move || {
-            for document in answer::documents(reader) {
+            for document in response::documents(reader) {
                 let failed = document.is_err();
-                // Nobody listens any more: the connection closes and the server stops.
+                // Without a receiver the connection closes and the server stops.
                 if send.blocking_send(document).is_err() || failed {
                     return;
                 }
             }
         });
-        Ok(Rows { receive, client: self.clone(), had_any: false })
+        Ok(ResponseRows { receive, client: self.clone(), is_empty: true })
     }
 
-    fn refused(&self, status: u16, retry_after: Option<Duration>, words: &str) -> StoreError {
-        let words = brief(words);
+    fn refused(&self, status: u16, retry_after: Option<Duration>, message: &str) -> StoreError {
+        let message = brief(message);
         match status {
             401 | 403 => {
-                self.operator(&format!("{status} {words}: the credentials ({CREDENTIALS}) do not let us read"))
+                self.misconfigured(&format!("{status} {message}: the credentials ({CREDENTIALS}) do not allow reads"))
             }
-            404 => self.operator(&format!("{status} {words}")),
-            429 | 500..=599 if !words.contains(FILE_LIMIT) => self.away(format!("{status} {words}"), retry_after),
-            _ => self.failed(words),
+            404 => self.misconfigured(&format!("{status} {message}")),
+            429 | 500..=599 if !message.contains(FILE_LIMIT) => {
+                self.unavailable(format!("{status} {message}"), retry_after)
+            }
+            _ => self.query_error(message),
         }
     }
 
-    pub(crate) fn failed(&self, words: String) -> StoreError {
-        StoreError::Query { server: self.shown(), words }
+    pub(super) fn query_error(&self, message: String) -> StoreError {
+        StoreError::Query { server: self.address(), message }
     }
 
-    pub(crate) fn operator(&self, problem: &str) -> StoreError {
-        StoreError::Configuration { server: self.shown(), problem: problem.to_owned() }
+    pub(super) fn misconfigured(&self, problem: &str) -> StoreError {
+        StoreError::Configuration { server: self.address(), problem: problem.to_owned() }
     }
 
-    pub(crate) fn away(&self, problem: String, retry_after: Option<Duration>) -> StoreError {
-        StoreError::Unavailable { server: self.shown(), problem, retry_after }
+    pub(super) fn unavailable(&self, problem: String, retry_after: Option<Duration>) -> StoreError {
+        StoreError::Unavailable { server: self.address(), problem, retry_after, responded: true }
     }
 
-    fn unavailable(&self, action: &str, error: &reqwest::Error) -> StoreError {
-        let what = if error.is_timeout() { "no answer in time".to_owned() } else { innermost(error) };
-        self.away(format!("could not {action}: {what}"), None)
+    fn failed_request(&self, action: &str, error: &reqwest::Error) -> StoreError {
+        let reason = if error.is_timeout() { "timed out".to_owned() } else { innermost(error) };
+        let problem = format!("could not {action}: {reason}");
+        StoreError::Unavailable { server: self.address(), problem, retry_after: None, responded: false }
     }
 }
 
+/// Checks the settings and returns the server's URL.
+fn base_url(settings: &InfluxSettings) -> Result<Url, String> {
+    let has_scheme = settings.host.contains("://");
+    let text = if has_scheme { settings.host.clone() } else { format!("http://{}", settings.host) };
+    let base = Url::parse(&text).map_err(|error| format!("INFLUXDB_HOST is not an address: {error}"))?;
+    if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
+        return Err("INFLUXDB_HOST must be an http or https address".to_owned());
+    }
+    if settings.database.is_empty() || settings.database.contains(['"', '\n', '\\']) {
+        return Err("INFLUXDB_BUCKET must name a database or bucket".to_owned());
+    }
+    // InfluxDB 3 would call the header malformed; one with a line feed could not even be sent.
+    let is_invalid = |ch: char| ch.is_whitespace() || ch.is_control();
+    if settings.token.as_deref().is_some_and(|token| token.contains(is_invalid)) {
+        return Err("INFLUXDB_TOKEN contains whitespace or a control character: check how it was copied".to_owned());
+    }
+    Ok(base)
+}
+
+/// Returns the message of the innermost cause.
 fn innermost(error: &reqwest::Error) -> String {
-    let mut words = String::new();
+    let mut message = String::new();
     let mut cause = std::error::Error::source(error);
     while let Some(inner) = cause {
-        words = inner.to_string();
+        message = inner.to_string();
         cause = inner.source();
     }
-    words
+    message
 }
 
-/// When it wants to be asked again.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let text = answer.headers().get(RETRY_AFTER)?.to_str().ok()?;
+/// Returns the pause that the server requests before the next attempt.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
     text.parse().ok().map(Duration::from_secs)
 }
-
-/// Part of InfluxDB 3's words when a query would read too many files.
-pub(crate) const FILE_LIMIT: &str = "exceeding the file limit";
 
 fn compressed(lines: &str) -> io::Result<Vec<u8>> {
     let mut gzip = GzEncoder::new(Vec::with_capacity(lines.len() / 8), Compression::fast());
@@ -345,26 +358,29 @@ fn compressed(lines: &str) -> io::Result<Vec<u8>> {
     gzip.finish()
 }
 
-/// An answer that arrives.
-pub(crate) struct Rows {
+/// Response to a query, while it arrives.
+pub(super) struct ResponseRows {
     receive: mpsc::Receiver<serde_json::Result<Document>>,
-    client: Client,
-    had_any: bool,
+    client: InfluxClient,
+    is_empty: bool,
 }
 
-impl Rows {
-    /// The next series, or parts of series; empty at the end.
-    pub(crate) async fn next(&mut self) -> Result<Vec<Series>, StoreError> {
+impl ResponseRows {
+    /// Returns the next series, or parts of series; empty at the end.
+    pub(super) async fn next(&mut self) -> Result<Vec<SeriesPart>, StoreError> {
         while let Some(document) = self.receive.recv().await {
-            self.had_any |= document.is_ok();
+            self.is_empty &= document.is_err();
             match Document::series(document) {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => return Ok(found),
-                Err(Fault::Passing(words)) => return Err(self.client.away(words, None)),
-                Err(Fault::Operator(words)) => return Err(self.client.operator(&words)),
-                Err(Fault::Refused(words)) => return Err(self.client.failed(words)),
+                Err(ResponseError::Transient(message)) => return Err(self.client.unavailable(message, None)),
+                Err(ResponseError::Misconfigured(message)) => return Err(self.client.misconfigured(&message)),
+                Err(ResponseError::Refused(message)) => return Err(self.client.query_error(message)),
             }
         }
-        if self.had_any { Ok(Vec::new()) } else { Err(self.client.away("an empty answer to a query".to_owned(), None)) }
+        match self.is_empty {
+            true => Err(self.client.unavailable("empty response to a query".to_owned(), None)),
+            false => Ok(Vec::new()),
+        }
     }
 }

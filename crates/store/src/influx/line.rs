@@ -1,8 +1,8 @@
-//! Line protocol: points as InfluxDB 1, 2 and 3 all read them, and texts that survive all three, in questions too.
+//! Line protocol that InfluxDB 1, 2 and 3 all read, and an encoding of texts that survives all three, in queries too.
 //!
-//! A backslash in a tag and a control character anywhere mean different things to the three parsers (or
-//! break them), so they are written as look-alikes: `\` as `⧵`, a line feed as `␊`. An escape sign before
-//! a look-alike says that it is meant as itself; nothing is lost, and people can still read it.
+//! The three parsers disagree on a backslash in a tag and on control characters anywhere (or break on them), so both
+//! are written as look-alikes: `\` as `⧵`, a line feed as `␊`. An escape character marks a literal look-alike. The
+//! encoding is lossless and readable.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -10,70 +10,70 @@ use std::fmt::Write;
 use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceMetric, Event, Timestamp};
 
-/// The look-alike of a backslash.
+/// Look-alike of a backslash.
 const BACKSLASH: char = '\u{29F5}';
-/// Before a character that is meant as itself: a big solidus, as good as unused.
+/// Escape before a literal look-alike: a big solidus, virtually unused.
 const ESCAPE: char = '\u{29F8}';
-/// Where Unicode draws the control characters 0 to 31.
+/// First of the Unicode pictures of the control characters 0 to 31.
 const PICTURES: u32 = 0x2400;
-/// How it draws the delete character.
+/// Unicode picture of the delete character.
 const DELETE: char = '\u{2421}';
 
-fn is_look_alike(letter: char) -> bool {
-    letter == BACKSLASH || letter == ESCAPE || (PICTURES..=u32::from(DELETE)).contains(&u32::from(letter))
+fn is_look_alike(ch: char) -> bool {
+    ch == BACKSLASH || ch == ESCAPE || (PICTURES..=u32::from(DELETE)).contains(&u32::from(ch))
 }
 
-/// A text with no backslash and no control character below U+0080, from which [`decode`] makes the same text again.
+/// Encodes a text without backslashes and control characters below U+0080; [`decode`] restores it.
 pub(crate) fn encode(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|letter| letter == '\\' || letter.is_ascii_control() || is_look_alike(letter)) {
+    if !text.chars().any(|ch| ch == '\\' || ch.is_ascii_control() || is_look_alike(ch)) {
         return Cow::Borrowed(text);
     }
     let mut encoded = String::with_capacity(text.len() + 8);
-    for letter in text.chars() {
-        match letter {
+    for ch in text.chars() {
+        match ch {
             '\\' => encoded.push(BACKSLASH),
             '\x7f' => encoded.push(DELETE),
-            _ if letter.is_ascii_control() => {
-                encoded.push(char::from_u32(PICTURES + u32::from(letter)).unwrap_or(letter));
+            _ if ch.is_ascii_control() => {
+                encoded.push(char::from_u32(PICTURES + u32::from(ch)).unwrap_or(ch));
             }
             _ => {
-                if is_look_alike(letter) {
+                if is_look_alike(ch) {
                     encoded.push(ESCAPE);
                 }
-                encoded.push(letter);
+                encoded.push(ch);
             }
         }
     }
     encoded.into()
 }
 
-/// What [`encode`] was given.
+/// Restores the argument of [`encode`].
 pub(crate) fn decode(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_look_alike) {
         return Cow::Borrowed(text);
     }
     let mut decoded = String::with_capacity(text.len());
-    let mut letters = text.chars();
-    while let Some(letter) = letters.next() {
-        match letter {
-            ESCAPE => decoded.extend(letters.next()),
+    let mut chars = text.chars();
+    while let Some(ch) = chars.next() {
+        match ch {
+            ESCAPE => decoded.extend(chars.next()),
             BACKSLASH => decoded.push('\\'),
             DELETE => decoded.push('\x7f'),
-            _ if is_look_alike(letter) => decoded.extend(char::from_u32(u32::from(letter) - PICTURES)),
-            _ => decoded.push(letter),
+            _ if is_look_alike(ch) => decoded.extend(char::from_u32(u32::from(ch) - PICTURES)),
+            _ => decoded.push(ch),
         }
     }
     decoded.into()
 }
 
-/// Writes the line of a metric value. The value must be finite.
+/// Writes the line of a metric value, which must be finite.
 pub(crate) fn metric(metric: &DeviceMetric, lines: &mut String) {
     begin(
         lines,
         DEVICE_METRICS.name,
         &[("source_device", &metric.source_device), ("metric_type", &metric.metric_type)],
     );
-    // Debug writes what reads back as the same float, always with a digit on both sides of the point.
+    // Debug formats a float so that it reads back unchanged, always with a digit on both sides of the point.
     let _ = write!(lines, " value={:?}", metric.value);
     if let Some(seq) = metric.seq {
         let _ = write!(lines, ",seq={}i", seq.cast_signed());
@@ -81,12 +81,12 @@ pub(crate) fn metric(metric: &DeviceMetric, lines: &mut String) {
     end(lines, metric.timestamp.as_ns());
 }
 
-/// Writes the line of an event at its place.
-pub(crate) fn event(event: &Event, received: Timestamp, place: Place, lines: &mut String) {
-    let slot = place.slot.to_string();
+/// Writes the line of an event at its position.
+pub(crate) fn event(event: &Event, received: Timestamp, position: EventPosition, lines: &mut String) {
+    let slot = position.slot.to_string();
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
-    begin(lines, EVENTS.name, if place.slot == 0 { &tags[..2] } else { &tags });
+    begin(lines, EVENTS.name, if position.slot == 0 { &tags[..2] } else { &tags });
     let _ = write!(
         lines,
         " event_id=\"{}\",criticality={}i,timestamp_ns={}i,received_ns={}i",
@@ -104,10 +104,10 @@ pub(crate) fn event(event: &Event, received: Timestamp, place: Place, lines: &mu
     if let Some(labels) = &event.labels {
         text_field(lines, "labels", &serde_json::to_string(labels).unwrap_or_default());
     }
-    end(lines, place.time);
+    end(lines, position.time);
 }
 
-/// Writes the line of a label of a device.
+/// Writes the line of a device's label.
 pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: &mut String) {
     begin(lines, DEVICE_LABELS.name, &[("source_device", device), ("label", key)]);
     lines.push_str(" value=\"");
@@ -116,9 +116,9 @@ pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: 
     end(lines, at.as_ns());
 }
 
-/// Where an event lies: see [`super::place`].
+/// Time and slot of an event's point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Place {
+pub(crate) struct EventPosition {
     pub(crate) time: i64,
     pub(crate) slot: u32,
 }
@@ -130,21 +130,27 @@ fn begin(lines: &mut String, measurement: &str, tags: &[(&str, &str)]) {
     }
 }
 
-/// A tag's value as it stands in a line.
+/// Escapes a tag's value for a line.
 pub(crate) fn tag(value: &str) -> String {
     let mut written = String::with_capacity(value.len() + 4);
-    for letter in encode(value).chars() {
-        if matches!(letter, ',' | '=' | ' ') {
+    for ch in encode(value).chars() {
+        if matches!(ch, ',' | '=' | ' ') {
             written.push('\\');
         }
-        written.push(letter);
+        written.push(ch);
     }
     written
 }
 
-/// A text as a string of InfluxQL. Encoded, it holds no backslash.
+/// Quotes a text as a string of InfluxQL. An encoded text has no backslash.
 pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", encode(text).replace('\'', "\\'"))
+}
+
+/// Returns the condition that restricts a query to some devices.
+pub(crate) fn one_of_devices<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let named: Vec<String> = names.map(|name| format!("source_device = {}", quoted(name))).collect();
+    format!(" AND ({})", named.join(" OR "))
 }
 
 fn end(lines: &mut String, time: i64) {
@@ -158,11 +164,11 @@ fn text_field(lines: &mut String, key: &str, value: &str) {
 }
 
 fn push_quoted(lines: &mut String, value: &str) {
-    for letter in encode(value).chars() {
-        if letter == '"' {
+    for ch in encode(value).chars() {
+        if ch == '"' {
             lines.push('\\');
         }
-        lines.push(letter);
+        lines.push(ch);
     }
 }
 
@@ -173,11 +179,16 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn names_stay_within_their_quotes() {
+        assert_eq!(one_of_devices(["a", "b'c"].into_iter()), " AND (source_device = 'a' OR source_device = 'b\\'c')");
+    }
+
     proptest! {
         #[test]
         fn texts_survive(text in any::<String>()) {
             let encoded = encode(&text);
-            prop_assert!(!encoded.chars().any(|letter| letter == '\\' || letter.is_ascii_control()));
+            prop_assert!(!encoded.chars().any(|ch| ch == '\\' || ch.is_ascii_control()));
             prop_assert_eq!(decode(&encoded), text.as_str());
         }
 
@@ -191,7 +202,7 @@ mod tests {
         fn floats_survive(value in any::<f64>().prop_filter("finite", |value| value.is_finite())) {
             let text = format!("{value:?}");
             prop_assert_eq!(text.parse::<f64>().unwrap().to_bits(), value.to_bits());
-            // InfluxDB 3 wants digits on both sides of a point, and no sign but a minus.
+            // InfluxDB 3 requires digits on both sides of a point, and no sign other than a minus.
             prop_assert!(!text.ends_with('.') && !text.starts_with('.') && !text.contains('+'));
         }
     }

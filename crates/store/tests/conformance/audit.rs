@@ -1,4 +1,4 @@
-//! Numbers of points: all are counted, once, by the time they happened, and found again outside a window.
+//! Sequence numbers: each is counted once, by the time of its point, and found again outside a window.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ async fn tally(store: &Store, name: &str, from: i64, until: i64) -> Tally {
     store.tally(&[device(name)], window(from, until)).await.unwrap().pop().unwrap()
 }
 
-/// Points, points without a number, different numbers, missing ones, doubled ones.
+/// Points, points without a number, distinct numbers, missing ones, duplicates.
 fn counts(tally: &Tally) -> (u64, u64, u64, u64, u64) {
     let (n_numbers, n_missing, n_doubled) = tally.totals();
     (tally.n_points(), tally.n_without_seq(), n_numbers, n_missing, n_doubled)
@@ -32,7 +32,7 @@ pub(crate) async fn counts_metrics_and_events_of_each_device(store: &Store) {
     let metrics = vec![
         numbered(metric("a", "IOPs", 10, 1.0), 1),
         numbered(metric("a", "DiskTemp", 10, 1.0), 2),
-        // Three is missing, four is there twice.
+        // Three is missing, four is duplicated.
         numbered(metric("a", "IOPs", 20, 1.0), 4),
         numbered(metric("a", "IOPs", 30, 1.0), 4),
         metric("a", "Latency", 10, 1.0),
@@ -59,7 +59,7 @@ pub(crate) async fn counts_metrics_and_events_of_each_device(store: &Store) {
 pub(crate) async fn windows_include_their_start_and_exclude_their_end(store: &Store) {
     let metrics = (10..=30).step_by(10).map(|time| numbered(metric("a", "IOPs", time, 1.0), time as u64)).collect();
     let events = (10..=30).step_by(10).map(|time| numbered_event(event(1, "a", "Note", time, 1), 100 + time as u64));
-    // Whole seconds, which InfluxDB's points of events do not keep to.
+    // Whole seconds, after which the points of events lie in InfluxDB.
     let whole =
         (1..=3).map(|second| numbered_event(event(2, "late", "Note", NOON + second * SECOND, 1), second as u64));
     store.write(batch(metrics, events.chain(whole).collect()), at(NOON)).await.unwrap();
@@ -72,11 +72,11 @@ pub(crate) async fn windows_include_their_start_and_exclude_their_end(store: &St
     assert_eq!(tally(store, "late", NOON + SECOND + 1, NOON + 3 * SECOND + 1).await.n_points(), 2);
 }
 
-/// Everything that is heard.
+/// Collects all visits.
 #[derive(Default)]
-struct Heard(Vec<(u64, Timestamp)>);
+struct Visited(Vec<(u64, Timestamp)>);
 
-impl SeqVisitor for Heard {
+impl SeqVisitor for Visited {
     fn visit(&mut self, seq: u64, time: Timestamp) {
         self.0.push((seq, time));
     }
@@ -93,29 +93,29 @@ pub(crate) async fn numbers_of_every_size_are_heard_with_their_times(store: &Sto
     expect.extend(seqs.iter().map(|seq| (*seq, at(NOON))));
     expect.sort_unstable();
     for range in [0..=u64::MAX, exact..=exact, 1..=i64::MAX as u64] {
-        let heard = store.numbers(&device("a"), always(), range.clone(), Heard::default()).await.unwrap();
-        // What lies outside the range may be heard or not.
-        let mut heard: Vec<_> = heard.0.into_iter().filter(|(seq, _)| range.contains(seq)).collect();
-        heard.sort_unstable();
+        let visited = store.sequences(&device("a"), always(), range.clone(), Visited::default()).await.unwrap();
+        // Numbers outside the range may be visited or not.
+        let mut visited: Vec<_> = visited.0.into_iter().filter(|(seq, _)| range.contains(seq)).collect();
+        visited.sort_unstable();
         let within: Vec<_> = expect.iter().copied().filter(|(seq, _)| range.contains(seq)).collect();
-        assert_eq!(heard, within, "{range:?}");
+        assert_eq!(visited, within, "{range:?}");
     }
 }
 
 pub(crate) async fn what_lies_outside_the_window_is_no_gap(store: &Store) {
-    // The number 2 has a time before the window, 4 one behind it, 6 is not there.
+    // Number 2 lies before the window, 4 after it, 6 is missing.
     let metrics = [(1, 100), (2, 50), (3, 110), (4, 250), (5, 120), (7, 130), (8, 10), (9, 300)];
     put_metrics(store, metrics.iter().map(|(seq, time)| numbered(metric("a", "IOPs", *time, 1.0), *seq)).collect())
         .await;
     let inside = tally(store, "a", 100, 200).await;
     assert_eq!(inside.totals(), (4, 3, 0));
     let gaps = inside.gaps().unwrap();
-    let whole = store.numbers(&device("a"), window(0, 400), gaps, inside).await.unwrap();
-    // 8 and 9 lie behind the last one of the window: they say nothing of it.
+    let whole = store.sequences(&device("a"), window(0, 400), gaps, inside).await.unwrap();
+    // 8 and 9 exceed the last number of the window: they do not affect it.
     assert_eq!(whole.totals(), (6, 1, 0));
     let mut findings = whole.findings();
     let places = findings[0].seq_times();
-    let places = store.numbers(&device("a"), window(0, 400), places.range().unwrap(), places).await.unwrap();
+    let places = store.sequences(&device("a"), window(0, 400), places.range().unwrap(), places).await.unwrap();
     findings[0].locate(&places);
     assert_eq!(findings[0].missing, [Missing { from: 6, to: 6, after: Some(at(120)), before: Some(at(130)) }]);
 }
@@ -130,7 +130,7 @@ pub(crate) async fn the_same_delivered_again_doubles_nothing(store: &Store) {
         store.write(Arc::clone(&once), at(received)).await.unwrap();
         assert_eq!(counts(&tally(store, "a", 0, 100).await), (100, 0, 100, 0, 0));
     }
-    // A recording brings the same values without numbers: they take none away.
+    // A recording repeats the values without numbers: the stored numbers stay.
     put_metrics(store, metrics.iter().cloned().map(|metric| DeviceMetric { seq: None, ..metric }).collect()).await;
     let other_values = metrics.into_iter().map(|metric| DeviceMetric { seq: None, value: 2.0, ..metric });
     put_metrics(store, other_values.collect()).await;
@@ -147,7 +147,7 @@ pub(crate) async fn names_of_every_kind_are_told_apart(store: &Store) {
     }
 }
 
-/// More rows than one answer of a server holds, and more devices than one question names.
+/// More rows than one response of a server holds, and more devices than one query names.
 pub(crate) async fn many_points_of_many_devices_are_all_counted(store: &Store) {
     let names: Vec<String> = (0..120).map(|number| format!("disk-{number:03}")).collect();
     let metrics = names.iter().flat_map(|name| {

@@ -1,4 +1,4 @@
-//! Events: windows, filters, pages, and that none is ever lost to another.
+//! Events: windows, filters, pages, and that no event overwrites another.
 
 use std::sync::Arc;
 
@@ -100,12 +100,12 @@ pub(crate) async fn a_hundred_thousand_in_one_second_are_all_there(store: &Store
     assert_eq!(counted, [(device("disk"), N_EVENTS as u64)]);
 }
 
-/// One reading of a clock for a whole burst, down to the nanosecond; a part of it comes again, in other batches and
-/// the other way round.
+/// A burst stamped with one clock reading, down to the nanosecond; a part of it is redelivered in other batches and in
+/// reverse order.
 pub(crate) async fn a_hundred_thousand_at_one_instant_are_all_there(store: &Store) {
     const N_EVENTS: usize = 100_000;
     const INSTANT: i64 = NOON + 987_654_321;
-    // Ids as senders make them: nothing in them is in a row.
+    // Ids as senders generate them: not consecutive.
     let id = |number: usize| (number as u128 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15_F39C_C060_5CED_C835);
     let all: Vec<_> = (0..N_EVENTS).map(|number| event(id(number), "disk", "SmartWarning", INSTANT, 9)).collect();
     for events in all.chunks(10_000) {

@@ -1,21 +1,22 @@
-//! Short ways to say what is written and asked.
+//! Short constructors for data and queries.
 
 use std::sync::Arc;
 
-use spindle_core::records::{Counts, EventFilter, TimeBasis, Window};
+use spindle_core::audit::Tally;
+use spindle_core::records::{EventFilter, TimeBasis, Window};
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
 use spindle_store::{Store, Written};
 use uuid::Uuid;
 
-/// Where a store is made, opened and opened again. Dropped, it takes the store with it.
+/// Location where a store is created, opened and reopened. A drop removes the store.
 pub(crate) trait Place: Sized {
-    /// A place with nothing in it.
+    /// Creates an empty place.
     async fn new() -> Self;
-    /// Opens the store of this place, made if absent.
+    /// Opens the store of this place, created if absent.
     async fn open(&self) -> Store;
 }
 
-/// 2025-06-06T12:00:00Z, when everything is received unless a check says otherwise.
+/// 2025-06-06T12:00:00Z, the time of arrival unless a check sets another.
 pub(crate) const NOON: i64 = 1_749_211_200_000_000_000;
 pub(crate) const SECOND: i64 = 1_000_000_000;
 pub(crate) const DAY: i64 = 86_400 * SECOND;
@@ -36,7 +37,7 @@ pub(crate) fn window(from: i64, until: i64) -> Window {
     Window { from: at(from), until: at(until) }
 }
 
-/// Everything but the very last nanosecond, which no half-open window holds.
+/// All time except the very last nanosecond, which no half-open window holds.
 pub(crate) fn always() -> Window {
     window(i64::MIN, i64::MAX)
 }
@@ -81,7 +82,7 @@ pub(crate) async fn put_events(store: &Store, events: Vec<Event>) -> Written {
     store.write(batch(vec![], events), at(NOON)).await.unwrap()
 }
 
-/// All events in a window, by the time they happened.
+/// Selects all events in a window, by the time they happened.
 pub(crate) fn events_in(window: Window) -> EventFilter {
     EventFilter {
         window,
@@ -94,17 +95,23 @@ pub(crate) fn events_in(window: Window) -> EventFilter {
     }
 }
 
-/// The ids of the events a filter selects, in order.
+/// Returns the ids of the events that a filter selects, in order.
 pub(crate) async fn ids(store: &Store, filter: EventFilter) -> Vec<u128> {
     store.events(filter).await.unwrap().iter().map(|record| record.event.id.as_u128()).collect()
 }
 
+/// Counts metric values, events, devices and series by queries.
 pub(crate) async fn counts(store: &Store) -> (u64, u64, u64, u64) {
-    let Counts { metrics, events, devices, series } = store.counts().await.unwrap();
-    (metrics, events, devices, series)
+    let devices = store.devices(None, usize::MAX).await.unwrap();
+    let names: Vec<DeviceName> = devices.into_iter().map(|record| record.source_device).collect();
+    let n_points: u64 = store.tally(&names, always()).await.unwrap().iter().map(Tally::n_points).sum();
+    let n_events: u64 =
+        store.count_events_by_device(events_in(always())).await.unwrap().iter().map(|(_, count)| count).sum();
+    let n_series: usize = store.latest_many(&names, always()).await.unwrap().iter().map(Vec::len).sum();
+    (n_points - n_events, n_events, names.len() as u64, n_series as u64)
 }
 
-/// Not closed but dropped, as by a process that ends.
+/// The store is dropped without a close, as at the end of a process.
 pub(crate) async fn what_was_written_is_there_after_reopening(place: &impl Place) {
     let store = place.open().await;
     let mut first = metric("disk", "DiskTemp", NOON, 36.5);

@@ -1,4 +1,4 @@
-//! Writing again, writing at once, and writing what cannot be written.
+//! Repeated writes, concurrent writes, and refused writes.
 
 use std::sync::Arc;
 
@@ -38,14 +38,14 @@ pub(crate) async fn an_event_keeps_its_first_arrival(store: &Store) {
 }
 
 pub(crate) async fn an_empty_batch_is_nothing(store: &Store) {
-    store.answers().await.unwrap();
+    store.ping().await.unwrap();
     assert_eq!(put_metrics(store, vec![]).await, Written::default());
     assert_eq!(counts(store).await, (0, 0, 0, 0));
     assert_eq!(store.events(events_in(always())).await.unwrap(), []);
     assert_eq!(store.devices(None, 10).await.unwrap(), []);
 }
 
-/// Also when it waits together with good ones: they go in.
+/// Good batches queued with it are stored.
 pub(crate) async fn a_value_that_is_no_number_is_refused_with_its_batch(store: &Store) {
     let writes: Vec<_> = (0..40)
         .map(|number| {
@@ -62,12 +62,12 @@ pub(crate) async fn a_value_that_is_no_number_is_refused_with_its_batch(store: &
             Ok(written) => assert_eq!((number % 10 == 3, written.n_metrics), (false, 2)),
             Err(error) => {
                 assert_eq!((number % 10 == 3, error.kind()), (true, StoreErrorKind::Rejected));
-                assert_eq!(error.to_string(), format!("batch refused: IOPs of disk-{number} is NaN, no finite number"));
+                assert_eq!(error.to_string(), format!("batch refused: IOPs of disk-{number} is NaN, not finite"));
             }
         }
     }
     assert_eq!(counts(store).await, (72, 0, 36, 72));
-    // What the refused batches named is not half there: it can be written now.
+    // The refused batches left nothing half written: their devices can be written now.
     let metrics = (0..40).map(|number| metric(&format!("disk-{number}"), "IOPs", NOON + 1, 1.0)).collect();
     put_metrics(store, metrics).await;
     assert_eq!(counts(store).await, (112, 0, 40, 76));
@@ -99,6 +99,6 @@ pub(crate) async fn a_closed_store_says_so(store: &Store) {
     store.close().await.unwrap();
     let write = store.write(batch(vec![metric("disk", "IOPs", NOON, 1.0)], vec![]), at(NOON)).await;
     assert_eq!(write.unwrap_err().kind(), StoreErrorKind::Closed);
-    assert_eq!(store.counts().await.unwrap_err().kind(), StoreErrorKind::Closed);
+    assert_eq!(store.ping().await.unwrap_err().kind(), StoreErrorKind::Closed);
     assert_eq!(store.close().await.unwrap_err().kind(), StoreErrorKind::Closed);
 }

@@ -1,4 +1,4 @@
-//! The store against a map in memory: whatever is written in whatever batches, both give the same answers.
+//! The store against a map in memory: after any writes in any batches, both return the same results.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use crate::fixture::*;
 
-/// What is written (time and value), in which batch sizes, and what is asked.
+/// Rows to write (time and value), size of the batches, and window and bucket to query.
 #[derive(Clone, Debug)]
 struct Case {
     rows: Vec<(i64, f64)>,
@@ -22,7 +22,7 @@ struct Case {
     bucket_ns: u64,
 }
 
-/// Times near each other so that they collide, around zero so that they change sign, and anywhere at all.
+/// Times close together so that they collide, around zero so that they change sign, and anywhere at all.
 fn time() -> impl Strategy<Value = i64> {
     prop_oneof![8 => -50_i64..50, 1 => any::<i64>().prop_filter("in some window", |time| *time < i64::MAX)]
 }

@@ -1,6 +1,5 @@
-//! Removing what is old.
+//! Removal of old data.
 
-use spindle_core::records::TimeBasis;
 use spindle_store::{Removed, Store};
 
 use crate::fixture::*;
@@ -8,7 +7,7 @@ use crate::fixture::*;
 /// 2013-04-10, when the replayed data were measured.
 const YEARS_AGO: i64 = 1_365_552_000_000_000_000;
 
-/// A live device since a month ago, one value and one event a day; and one whose years-old data came in today.
+/// A device live for a month, one value and one event a day; and a device whose years-old data arrived today.
 async fn live_and_replayed(store: &Store) {
     for day in 0..30 {
         let time = NOON - day * DAY;
@@ -27,33 +26,16 @@ async fn first_seen(store: &Store, name: &str) -> Option<i64> {
 
 pub(crate) async fn goes_by_arrival_not_by_measured_time(store: &Store) {
     live_and_replayed(store).await;
-    let removed = store.remove_before(at(NOON - 10 * DAY), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON - 10 * DAY)).await.unwrap();
     assert_eq!(removed, Removed { n_metrics: 19, n_events: 19, n_series: 0, n_devices: 0 });
     assert_eq!(counts(store).await, (41, 41, 2, 2));
     assert_eq!(first_seen(store, "live").await, Some(NOON - 10 * DAY));
     assert_eq!(first_seen(store, "old").await, Some(YEARS_AGO));
-    assert_eq!(store.remove_before(at(NOON - 10 * DAY), TimeBasis::Received).await.unwrap(), Removed::default());
+    assert_eq!(store.remove_received_before(at(NOON - 10 * DAY)).await.unwrap(), Removed::default());
 
-    let removed = store.remove_before(at(NOON + DAY), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON + DAY)).await.unwrap();
     assert_eq!(removed, Removed { n_metrics: 41, n_events: 41, n_series: 2, n_devices: 2 });
     assert_eq!(counts(store).await, (0, 0, 0, 0));
-}
-
-pub(crate) async fn goes_by_measured_time_if_asked(store: &Store) {
-    live_and_replayed(store).await;
-    let removed = store.remove_before(at(NOON - 10 * DAY), TimeBasis::Happened).await.unwrap();
-    assert_eq!(removed, Removed { n_metrics: 49, n_events: 49, n_series: 1, n_devices: 1 });
-    assert_eq!(first_seen(store, "old").await, None);
-    assert_eq!(first_seen(store, "live").await, Some(NOON - 10 * DAY));
-}
-
-pub(crate) async fn takes_what_is_old_by_either_time(store: &Store) {
-    live_and_replayed(store).await;
-    // Measured by a clock far ahead, stored long ago.
-    store.write(batch(vec![metric("ahead", "IOPs", NOON + DAY, 1.0)], vec![]), at(NOON - 20 * DAY)).await.unwrap();
-    let removed = store.remove_before(at(NOON - 10 * DAY), TimeBasis::Either).await.unwrap();
-    assert_eq!(removed, Removed { n_metrics: 50, n_events: 49, n_series: 2, n_devices: 2 });
-    assert_eq!(counts(store).await, (11, 11, 1, 1));
 }
 
 pub(crate) async fn removes_more_than_one_step_holds(store: &Store) {
@@ -62,7 +44,7 @@ pub(crate) async fn removes_more_than_one_step_holds(store: &Store) {
     let events = (0..12_000).map(|id| event(id, "long", "Note", NOON, 1));
     store.write(batch(metrics.chain(more).collect(), events.collect()), at(NOON + SECOND)).await.unwrap();
     store.write(batch(vec![metric("young", "IOPs", NOON, 1.0)], vec![]), at(NOON + DAY)).await.unwrap();
-    let removed = store.remove_before(at(NOON + DAY), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON + DAY)).await.unwrap();
     assert_eq!(removed, Removed { n_metrics: 31_000, n_events: 12_000, n_series: 6_001, n_devices: 6_001 });
     assert_eq!(counts(store).await, (1, 0, 1, 1));
 }
@@ -71,7 +53,7 @@ pub(crate) async fn lets_a_removed_device_come_back(store: &Store) {
     let mut labelled = metric("disk", "IOPs", NOON, 1.0);
     labelled.labels = Some(Box::new(labels(&[("model", "A")])));
     put_metrics(store, vec![labelled]).await;
-    store.remove_before(at(NOON + DAY), TimeBasis::Received).await.unwrap();
+    store.remove_received_before(at(NOON + DAY)).await.unwrap();
     assert_eq!(store.device(&device("disk")).await.unwrap(), None);
     assert!(store.latest(&device("disk"), always()).await.unwrap().is_empty());
 
@@ -79,11 +61,11 @@ pub(crate) async fn lets_a_removed_device_come_back(store: &Store) {
     assert_eq!(counts(store).await, (1, 0, 1, 1));
     assert_eq!(store.latest(&device("disk"), always()).await.unwrap()[0].value, 2.0);
     assert_eq!(store.device(&device("disk")).await.unwrap().unwrap().labels, labels(&[]));
-    let removed = store.remove_before(at(NOON + 2 * DAY), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON + 2 * DAY)).await.unwrap();
     assert_eq!(removed.n_metrics, 1);
 }
 
-/// The same value delivered again stays as old as it was; another value in its place is as young as its arrival.
+/// An equal value delivered again keeps its age; another value in its place is as young as its arrival.
 pub(crate) async fn keeps_what_came_in_at_the_limit(store: &Store) {
     for (day, value) in [(0, 1.0), (2, 1.0)] {
         store.write(batch(vec![metric("same", "IOPs", NOON, value)], vec![]), at(NOON + day * DAY)).await.unwrap();
@@ -92,9 +74,9 @@ pub(crate) async fn keeps_what_came_in_at_the_limit(store: &Store) {
         let rows = vec![metric("other", "IOPs", NOON, value)];
         store.write(batch(rows, vec![event(1, "event", "Note", NOON, 1)]), at(NOON + day * DAY)).await.unwrap();
     }
-    let removed = store.remove_before(at(NOON), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON)).await.unwrap();
     assert_eq!(removed, Removed::default());
-    let removed = store.remove_before(at(NOON + DAY), TimeBasis::Received).await.unwrap();
+    let removed = store.remove_received_before(at(NOON + DAY)).await.unwrap();
     assert_eq!((removed.n_metrics, removed.n_events), (1, 1));
     assert_eq!(store.latest(&device("other"), always()).await.unwrap()[0].value, 2.0);
 }

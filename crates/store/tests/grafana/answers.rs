@@ -1,4 +1,4 @@
-//! A real InfluxDB, filled by the real store with a simulated hour, answers every query with data.
+//! A real InfluxDB, filled by the real store with a simulated hour, returns data for every query.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,17 +12,18 @@ use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::InfluxServer;
 use uuid::Uuid;
 
-use crate::check::{Boards, rules};
+use crate::check::Boards;
 use crate::firing::firing;
+use crate::json::rules;
 use crate::query::{Variables, fill_in};
 
 const DATABASE: &str = "fleet";
 const EMPTY: &str = "empty";
-/// Has every metric type at its critical limit, labels, and events. Its name is hard on a regex.
+/// Device with every metric type at its critical limit, labels, and events. Its name is hard on a regex.
 const PLANTED: &str = "Disk.Unit (7)/a+b";
-/// Has stopped reporting half an hour ago.
+/// Device that stopped reporting half an hour ago.
 const SILENT: &str = "DiskUnit-silent";
-/// Writers, and what each has waiting and stores per second: metrics, then events.
+/// Writers with their lag and their rate per second: metrics, then events.
 const WRITERS: [(&str, [f64; 2], [f64; 2]); 4] = [
     ("metrics-stuck", [100.0, 0.0], [0.0, 0.0]),
     ("events-stuck", [100.0, 1.0], [50.0, 0.0]),
@@ -42,23 +43,23 @@ async fn every_query_is_answered_with_data() {
         source_device: PLANTED.to_owned(),
         min_criticality: 8,
     };
-    let mut faults = Vec::new();
+    let mut errors = Vec::new();
     let queries = Boards::read().queries();
     assert!(queries.len() > 50, "only {} queries were found", queries.len());
     for query in queries {
         let filled = fill_in(&query.text, &variables).unwrap();
         match server.query(DATABASE, &filled) {
-            Err(fault) => faults.push(format!("{}: {fault:#}", query.name)),
-            Ok(answer) if !has_values(&answer) => faults.push(format!("{}: nothing for {filled}", query.name)),
+            Err(error) => errors.push(format!("{}: {error:#}", query.name)),
+            Ok(answer) if !has_values(&answer) => errors.push(format!("{}: nothing for {filled}", query.name)),
             Ok(_) => {}
         }
     }
-    assert!(faults.is_empty(), "{} faults:\n  {}", faults.len(), faults.join("\n  "));
+    assert!(errors.is_empty(), "{} errors:\n  {}", errors.len(), errors.join("\n  "));
     rules_fire_for_what_they_are_for(&server);
     rules_say_what_no_data_means(&server).await;
 }
 
-/// Each rule fires for what it is there for, and for nothing else.
+/// Each rule fires for its own condition, and for nothing else.
 fn rules_fire_for_what_they_are_for(server: &InfluxServer) {
     let alerts = Boards::read().alerts;
     let rule = |uid: &str| rules(&alerts).into_iter().find(|rule| rule["uid"] == uid).unwrap();
@@ -75,7 +76,7 @@ fn rules_fire_for_what_they_are_for(server: &InfluxServer) {
     assert_eq!(fires("spindle-writer-away"), Vec::<String>::new());
 }
 
-/// A store that has just been made: nobody is silent, no event has happened, but a writer is missing.
+/// A new store: no device is silent, no event has happened, but a writer is missing.
 async fn rules_say_what_no_data_means(server: &InfluxServer) {
     Store::open_influx(settings(server, EMPTY)).unwrap().check().await.unwrap();
     let alerts = Boards::read().alerts;
@@ -86,7 +87,7 @@ async fn rules_say_what_no_data_means(server: &InfluxServer) {
     }
 }
 
-/// At least one value that is neither a time nor null.
+/// Returns whether a response holds at least one value that is neither a time nor null.
 fn has_values(answer: &Value) -> bool {
     let series = answer["results"][0]["series"].as_array();
     let rows = series.into_iter().flatten().flat_map(|one| one["values"].as_array().into_iter().flatten());
@@ -124,7 +125,7 @@ async fn fill(server: &InfluxServer, now: Timestamp) {
     for seconds in (0..180).step_by(10) {
         for (instance, waiting, stored) in WRITERS {
             let at = now.minus(Duration::from_secs(seconds));
-            store.write_figures(instance, at, &figures(waiting, stored)).await.unwrap();
+            store.write_self_metrics(instance, at, &self_metrics(waiting, stored)).await.unwrap();
         }
     }
     store.close().await.unwrap();
@@ -135,7 +136,7 @@ async fn write(store: &Store, batch: Batch, received: Timestamp) {
     assert!(written.refused.is_empty(), "{:?}", written.refused);
 }
 
-/// Every metric type there is, at its critical limit if it has one.
+/// Returns a value of every metric type, at its critical limit if it has one.
 fn planted(device: &str, at: Timestamp) -> Vec<DeviceMetric> {
     let metric = |kind: &spindle_core::metric::MetricKind| DeviceMetric {
         timestamp: at,
@@ -161,8 +162,8 @@ fn event(id: u128, at: Timestamp, event_type: &str, criticality: u64) -> Event {
     }
 }
 
-/// Every figure there is.
-fn figures(waiting: [f64; 2], stored: [f64; 2]) -> Vec<(&'static str, f64)> {
+/// Returns a value for every self metric.
+fn self_metrics(waiting: [f64; 2], stored: [f64; 2]) -> Vec<(&'static str, f64)> {
     let value = |name: &str| match name {
         "metrics_lag" => waiting[0],
         "events_lag" => waiting[1],

@@ -1,4 +1,4 @@
-//! The check: from what lies under `grafana/` to a list of what is wrong with it.
+//! The check: lists the violations in the files under `grafana/`.
 
 use std::collections::BTreeSet;
 
@@ -6,15 +6,16 @@ use serde_json::{Value, json};
 use spindle_core::metric::{self, Limits, MetricKind, Unit};
 
 use crate::files;
+use crate::json::{list, panels, rules, text};
 use crate::layout;
 use crate::query::{Query, Subject, examine};
 
 pub(crate) const SOURCE_UID: &str = "spindle-influxdb";
-/// Grafana's name for what it calculates itself.
+/// Grafana's data source of expressions.
 const EXPRESSION_UID: &str = "__expr__";
 const KINDS: [&str; 5] = ["timeseries", "stat", "table", "bargauge", "row"];
 
-/// Dashboards and rules, to be checked or to be spoilt.
+/// Dashboards and alert rules.
 #[derive(Clone, Debug)]
 pub(crate) struct Boards {
     pub(crate) dashboards: Vec<(String, Value)>,
@@ -26,7 +27,7 @@ impl Boards {
         Boards { dashboards: files::dashboards(), alerts: files::alert_rules() }
     }
 
-    /// Every query: of panels, of variables, of alert rules.
+    /// Returns every query: of panels, of variables, of alert rules.
     pub(crate) fn queries(&self) -> Vec<Query> {
         let mut queries = Vec::new();
         for (file, dashboard) in &self.dashboards {
@@ -55,60 +56,64 @@ impl Boards {
 pub(crate) fn violations(boards: &Boards) -> Vec<String> {
     let mut found = Vec::new();
     for query in boards.queries() {
-        if let Err(fault) = examine(&query.text) {
-            found.push(format!("{}: {fault}", query.name));
+        if let Err(violation) = examine(&query.text) {
+            found.push(format!("{}: {violation}", query.name));
         }
     }
     let uids: Vec<&str> = boards.dashboards.iter().map(|(_, dashboard)| text(&dashboard["uid"])).collect();
     found.extend(twice(&uids).map(|uid| format!("two dashboards are {uid:?}")));
     for (file, dashboard) in &boards.dashboards {
         found.extend(
-            dashboard_faults(dashboard, &boards.dashboards).into_iter().map(|fault| format!("{file}: {fault}")),
+            dashboard_violations(dashboard, &boards.dashboards)
+                .into_iter()
+                .map(|violation| format!("{file}: {violation}")),
         );
         for panel in panels(dashboard).into_iter().filter(|panel| panel["type"] != "row") {
             let title = text(&panel["title"]);
-            found.extend(panel_faults(file, panel).into_iter().map(|fault| format!("{file}: {title}: {fault}")));
+            found.extend(
+                panel_violations(file, panel).into_iter().map(|violation| format!("{file}: {title}: {violation}")),
+            );
         }
     }
     for rule in rules(&boards.alerts) {
         let title = text(&rule["title"]);
-        found.extend(rule_faults(rule, boards).into_iter().map(|fault| format!("rule {title}: {fault}")));
+        found.extend(rule_violations(rule, boards).into_iter().map(|violation| format!("rule {title}: {violation}")));
     }
     let rule_uids: Vec<&str> = rules(&boards.alerts).iter().map(|rule| text(&rule["uid"])).collect();
     found.extend(twice(&rule_uids).map(|uid| format!("two rules are {uid:?}")));
     found
 }
 
-fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
-    let mut faults = layout::dashboard_faults(dashboard, all);
+fn dashboard_violations(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
+    let mut violations = layout::dashboard_violations(dashboard, all);
     for key in ["uid", "title", "description", "refresh"] {
         if text(&dashboard[key]).is_empty() {
-            faults.push(format!("no {key}"));
+            violations.push(format!("no {key}"));
         }
     }
     if !["now-1h", "now-15m"].contains(&text(&dashboard["time"]["from"])) {
-        faults.push(format!("opens with {}", dashboard["time"]["from"]));
+        violations.push(format!("opens with {}", dashboard["time"]["from"]));
     }
     let ids: Vec<String> = panels(dashboard).iter().map(|panel| panel["id"].to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    faults.extend(twice(&ids).map(|id| format!("two panels have the id {id}")));
+    violations.extend(twice(&ids).map(|id| format!("two panels have the id {id}")));
     for variable in list(&dashboard["templating"]["list"]) {
         let query = text(&variable["query"]);
         if variable["type"] == "query" && variable["datasource"]["uid"] != SOURCE_UID {
-            faults.push("a variable has another data source".to_owned());
+            violations.push("a variable has another data source".to_owned());
         }
         if query.starts_with("SHOW") && !query.contains("time >=") {
-            faults.push(format!("{query}: InfluxDB 3 looks at 24 h only, unless it is told"));
+            violations.push(format!("{query}: InfluxDB 3 reads 24 h only without a bound of time"));
         }
     }
-    faults
+    violations
 }
 
-fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
-    let mut faults = layout::panel_faults(panel);
+fn panel_violations(file: &str, panel: &Value) -> Vec<String> {
+    let mut violations = layout::panel_violations(panel);
     let defaults = &panel["fieldConfig"]["defaults"];
     if !KINDS.contains(&text(&panel["type"])) {
-        faults.push(format!("kind {}", panel["type"]));
+        violations.push(format!("kind {}", panel["type"]));
     }
     for (name, value) in [
         ("title", &panel["title"]),
@@ -117,77 +122,82 @@ fn panel_faults(file: &str, panel: &Value) -> Vec<String> {
         ("noValue", &defaults["noValue"]),
     ] {
         if text(value).is_empty() {
-            faults.push(format!("no {name}"));
+            violations.push(format!("no {name}"));
         }
     }
     if list(&panel["targets"]).is_empty() {
-        faults.push("no query".to_owned());
+        violations.push("no query".to_owned());
     }
     let sources = list(&panel["targets"]).iter().map(|target| &target["datasource"]).chain([&panel["datasource"]]);
     for source in sources.filter(|source| source["uid"] != SOURCE_UID) {
-        faults.push(format!("data source {source}"));
+        violations.push(format!("data source {source}"));
     }
     for target in list(&panel["targets"]) {
         if target["rawQuery"] != true || !is_bounded(text(&target["query"])) {
-            faults.push(format!("{}: not a raw query with a bound on time", target["refId"]));
+            violations.push(format!("{}: not a raw query with a bound on time", target["refId"]));
         }
     }
     let subjects: Vec<Subject> =
         panel_queries(file, panel).iter().filter_map(|query| examine(&query.text).ok()).collect();
-    faults.extend(metric_faults(defaults, &subjects));
-    for figure in subjects.iter().flat_map(|subject| &subject.figures) {
-        if !figure_units(figure).contains(&text(&defaults["unit"])) {
-            faults.push(format!("{figure} is shown in {}", defaults["unit"]));
+    violations.extend(metric_violations(defaults, &subjects));
+    for name in subjects.iter().flat_map(|subject| &subject.self_metrics) {
+        if !self_metric_units(name).contains(&text(&defaults["unit"])) {
+            violations.push(format!("{name} is shown in {}", defaults["unit"]));
         }
     }
-    faults
+    violations
 }
 
-/// Whether a query says from when and until when. Without an end, versions differ in where gaps are filled.
+/// Returns whether a query has both bounds of time. Without an end, versions differ in where gaps are filled.
 fn is_bounded(query: &str) -> bool {
     query.contains("$timeFilter") || (query.contains("time >= now() -") && query.contains("time <= now()"))
 }
 
-/// Grafana's ids of the units that a figure of the pipeline may be shown in; its name ends with its unit.
-fn figure_units(figure: &str) -> &'static [&'static str] {
-    match figure {
-        _ if figure.ends_with("_per_second") => &["wps", "mps", "ops"],
-        _ if figure.ends_with("_seconds") => &["s"],
+/// Returns Grafana's ids of the units allowed for a self metric; its name ends with its unit.
+fn self_metric_units(name: &str) -> &'static [&'static str] {
+    match name {
+        _ if name.ends_with("_per_second") => &["wps", "mps", "ops"],
+        _ if name.ends_with("_seconds") => &["s"],
         _ => &["short"],
     }
 }
 
-/// Units, thresholds and bounds of a panel of metrics, against the metric table.
-fn metric_faults(defaults: &Value, subjects: &[Subject]) -> Vec<String> {
-    let mut faults = Vec::new();
+/// Compares units, thresholds and bounds of a panel of metrics with the metric table.
+fn metric_violations(defaults: &Value, subjects: &[Subject]) -> Vec<String> {
+    let mut violations = Vec::new();
     let mut kinds: Vec<&MetricKind> = Vec::new();
     for name in subjects.iter().flat_map(|subject| &subject.metric_types) {
         match metric::lookup(name) {
             Some(kind) => kinds.push(kind),
-            None => faults.push(format!("the metric table has no {name:?}")),
+            None => violations.push(format!("the metric table has no {name:?}")),
         }
     }
     let bounds: Vec<f64> = subjects.iter().flat_map(|subject| subject.bounds.iter().copied()).collect();
     if !bounds.is_empty() {
-        // Devices at or above a limit are counted: the unit is that of a count, the bound that of the table.
+        // The panel counts devices at or above a limit: the unit is that of a count, the bound that of the table.
         for bound in bounds.iter().filter(|bound| !kinds.iter().any(|kind| has_limit(kind, **bound))) {
-            faults.push(format!("{bound} is no limit of the metric table"));
+            violations.push(format!("{bound} is not a limit of the metric table"));
         }
-        return faults;
+        return violations;
     }
     for kind in &kinds {
         if defaults["unit"] != unit_id(kind.unit) {
-            faults.push(format!("{} is shown in {} instead of {:?}", kind.name, defaults["unit"], unit_id(kind.unit)));
+            violations.push(format!(
+                "{} is shown in {} instead of {:?}",
+                kind.name,
+                defaults["unit"],
+                unit_id(kind.unit)
+            ));
         }
         let expected = expected_thresholds(kind.limits);
         let shown: Vec<&Value> = list(&defaults["thresholds"]["steps"]).iter().map(|step| &step["value"]).collect();
         let agree =
             shown.len() == expected.len() && shown.iter().zip(&expected).all(|(one, other)| same_number(one, other));
         if !agree {
-            faults.push(format!("{} has the thresholds {shown:?} instead of {expected:?}", kind.name));
+            violations.push(format!("{} has the thresholds {shown:?} instead of {expected:?}", kind.name));
         }
     }
-    faults
+    violations
 }
 
 fn has_limit(kind: &MetricKind, bound: f64) -> bool {
@@ -205,7 +215,7 @@ fn same_number(one: &Value, other: &Value) -> bool {
     one.as_f64() == other.as_f64() && one.is_null() == other.is_null()
 }
 
-/// Grafana's id of a unit.
+/// Returns Grafana's id of a unit.
 pub(crate) fn unit_id(unit: Unit) -> &'static str {
     match unit {
         Unit::Celsius => "celsius",
@@ -218,42 +228,43 @@ pub(crate) fn unit_id(unit: Unit) -> &'static str {
     }
 }
 
-fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
-    let mut faults = Vec::new();
+fn rule_violations(rule: &Value, boards: &Boards) -> Vec<String> {
+    let mut violations = Vec::new();
     for key in ["uid", "title", "condition", "for"] {
         if text(&rule[key]).is_empty() {
-            faults.push(format!("no {key}"));
+            violations.push(format!("no {key}"));
         }
     }
-    // Without them Grafana chooses; what silence and faults mean is for us to say, rule by rule.
+    // Without them Grafana chooses; the meaning of silence and failures must be explicit, rule by rule.
     if !["OK", "Alerting", "NoData", "KeepLast"].contains(&text(&rule["noDataState"])) {
-        faults.push("does not say what no data means".to_owned());
+        violations.push("does not define what no data means".to_owned());
     }
     if !["OK", "Alerting", "Error", "KeepLast"].contains(&text(&rule["execErrState"])) {
-        faults.push("does not say what a failing query means".to_owned());
+        violations.push("does not define what a failing query means".to_owned());
     }
     for key in ["summary", "description"] {
         if text(&rule["annotations"][key]).is_empty() {
-            faults.push(format!("no {key}"));
+            violations.push(format!("no {key}"));
         }
     }
     if rule["annotations"].to_string().contains('$') {
-        faults.push("a dollar sign in an annotation: Grafana may replace it while it reads the file".to_owned());
+        violations.push("a dollar sign in an annotation: Grafana may replace it while it reads the file".to_owned());
     }
     let steps = list(&rule["data"]);
     let ids: Vec<&str> = steps.iter().map(|step| text(&step["refId"])).collect();
-    faults.extend(twice(&ids).map(|id| format!("two steps are {id}")));
+    violations.extend(twice(&ids).map(|id| format!("two steps are {id}")));
     if !ids.contains(&text(&rule["condition"])) {
-        faults.push("the condition is none of its steps".to_owned());
+        violations.push("the condition is none of its steps".to_owned());
     }
     for step in steps {
         let model = &step["model"];
         let source = text(&step["datasourceUid"]);
         if ![SOURCE_UID, EXPRESSION_UID].contains(&source) || model["datasource"]["uid"] != source {
-            faults.push(format!("data source {source:?}"));
+            violations.push(format!("data source {source:?}"));
         }
         if source == SOURCE_UID && (text(&model["query"]).contains('$') || !is_bounded(text(&model["query"]))) {
-            faults.push(format!("{}: a query carries its own bounds on time, both, and no variable", step["refId"]));
+            violations
+                .push(format!("{}: a query carries its own bounds on time, both, and no variable", step["refId"]));
         }
         if let Some(of) = model["expression"].as_str() {
             let named: Vec<&str> = match of.split_once('$') {
@@ -261,25 +272,15 @@ fn rule_faults(rule: &Value, boards: &Boards) -> Vec<String> {
                 Some(_) => of.split('$').skip(1).filter_map(|part| part.get(..1)).collect(),
             };
             let lost = named.into_iter().filter(|name| !ids.contains(name));
-            faults.extend(lost.map(|name| format!("{} speaks of {name}", step["refId"])));
+            violations.extend(lost.map(|name| format!("{} refers to {name}", step["refId"])));
         }
     }
     let dashboard = boards.dashboards.iter().find(|(_, dashboard)| dashboard["uid"] == rule["dashboardUid"]);
     let shown = dashboard.is_some_and(|(_, board)| panels(board).iter().any(|panel| panel["id"] == rule["panelId"]));
     if !shown {
-        faults.push("its panel is not there".to_owned());
+        violations.push("its panel is not there".to_owned());
     }
-    faults
-}
-
-/// Panels of a dashboard, those inside of rows too, rows themselves too.
-pub(crate) fn panels(dashboard: &Value) -> Vec<&Value> {
-    let mut found = Vec::new();
-    for panel in list(&dashboard["panels"]) {
-        found.push(panel);
-        found.extend(list(&panel["panels"]));
-    }
-    found
+    violations
 }
 
 fn panel_queries(file: &str, panel: &Value) -> Vec<Query> {
@@ -289,18 +290,6 @@ fn panel_queries(file: &str, panel: &Value) -> Vec<Query> {
         text: text(&target["query"]).to_owned(),
     };
     list(&panel["targets"]).iter().map(query).collect()
-}
-
-pub(crate) fn rules(alerts: &Value) -> Vec<&Value> {
-    list(&alerts["groups"]).iter().flat_map(|group| list(&group["rules"])).collect()
-}
-
-pub(crate) fn list(value: &Value) -> &[Value] {
-    value.as_array().map_or(&[], Vec::as_slice)
-}
-
-pub(crate) fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 fn twice<'a>(names: &[&'a str]) -> impl Iterator<Item = &'a str> {

@@ -1,4 +1,4 @@
-//! What lies under `grafana/`.
+//! Reads the files under `grafana/`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,10 +10,10 @@ fn folder() -> PathBuf {
 }
 
 pub(crate) fn text(path: &str) -> String {
-    fs::read_to_string(folder().join(path)).unwrap_or_else(|fault| panic!("grafana/{path}: {fault}"))
+    fs::read_to_string(folder().join(path)).unwrap_or_else(|error| panic!("grafana/{path}: {error}"))
 }
 
-/// Every dashboard, by the name of its file.
+/// Returns every dashboard, by file name.
 pub(crate) fn dashboards() -> Vec<(String, Value)> {
     let mut names: Vec<String> = fs::read_dir(folder().join("dashboards"))
         .unwrap()
@@ -24,7 +24,7 @@ pub(crate) fn dashboards() -> Vec<(String, Value)> {
     names.iter().map(|name| (name.clone(), parsed(name))).collect()
 }
 
-/// The alert rules' file: lines of comment, then JSON, which is YAML as well.
+/// Returns the alert rules: the file holds comment lines, then JSON, which is valid YAML.
 pub(crate) fn alert_rules() -> Value {
     let text = text("provisioning/alerting/spindle.yaml");
     let json: String = text.lines().filter(|line| !line.starts_with('#')).collect::<Vec<_>>().join("\n");

@@ -1,16 +1,16 @@
-//! Works alert rules out as Grafana does: queries, reductions to the last value, a threshold or a formula.
+//! Evaluates alert rules as Grafana does: queries, reductions to the last value, a threshold or a formula.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 use spindle_testkit::InfluxServer;
 
-use crate::check::{list, text};
+use crate::json::{list, text};
 
-/// Values by the tags of their series, such as `instance=writer-1`; without tags, the empty text.
+/// Values by the tags of their series, such as `instance=writer-1`; the empty text without tags.
 type Values = BTreeMap<String, f64>;
 
-/// The series for which the rule fires; `None` if there is no data, when its `noDataState` decides.
+/// Returns the series for which the rule fires; `None` without data, when its `noDataState` decides.
 pub(crate) fn firing(rule: &Value, server: &InfluxServer, database: &str) -> Option<Vec<String>> {
     let mut known: BTreeMap<&str, Values> = BTreeMap::new();
     for step in list(&rule["data"]) {
@@ -18,7 +18,7 @@ pub(crate) fn firing(rule: &Value, server: &InfluxServer, database: &str) -> Opt
         let of = text(&model["expression"]);
         let values = match text(&model["type"]) {
             "reduce" => {
-                assert_eq!(model["reducer"], "last", "only that one is worked out here");
+                assert_eq!(model["reducer"], "last", "no other reducer is supported here");
                 known[of].clone()
             }
             "threshold" => {
@@ -29,7 +29,7 @@ pub(crate) fn firing(rule: &Value, server: &InfluxServer, database: &str) -> Opt
             }
             "math" => formula(of, &known),
             "" => last_values(&server.query(database, text(&model["query"])).unwrap()),
-            other => panic!("a step of the type {other:?} is not worked out here"),
+            other => panic!("a step of the type {other:?} is not supported here"),
         };
         known.insert(text(&step["refId"]), values);
     }
@@ -38,7 +38,7 @@ pub(crate) fn firing(rule: &Value, server: &InfluxServer, database: &str) -> Opt
     (!condition.is_empty()).then(|| fires.collect())
 }
 
-/// `reduce` with `last` and `dropNN`: the newest value that is a number.
+/// Evaluates `reduce` with `last` and `dropNN`: the newest value that is a number.
 fn last_values(answer: &Value) -> Values {
     let mut values = Values::new();
     for series in list(&answer["results"][0]["series"]) {
@@ -55,15 +55,15 @@ fn holds(value: f64, comparison: &str, limit: f64) -> bool {
         "gt" | ">" => value > limit,
         "lt" | "<" => value < limit,
         "==" => value == limit,
-        other => panic!("the comparison {other:?} is not worked out here"),
+        other => panic!("the comparison {other:?} is not supported here"),
     }
 }
 
-/// `($A > 0 && $B == 0) || (…)`, for each series that all of its steps have.
+/// Evaluates `($A > 0 && $B == 0) || (…)` for each series that all of its steps have.
 fn formula(text: &str, known: &BTreeMap<&str, Values>) -> Values {
-    let comparison = |words: &str| {
-        let words: Vec<&str> = words.trim().trim_matches(['(', ')']).split(' ').collect();
-        let [step, sign, limit] = words[..] else { panic!("{words:?} is no comparison") };
+    let comparison = |text: &str| {
+        let parts: Vec<&str> = text.trim().trim_matches(['(', ')']).split(' ').collect();
+        let [step, sign, limit] = parts[..] else { panic!("{parts:?} is not a comparison") };
         (step[1..].to_owned(), sign.to_owned(), limit.parse::<f64>().unwrap())
     };
     let either: Vec<Vec<_>> = text.split("||").map(|all| all.split("&&").map(comparison).collect()).collect();

@@ -1,53 +1,53 @@
-//! What a person sees of a panel beside its values: its place, legend, columns, and where its links lead.
+//! Checks the layout of panels: position, legend, columns, links.
 
 use serde_json::Value;
 
-use crate::check::{list, panels, text};
+use crate::json::{list, panels, text};
 use crate::query::{Token, tokens};
 
-/// Columns that Grafana divides the page into.
+/// Columns of Grafana's page grid.
 const PAGE_WIDTH: u64 = 24;
 
-/// Panels that overlap or leave the page, variables that are not there, links that lead nowhere.
-pub(crate) fn dashboard_faults(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
-    let mut faults = Vec::new();
+/// Finds overlapping or misplaced panels, missing variables, and broken links.
+pub(crate) fn dashboard_violations(dashboard: &Value, all: &[(String, Value)]) -> Vec<String> {
+    let mut violations = Vec::new();
     let placed = panels(dashboard);
     for (number, panel) in placed.iter().enumerate() {
         let title = text(&panel["title"]);
         match place(panel) {
-            None => faults.push(format!("{title} has no place on the page")),
+            None => violations.push(format!("{title} has no place on the page")),
             Some(mine) => {
                 let others = placed[..number].iter().filter(|other| place(other).is_some_and(|one| overlap(mine, one)));
-                faults.extend(others.map(|other| format!("{title} overlaps {}", other["title"])));
+                violations.extend(others.map(|other| format!("{title} overlaps {}", other["title"])));
             }
         }
         for target in list(&panel["targets"]) {
             let unknown = variables_of(text(&target["query"]));
             let unknown = unknown.into_iter().filter(|name| !has_variable(dashboard, name));
-            faults.extend(unknown.map(|name| format!("{title}: the dashboard has no variable {name}")));
+            violations.extend(unknown.map(|name| format!("{title}: the dashboard has no variable {name}")));
         }
     }
     let written = dashboard.to_string();
     for url in written.split('"').filter(|piece| piece.starts_with("/d/")) {
-        faults.extend(link_fault(url, all));
+        violations.extend(link_violation(url, all));
     }
-    faults
+    violations
 }
 
-/// Left, top, right, bottom; the last two are outside of the panel.
-type Place = (u64, u64, u64, u64);
+/// Left, top, right, bottom; the last two are exclusive.
+type Rect = (u64, u64, u64, u64);
 
-fn place(panel: &Value) -> Option<Place> {
+fn place(panel: &Value) -> Option<Rect> {
     let side = |name: &str| panel["gridPos"][name].as_u64();
     let (x, y, w, h) = (side("x")?, side("y")?, side("w")?, side("h")?);
     (w > 0 && h > 0 && x + w <= PAGE_WIDTH).then_some((x, y, x + w, y + h))
 }
 
-fn overlap(one: Place, other: Place) -> bool {
+fn overlap(one: Rect, other: Rect) -> bool {
     one.0 < other.2 && other.0 < one.2 && one.1 < other.3 && other.1 < one.3
 }
 
-/// Names in `${…}`, without a format.
+/// Returns the names in `${…}`, without a format.
 fn variables_of(query: &str) -> Vec<&str> {
     query.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next()).collect()
 }
@@ -56,8 +56,8 @@ fn has_variable(dashboard: &Value, name: &str) -> bool {
     list(&dashboard["templating"]["list"]).iter().any(|variable| variable["name"] == name)
 }
 
-/// A link is `/d/<uid>?var-<variable>=…`: both must be there.
-fn link_fault(url: &str, all: &[(String, Value)]) -> Option<String> {
+/// Checks a link `/d/<uid>?var-<variable>=…`: both must exist.
+fn link_violation(url: &str, all: &[(String, Value)]) -> Option<String> {
     let uid = url["/d/".len()..].split(['?', '/']).next().unwrap_or_default();
     let Some((_, dashboard)) = all.iter().find(|(_, dashboard)| dashboard["uid"] == uid) else {
         return Some(format!("a link leads to the dashboard {uid:?}, which is not there"));
@@ -67,38 +67,38 @@ fn link_fault(url: &str, all: &[(String, Value)]) -> Option<String> {
     Some(format!("a link sets the variable {lost:?}, which {uid} has not"))
 }
 
-/// A drawing says what its lines are; a table speaks only of columns that it has.
-pub(crate) fn panel_faults(panel: &Value) -> Vec<String> {
+/// Checks that a chart names its lines, and that a table refers only to existing columns.
+pub(crate) fn panel_violations(panel: &Value) -> Vec<String> {
     match text(&panel["type"]) {
-        "timeseries" => drawing_faults(panel),
-        "table" => table_faults(panel),
+        "timeseries" => chart_violations(panel),
+        "table" => table_violations(panel),
         _ => Vec::new(),
     }
 }
 
-fn drawing_faults(panel: &Value) -> Vec<String> {
-    let mut faults = Vec::new();
+fn chart_violations(panel: &Value) -> Vec<String> {
+    let mut violations = Vec::new();
     if panel["options"]["legend"]["showLegend"] != true {
-        faults.push("no legend".to_owned());
+        violations.push("no legend".to_owned());
     }
     for target in list(&panel["targets"]) {
         if text(&target["alias"]).is_empty() {
-            faults.push(format!("{}: no alias for the legend", target["refId"]));
+            violations.push(format!("{}: no alias for the legend", target["refId"]));
         }
         let query = text(&target["query"]);
         if !query.contains("time($__interval)") || !query.contains("fill(") {
-            faults.push(format!("{}: not grouped by the interval with a word on gaps", target["refId"]));
+            violations.push(format!("{}: not grouped by the interval with a fill for gaps", target["refId"]));
         }
-        // A sender slower than the interval leaves an empty interval after each value: nothing would be drawn.
+        // A sender slower than the interval leaves an empty interval after each value: no line would be drawn.
         let bridged = &panel["fieldConfig"]["defaults"]["custom"]["spanNulls"];
         if query.contains("fill(null)") && !bridged.is_number() {
-            faults.push(format!("{}: gaps are not bridged up to a limit", target["refId"]));
+            violations.push(format!("{}: gaps are not bridged up to a limit", target["refId"]));
         }
     }
-    faults
+    violations
 }
 
-fn table_faults(panel: &Value) -> Vec<String> {
+fn table_violations(panel: &Value) -> Vec<String> {
     let mut columns = vec!["Time".to_owned()];
     for target in list(&panel["targets"]) {
         let names = tokens(text(&target["query"])).unwrap_or_default();
@@ -107,13 +107,13 @@ fn table_faults(panel: &Value) -> Vec<String> {
             _ => None,
         }));
     }
-    let mut faults = Vec::new();
+    let mut violations = Vec::new();
     for transformation in list(&panel["transformations"]) {
         let options = &transformation["options"];
         for key in ["excludeByName", "renameByName"] {
             let named = options[key].as_object().into_iter().flatten().map(|(name, _)| name);
             let lost = named.filter(|name| !columns.contains(name));
-            faults.extend(lost.map(|name| format!("{key} speaks of the column {name:?}, which is not there")));
+            violations.extend(lost.map(|name| format!("{key} refers to the column {name:?}, which does not exist")));
         }
     }
     let renamed = list(&panel["transformations"]).iter().filter_map(|one| one["options"]["renameByName"].as_object());
@@ -121,6 +121,6 @@ fn table_faults(panel: &Value) -> Vec<String> {
     let overridden = list(&panel["fieldConfig"]["overrides"]).iter().map(|one| text(&one["matcher"]["options"]));
     let sorted = list(&panel["options"]["sortBy"]).iter().map(|one| text(&one["displayName"]));
     let lost = overridden.chain(sorted).filter(|name| !shown.contains(name));
-    faults.extend(lost.map(|name| format!("there is no column {name:?} to sort or to dress")));
-    faults
+    violations.extend(lost.map(|name| format!("no column {name:?} to sort by or to format")));
+    violations
 }

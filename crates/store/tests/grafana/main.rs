@@ -1,6 +1,5 @@
-//! The dashboards and alert rules under `grafana/` ask for what the store holds: every name in every query
-//! is one of the schema's, units and limits are those of the metric table, and a real InfluxDB that the real
-//! store has filled answers every query with data.
+//! The dashboards and alert rules under `grafana/` match the store: every name in every query is in the schema, units
+//! and limits are those of the metric table, and a real InfluxDB filled by the real store returns data for every query.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -8,6 +7,7 @@ mod answers;
 mod check;
 mod files;
 mod firing;
+mod json;
 mod layout;
 mod mutations;
 mod query;
@@ -20,7 +20,7 @@ fn dashboards_and_rules_agree_with_the_schema_and_the_metric_table() {
     assert!(found.is_empty(), "{} violations:\n  {}", found.len(), found.join("\n  "));
 }
 
-/// The parser these tests have reads JSON; these two files are YAML, short, and compared line by line.
+/// The parser of these tests reads JSON; these two files are YAML, short, and compared line by line.
 #[test]
 fn the_data_source_takes_everything_from_the_environment() {
     let source = files::text("provisioning/datasources/influxdb.yaml");

@@ -1,10 +1,10 @@
-//! Reads InfluxQL as far as names go, and fills in what Grafana fills in.
+//! Parses the names in InfluxQL, and substitutes Grafana's variables.
 
 use std::collections::BTreeSet;
 
 use spindle_core::schema::{FieldType, Measurement, PIPELINE, measurement};
 
-/// A query and where it stands, such as `fleet.json: Hot devices: A`.
+/// Query and its location, such as `fleet.json: Hot devices: A`.
 #[derive(Clone, Debug)]
 pub(crate) struct Query {
     pub(crate) name: String,
@@ -21,7 +21,7 @@ pub(crate) struct Variables {
     pub(crate) min_criticality: u8,
 }
 
-/// The query as InfluxDB gets it. A variable that nobody fills in is an error.
+/// Returns the query as sent to InfluxDB. An unknown variable is an error.
 pub(crate) fn fill_in(query: &str, variables: &Variables) -> Result<String, String> {
     let milliseconds = |ns: i64| ns / 1_000_000;
     let (from, to) = (milliseconds(variables.from_ns), milliseconds(variables.to_ns));
@@ -36,18 +36,18 @@ pub(crate) fn fill_in(query: &str, variables: &Variables) -> Result<String, Stri
     }
 }
 
-/// As Grafana's format `regex` does it: every sign with a meaning, and the solidus.
+/// Escapes a text like Grafana's format `regex`: every special character, and the solidus.
 fn regex_quoted(text: &str) -> String {
-    let special = |letter: char| r"\^$*+?.()|{}[]/".contains(letter);
-    text.chars().map(|letter| if special(letter) { format!("\\{letter}") } else { letter.to_string() }).collect()
+    let special = |ch: char| r"\^$*+?.()|{}[]/".contains(ch);
+    text.chars().map(|ch| if special(ch) { format!("\\{ch}") } else { ch.to_string() }).collect()
 }
 
-/// One word of a query.
+/// Token of a query.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Token {
-    /// In double quotes: the name of a thing.
+    /// Identifier in double quotes.
     Name(String),
-    /// In single quotes.
+    /// String in single quotes.
     Literal(String),
     Regex,
     /// A bare word or a number.
@@ -63,7 +63,7 @@ pub(crate) fn tokens(query: &str) -> Result<Vec<Token>, String> {
         let taken = match first {
             '"' | '\'' => quoted(rest, first)?,
             '/' if is_regex => quoted(rest, '/')?,
-            _ if is_word(first) => rest.find(|letter| !is_word(letter)).unwrap_or(rest.len()),
+            _ if is_word(first) => rest.find(|ch| !is_word(ch)).unwrap_or(rest.len()),
             _ => first.len_utf8(),
         };
         let inner = || rest[1..taken - 1].to_owned();
@@ -79,34 +79,34 @@ pub(crate) fn tokens(query: &str) -> Result<Vec<Token>, String> {
     Ok(found)
 }
 
-fn is_word(letter: char) -> bool {
-    letter.is_alphanumeric() || "_$.{}:".contains(letter)
+fn is_word(ch: char) -> bool {
+    ch.is_alphanumeric() || "_$.{}:".contains(ch)
 }
 
 fn quoted(rest: &str, quote: char) -> Result<usize, String> {
-    let mut letters = rest.char_indices().skip(1);
-    while let Some((at, letter)) = letters.next() {
-        match letter {
-            '\\' => _ = letters.next(),
-            _ if letter == quote => return Ok(at + letter.len_utf8()),
+    let mut chars = rest.char_indices().skip(1);
+    while let Some((at, ch)) = chars.next() {
+        match ch {
+            '\\' => _ = chars.next(),
+            _ if ch == quote => return Ok(at + ch.len_utf8()),
             _ => {}
         }
     }
     Err(format!("{quote} is not closed"))
 }
 
-/// What a query speaks of, once its names are known to be right.
+/// Subject of a query whose names are valid.
 #[derive(Debug, Default)]
 pub(crate) struct Subject {
     /// Fields of the measurement `spindle_pipeline`.
-    pub(crate) figures: BTreeSet<&'static str>,
+    pub(crate) self_metrics: BTreeSet<&'static str>,
     /// Literals that `metric_type` is compared with.
     pub(crate) metric_types: BTreeSet<String>,
-    /// Numbers that a comparison `>=` of anything but times and criticality has on its right.
+    /// Right-hand numbers of the comparisons `>=`, except those of times and criticality.
     pub(crate) bounds: Vec<f64>,
 }
 
-/// Checks every name of a query, and the types of what functions of numbers are given.
+/// Checks every name of a query, and the types of function arguments.
 pub(crate) fn examine(query: &str) -> Result<Subject, String> {
     let tokens = tokens(query)?;
     let from = measurement_of(&tokens)?;
@@ -143,12 +143,12 @@ pub(crate) fn examine(query: &str) -> Result<Subject, String> {
     let mut subject = subject(&tokens);
     if from.name == PIPELINE.name {
         let named = |name: &str| tokens.iter().any(|token| matches!(token, Token::Name(one) if one == name));
-        subject.figures.extend(from.fields.iter().map(|field| field.name).filter(|name| named(name)));
+        subject.self_metrics.extend(from.fields.iter().map(|field| field.name).filter(|name| named(name)));
     }
     Ok(subject)
 }
 
-/// Bare words that are no names. Whatever else stands bare would be a name that is not looked at.
+/// Checks that a bare word is a keyword, a number or a variable: any other would be an unchecked name.
 fn unquoted(token: &Token) -> Result<(), String> {
     const WORDS: [&str; 39] = [
         "select",
@@ -195,11 +195,11 @@ fn unquoted(token: &Token) -> Result<(), String> {
     let is_number_or_variable = word.starts_with(|first: char| first.is_ascii_digit() || first == '$');
     match is_number_or_variable || WORDS.contains(&word.to_ascii_lowercase().as_str()) {
         true => Ok(()),
-        false => Err(format!("{word} is neither in quotes nor of the part of InfluxQL that is used here")),
+        false => Err(format!("{word} is neither in quotes nor in the subset of InfluxQL used here")),
     }
 }
 
-/// The one measurement of a query. Its `FROM`s name that, or a query in brackets that does.
+/// Returns the single measurement of a query. Each `FROM` names it, or a query in brackets that does.
 fn measurement_of(tokens: &[Token]) -> Result<&'static Measurement, String> {
     let mut found: Option<&'static Measurement> = None;
     for pair in tokens.windows(2) {

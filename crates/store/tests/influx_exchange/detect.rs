@@ -1,4 +1,4 @@
-//! Which version answers, and what it wants to know first.
+//! Detection of the version, and its credentials.
 
 use spindle_store::{InfluxSettings, InfluxVersion, Store, StoreErrorKind};
 use spindle_testkit::{Fault, Generation};
@@ -28,7 +28,7 @@ async fn a_proxy_that_hides_the_version_is_seen_through() {
 }
 
 #[tokio::test]
-async fn a_version_that_is_told_is_not_asked_for() {
+async fn a_version_that_is_reported_is_not_asked_for() {
     for (generation, version) in [(Generation::V2, InfluxVersion::V2), (Generation::V3, InfluxVersion::V3)] {
         let facade = start(generation);
         facade.fault(Fault::answer("/ping", 500, "").times(usize::MAX));
@@ -37,9 +37,9 @@ async fn a_version_that_is_told_is_not_asked_for() {
         assert_eq!(facade.record_of("/ping").len(), 0);
     }
     let facade = start(Generation::V2);
-    let told = InfluxSettings { version: Some(InfluxVersion::V3), ..settings(&facade) };
-    let fault = Store::open_influx(told).unwrap().check().await.unwrap_err();
-    expect_words(&fault, &["404", "INFLUXDB_VERSION"]);
+    let configured = InfluxSettings { version: Some(InfluxVersion::V3), ..settings(&facade) };
+    let error = Store::open_influx(configured).unwrap().check().await.unwrap_err();
+    expect_message(&error, &["404", "INFLUXDB_VERSION"]);
 }
 
 #[tokio::test]
@@ -48,21 +48,24 @@ async fn a_wrong_token_is_said_without_saying_it() {
         let facade = start(generation);
         for token in [Some("wrong-token"), None] {
             let wrong = InfluxSettings { token: token.map(str::to_owned), ..settings(&facade) };
-            let fault = write(&Store::open_influx(wrong).unwrap(), metrics(&["a"]), vec![]).await.unwrap_err();
-            assert_eq!(fault.kind(), StoreErrorKind::Permanent);
-            expect_words(&fault, &["INFLUXDB_TOKEN", &facade.url()]);
+            let error = write(&Store::open_influx(wrong).unwrap(), metrics(&["a"]), vec![]).await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Permanent);
+            expect_message(&error, &["INFLUXDB_TOKEN", &facade.url()]);
         }
         assert_eq!(facade.record_of(write_path(generation)).len(), 0, "nothing is sent without credentials");
     }
 }
 
-/// Version 3 would call the header malformed, and a line feed cannot be sent at all.
+/// Version 3 would call the header malformed, and a line feed could not be sent.
 #[tokio::test]
 async fn a_token_that_cannot_be_one_is_refused_at_once() {
     let facade = start(Generation::V3);
     for token in ["wrong-token with blanks", "wrong-token\n"] {
         let wrong = InfluxSettings { token: Some(token.to_owned()), ..settings(&facade) };
-        expect_words(&Store::open_influx(wrong).unwrap_err(), &["INFLUXDB_TOKEN", "blank or a line feed"]);
+        expect_message(
+            &Store::open_influx(wrong).unwrap_err(),
+            &["INFLUXDB_TOKEN", "whitespace or a control character"],
+        );
     }
 }
 
@@ -75,11 +78,11 @@ async fn a_token_that_is_taken_away_later_is_said() {
         for path in [write_path(generation), "/query"] {
             facade.fault(Fault::answer(path, 401, r#"{"code":"unauthorized","message":"unauthorized access"}"#));
         }
-        expect_words(&write(&store, metrics(&["b"]), vec![]).await.unwrap_err(), &["INFLUXDB_TOKEN", "write"]);
-        expect_words(&store.counts().await.unwrap_err(), &["INFLUXDB_TOKEN", "read"]);
-        // Given back, nothing else need be done.
+        expect_message(&write(&store, metrics(&["b"]), vec![]).await.unwrap_err(), &["INFLUXDB_TOKEN", "write"]);
+        expect_message(&store.ping().await.unwrap_err(), &["INFLUXDB_TOKEN", "read"]);
+        // Restoring the token is enough.
         write(&store, metrics(&["b"]), vec![]).await.unwrap();
-        assert_eq!(counts(&store).await, (2, 0));
+        assert_eq!(counts(&facade, &store).await, (2, 0));
     }
 }
 
@@ -91,9 +94,9 @@ async fn a_server_that_is_no_influxdb_is_said() {
     for path in ["/ping", "/health"] {
         facade.fault(Fault::answer(path, 200, page));
     }
-    expect_words(&store.check().await.unwrap_err(), &["INFLUXDB_HOST", "INFLUXDB_VERSION"]);
+    expect_message(&store.check().await.unwrap_err(), &["INFLUXDB_HOST", "INFLUXDB_VERSION"]);
 
-    // A proxy that wants a login from a certain moment on.
+    // A proxy that requires a login from a certain moment on.
     for generation in BOTH {
         let facade = start(generation);
         let store = open(&facade);
@@ -101,12 +104,12 @@ async fn a_server_that_is_no_influxdb_is_said() {
         for path in [write_path(generation), "/query"] {
             facade.fault(Fault::answer(path, 200, page));
         }
-        let fault = write(&store, metrics(&["a"]), vec![]).await.unwrap_err();
-        assert_eq!(fault.kind(), StoreErrorKind::Permanent);
-        expect_words(&fault, &["200", "is this an InfluxDB"]);
-        expect_words(&store.counts().await.unwrap_err(), &["no JSON", "is this an InfluxDB"]);
+        let error = write(&store, metrics(&["a"]), vec![]).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Permanent);
+        expect_message(&error, &["200", "is this an InfluxDB"]);
+        expect_message(&store.ping().await.unwrap_err(), &["not JSON", "is this an InfluxDB"]);
         write(&store, metrics(&["a"]), vec![]).await.unwrap();
-        assert_eq!(counts(&store).await, (1, 0));
+        assert_eq!(counts(&facade, &store).await, (1, 0));
     }
 }
 
@@ -121,14 +124,14 @@ async fn a_server_that_starts_is_waited_for() {
     }
 }
 
-/// Version 3 says which process answers; version 2 does not, and is none the worse for it.
+/// Version 3 reports the process that responds; version 2 does not, which is not an error.
 #[tokio::test]
-async fn the_run_of_a_server_is_told_where_it_says_so() {
-    for (generation, is_told) in [(Generation::V2, false), (Generation::V3, true)] {
+async fn the_run_of_a_server_is_reported_where_it_says_so() {
+    for (generation, is_reported) in [(Generation::V2, false), (Generation::V3, true)] {
         let facade = start(generation);
         let store = open(&facade);
-        let first = store.incarnation().await.unwrap();
-        assert_eq!(first.is_some(), is_told, "{generation:?}");
-        assert_eq!(store.incarnation().await.unwrap(), first);
+        let first = store.server_incarnation().await.unwrap();
+        assert_eq!(first.is_some(), is_reported, "{generation:?}");
+        assert_eq!(store.server_incarnation().await.unwrap(), first);
     }
 }

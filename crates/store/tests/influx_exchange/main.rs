@@ -1,15 +1,15 @@
-//! The exchange with InfluxDB 2 and 3, and all that can go wrong in it, against facades that answer as their
-//! sources say.
+//! The exchange with InfluxDB 2 and 3 and its failures, against facades that respond as the servers' sources do.
 #![allow(clippy::unwrap_used)]
 
 mod detect;
 mod faults;
-mod prepare;
+mod provision;
 mod reads;
 mod refusals;
 
 use std::sync::Arc;
 
+use spindle_core::audit::Tally;
 use spindle_core::records::Window;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreError, Written};
@@ -43,7 +43,7 @@ fn open(facade: &InfluxFacade) -> Store {
     Store::open_influx(settings(facade)).unwrap()
 }
 
-/// Where lines are written.
+/// Path of writes.
 fn write_path(generation: Generation) -> &'static str {
     match generation {
         Generation::V2 => "/api/v2/write",
@@ -83,9 +83,19 @@ async fn write(store: &Store, metrics: Vec<DeviceMetric>, events: Vec<Event>) ->
     store.write(Arc::new(Batch { metrics, events }), Timestamp::from_ns(NOON)).await
 }
 
-async fn counts(store: &Store) -> (u64, u64) {
-    let counts = store.counts().await.unwrap();
-    (counts.metrics, counts.events)
+/// Counts metric values and events in the server behind the facade, and checks that queries return as many.
+async fn counts(facade: &InfluxFacade, store: &Store) -> (u64, u64) {
+    let stored = |field: &str, measurement: &str| {
+        let query = format!("SELECT count({field}) FROM {measurement}");
+        let response = facade.server().query(DATABASE, &query).unwrap();
+        response["results"][0]["series"][0]["values"][0][1].as_u64().unwrap_or(0)
+    };
+    let counts = (stored("value", "device_metrics"), stored("criticality", "events"));
+    let devices = store.devices(None, usize::MAX).await.unwrap();
+    let names: Vec<DeviceName> = devices.into_iter().map(|record| record.source_device).collect();
+    let tallies = store.tally(&names, window(i64::MIN, i64::MAX)).await.unwrap();
+    assert_eq!(tallies.iter().map(Tally::n_points).sum::<u64>(), counts.0 + counts.1);
+    counts
 }
 
 fn refused(written: &Written) -> Vec<RefusedItem> {
@@ -101,12 +111,12 @@ fn window(from: i64, until: i64) -> Window {
     Window { from: Timestamp::from_ns(from), until: Timestamp::from_ns(until) }
 }
 
-/// The error's words, which must hold these and never the token.
+/// Checks that an error's message contains these parts and never the token.
 #[track_caller]
-fn expect_words(error: &StoreError, expected: &[&str]) {
-    let words = error.to_string();
+fn expect_message(error: &StoreError, expected: &[&str]) {
+    let message = error.to_string();
     for part in expected {
-        assert!(words.contains(part), "{part:?} is not in: {words}");
+        assert!(message.contains(part), "{part:?} is not in: {message}");
     }
-    assert!(!words.contains(InfluxFacade::TOKEN) && !words.contains("wrong-token"), "the token is in: {words}");
+    assert!(!message.contains(InfluxFacade::TOKEN) && !message.contains("wrong-token"), "the token is in: {message}");
 }

@@ -1,4 +1,4 @@
-//! Reading from version 3, which opens only so many files for one query.
+//! Reads from version 3, which limits the files that one query opens.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn five_hours(facade: &InfluxFacade) -> Store {
     store
 }
 
-/// More files than it may read: asked in parts, and the parts make the same answer.
+/// More files than one query may read: the store queries parts, which add up to the same result.
 #[tokio::test]
 async fn too_many_files_are_read_in_parts() {
     for release in ["3.10.1", "3.5.0"] {
@@ -37,7 +37,7 @@ async fn too_many_files_are_read_in_parts() {
         let found = store.range(&device, &kind, all, usize::MAX).await.unwrap();
         let values: Vec<i64> = found.iter().map(|sample| sample.value as i64).collect();
         assert_eq!(values, (0..N_VALUES).collect::<Vec<_>>(), "{release}");
-        // 30 files in eighths of the window: 1 + 2 + 4 + 8 questions.
+        // 30 files in eighths of the window: 1 + 2 + 4 + 8 queries.
         assert_eq!(facade.record_of("/query").len() - n_before, 15, "{release}");
 
         let first = store.range(&device, &kind, all, 70).await.unwrap();
@@ -46,11 +46,11 @@ async fn too_many_files_are_read_in_parts() {
         assert_eq!((first.value, last.value, count), (0.0, 299.0, 300));
         assert_eq!(store.latest(&device, all).await.unwrap()[0].value, 299.0);
         let buckets = store.buckets(&device, &kind, all, Duration::from_secs(3_600)).await.unwrap();
-        let shown: Vec<_> = buckets.iter().map(|hour| (hour.min, hour.mean, hour.max, hour.count)).collect();
+        let found: Vec<_> = buckets.iter().map(|hour| (hour.min, hour.mean, hour.max, hour.count)).collect();
         let expected: Vec<_> =
             (0..5).map(|hour| 60.0 * f64::from(hour)).map(|from| (from, from + 29.5, from + 59.0, 60)).collect();
-        assert_eq!(shown, expected, "{release}");
-        assert_eq!(counts(&store).await, (300, 50));
+        assert_eq!(found, expected, "{release}");
+        assert_eq!(counts(&facade, &store).await, (300, 50));
         let record = store.device(&device).await.unwrap().unwrap();
         assert_eq!((record.first_seen.as_ns(), record.last_seen.as_ns()), (NOON, NOON + (N_VALUES - 1) * MINUTE));
     }

@@ -1,10 +1,10 @@
-//! Single points that the server refuses: exactly these are named, everything else is stored.
+//! Single points that the server refuses: exactly these are reported, all others are stored.
 
 use spindle_testkit::{Fault, Generation};
 
 use crate::*;
 
-/// Of four values and two events, those with a sequence number clash with what the column holds.
+/// Of four values and two events, those with a sequence number conflict with the type of the column.
 #[tokio::test]
 async fn points_of_a_wrong_type_stand_alone() {
     for generation in BOTH {
@@ -18,14 +18,14 @@ async fn points_of_a_wrong_type_stand_alone() {
         two[1].seq = Some(3);
         let written = write(&store, four, two).await.unwrap();
         assert_eq!(refused(&written), [RefusedItem::Metric(1), RefusedItem::Metric(3)], "{generation:?}");
-        let said = match generation {
+        let expected = match generation {
             Generation::V2 => "field type conflict",
             Generation::V3 => "invalid column type for column 'seq'",
         };
-        assert!(written.refused.iter().all(|refused| refused.words.contains(said)), "{:?}", written.refused);
+        assert!(written.refused.iter().all(|refused| refused.message.contains(expected)), "{:?}", written.refused);
         assert_eq!((written.n_metrics, written.n_events), (2, 2));
-        // Version 2 stores the point without the field that clashes as little as version 3 does.
-        assert_eq!(counts(&store).await, (2, 2), "{generation:?}");
+        // Neither version stores a point without its conflicting field.
+        assert_eq!(counts(&facade, &store).await, (2, 2), "{generation:?}");
     }
 }
 
@@ -41,11 +41,11 @@ async fn events_of_a_wrong_type_stand_alone() {
         let written = write(&store, metrics(&["a"]), three).await.unwrap();
         assert_eq!(refused(&written), [RefusedItem::Event(1)], "{generation:?}");
         assert_eq!((written.n_metrics, written.n_events), (1, 2));
-        assert_eq!(counts(&store).await, (1, 2), "{generation:?}");
+        assert_eq!(counts(&facade, &store).await, (1, 2), "{generation:?}");
     }
 }
 
-/// Version 3 names every line it refuses: one request is answered, and one more for the rest.
+/// Version 3 names every line it refuses: one request for all lines, and one more for the rest.
 #[tokio::test]
 async fn lines_that_are_named_are_not_looked_for() {
     let facade = start(Generation::V3);
@@ -62,7 +62,7 @@ async fn lines_that_are_named_are_not_looked_for() {
     assert_eq!(facade.record_of("/api/v3/write_lp").len(), 2);
 }
 
-/// Version 2 keeps all lines out for one that it cannot read.
+/// Version 2 refuses all lines because of one that it cannot parse.
 #[tokio::test]
 async fn a_line_that_keeps_all_others_out_is_found() {
     let facade = start(Generation::V2);
@@ -72,7 +72,7 @@ async fn a_line_that_keeps_all_others_out_is_found() {
     let many = (0..100).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
     let written = write(&store, many, vec![event(1)]).await.unwrap();
     assert_eq!((refused(&written), written.n_metrics), (vec![RefusedItem::Metric(61)], 99));
-    assert_eq!(counts(&store).await, (99, 1));
+    assert_eq!(counts(&facade, &store).await, (99, 1));
 }
 
 #[tokio::test]
@@ -83,11 +83,11 @@ async fn what_is_older_than_the_retention_is_no_fault() {
         let store = Store::open_influx(spindle_store::InfluxSettings { retention, ..settings(&facade) }).unwrap();
         let written = write(&store, vec![metric("a", 1), metric("b", 2)], vec![event(1)]).await.unwrap();
         assert_eq!(written.refused, [], "{generation:?}");
-        assert_eq!(counts(&store).await, (0, 0), "{generation:?}");
+        assert_eq!(counts(&facade, &store).await, (0, 0), "{generation:?}");
     }
 }
 
-/// 413 of version 3.10 and of proxies, and 500 with the same words of older releases.
+/// 413 of version 3.10 and of proxies, and 500 with the same message of older releases.
 #[tokio::test]
 async fn a_body_that_is_too_large_goes_in_parts() {
     for (generation, release) in [(Generation::V2, ""), (Generation::V3, ""), (Generation::V3, "3.8.0")] {
@@ -98,7 +98,7 @@ async fn a_body_that_is_too_large_goes_in_parts() {
         many.push(metric(&"long".repeat(60), NOON));
         let written = write(&store, many, vec![]).await.unwrap();
         assert_eq!((written.n_metrics, written.refused.len()), (201, 0), "{generation:?} {release}");
-        assert_eq!(counts(&store).await, (201, 0), "{generation:?} {release}");
+        assert_eq!(counts(&facade, &store).await, (201, 0), "{generation:?} {release}");
         let sizes = facade.record_of(write_path(generation)).into_iter().map(|request| request.body.len());
         assert!(sizes.clone().filter(|size| *size <= 2_000).count() >= 6, "{:?}", sizes.collect::<Vec<_>>());
     }
@@ -113,12 +113,12 @@ async fn a_single_point_that_is_too_large_is_refused() {
         long.event_message = Some("x".repeat(400));
         let written = write(&store, metrics(&["a", "b", "c", "d", "e", "f"]), vec![long, event(2)]).await.unwrap();
         assert_eq!(refused(&written), [RefusedItem::Event(0)], "{generation:?}");
-        assert_eq!(counts(&store).await, (6, 1), "{generation:?}");
+        assert_eq!(counts(&facade, &store).await, (6, 1), "{generation:?}");
     }
 }
 
-/// A line that makes the server answer 500, or (InfluxDB 3.6 to 3.9.3) break off: everything waits for a while,
-/// then it is found.
+/// A line that makes the server respond with 500, or (InfluxDB 3.6 to 3.9.3) break off: the batch is retried for a while,
+/// then the line is found.
 #[tokio::test]
 async fn a_line_that_the_server_chokes_on_is_found() {
     for generation in BOTH {
@@ -133,9 +133,9 @@ async fn a_line_that_the_server_chokes_on_is_found() {
                 let many = (0..40).map(|number| metric(&format!("disk-{number}"), NOON)).collect();
                 match write(&store, many, vec![]).await {
                     Ok(written) => break written,
-                    Err(fault) => assert!(fault.is_transient(), "{fault}"),
+                    Err(error) => assert!(error.is_transient(), "{error}"),
                 }
-                // Other batches go in meanwhile, which says nothing about this one.
+                // Other batches are stored meanwhile, which proves nothing about this one.
                 write(&store, metrics(&["other"]), vec![event(1)]).await.unwrap();
                 n_waits += 1;
                 assert!(n_waits < 10, "it is never found: {choke:?}");
@@ -146,7 +146,7 @@ async fn a_line_that_the_server_chokes_on_is_found() {
     }
 }
 
-/// A server that answers 500 to everything for a while has not choked on anything.
+/// A server that fails all requests for a while does not condemn any line.
 #[tokio::test]
 async fn a_passing_fault_condemns_nothing() {
     for generation in BOTH {
@@ -159,7 +159,7 @@ async fn a_passing_fault_condemns_nothing() {
             let written = loop {
                 match write(&store, metrics(&["a", "b", "c", "d"]), vec![]).await {
                     Ok(written) => break written,
-                    Err(fault) => assert!(fault.is_transient(), "{fault}"),
+                    Err(error) => assert!(error.is_transient(), "{error}"),
                 }
             };
             assert_eq!((written.n_metrics, written.refused.len()), (4, 0), "after {n_faults} faults");

@@ -1,73 +1,73 @@
 //! `spindle dlq replay` and `spindle dlq drop`.
 //!
-//! Both look at what they are about first, and then touch only what was there at that look: a letter that
-//! comes back from its replay is not replayed again. An interruption at any moment leaves every letter
-//! either in its stream or replayed; the same command again does the rest.
+//! Both first take stock of what they select, and then touch only that: a dead letter that returns from its replay is
+//! not replayed again. An interruption at any moment leaves every dead letter either in its stream or replayed;
+//! running the same command again does the rest.
 
-mod letters;
-mod removing;
-mod replaying;
+mod for_each;
+mod removal;
+mod replay;
 
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Result, bail};
 use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
-use super::{Desk, Totals, letter_filter, list};
+use super::{Dlq, Totals, list, resolve_filter};
 use crate::cli::{Action, Which};
 use crate::outcome::Outcome;
-use crate::output::{data, say};
+use crate::output::{data, message};
 
-/// Rows shown of what would be done.
+/// Rows that a dry run prints at most.
 const MAX_ROWS: usize = 50;
 
-/// What was found at the first look.
+/// Dead letters found before anything is done.
 struct Plan {
     totals: Totals,
-    /// The first of them.
+    /// The first of them, at most [`MAX_ROWS`].
     rows: Vec<DeadLetterHead>,
-    /// Named, but not there.
+    /// Sequences given on the command line that do not exist.
     missing: Vec<u64>,
-    what: What,
+    selection: Selection,
 }
 
-/// The letters that are meant.
-enum What {
+/// The selected dead letters.
+enum Selection {
     /// One message of each.
     Named(Vec<DeadLetterHead>),
-    /// All that a filter takes, up to a sequence.
+    /// All that match a filter, up to a sequence.
     Filtered(DeadLetterFilter, u64),
 }
 
-pub(super) async fn run(desk: &Desk, action: Action, which: Which, dry_run: bool, yes: bool) -> Result<Outcome> {
+pub(super) async fn run(dlq: &Dlq, action: Action, which: Which, dry_run: bool, yes: bool) -> Result<Outcome> {
     if needs_yes(action, dry_run || yes) {
         bail!(
-            "dlq drop removes letters for good and there is no terminal to ask on: give --yes, or look first with --dry-run"
+            "dlq drop removes dead letters permanently and there is no terminal to confirm on: pass --yes, or preview with --dry-run"
         );
     }
-    let plan = look(desk, which).await?;
+    let plan = survey(dlq, which).await?;
     for sequence in &plan.missing {
-        say(&format!("there is no dead letter {sequence}: `spindle dlq ls` lists what is there"));
+        message(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
     }
     if plan.totals.n_messages == 0 {
         if plan.missing.is_empty() {
-            say(&format!("no dead letters to {}", action.word()));
+            message(&format!("no dead letters to {}", action.word()));
         }
         return Ok(outcome(&plan));
     }
     if dry_run {
         data(list::table(&plan.rows).as_bytes())?;
-        say(&format!("would {} {}", action.word(), plan.totals.words()));
+        message(&format!("would {} {}", action.word(), plan.totals.summary()));
         return Ok(outcome(&plan));
     }
-    if !yes && is_asked(action, &plan.what) && !confirmed(action, &plan.totals)? {
-        say("nothing was done");
+    if !yes && needs_confirmation(action, &plan.selection) && !confirmed(action, &plan.totals)? {
+        message("cancelled");
         return Ok(Outcome::NotGood);
     }
     let outcome = outcome(&plan);
     match action {
-        Action::Replay => replaying::run(desk, &plan.what).await?,
-        Action::Drop => removing::run(desk, &plan.what, &plan.totals).await?,
+        Action::Replay => replay::run(dlq, &plan.selection).await?,
+        Action::Drop => removal::run(dlq, &plan.selection, &plan.totals).await?,
     }
     Ok(outcome)
 }
@@ -76,16 +76,16 @@ fn outcome(plan: &Plan) -> Outcome {
     if plan.missing.is_empty() { Outcome::Good } else { Outcome::NotGood }
 }
 
-/// Dropping is for good: somebody must have said so.
+/// Dropping is permanent, so without a terminal it needs `--yes`.
 fn needs_yes(action: Action, is_settled: bool) -> bool {
     action == Action::Drop && !is_settled && !is_terminal()
 }
 
-/// A replay loses nothing: only one of many letters is asked about, and only where somebody can answer.
-fn is_asked(action: Action, what: &What) -> bool {
+/// A replay loses nothing: it is confirmed only if it selects by filter and there is a terminal.
+fn needs_confirmation(action: Action, selection: &Selection) -> bool {
     match action {
         Action::Drop => true,
-        Action::Replay => matches!(what, What::Filtered(..)) && is_terminal(),
+        Action::Replay => matches!(selection, Selection::Filtered(..)) && is_terminal(),
     }
 }
 
@@ -94,26 +94,26 @@ fn is_terminal() -> bool {
 }
 
 fn confirmed(action: Action, totals: &Totals) -> Result<bool> {
-    write!(std::io::stderr(), "{} {}? [y/N] ", action.word(), totals.words())?;
+    write!(std::io::stderr(), "{} {}? [y/N] ", action.word(), totals.summary())?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn look(desk: &Desk, which: Which) -> Result<Plan> {
+async fn survey(dlq: &Dlq, which: Which) -> Result<Plan> {
     match which {
-        Which::Sequences(sequences) => look_at(desk, sequences).await,
-        Which::Filter(wanted) => look_for(desk, letter_filter(wanted)?).await,
+        Which::Sequences(sequences) => survey_named(dlq, sequences).await,
+        Which::Filter(wanted) => survey_filtered(dlq, resolve_filter(wanted)?).await,
     }
 }
 
-async fn look_at(desk: &Desk, mut sequences: Vec<u64>) -> Result<Plan> {
+async fn survey_named(dlq: &Dlq, mut sequences: Vec<u64>) -> Result<Plan> {
     sequences.sort_unstable();
     sequences.dedup();
     let (mut totals, mut named, mut missing) = (Totals::default(), Vec::<DeadLetterHead>::new(), Vec::new());
     for sequence in sequences {
-        match desk.patiently(async || desk.bus.dead_letter_head(sequence).await).await? {
-            // Another part of a letter that was named already.
+        match dlq.retrying(async || dlq.bus.dead_letter_head(sequence).await).await? {
+            // Another part of a dead letter that was already named.
             Some(part) if named.iter().any(|other| part.part.is_some() && other.parts_key() == part.parts_key()) => {}
             Some(letter) => {
                 totals.add_whole(&letter);
@@ -123,18 +123,18 @@ async fn look_at(desk: &Desk, mut sequences: Vec<u64>) -> Result<Plan> {
         }
     }
     let rows = named.iter().take(MAX_ROWS).cloned().collect();
-    Ok(Plan { totals, rows, missing, what: What::Named(named) })
+    Ok(Plan { totals, rows, missing, selection: Selection::Named(named) })
 }
 
-async fn look_for(desk: &Desk, filter: DeadLetterFilter) -> Result<Plan> {
+async fn survey_filtered(dlq: &Dlq, filter: DeadLetterFilter) -> Result<Plan> {
     let (mut totals, mut rows) = (Totals::default(), Vec::new());
-    let last = desk
-        .look_through(filter.clone(), |letter| {
+    let last = dlq
+        .for_each_head(filter.clone(), |letter| {
             totals.add(&letter);
             if rows.len() < MAX_ROWS {
                 rows.push(letter);
             }
         })
         .await?;
-    Ok(Plan { totals, rows, missing: Vec::new(), what: What::Filtered(filter, last) })
+    Ok(Plan { totals, rows, missing: Vec::new(), selection: Selection::Filtered(filter, last) })
 }

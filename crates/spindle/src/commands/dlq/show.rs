@@ -1,17 +1,17 @@
-//! `spindle dlq show`: everything about a letter, or its bytes and nothing else.
+//! `spindle dlq show`: everything about a dead letter, or its bytes only.
 
 use anyhow::Result;
 use spindle_bus::DeadLetter;
 
-use super::{Desk, text};
+use super::{Dlq, escape};
 use crate::outcome::Outcome;
-use crate::output::{data, safe, say};
+use crate::output::{data, message, safe};
 
-pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Outcome> {
+pub(super) async fn run(dlq: &Dlq, sequences: &[u64], raw: bool) -> Result<Outcome> {
     let mut outcome = Outcome::Good;
     for (number, sequence) in sequences.iter().enumerate() {
-        let Some(whole) = desk.patiently(async || desk.bus.dead_letter(*sequence).await).await? else {
-            say(&format!("there is no dead letter {sequence}: `spindle dlq ls` lists what is there"));
+        let Some(whole) = dlq.retrying(async || dlq.bus.dead_letter(*sequence).await).await? else {
+            message(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
             outcome = Outcome::NotGood;
             continue;
         };
@@ -20,13 +20,13 @@ pub(super) async fn run(desk: &Desk, sequences: &[u64], raw: bool) -> Result<Out
             continue;
         }
         let gap = if number > 0 { "\n" } else { "" };
-        data(format!("{gap}{}\n{}", head(*sequence, &whole), text::payload(&whole.bytes)).as_bytes())?;
+        data(format!("{gap}{}\n{}", head(*sequence, &whole), escape::payload(&whole.bytes)).as_bytes())?;
     }
     Ok(outcome)
 }
 
 fn head(sequence: u64, whole: &DeadLetter) -> String {
-    let letter = &whole.letter;
+    let letter = &whole.head;
     let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
     let number = |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |number| number.to_string());
     let messages: Vec<_> = whole.sequences.iter().map(u64::to_string).collect();

@@ -1,29 +1,31 @@
-//! Answers as tables for people.
+//! Responses as tables for a terminal.
 
 use serde_json::Value;
 
 use crate::output;
 
-/// An answer as text; ends with a line that says what it is based on.
-pub(super) fn render(query_type: &str, answer: &Value) -> String {
-    let data = &answer["data"];
+/// Renders a response; the last line names the data it is based on.
+pub(super) fn render(query_type: &str, response: &Value) -> String {
+    let data = &response["data"];
     let body = match query_type {
-        "devices" => devices(data, &answer["basis"]),
+        "devices" => devices(data, &response["basis"]),
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
-        "audit_gaps" => audit(answer),
+        "audit_gaps" => audit(response),
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
             let alerts = rows(data, &columns);
-            match answer["summary"].as_array().is_none_or(Vec::is_empty) {
+            match response["summary"].as_array().is_none_or(Vec::is_empty) {
                 true => alerts,
-                false => format!("{alerts}\n{}", rows(&answer["summary"], &["source_device", "critical_event_count"])),
+                false => {
+                    format!("{alerts}\n{}", rows(&response["summary"], &["source_device", "critical_event_count"]))
+                }
             }
         }
         _ => rows(data, &["time", "source_device", "event_type", "criticality", "event_message"]),
     };
-    format!("{body}{}", basis(&answer["basis"]))
+    format!("{body}{}", basis(&response["basis"]))
 }
 
 fn basis(basis: &Value) -> String {
@@ -34,7 +36,7 @@ fn basis(basis: &Value) -> String {
     format!("based on {} point(s), {from}, until {until}\n", basis["n_points"])
 }
 
-/// What people ask first of a device; whatever else it reports is counted.
+/// The metrics with a column of their own; others are only counted.
 const DEVICE_COLUMNS: [(&str, &str); 5] = [
     ("IOPs", "IOPs 1/s"),
     ("Latency", "Latency ms"),
@@ -48,7 +50,7 @@ fn devices(data: &Value, basis: &Value) -> String {
     let mut header = vec!["device", "last seen"];
     header.extend(DEVICE_COLUMNS.map(|(_, title)| title));
     header.push("more");
-    // The day goes without saying while it is that of the answer.
+    // The date is omitted while it is that of the response.
     let seen = |time: &str| match (time.split_once('T'), until.split_once('T')) {
         (Some((day, _)), Some((today, _))) if day == today => short_time(time)[day.len() + 1..].to_owned(),
         _ => short_time(time),
@@ -57,8 +59,8 @@ fn devices(data: &Value, basis: &Value) -> String {
         let metrics = &device["metrics"];
         let mut row = vec![text(&device["source_device"]), device["last_seen"].as_str().map(seen).unwrap_or_default()];
         row.extend(DEVICE_COLUMNS.map(|(name, _)| text(&metrics[name]["value"])));
-        let n_shown = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
-        row.push(metrics.as_object().map_or(0, |all| all.len() - n_shown).to_string());
+        let n_columns = DEVICE_COLUMNS.iter().filter(|(name, _)| !metrics[*name].is_null()).count();
+        row.push(metrics.as_object().map_or(0, |all| all.len() - n_columns).to_string());
         row
     };
     output::table(&header, data.as_array().into_iter().flatten().map(row).collect())
@@ -74,11 +76,11 @@ fn health(data: &Value) -> String {
     lines + &format!("last seen {last_seen}\n")
 }
 
-fn audit(answer: &Value) -> String {
+fn audit(response: &Value) -> String {
     let columns = ["source_device", "state", "n_numbers", "n_missing", "n_doubled", "n_without_number", "n_runs"];
-    let mut lines = rows(&answer["summary"], &columns);
+    let mut lines = rows(&response["summary"], &columns);
     let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    for run in each(&answer["data"]) {
+    for run in each(&response["data"]) {
         let of = format!("{} run {}", text(&run["source_device"]), run["run"]);
         for missing in each(&run["missing"]) {
             let time = |name: &str| missing[name].as_str().map_or_else(|| "?".to_owned(), short_time);
@@ -108,7 +110,7 @@ fn rows(data: &Value, columns: &[&str]) -> String {
     output::table(columns, data.as_array().into_iter().flatten().map(row).collect())
 }
 
-/// Values of devices can hold anything; a terminal must not obey it.
+/// Formats a value. Those of devices are untrusted, so control characters are escaped.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
@@ -127,7 +129,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Seconds are enough for people.
+/// Cuts a time to the second.
 fn short_time(time: &str) -> String {
     match (time.find('.'), time.ends_with('Z')) {
         (Some(dot), true) => format!("{}Z", &time[..dot]),

@@ -96,7 +96,7 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
 
 #[test]
 fn counting_gives_what_serialising_every_attempt_gives() {
-    for n_rows in [0, 1, 2, 3, 7, 16, 31] {
+    for n_rows in [0, 1, 2, 3, 7, 16] {
         let mut alerts = events(n_rows);
         let count = |index| DeviceCount { source_device: device(index), critical_event_count: index as u64 };
         alerts.summary = Some((0..n_rows).map(count).collect());
@@ -112,8 +112,8 @@ fn counting_gives_what_serialising_every_attempt_gives() {
         ];
         for data in all {
             let n_bytes = to_json(&Response::Success(data.clone())).len();
-            let attempts: Vec<_> = (0..=5).map(|halvings| n_bytes >> halvings).collect();
-            for max_bytes in attempts.into_iter().flat_map(|n_bytes| n_bytes.saturating_sub(40)..=n_bytes + 40) {
+            let attempts: Vec<_> = (0..=4).map(|halvings| n_bytes >> halvings).collect();
+            for max_bytes in attempts.into_iter().flat_map(|n_bytes| n_bytes.saturating_sub(12)..=n_bytes + 12) {
                 let fitted = to_json_within(data.clone(), max_bytes);
                 assert_eq!(fitted, by_serialising(data.clone(), max_bytes), "{n_rows} rows, {max_bytes} bytes");
                 assert!(fitted.is_ok_and(|json| json.len() <= max_bytes) || max_bytes < n_bytes);

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use spindle_core::Timestamp;
 
-use super::Alert;
+use super::reply::Alert;
 
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]

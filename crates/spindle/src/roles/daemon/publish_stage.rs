@@ -44,14 +44,14 @@ impl PublishStage {
             sequence_numbers.assign(&mut batch);
         }
         for message in self.messages(&batch) {
-            self.publisher.hold(message);
+            self.publisher.enqueue(message);
         }
     }
 
     /// Takes a batch of a recording, which can wait: nothing is ever dropped. It keeps the numbers it has.
     pub(super) async fn deliver(&self, batch: &Batch) {
         for message in self.messages(batch) {
-            self.publisher.hold_when_room(message).await;
+            self.publisher.enqueue_when_room(message).await;
         }
     }
 

@@ -9,8 +9,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::publish_stage::PublishStage;
+use crate::config::Pace;
 use crate::metrics::DAEMON_UNREADABLE;
-use crate::sources::replay::{BadRecord, Pace, Replay};
+use crate::sources::replay::{BadRecord, Replay};
 
 /// Number of bad records that are logged one by one; the others are only counted.
 const MAX_LOGGED: u64 = 10;

@@ -26,14 +26,14 @@ struct SimulationState {
 }
 
 /// Returns the start time of the fleet: from the state file, or `now` for a new fleet.
-pub(super) fn epoch(path: &Path, config: &config::Daemon, now: Timestamp) -> Result<Timestamp> {
+pub(super) fn epoch(path: &Path, config: &config::DaemonConfig, now: Timestamp) -> Result<Timestamp> {
     let saved = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<SimulationState>(&bytes).ok());
     if let Some(state) =
-        saved.filter(|state| state.seed == config.seed && state.n_devices == config.n_devices && state.epoch <= now)
+        saved.filter(|state| state.seed == config.seed && state.n_devices == config.devices && state.epoch <= now)
     {
         return Ok(state.epoch);
     }
-    let state = SimulationState { seed: config.seed, n_devices: config.n_devices, epoch: now };
+    let state = SimulationState { seed: config.seed, n_devices: config.devices, epoch: now };
     std::fs::write(path, serde_json::to_vec(&state)?)?;
     Ok(now)
 }

@@ -86,7 +86,7 @@ impl CircuitBreaker {
         self.state.send_modify(|state| {
             let mut backoff = match state {
                 BreakerState::Closed => Backoff::new(FIRST_RETRY, self.max_retry),
-                BreakerState::Open { backoff, .. } if permit.half_open.is_some() => backoff.clone(),
+                BreakerState::Open { backoff, .. } if permit.half_open.is_some() => *backoff,
                 // Begun before the failure that opened the breaker: no news but what the server asked for.
                 BreakerState::Open { not_before: before, next_try, .. } => {
                     *before = not_before.max(*before);

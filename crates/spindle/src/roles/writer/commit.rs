@@ -1,6 +1,7 @@
 //! The commit of a batch: write, dead-letter what was rejected or refused, acknowledge; in this order.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -80,30 +81,61 @@ impl InFlight {
             return Some(refused);
         }
         tokio::select! { biased; () = stop.cancelled() => return None, () = self.ticket.wait_turn() => {} }
-        match store_writer.write_until_stored(self.batch.clone(), stop).await? {
-            WriteEnd::Written(written) => {
-                for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), words: message } in
-                    written.refused
-                {
-                    let position = self.messages.partition_point(|message| message.decoded.first_item <= item) - 1;
-                    let decoded = &self.messages[position].decoded;
-                    let index = decoded.elements[item - decoded.first_item];
-                    let reject = Reject { index, bytes: None, reason: Reason::StoreRefused, detail: message };
-                    refused.entry(position).or_default().push(reject);
-                }
+        let all = 0..self.messages.len();
+        self.write_messages(all, self.batch.clone(), &mut refused, store_writer, stop).await?;
+        Some(refused)
+    }
+
+    /// Writes the items of some of the messages. If the store panics, one of them is to blame: it is found by bisection.
+    async fn write_messages(
+        &self,
+        range: Range<usize>,
+        items: Arc<Batch>,
+        refused: &mut RefusedByMessage,
+        store_writer: &StoreWriter,
+        stop: &CancellationToken,
+    ) -> Option<()> {
+        if items.is_empty() {
+            return Some(());
+        }
+        match store_writer.write_until_stored(items, stop).await? {
+            WriteEnd::Written(written) => self.note_refused(range.start, written.refused, refused),
+            WriteEnd::Panicked(panic) if range.len() == 1 => {
+                let poison = Reject::poison(self.messages[range.start].delivery.payload(), panic.as_ref());
+                refused.insert(range.start, vec![poison]);
             }
-            // One message is to blame, and only it: each is written separately.
             WriteEnd::Panicked(_) => {
-                for (position, message) in self.messages.iter().enumerate() {
-                    let part = Arc::new(slice(&self.batch, message.decoded.items()));
-                    if let WriteEnd::Panicked(panic) = store_writer.write_until_stored(part, stop).await? {
-                        let poison = Reject::poison(message.delivery.payload(), panic.as_ref());
-                        refused.insert(position, vec![poison]);
-                    }
+                let middle = range.start + range.len() / 2;
+                for half in [range.start..middle, middle..range.end] {
+                    let items = Arc::new(self.items(&half));
+                    Box::pin(self.write_messages(half, items, refused, store_writer, stop)).await?;
                 }
             }
         }
-        Some(refused)
+        Some(())
+    }
+
+    /// The items of some of the messages. A lane's batch holds metrics or events, never both.
+    fn items(&self, range: &Range<usize>) -> Batch {
+        let decoded = |position: usize| &self.messages[position].decoded;
+        let items = decoded(range.start).first_item..decoded(range.end - 1).items().end;
+        match self.batch.events.is_empty() {
+            true => Batch { metrics: self.batch.metrics[items].to_vec(), events: Vec::new() },
+            false => Batch { metrics: Vec::new(), events: self.batch.events[items].to_vec() },
+        }
+    }
+
+    /// Finds the messages of refused items, which are counted from the first item of message `first`.
+    fn note_refused(&self, first: usize, items: Vec<Refused>, refused: &mut RefusedByMessage) {
+        let offset = self.messages[first].decoded.first_item;
+        for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), message } in items {
+            let item = offset + item;
+            let position = self.messages.partition_point(|message| message.decoded.first_item <= item) - 1;
+            let decoded = &self.messages[position].decoded;
+            let index = decoded.elements[item - decoded.first_item];
+            let reject = Reject { index, bytes: None, reason: Reason::StoreRefused, detail: message };
+            refused.entry(position).or_default().push(reject);
+        }
     }
 
     /// Keeps the dead letters of every message that needs some.
@@ -158,14 +190,6 @@ impl InFlight {
             n_acked += 1;
         }
         WRITER_ACKED.with_label_values(&[self.stream]).inc_by(n_acked);
-    }
-}
-
-/// A lane's batch holds metrics or events, never both.
-fn slice(batch: &Batch, items: std::ops::Range<usize>) -> Batch {
-    match batch.events.is_empty() {
-        true => Batch { metrics: batch.metrics[items].to_vec(), events: Vec::new() },
-        false => Batch { metrics: Vec::new(), events: batch.events[items].to_vec() },
     }
 }
 

@@ -49,6 +49,7 @@ pub(super) struct DeadLetters {
 
 struct Limits {
     kept: LogLimiter,
+    poison: LogLimiter,
     unkept: LogLimiter,
     many_deliveries: LogLimiter,
 }
@@ -64,12 +65,15 @@ struct Deferred {
 impl DeadLetters {
     pub(super) fn new(stream: &'static str, bus: Bus, readiness: Readiness) -> Self {
         let limit = |n_lines| LogLimiter::new(n_lines, Duration::from_secs(10));
-        let limits = Limits { kept: limit(5), unkept: limit(1), many_deliveries: limit(1) };
+        let limits = Limits { kept: limit(5), poison: limit(5), unkept: limit(1), many_deliveries: limit(1) };
         Self { stream, bus, readiness, deferred: Mutex::default(), limits }
     }
 
     /// Keeps the dead letters of one message; `false` if that failed, and the message must be deferred.
     pub(super) async fn keep(&self, delivery: &Delivery, rejects: &[&Reject]) -> bool {
+        // A poison message is kept whole, which covers everything else in it.
+        let poison = rejects.iter().position(|reject| reject.reason == Reason::Panic);
+        let rejects = poison.map_or(rejects, |position| &rejects[position..=position]);
         let Some(first) = rejects.first() else { return true };
         if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
             return false;
@@ -91,7 +95,8 @@ impl DeadLetters {
     async fn keep_whole(&self, delivery: &Delivery, n_rejects: usize, first: &Reject) -> Result<(), BusError> {
         let Reject { index, reason, detail, .. } = first;
         let detail = format!("the whole message: {n_rejects} elements rejected, the first (index {index}): {detail}");
-        self.publish(delivery, delivery.payload().clone(), *reason, detail, *index).await
+        let bytes = delivery.payload().clone();
+        self.publish(delivery, NewDeadLetter { bytes, reason: *reason, detail, index: *index, is_whole: true }).await
     }
 
     async fn keep_each(&self, delivery: &Delivery, rejects: &[&Reject]) -> Result<(), BusError> {
@@ -102,7 +107,9 @@ impl DeadLetters {
                 let bytes =
                     reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
                 let bytes = bytes.unwrap_or_else(|| delivery.payload().clone());
-                self.publish(delivery, bytes, reject.reason, reject.detail.clone(), reject.index)
+                let Reject { index, reason, ref detail, .. } = **reject;
+                let is_whole = reason == Reason::Panic;
+                self.publish(delivery, NewDeadLetter { bytes, reason, detail: detail.clone(), index, is_whole })
             })
             .collect();
         let mut published = futures::stream::iter(publishes).buffer_unordered(PUBLISHED_AT_ONCE);
@@ -112,16 +119,9 @@ impl DeadLetters {
         Ok(())
     }
 
-    async fn publish(
-        &self,
-        delivery: &Delivery,
-        bytes: Bytes,
-        reason: Reason,
-        detail: String,
-        index: usize,
-    ) -> Result<(), BusError> {
-        let letter = NewDeadLetter { bytes, reason, detail, index };
-        self.bus.keep_dead_letter(self.stream, delivery, letter).await?;
+    async fn publish(&self, delivery: &Delivery, dead_letter: NewDeadLetter) -> Result<(), BusError> {
+        let reason = dead_letter.reason;
+        self.bus.keep_dead_letter(self.stream, delivery, dead_letter).await?;
         WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
         Ok(())
     }
@@ -130,7 +130,12 @@ impl DeadLetters {
         let (sequence, reason, detail) = (delivery.stream_sequence(), first.reason.as_str(), &first.detail);
         if first.reason == Reason::Panic {
             WRITER_POISON.with_label_values(&[self.stream]).inc();
-            error!(stream = self.stream, sequence, detail, "poison message dead-lettered; please report this bug");
+            if let Some(n_suppressed) = self.limits.poison.allow() {
+                error!(
+                    stream = self.stream,
+                    sequence, detail, n_suppressed, "poison message dead-lettered; please report this bug"
+                );
+            }
         } else if let Some(n_suppressed) = self.limits.kept.allow() {
             warn!(stream = self.stream, sequence, n_rejects, reason, detail, n_suppressed, "message dead-lettered");
         }

@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use spindle_core::Batch;
+
 use crate::config;
 
 /// Panics on a payload that contains the configured text, as a bug in decoding that payload would.
@@ -12,6 +14,16 @@ pub(super) fn panic_at(payload: &[u8]) {
         && payload.windows(text.len()).any(|window| window == text.as_bytes())
     {
         panic!("failpoint SPINDLE_TEST_PANIC_AT");
+    }
+}
+
+/// Panics on a batch with the configured metric type, as a bug in encoding it for the store would.
+pub(super) fn panic_on_write(batch: &Batch) {
+    static METRIC_TYPE: LazyLock<Option<String>> = LazyLock::new(|| config::planted("SPINDLE_TEST_PANIC_ON_WRITE"));
+    if let Some(name) = METRIC_TYPE.as_deref()
+        && batch.metrics.iter().any(|metric| &*metric.metric_type == name)
+    {
+        panic!("failpoint SPINDLE_TEST_PANIC_ON_WRITE");
     }
 }
 

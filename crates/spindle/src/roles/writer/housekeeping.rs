@@ -1,9 +1,10 @@
 //! Housekeeping: lag and size for the metrics, room in the streams, retention in the store.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use spindle_bus::{Bus, Consumer, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged};
-use spindle_core::records::TimeBasis;
 use spindle_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,12 +17,14 @@ use crate::metrics::{STORE_BYTES, WRITER_LAG};
 
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Runs until `stop`. The last `replay_tail` of each stream is never trimmed, as far as it fits into half of it.
+/// Runs until `stop`. The last `replay_tail` of each stream is never trimmed, as far as it fits into half of it, and
+/// nothing at all while a restore is pending; `restores` has that flag for each stream.
 pub(super) async fn run(
     bus: Bus,
     store: Store,
     replay_tail: Duration,
     retention: Option<Duration>,
+    restores: Vec<(&'static str, Arc<AtomicBool>)>,
     stop: CancellationToken,
 ) {
     let mut ticker = interval(INTERVAL);
@@ -35,6 +38,9 @@ pub(super) async fn run(
             if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
                 WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
             }
+            if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
+                continue;
+            }
             match trim_acknowledged(&bus, stream, replay_tail, clock::now()).await {
                 Ok(0) => {}
                 Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
@@ -44,7 +50,7 @@ pub(super) async fn run(
         if let Ok(bytes) = store.size_bytes().await {
             STORE_BYTES.set(bytes as f64);
         }
-        if let Some(retention) = retention.filter(|_| !store.keeps_retention()) {
+        if let Some(retention) = retention.filter(|_| !store.enforces_retention()) {
             apply_retention(&store, retention).await;
         }
     }
@@ -53,7 +59,7 @@ pub(super) async fn run(
 /// Logs what it removed: nothing leaves the store unseen.
 async fn apply_retention(store: &Store, retention: Duration) {
     let limit = clock::now().minus(retention);
-    match store.remove_before(limit, TimeBasis::Received).await {
+    match store.remove_received_before(limit).await {
         Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
         Ok(removed) => {
             let (n_metrics, n_events) = (removed.n_metrics, removed.n_events);

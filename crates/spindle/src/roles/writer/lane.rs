@@ -2,6 +2,7 @@
 //! write order, one after the other; then up to a fixed number of batches commit side by side. Nothing is fetched while
 //! the store is unavailable.
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use super::breaker::random;
 use super::commit::{InFlight, Message};
@@ -62,6 +63,7 @@ impl Lane {
             store_writer: self.store_writer.clone(),
             order: self.order.clone(),
             permits: (self.permits.clone(), self.n_permits),
+            is_pending: Arc::new(AtomicBool::new(true)),
         }
     }
 
@@ -83,8 +85,8 @@ impl Lane {
                     if !deliveries.is_empty() {
                         let batch = self.decode(deliveries, permit).await;
                         let (lane, stop) = (self.clone(), stop.clone());
-                        in_flight
-                            .spawn(async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await });
+                        let commit = async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await };
+                        in_flight.spawn(commit.in_current_span());
                     }
                 }
                 Err(error) => {

@@ -11,11 +11,13 @@
 //! The incarnation is kept in the metadata of the consumer once the restore is complete, so that a restart of the writer
 //! neither forgets a loss nor restores without need. What an operator deleted from the store may come back.
 
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use spindle_bus::{Bus, StoredMessage};
+use spindle_bus::{Bus, BusError, ConsumerPosition, StoredMessage};
 use spindle_core::Batch;
 use spindle_core::backoff::Backoff;
 use tokio::sync::Semaphore;
@@ -25,7 +27,7 @@ use tracing::{info, warn};
 
 use super::breaker::random;
 use super::decode::Decoder;
-use super::store_writer::{StoreWriter, WriteEnd};
+use super::store_writer::{StoreWriter, WriteEnd, is_unreachable};
 use super::write_order::WriteOrder;
 use crate::logging::chain;
 use crate::metrics::WRITER_RESTORED;
@@ -37,8 +39,11 @@ const MAX_MESSAGES: usize = 2_000;
 const MAX_BYTES: usize = 4 << 20;
 /// While more messages than this arrived during a pass, the next pass runs beside the live lane, too.
 const FEW_MESSAGES: u64 = 5_000;
-/// Passes beside a live lane that is faster than they are. Then the lane is held for the last one.
+/// Passes beside a live lane that is faster than they are. Then the lane is held for the last ones.
 const MAX_PASSES: usize = 5;
+/// Pauses between attempts to read while NATS is unavailable.
+const FIRST_RETRY: Duration = Duration::from_millis(100);
+const MAX_RETRY: Duration = Duration::from_secs(5);
 /// Key of the consumer's metadata.
 const RESTORED_TO: &str = "spindle-restored-to";
 
@@ -53,6 +58,8 @@ pub(super) struct Restorer {
     pub(super) order: Arc<Mutex<WriteOrder>>,
     /// The lane's, and their number.
     pub(super) permits: (Arc<Semaphore>, u32),
+    /// A restore is running, or nothing is known yet: the stream must not be trimmed.
+    pub(super) is_pending: Arc<AtomicBool>,
 }
 
 /// An incarnation of the store's server; `None` if the server does not name it.
@@ -60,8 +67,11 @@ type Incarnation = Option<String>;
 
 #[derive(Default)]
 struct Progress {
-    /// The incarnation that the last complete restore wrote to, if it is known.
-    restored_to: Option<Incarnation>,
+    /// Incarnations that a complete restore wrote to. A server never comes back as an earlier one of itself; several
+    /// behind one address take turns.
+    restored_to: HashSet<Incarnation>,
+    /// The newest of them, while it is not kept in the metadata yet.
+    unsaved: Incarnation,
     /// There was an outage since.
     had_outage: bool,
     /// The newest message delivered before this writer started, until the first restore: what this writer wrote itself
@@ -73,7 +83,8 @@ impl Restorer {
     /// Restores when it is due, until `stop`. Ends at once for a store that cannot lose what it has acknowledged.
     /// `delivered_before` is the newest message that was delivered before the lane started.
     pub(super) async fn run(self, delivered_before: u64, stop: CancellationToken) {
-        if !self.store_writer.store.may_come_back_with_less() {
+        if !self.store_writer.store.may_lose_acknowledged_writes() {
+            self.is_pending.store(false, Ordering::Relaxed);
             return;
         }
         let mut progress = Progress { delivered_before: Some(delivered_before), ..Progress::default() };
@@ -96,39 +107,53 @@ impl Restorer {
     }
 
     async fn restore_if_due(&self, progress: &mut Progress, stop: &CancellationToken) -> Result<()> {
-        let Ok(incarnation) = self.store_writer.store.incarnation().await else {
-            progress.had_outage = true;
-            return Ok(());
+        let incarnation = match self.store_writer.store.server_incarnation().await {
+            Ok(incarnation) => incarnation,
+            Err(error) => {
+                progress.had_outage |= is_unreachable(&error);
+                self.is_pending.store(false, Ordering::Relaxed);
+                return Ok(());
+            }
         };
-        if progress.restored_to.is_none() && incarnation.is_some() {
-            let kept = self.bus.consumer_metadata(self.stream, self.durable, RESTORED_TO).await?;
-            progress.restored_to = kept.map(Some);
+        if progress.restored_to.is_empty() && incarnation.is_some() {
+            progress.restored_to.extend(self.kept_incarnation().await?.map(Some));
         }
-        let is_same = progress.restored_to.as_ref() == Some(&incarnation);
-        if is_same && (incarnation.is_some() || !progress.had_outage) {
+        let is_known = progress.restored_to.contains(&incarnation);
+        // A server that names its incarnation and does not right now is the same one.
+        let is_unnamed = incarnation.is_none() && !progress.restored_to.is_empty();
+        if is_known && incarnation.is_some() || is_unnamed && !progress.had_outage {
             progress.had_outage = false;
-            return Ok(());
+        } else {
+            self.is_pending.store(true, Ordering::Relaxed);
+            let last = progress.delivered_before.filter(|_| !progress.had_outage);
+            progress.had_outage = false;
+            if let Err(error) = self.restore(last, stop).await {
+                progress.had_outage = true;
+                return Err(error);
+            }
+            if self.store_writer.store.server_incarnation().await.ok().as_ref() != Some(&incarnation) {
+                progress.had_outage = true;
+                bail!("the store restarted meanwhile");
+            }
+            progress.delivered_before = None;
+            progress.unsaved.clone_from(&incarnation);
+            progress.restored_to.insert(incarnation);
         }
-        let last = progress.delivered_before.filter(|_| !progress.had_outage);
-        progress.had_outage = false;
-        if let Err(error) = self.restore(last, stop).await {
-            progress.had_outage = true;
-            return Err(error);
+        self.is_pending.store(false, Ordering::Relaxed);
+        if let Some(unsaved) = &progress.unsaved {
+            self.bus.set_consumer_metadata(self.stream, self.durable, RESTORED_TO, unsaved).await?;
+            progress.unsaved = None;
         }
-        progress.delivered_before = None;
-        if self.store_writer.store.incarnation().await.ok().as_ref() != Some(&incarnation) {
-            bail!("the store restarted meanwhile");
-        }
-        if let Some(incarnation) = &incarnation {
-            self.bus.set_consumer_metadata(self.stream, self.durable, RESTORED_TO, incarnation).await?;
-        }
-        progress.restored_to = Some(incarnation);
         Ok(())
+    }
+
+    async fn kept_incarnation(&self) -> Result<Incarnation> {
+        Ok(self.bus.consumer_metadata(self.stream, self.durable, RESTORED_TO).await?)
     }
 
     /// Writes again, in order, what the stream holds and has delivered, up to `last` if it is given.
     async fn restore(&self, last: Option<u64>, stop: &CancellationToken) -> Result<()> {
-        let position = self.bus.consumer_position(self.stream, self.durable).await?;
+        let position = self.position().await?;
         // An empty stream begins with 0.
         let first = position.first.max(1);
         let (mut next, mut last) = (first, last.unwrap_or(position.delivered));
@@ -142,19 +167,40 @@ impl Restorer {
         for _ in 0..MAX_PASSES {
             self.pass(next..=last, true, stop).await?;
             next = last + 1;
-            last = self.bus.consumer_position(self.stream, self.durable).await?.delivered;
+            last = self.position().await?.delivered;
             if last < next + FEW_MESSAGES {
                 break;
             }
         }
-        if next <= last {
-            // Of two values of one identity the later one in the stream must stay: nothing is written beside the last pass.
-            let _held = self.permits.0.acquire_many(self.permits.1).await?;
-            last = self.bus.consumer_position(self.stream, self.durable).await?.delivered;
+        // Of two values of one identity the later one in the stream must stay: this writer writes nothing beside the last
+        // passes; another one may go on meanwhile, so there may be several.
+        let _held = if next <= last { Some(self.permits.0.acquire_many(self.permits.1).await?) } else { None };
+        for _ in 0..MAX_PASSES {
+            last = self.position().await?.delivered;
+            if next > last {
+                break;
+            }
             self.pass(next..=last, false, stop).await?;
+            next = last + 1;
         }
         info!(stream = self.stream, first, last, "restored");
         Ok(())
+    }
+
+    /// The consumer's position, however long NATS does not respond.
+    async fn position(&self) -> Result<ConsumerPosition> {
+        let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
+        loop {
+            match self.bus.consumer_position(self.stream, self.durable).await {
+                Err(error) if error.is_transient() => self.wait_after(error, &mut backoff).await,
+                position => return Ok(position?),
+            }
+        }
+    }
+
+    async fn wait_after(&self, error: BusError, backoff: &mut Backoff) {
+        warn!(stream = self.stream, error = chain(error), "read for the restore failed, retrying");
+        sleep(backoff.next(random())).await;
     }
 
     async fn pass(
@@ -164,22 +210,20 @@ impl Restorer {
         stop: &CancellationToken,
     ) -> Result<()> {
         let (mut next, last) = range.into_inner();
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
         while next <= last {
-            let read = self.bus.read_range(self.stream, next..=last, MAX_MESSAGES, MAX_BYTES).await;
-            let (messages, after) = match read {
-                Ok(read) => read,
+            let (messages, after) = match self.bus.read_range(self.stream, next..=last, MAX_MESSAGES, MAX_BYTES).await {
                 Err(error) if error.is_transient() => {
-                    warn!(stream = self.stream, error = chain(error), "read for the restore failed, retrying");
-                    sleep(backoff.next(random())).await;
+                    self.wait_after(error, &mut backoff).await;
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                read => read?,
             };
             backoff.reset();
+            let permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
             let began = Instant::now();
-            let _permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
             self.write(&messages, stop).await?;
+            drop(permit);
             WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
             next = after;
             if beside_lane {

@@ -59,7 +59,7 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
         // The lanes report an unavailable store; these points are not worth keeping.
         tokio::select! {
             () = stop.cancelled() => return,
-            written = store.write_figures(&instance, clock::now(), &fields) => {
+            written = store.write_self_metrics(&instance, clock::now(), &fields) => {
                 if let Err(error) = written {
                     debug!(%error, "self metrics not stored");
                 }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -27,7 +28,9 @@ pub(super) struct StoreWriter {
     neighbour: Arc<CircuitBreaker>,
     readiness: Readiness,
     log_limit: LogLimiter,
-    /// Notified when the store takes writes again.
+    /// Since the last success; a server that responds has not restarted.
+    was_unreachable: AtomicBool,
+    /// Notified when a store that was unreachable takes writes again.
     pub(super) recovered: Notify,
 }
 
@@ -47,7 +50,16 @@ impl StoreWriter {
         readiness: Readiness,
     ) -> Self {
         let log_limit = LogLimiter::new(1, Duration::from_secs(10));
-        Self { stream, store, breaker, neighbour, readiness, log_limit, recovered: Notify::new() }
+        Self {
+            stream,
+            store,
+            breaker,
+            neighbour,
+            readiness,
+            log_limit,
+            was_unreachable: AtomicBool::new(false),
+            recovered: Notify::new(),
+        }
     }
 
     /// Waits until the store takes writes, as far as is known.
@@ -64,14 +76,22 @@ impl StoreWriter {
                 permit = self.breaker.acquire() => permit,
             };
             let timer = WRITER_STORE_WRITE_SECONDS.start_timer();
-            let outcome = AssertUnwindSafe(self.store.write(batch.clone(), clock::now())).catch_unwind().await;
+            let write = async {
+                #[cfg(debug_assertions)]
+                super::failpoints::panic_on_write(&batch);
+                self.store.write(batch.clone(), clock::now()).await
+            };
+            let outcome = AssertUnwindSafe(write).catch_unwind().await;
             timer.observe_duration();
             match outcome {
                 Ok(Ok(written)) => {
-                    self.note_success(&batch);
+                    WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
+                    WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+                    self.note_available();
                     return Some(WriteEnd::Written(written));
                 }
-                Err(panic) => return Some(WriteEnd::Panicked(panic)),
+                Err(panic) => return Some(self.panicked(panic)),
+                Ok(Err(StoreError::Panicked { message })) => return Some(self.panicked(Box::new(message))),
                 Ok(Err(error)) => {
                     let opened = self.breaker.on_failure(&permit, retry_after(&error));
                     self.note_failure(error, opened);
@@ -80,18 +100,27 @@ impl StoreWriter {
         }
     }
 
-    fn note_success(&self, batch: &Batch) {
-        WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
-        WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+    /// The batch is to blame, not the store: a breaker that stayed open could wait forever for a batch that closes it.
+    fn panicked(&self, panic: Box<dyn Any + Send>) -> WriteEnd {
+        self.note_available();
+        WriteEnd::Panicked(panic)
+    }
+
+    fn note_available(&self) {
         if self.breaker.on_success() {
             info!(stream = self.stream, "store available again");
-            self.recovered.notify_one();
+            if self.was_unreachable.swap(false, Ordering::Relaxed) {
+                self.recovered.notify_one();
+            }
         }
         self.readiness.clear(self.stream, Problem::Store);
         self.neighbour.retry_now();
     }
 
     fn note_failure(&self, error: StoreError, opened: bool) {
+        if is_unreachable(&error) {
+            self.was_unreachable.store(true, Ordering::Relaxed);
+        }
         WRITER_RETRIES.with_label_values(&[if error.is_transient() { "unavailable" } else { "refused" }]).inc();
         let error = chain(error);
         self.readiness.report(self.stream, Problem::Store, &error);
@@ -100,6 +129,11 @@ impl StoreWriter {
             error!(stream = self.stream, error, n_suppressed, "store unavailable; nothing is acknowledged, retrying");
         }
     }
+}
+
+/// The store did not respond, so it may have restarted.
+pub(super) fn is_unreachable(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unavailable { responded: false, .. })
 }
 
 /// The pause that the server asked for.

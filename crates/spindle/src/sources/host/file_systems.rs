@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use spindle_core::Labels;
 use spindle_core::wire::MAX_LABEL_BYTES;
 
-use super::Roots;
 use super::mounts::{self, Mount};
 use super::problems::{Problem, ProblemKind, Problems};
+use super::roots::Roots;
 
 /// Maximum number of device-mapper layers followed down to the disk.
 const MAX_LAYERS: usize = 8;

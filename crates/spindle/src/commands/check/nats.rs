@@ -1,0 +1,130 @@
+//! Checks of NATS: the nats-server program, the connection, JetStream, and the three streams.
+
+use std::time::Duration;
+
+use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings, StreamFinding, StreamLimits};
+use spindle_core::redact::without_userinfo;
+
+use super::finding::Finding;
+use crate::config::Config;
+use crate::data_dir::run_file::{self, RunFile};
+use crate::supervisor;
+
+/// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
+const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Users that deploy/nats/nats-server.conf restricts to replies for the connection of their role.
+const ROLES: [&str; 5] = ["daemon", "writer", "reader", "web", "client"];
+/// A stream this full is about to refuse messages.
+const FULL_PERCENT: u64 = 90;
+
+pub(super) async fn check(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if config.nats.url.is_none() {
+        findings.push(program(config).await);
+    }
+    if config.nats.url.is_none() && running.is_none() {
+        findings.push(Finding::ok("streams", "`spindle up` will start nats-server and create them"));
+        return findings;
+    }
+    match run_file::nats_settings(config) {
+        Ok(settings) => findings.extend(server(config, settings).await),
+        Err(error) => findings.push(Finding::fail("NATS", format!("{error:#}"), "set NATS_URL or --data-dir")),
+    }
+    findings
+}
+
+async fn program(config: &Config) -> Finding {
+    match supervisor::nats::version(&config.nats.server).await {
+        Ok(version) => Finding::ok("nats-server", format!("{}, {version}", config.nats.server.display())),
+        Err(error) => Finding::fail(
+            "nats-server",
+            format!("{error:#}"),
+            "install nats-server 2.10 or later and name it with SPINDLE_NATS_SERVER, or set NATS_URL",
+        ),
+    }
+}
+
+async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
+    settings.connect_timeout = settings.connect_timeout.min(MAX_CONNECT_TIMEOUT);
+    let role = config.nats.user.as_deref().filter(|user| ROLES.contains(user)).unwrap_or("check");
+    let bus = match Bus::connect_with_notice(&settings, &format!("spindle-{role}"), |_| {}).await {
+        Ok(bus) => bus,
+        Err(error) => {
+            let remedy = match error.is_transient() {
+                true => "start nats-server, or correct NATS_URL",
+                false => {
+                    "correct NATS_URL and the credentials (NATS_USER and NATS_PASSWORD, NATS_CREDS, NATS_NKEY, NATS_CA, NATS_CERT)"
+                }
+            };
+            return vec![Finding::fail("NATS", text(error), remedy)];
+        }
+    };
+    let mut findings = vec![Finding::ok("NATS", format!("connected to {}", without_userinfo(&settings.url)))];
+    let limits = config.nats.limits();
+    let (usage, streams) = tokio::join!(bus.jetstream_usage(), bus.inspect_streams(limits));
+    let is_missing = streams.iter().any(|(_, finding)| matches!(finding, Ok(StreamFinding::Missing)));
+    findings.push(jetstream(usage, limits, is_missing));
+    findings.extend(streams.into_iter().map(|(name, finding)| stream(&name, finding)));
+    findings
+}
+
+fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, is_missing: bool) -> Finding {
+    const CHECK: &str = "JetStream";
+    match usage {
+        Ok((_, Some(limit))) if is_missing && limit < limits.total() => Finding::fail(
+            CHECK,
+            format!("the account may store {}, the streams need {}", size(limit), size(limits.total())),
+            "raise the account's limit, or lower nats.metrics_bytes, nats.events_bytes and nats.deadletter_bytes",
+        ),
+        Ok((used, Some(limit))) => Finding::ok(CHECK, format!("{} of {} used", size(used), size(limit))),
+        Ok((used, None)) => Finding::ok(CHECK, format!("{} used", size(used))),
+        // No role needs it.
+        Err(error) if error.kind() == BusErrorKind::Configuration => {
+            Finding::ok(CHECK, "usage unknown: the user may not publish to '$JS.API.INFO', which no role needs")
+        }
+        Err(error) => Finding::fail(CHECK, text(error), "enable JetStream in nats-server (-js)"),
+    }
+}
+
+fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
+    let check = format!("stream {name}");
+    match finding {
+        Ok(StreamFinding::Missing) => {
+            Finding::ok(check, "does not exist yet; `spindle up` or the writer will create it")
+        }
+        Ok(StreamFinding::Usable { messages, bytes, max_bytes: None }) => {
+            Finding::ok(check, format!("{messages} messages, {}", size(bytes)))
+        }
+        Ok(StreamFinding::Usable { messages, bytes, max_bytes: Some(limit) }) => {
+            let detail = format!("{messages} messages, {} of {}", size(bytes), size(limit));
+            if bytes / FULL_PERCENT < limit / 100 {
+                return Finding::ok(check, detail);
+            }
+            let remedy =
+                format!("find out why the writer does not keep up, or raise nats.{}_bytes", name.to_lowercase());
+            Finding::warn(check, format!("nearly full: {detail}"), remedy)
+        }
+        Ok(StreamFinding::Unsafe(error)) => Finding::fail(
+            check,
+            text(error),
+            format!("change it with `nats stream edit {name}`, or remove it so that it is created again"),
+        ),
+        Err(error) if error.kind() == BusErrorKind::Configuration => Finding::warn(
+            check,
+            text(error),
+            "the writer needs this permission for all three streams, the daemon for METRICS and EVENTS, other roles for none",
+        ),
+        Err(error) => Finding::fail(check, text(error), "check that JetStream is enabled and has a leader"),
+    }
+}
+
+fn text(error: BusError) -> String {
+    format!("{:#}", anyhow::Error::from(error))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes >> 30 {
+        0 => format!("{} MiB", bytes >> 20),
+        gib => format!("{gib} GiB"),
+    }
+}

@@ -1,0 +1,76 @@
+//! Checks of the store: the file of the embedded one, the server of InfluxDB.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read};
+use std::time::Duration;
+
+use spindle_store::Store;
+use tokio::time::timeout;
+
+use super::finding::Finding;
+use crate::config::{Config, StoreKind};
+
+/// A server that takes longer is of no use to the writer either.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// First bytes of every SQLite database.
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
+
+pub(super) async fn check(config: &Config) -> Finding {
+    match config.store_kind() {
+        StoreKind::Embedded => embedded(config),
+        StoreKind::Influxdb => influx(config).await,
+    }
+}
+
+/// Opens the file only: SQLite would create files beside it.
+fn embedded(config: &Config) -> Finding {
+    let path = config.store_path();
+    let name = path.display();
+    let mut file = match File::options().read(true).write(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Finding::ok("store", format!("embedded; {name} does not exist yet and will be created"));
+        }
+        Err(error) => {
+            let remedy = "fix its permissions, move it away, or choose another directory with --data-dir";
+            return Finding::fail("store", format!("cannot open {name}: {error}"), remedy);
+        }
+    };
+    let mut magic = [0; SQLITE_MAGIC.len()];
+    let size_bytes = file.metadata().map_or(0, |metadata| metadata.len());
+    match file.read_exact(&mut magic) {
+        Ok(()) if &magic == SQLITE_MAGIC => Finding::ok("store", format!("embedded; {name}, {} MiB", size_bytes >> 20)),
+        // Created, and not written yet.
+        _ if size_bytes == 0 => Finding::ok("store", format!("embedded; {name} is empty")),
+        Ok(()) | Err(_) => Finding::fail(
+            "store",
+            format!("{name} is not a SQLite database"),
+            "move it away, or choose another directory with --data-dir",
+        ),
+    }
+}
+
+async fn influx(config: &Config) -> Finding {
+    const CHECK: &str = "store";
+    let store = match config.influx_settings().and_then(|settings| Ok(Store::open_influx(settings)?)) {
+        Ok(store) => store,
+        Err(error) => return Finding::fail(CHECK, format!("{error:#}"), "correct the INFLUXDB_ variables"),
+    };
+    let database = &config.store.influxdb_bucket;
+    match timeout(TIMEOUT, store.probe()).await {
+        Ok(Ok(true)) => Finding::ok(CHECK, format!("InfluxDB; database '{database}' exists")),
+        Ok(Ok(false)) => {
+            Finding::ok(CHECK, format!("InfluxDB; database '{database}' does not exist yet and will be created"))
+        }
+        Ok(Err(error)) => Finding::fail(
+            CHECK,
+            format!("{:#}", anyhow::Error::from(error)),
+            "start InfluxDB, or correct INFLUXDB_HOST and the credentials (INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD)",
+        ),
+        Err(_) => Finding::fail(
+            CHECK,
+            format!("InfluxDB does not answer within {} s", TIMEOUT.as_secs()),
+            "start InfluxDB, or correct INFLUXDB_HOST",
+        ),
+    }
+}

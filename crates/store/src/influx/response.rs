@@ -1,0 +1,236 @@
+//! Meaning of a response to an InfluxQL query: from bytes to documents, to series, to records of the store.
+//!
+//! Pure: no network, no runtime. The bytes come from a server (or a proxy) and are not trusted: a row of another shape
+//! than requested is skipped, and no response causes a panic.
+
+use std::collections::BTreeMap;
+use std::io::{BufReader, Read};
+
+use serde::Deserialize;
+use serde_json::Value;
+use spindle_core::records::{Bucket, EventRecord, Sample};
+use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
+use uuid::Uuid;
+
+use super::line;
+use super::write_outcome::{NOT_INFLUXDB, brief};
+
+/// One document of a response: versions 1 and 2 end each with a line feed, 3 with CR LF or nothing.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Document {
+    #[serde(default)]
+    results: Vec<QueryResult>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct QueryResult {
+    #[serde(default)]
+    series: Vec<SeriesPart>,
+    error: Option<String>,
+}
+
+/// Part of one series of a response.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SeriesPart {
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, Option<String>>,
+    pub(crate) columns: Vec<String>,
+    #[serde(default)]
+    pub(crate) values: Vec<Vec<Value>>,
+}
+
+/// Reason for a response without rows, or without further rows.
+#[derive(Debug)]
+pub(crate) enum ResponseError {
+    /// The response broke off, or the server cannot serve the query now: try again.
+    Transient(String),
+    /// An operator must fix something.
+    Misconfigured(String),
+    /// The server refuses the query, or is not an InfluxDB.
+    Refused(String),
+}
+
+/// Parses the documents of a response as they arrive. The first that fails is the last.
+pub(crate) fn documents(body: impl Read) -> impl Iterator<Item = serde_json::Result<Document>> {
+    serde_json::Deserializer::from_reader(BufReader::new(body)).into_iter()
+}
+
+impl Document {
+    /// Returns the series of a document, possibly none, or the server's error.
+    pub(crate) fn series(document: serde_json::Result<Self>) -> Result<Vec<SeriesPart>, ResponseError> {
+        let document = document.map_err(|error| unreadable(&error))?;
+        let mut found = Vec::new();
+        let mut error = document.error;
+        for result in document.results {
+            error = error.or(result.error);
+            found.extend(result.series);
+        }
+        match error {
+            Some(message) if message.contains("database not found") => {
+                Err(ResponseError::Misconfigured(brief(&message)))
+            }
+            Some(message) if is_transient(&message) => Err(ResponseError::Transient(brief(&message))),
+            Some(message) => Err(ResponseError::Refused(brief(&message))),
+            None => Ok(found),
+        }
+    }
+}
+
+/// Converts a parser's error, which quotes unexpected input at full length.
+fn unreadable(error: &serde_json::Error) -> ResponseError {
+    let message = brief(&error.to_string());
+    if error.is_io() || error.is_eof() {
+        return ResponseError::Transient(format!("the response broke off: {message}"));
+    }
+    ResponseError::Refused(format!("the response is not JSON ({message}): {NOT_INFLUXDB}"))
+}
+
+fn is_transient(message: &str) -> bool {
+    ["timeout", "max-concurrent-queries", "engine is closed", "shard is disabled", "too many open files"]
+        .iter()
+        .any(|text| message.contains(text))
+}
+
+impl SeriesPart {
+    /// Returns the index of a column.
+    pub(crate) fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    /// Returns a tag that the query groups by; empty if absent.
+    pub(crate) fn tag(&self, key: &str) -> &str {
+        self.tags.get(key).and_then(Option::as_deref).unwrap_or_default()
+    }
+}
+
+/// Reads rows of time and value.
+pub(crate) fn samples(series: &SeriesPart) -> impl Iterator<Item = Sample> {
+    series.values.iter().filter_map(|row| {
+        let (time, value) = (row.first()?.as_i64()?, row.get(1)?.as_f64()?);
+        Some(Sample { time: Timestamp::from_ns(time), value })
+    })
+}
+
+/// Sums up rows of time and count.
+pub(crate) fn count(series: &SeriesPart) -> u64 {
+    series.values.iter().filter_map(|row| row.get(1)?.as_u64()).fold(0, u64::saturating_add)
+}
+
+/// Reads rows of time, minimum, mean, maximum and count. The time is some instant of the bucket, the server's choice.
+pub(crate) fn buckets(series: &SeriesPart) -> impl Iterator<Item = Bucket> {
+    series.values.iter().filter_map(|row| {
+        let number = |at: usize| row.get(at).and_then(Value::as_f64);
+        let time = Timestamp::from_ns(row.first()?.as_i64()?);
+        let (min, mean, max, count) = (number(1)?, number(2)?, number(3)?, row.get(4)?.as_u64()?);
+        // Rounding may put a mean outside its bounds; a row with reversed bounds is not a bucket.
+        (min <= max && count > 0).then(|| Bucket { time, min, mean: mean.clamp(min, max), max, count })
+    })
+}
+
+/// Merges part of a bucket, or a single value, into the bucket that starts at `start`.
+pub(crate) fn merge(found: &mut BTreeMap<i128, Bucket>, start: i128, part: Bucket) {
+    let time = Timestamp::from_ns(i64::try_from(start).unwrap_or(i64::MIN));
+    let Some(whole) = found.get_mut(&start) else {
+        found.insert(start, Bucket { time, ..part });
+        return;
+    };
+    let count = whole.count.saturating_add(part.count);
+    // Weighted step by step, so that no sum of large values overflows.
+    let share = part.count as f64 / count as f64;
+    let mean = whole.mean * (1.0 - share) + part.mean * share;
+    let (min, max) = (whole.min.min(part.min), whole.max.max(part.max));
+    *whole = Bucket { time, min, mean: mean.clamp(min, max), max, count };
+}
+
+/// Reads a row with all columns of an event.
+pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
+    let cell = |name: &str| series.column(name).and_then(|at| row.get(at));
+    let text = |name: &str| cell(name).and_then(Value::as_str).map(|text| line::decode(text).into_owned());
+    let time = cell("timestamp_ns").and_then(Value::as_i64)?;
+    let event = Event {
+        id: text("event_id")?.parse().ok()?,
+        criticality: Criticality::new(cell("criticality")?.as_u64()?)?,
+        timestamp: Timestamp::from_ns(time),
+        source_device: DeviceName::new(&text("source_device")?).ok()?,
+        event_type: EventType::new(&text("event_type")?).ok()?,
+        event_message: text("event_message"),
+        seq: cell("seq").and_then(Value::as_i64).map(i64::cast_unsigned),
+        labels: text("labels").and_then(|labels| serde_json::from_str(&labels).ok()).map(Box::new),
+    };
+    let received = Timestamp::from_ns(cell("received_ns").and_then(Value::as_i64).unwrap_or(time));
+    Some(EventRecord { event, received })
+}
+
+/// Event stored at some position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Occupant {
+    /// Time of its position, in nanoseconds.
+    pub(crate) time: i64,
+    pub(crate) id: Uuid,
+    /// Time of the event, in nanoseconds.
+    pub(crate) happened: i64,
+    pub(crate) received: Timestamp,
+}
+
+/// Reads a row of time, event id, event time and arrival.
+pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
+    let (time, id) = (row.first()?.as_i64()?, row.get(1)?.as_str()?.parse().ok()?);
+    let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
+    Some(Occupant { time, id, happened: whole(2), received: Timestamp::from_ns(whole(3)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(values: &str) -> SeriesPart {
+        serde_json::from_str(&format!("{{\"columns\":[\"time\"],\"values\":{values}}}")).unwrap()
+    }
+
+    #[test]
+    fn rows_that_were_not_asked_for_are_passed_over() {
+        let odd = series("[[],[null],[1],[1,\"x\"],[1,-1,0],[1,2,1.5,1,3],[1,1,1.5,2,0],[1,1,1.5,2,-3]]");
+        assert_eq!(buckets(&odd).count(), 0);
+        assert!(odd.values.iter().all(|row| occupant(row).is_none() && event(&odd, row).is_none()));
+        let [bucket] = buckets(&series("[[1,1,2.5,2,3]]")).collect::<Vec<_>>()[..] else { panic!("not one bucket") };
+        assert_eq!((bucket.min, bucket.mean, bucket.max, bucket.count), (1.0, 2.0, 2.0, 3));
+        let id = Uuid::from_u128(7);
+        assert_eq!(
+            occupant(&series(&format!("[[5,\"{id}\"]]")).values[0]),
+            Some(Occupant { time: 5, id, happened: 5, received: Timestamp::from_ns(5) })
+        );
+    }
+
+    #[test]
+    fn what_a_server_says_is_one_short_line() {
+        let long = format!("{{\"error\":\"query-timeout\\nlimit {}\"}}", "x".repeat(5_000));
+        let Err(ResponseError::Transient(message)) = documents(long.as_bytes()).map(Document::series).next().unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(message, "query-timeout");
+        let wrong = format!("{{\"results\":\"{}\"}}", "x".repeat(5_000));
+        let Err(ResponseError::Refused(message)) = documents(wrong.as_bytes()).map(Document::series).next().unwrap()
+        else {
+            panic!()
+        };
+        assert!(
+            message.starts_with("the response is not JSON (invalid type: string \"xxx") && message.len() < 500,
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn counts_stay_at_the_end_of_their_range() {
+        let huge = series(&format!("[[1,{max}],[2,{max}],[3,1]]", max = u64::MAX));
+        assert_eq!(count(&huge), u64::MAX);
+        let mut found = BTreeMap::new();
+        for part in buckets(&series(&format!("[[1,-1e308,0,1e308,{max}],[2,1,1,1,{max}]]", max = u64::MAX))) {
+            merge(&mut found, 0, part);
+        }
+        let bucket = found[&0];
+        assert_eq!((bucket.min, bucket.max, bucket.count), (-1e308, 1e308, u64::MAX));
+        assert!((0.0..=1.0).contains(&bucket.mean));
+    }
+}

@@ -1,0 +1,203 @@
+//! Queries for devices and their series: one set of InfluxQL for versions 1, 2 and 3, always with both bounds of time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use spindle_core::records::{Bucket, DeviceRecord, LatestSample, Sample, Window};
+use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};
+use spindle_core::{DeviceName, Labels, MetricType, Timestamp};
+
+use super::line::{self, one_of_devices, quoted};
+use super::response::{self, SeriesPart, merge, samples};
+use super::session::{Influx, MAX_TIME, MIN_TIME, bounds};
+use crate::{FirstAndLast, StoreError};
+
+/// Most buckets that the server computes; more are computed here from the values.
+const MAX_SERVER_BUCKETS: i128 = 20_000;
+/// Most devices named in a query; more are filtered from the response.
+pub(super) const MAX_NAMED_DEVICES: usize = 50;
+
+/// `Store::devices`.
+pub(crate) async fn devices(
+    influx: &Influx,
+    after: Option<&DeviceName>,
+    limit: usize,
+) -> Result<Vec<DeviceRecord>, StoreError> {
+    let all = device_records(influx, "").await?;
+    Ok(all.into_values().filter(|record| after.is_none_or(|after| record.source_device > *after)).take(limit).collect())
+}
+
+/// `Store::device`.
+pub(crate) async fn device(influx: &Influx, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
+    let only = format!(" AND source_device = {}", quoted(name));
+    Ok(device_records(influx, &only).await?.remove(name))
+}
+
+async fn device_records(influx: &Influx, only: &str) -> Result<BTreeMap<DeviceName, DeviceRecord>, StoreError> {
+    let mut records: BTreeMap<DeviceName, DeviceRecord> = BTreeMap::new();
+    for (measurement, column, field) in [
+        (DEVICE_METRICS.name, 0, "first(value)"),
+        (DEVICE_METRICS.name, 0, "last(value)"),
+        (EVENTS.name, 1, "min(timestamp_ns)"),
+        (EVENTS.name, 1, "max(timestamp_ns)"),
+    ] {
+        let query = |from, until| {
+            format!(
+                "SELECT {field} FROM {measurement} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device"
+            )
+        };
+        influx
+            .select(MIN_TIME, MAX_TIME, query, |series| {
+                let Ok(name) = DeviceName::new(&line::decode(series.tag("source_device"))) else { return };
+                for time in series.values.iter().filter_map(|row| row.get(column)?.as_i64()).map(Timestamp::from_ns) {
+                    let record = records.entry(name.clone()).or_insert_with(|| DeviceRecord {
+                        source_device: name.clone(),
+                        labels: Labels::new(),
+                        first_seen: time,
+                        last_seen: time,
+                    });
+                    record.first_seen = record.first_seen.min(time);
+                    record.last_seen = record.last_seen.max(time);
+                }
+            })
+            .await?;
+    }
+    let labels = |from, until| {
+        format!(
+            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, label",
+            DEVICE_LABELS.name
+        )
+    };
+    influx
+        .select(MIN_TIME, MAX_TIME, labels, |series| {
+            let record = records.get_mut(&*line::decode(series.tag("source_device")));
+            let value = series.values.last().and_then(|row| row.get(1)?.as_str());
+            if let (Some(record), Some(value)) = (record, value) {
+                record.labels.insert(line::decode(series.tag("label")).into_owned(), line::decode(value).into_owned());
+            }
+        })
+        .await?;
+    Ok(records)
+}
+
+/// `Store::latest_many`.
+pub(crate) async fn latest_many(
+    influx: &Influx,
+    devices: &[DeviceName],
+    window: Window,
+) -> Result<Vec<Vec<LatestSample>>, StoreError> {
+    let mut found: BTreeMap<&str, BTreeMap<MetricType, LatestSample>> =
+        devices.iter().map(|name| (name.as_str(), BTreeMap::new())).collect();
+    let Some((from, until)) = bounds(window).filter(|_| !devices.is_empty()) else {
+        return Ok(devices.iter().map(|_| Vec::new()).collect());
+    };
+    let only = if found.len() <= MAX_NAMED_DEVICES { one_of_devices(found.keys().copied()) } else { String::new() };
+    let query = |from, until| {
+        format!(
+            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, metric_type",
+            DEVICE_METRICS.name
+        )
+    };
+    influx
+        .select(from, until, query, |series| {
+            let Some(of_device) = found.get_mut(&*line::decode(series.tag("source_device"))) else { return };
+            let Ok(metric_type) = MetricType::new(&line::decode(series.tag("metric_type"))) else { return };
+            for sample in samples(series) {
+                let newest = LatestSample { metric_type: metric_type.clone(), time: sample.time, value: sample.value };
+                of_device.insert(metric_type.clone(), newest);
+            }
+        })
+        .await?;
+    Ok(devices
+        .iter()
+        .map(|name| found.get(name.as_str()).map(|of_device| of_device.values().cloned().collect()).unwrap_or_default())
+        .collect())
+}
+
+/// `Store::range`.
+pub(crate) async fn range(
+    influx: &Influx,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+    limit: usize,
+) -> Result<Vec<Sample>, StoreError> {
+    let mut found = Vec::new();
+    let Some((from, until)) = bounds(window).filter(|_| limit > 0) else { return Ok(found) };
+    let last = if limit < i64::MAX as usize { format!(" LIMIT {limit}") } else { String::new() };
+    let query = |from, until| format!("{} ORDER BY time ASC{last}", of_series("value", device, metric, from, until));
+    influx.select(from, until, query, |series| found.extend(samples(series))).await?;
+    found.truncate(limit);
+    Ok(found)
+}
+
+/// `Store::first_and_last`.
+pub(crate) async fn first_and_last(
+    influx: &Influx,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+) -> Result<Option<FirstAndLast>, StoreError> {
+    let Some((from, until)) = bounds(window) else { return Ok(None) };
+    let (mut first, mut last, mut count) = (None, None, 0_u64);
+    let query = |field| move |from, until| of_series(field, device, metric, from, until);
+    influx.select(from, until, query("first(value)"), |series| first = first.or(samples(series).next())).await?;
+    influx.select(from, until, query("last(value)"), |series| last = samples(series).last().or(last)).await?;
+    let add = |series: &SeriesPart| count = count.saturating_add(response::count(series));
+    influx.select(from, until, query("count(value)"), add).await?;
+    Ok(first.zip(last).map(|(first, last)| (first, last, count.max(1))))
+}
+
+/// `Store::buckets`.
+pub(crate) async fn buckets(
+    influx: &Influx,
+    device: &DeviceName,
+    metric: &MetricType,
+    window: Window,
+    bucket: Duration,
+) -> Result<Vec<Bucket>, StoreError> {
+    let Some((from, until)) = bounds(window) else { return Ok(Vec::new()) };
+    let length = i128::try_from(bucket.as_nanos()).unwrap_or(i128::MAX).max(1);
+    let n_buckets = (i128::from(until) - i128::from(from)) / length + 1;
+    let mut found: BTreeMap<i128, Bucket> = BTreeMap::new();
+    let start = |time: i64| i128::from(time).div_euclid(length) * length;
+    if n_buckets <= MAX_SERVER_BUCKETS && from >= 0 && length <= i128::from(i64::MAX) {
+        let query = |from, until| {
+            let select = of_series("min(value), mean(value), max(value), count(value)", device, metric, from, until);
+            format!("{select} GROUP BY time({length}ns) fill(none)")
+        };
+        let outcome = influx
+            .select(from, until, query, |series| {
+                for part in response::buckets(series) {
+                    merge(&mut found, start(part.time.as_ns()), part);
+                }
+            })
+            .await;
+        match outcome {
+            // The server cannot write a mean beyond the range of floats as JSON; it can be computed here.
+            Err(StoreError::Query { message, .. }) if message.contains("JSON") || message.contains("json") => {
+                found.clear()
+            }
+            outcome => return outcome.map(|()| found.into_values().collect()),
+        }
+    }
+    let query = |from, until| of_series("value", device, metric, from, until);
+    influx
+        .select(from, until, query, |series| {
+            for Sample { time, value } in samples(series) {
+                let one = Bucket { time, min: value, mean: value, max: value, count: 1 };
+                merge(&mut found, start(time.as_ns()), one);
+            }
+        })
+        .await?;
+    Ok(found.into_values().collect())
+}
+
+fn of_series(fields: &str, device: &DeviceName, metric: &MetricType, from: i64, until: i64) -> String {
+    format!(
+        "SELECT {fields} FROM {} WHERE time >= {from} AND time <= {until} AND source_device = {} AND metric_type = {}",
+        DEVICE_METRICS.name,
+        quoted(device),
+        quoted(metric)
+    )
+}
