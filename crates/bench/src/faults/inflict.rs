@@ -23,6 +23,9 @@ use super::watch::{Recovery, Watch};
 /// Attempts to start a server that does not come back.
 const START_ATTEMPTS: usize = 5;
 
+/// Limit of the wait for something to lose: all messages may be stored already.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Result of a fault.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
@@ -153,17 +156,21 @@ fn kill_store(system: &System) -> Result<()> {
     })
 }
 
-/// Restarts the store's server with the data of an earlier stop. Without one, stops it now and lets it run for `lasts`
-/// on data that it will lose.
+/// Restarts the store's server with the data of an earlier stop. Without one, stops it now and lets it store something
+/// that it will lose.
 async fn lose(scene: &Scene, lasts: Duration) -> Result<()> {
     let system = &scene.system;
     let backup = system.backup.as_ref().context("this store cannot lose data")?;
+    let count = || block_in_place(|| system.influx().map_or(Ok(0), |influx| points::count(&influx)));
     if !backup.exists() {
         kill_store(system)?;
         start_store(system)?;
+        let (n_kept, deadline) = (count()?, Instant::now() + LOSS_TIMEOUT);
+        while count()? <= n_kept && Instant::now() < deadline {
+            sleep(Duration::from_millis(100)).await;
+        }
         sleep(lasts).await;
     }
-    let count = || block_in_place(|| system.influx().map_or(Ok(0), |influx| points::count(&influx)));
     let n_before = count()?;
     kill_store(system)?;
     block_in_place(|| backup.put_back())?;
