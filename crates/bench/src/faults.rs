@@ -1,14 +1,14 @@
-//! The fault harness: known messages go in, every process and every way between them is hit at random moments,
-//! and afterwards each acknowledged message must be stored once or be a dead letter.
+//! Fault harness: sends known messages, hits every process and every link at random moments, and checks that each
+//! acknowledged message is stored once or is a dead letter.
 //!
-//! Nothing of what is judged takes part in the judging: messages are written by hand, and the harness speaks to
-//! NATS with a client of its own. The store is read with `spindle-store`, which its own suite holds to account.
+//! The harness shares no code with the system that it judges: messages are written by hand, and NATS has a separate
+//! client. The store is read with `spindle-store`, which its conformance suite covers.
 //!
-//! - `messages`, `nats`, `publish`: the known messages, and getting them acknowledged.
-//! - `system`, `process`, `proxy`, `disk`, `clock`: what is under test, and the handles to hurt it.
-//! - `plan`, `inflict`: which faults, and doing them.
-//! - `watch`: how it recovers, and what memory it takes.
-//! - `verdict`, `audit`, `report`: what came of it.
+//! - `messages`, `conditions`, `nats`, `publish`: the known messages, published until they are acknowledged.
+//! - `system`, `process`, `proxy`, `disk`, `clock`, `backup`: the system under test, and the means to hurt it.
+//! - `plan`, `inflict`: choice and execution of the faults.
+//! - `watch`: recovery and memory.
+//! - `verdict`, `points`, `audit`, `report`: the result.
 
 mod audit;
 mod backup;
@@ -39,65 +39,66 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::say;
+use crate::print;
 
-/// Kinds of faults, as `--kinds` names them.
+/// Kinds of faults, as named by `--kinds`.
 const KINDS: [&str; 8] = ["kill", "pause", "cut", "disk", "clock", "empty", "lose", "panic"];
 
-/// What to run.
+/// Options of the harness.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
-    /// The `spindle` program to test [default: the one beside this program]
+    /// `spindle` program to test [default: the one beside this program]
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
-    /// The store
+    /// Store backend
     #[arg(long, value_enum, default_value_t = StoreKind::Embedded)]
     store: StoreKind,
-    /// One NATS server, or three that keep three copies
+    /// One NATS server, or three with three replicas
     #[arg(long, value_enum, default_value_t = NatsKind::Single)]
     nats: NatsKind,
     /// Messages to send
     #[arg(long, default_value_t = 100_000)]
     messages: u64,
-    /// Values in one message of metrics
+    /// Values per message of metrics
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=500))]
     values: u64,
-    /// Devices that send
+    /// Number of devices
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=9_999))]
     devices: u64,
-    /// Faults to inflict
+    /// Number of faults
     #[arg(long, default_value_t = 40)]
     faults: usize,
-    /// Mean time from the beginning of one fault to the next
+    /// Mean time between the starts of two faults
     #[arg(long, default_value = "4s", value_parser = humantime::parse_duration)]
     gap: Duration,
-    /// Time over which the messages are spread [default: that of the faults]
+    /// Time over which the messages are spread [default: duration of the plan of faults]
     #[arg(long, value_parser = humantime::parse_duration)]
     duration: Option<Duration>,
-    /// Faults and messages follow from it: the same seed, the same plan
+    /// Seed of faults and messages: the same seed gives the same plan
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Kinds of faults: kill, pause, cut, disk, clock, empty (of a cluster's node)
+    /// Kinds of faults: kill, pause, cut, disk, clock, empty (a cluster's node), lose (data of an InfluxDB), panic (of the
+    /// writer on a message; debug builds only)
     #[arg(long, value_delimiter = ',', default_values = KINDS, value_parser = KINDS)]
     kinds: Vec<String>,
-    /// How long the system may make no progress at the end before it is judged all the same
+    /// Time without progress at the end after which the round is judged all the same
     #[arg(long, default_value = "3m", value_parser = humantime::parse_duration)]
-    patience: Duration,
-    /// Instead of many faults one: the store is away for so long, under load
+    drain_timeout: Duration,
+    /// Inflict one fault only: stop the store for this long, under load
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     store_down: Option<Duration>,
-    /// Soak: round after round, each with the next seed, until this time is over
+    /// Soak test: repeat rounds with successive seeds for this long
     #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
     soak: Option<Duration>,
-    /// Keep the logs, and name the folder
+    /// Keep the logs and print their folder
     #[arg(long)]
     keep_dir: bool,
-    /// Print the figures as JSON, one line a round
+    /// Print the results as JSON, one line per round
     #[arg(long)]
     json: bool,
 }
 
-/// Which store.
+/// Store backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StoreKind {
     Embedded,
@@ -105,7 +106,7 @@ enum StoreKind {
 }
 
 impl StoreKind {
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::Embedded => "embedded",
             Self::Influxdb => "influxdb",
@@ -113,7 +114,7 @@ impl StoreKind {
     }
 }
 
-/// Which NATS.
+/// Layout of the NATS servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum NatsKind {
     Single,
@@ -131,19 +132,19 @@ impl Options {
             None => std::env::current_exe()?.with_file_name("spindle"),
         };
         let path = path.canonicalize().with_context(|| {
-            format!("no program at {}: build it (`cargo build -p spindle`) or name it with --program", path.display())
+            format!("no program at {}; build it (`cargo build -p spindle`) or set --program", path.display())
         })?;
         Ok(path)
     }
 }
 
-/// Runs one round, or as many as there is time for. Failure unless nothing at all was lost or doubled.
+/// Runs one round, or as many as fit into `--for`. Fails if anything was lost or doubled.
 pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     options.program()?;
     ensure!(options.messages >= options.devices, "fewer messages than devices");
     let needs_disks = options.wants("disk") || options.store_down.is_some();
     if needs_disks && disk::is_root() {
-        disk::keep_mounts_to_ourselves()?;
+        disk::isolate_mounts()?;
     }
     let begin = Instant::now();
     let (mut options, mut is_good, mut n_rounds) = (options, true, 0);
@@ -151,16 +152,16 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
         let report = round::run(&options).await?;
         n_rounds += 1;
         is_good &= report.is_good();
-        say(&if options.json { report.json().to_string() } else { report.text() });
+        print(&if options.json { report.json().to_string() } else { report.text() });
         options.seed += 1;
-        // A round that lost something ends the soak: what it left is looked at first.
+        // A bad round ends the soak, so that its files can be examined.
         if options.soak.is_none_or(|soak| begin.elapsed() > soak) || !is_good {
             break;
         }
     }
     if options.soak.is_some() {
         let summary = json!({ "rounds": n_rounds, "seconds": begin.elapsed().as_secs(), "good": is_good });
-        say(&if options.json {
+        print(&if options.json {
             summary.to_string()
         } else {
             format!(
@@ -173,8 +174,8 @@ pub(crate) async fn run(options: Options) -> Result<ExitCode> {
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Progress, for people: on stderr, since stdout is for the figures.
+/// Prints progress on stderr; stdout is for the results.
 #[expect(clippy::print_stderr, reason = "progress of a command line tool")]
-fn talk(line: &str) {
+fn progress(line: &str) {
     eprintln!("{line}");
 }

@@ -1,6 +1,6 @@
-//! Load and benchmarks. Figures are rates of this machine at this moment; what can be compared between
-//! machines are the ratios within one run, so each benchmark also runs something to compare with. And the fault
-//! harness, which proves that nothing is lost.
+//! Load generation, benchmarks, and the fault harness, which proves that nothing is lost. Rates are those of this machine
+//! at this moment; only the ratios within one run are comparable between machines, so each benchmark also runs a
+//! reference.
 
 mod faults;
 mod pipeline;
@@ -21,9 +21,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Benchmark {
-    /// Reading and writing payloads, against serde_json reading the same bytes
+    /// Decode and encode payloads, compared with serde_json on the same bytes
     Wire,
-    /// Durable writes into the embedded store or an InfluxDB, large batches against small ones, several at once
+    /// Write durably to the embedded store or an InfluxDB, in batches of several sizes, several at once
     Store {
         /// Address of an InfluxDB 1 without credentials, instead of the embedded store
         #[arg(long)]
@@ -35,9 +35,9 @@ enum Benchmark {
         #[arg(long, default_value_t = 1_000)]
         series: usize,
     },
-    /// From a publisher's ack to the reader's answer, through a running `spindle up`
+    /// Measure from a publisher's ack to the reader's response, through a running `spindle up`
     Pipeline {
-        /// Address of its NATS
+        /// Address of the NATS server
         #[arg(long)]
         nats: String,
         /// Values to send
@@ -47,8 +47,7 @@ enum Benchmark {
         #[arg(long, default_value_t = 500)]
         per_message: usize,
     },
-    /// Known messages through real processes that are killed, paused, cut off and starved; then whether each
-    /// acknowledged one is stored once
+    /// Send known messages through real processes under faults, then check that each acknowledged one is stored once
     Faults(faults::Options),
 }
 
@@ -64,7 +63,7 @@ async fn main() -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `n` values of one device and metric, a millisecond apart, ending before `until`.
+/// Makes `n` values of one device and metric, a millisecond apart, ending before `until`.
 fn metrics(device: &str, n: usize, until: spindle_core::Timestamp) -> Result<Vec<spindle_core::DeviceMetric>> {
     let (source_device, metric_type) =
         (spindle_core::DeviceName::new(device)?, spindle_core::MetricType::new("DiskTemp")?);
@@ -79,12 +78,12 @@ fn metrics(device: &str, n: usize, until: spindle_core::Timestamp) -> Result<Vec
     Ok((0..n).map(metric).collect())
 }
 
-/// A rate as people read it.
+/// Formats a rate.
 fn rate(n: usize, elapsed: std::time::Duration) -> String {
     format!("{:>9.0} values/s", n as f64 / elapsed.as_secs_f64())
 }
 
-#[expect(clippy::print_stdout, reason = "figures are what this tool is for")]
-fn say(line: &str) {
+#[expect(clippy::print_stdout, reason = "figures are the output of this tool")]
+fn print(line: &str) {
     println!("{line}");
 }

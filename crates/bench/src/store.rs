@@ -1,4 +1,4 @@
-//! Durable writes into a store.
+//! Benchmark of durable writes to a store.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use spindle_core::{Batch, Timestamp};
 use spindle_store::{InfluxSettings, Store};
 use tokio::task::JoinSet;
 
-use crate::{metrics, rate, say};
+use crate::{metrics, print, rate};
 
-/// Values in one write: what a tick of a small fleet brings, and what a writer that catches up has in hand.
+/// Values per write: a tick of a small fleet, and the batches of a writer that catches up.
 const BATCHES: [usize; 3] = [100, 5_000, 50_000];
-/// Small batches pay a sync each; this many of them are enough to know.
+/// Limit of writes: small batches pay a sync each, and this many give a stable figure.
 const MAX_WRITES: usize = 2_000;
-/// What is compared is measured in turn, so often: a machine that slows down slows all of it.
+/// Rounds in which all candidates are measured in turn, so that a machine that slows down affects all of them.
 const N_ROUNDS: usize = 4;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
@@ -36,8 +36,8 @@ pub(crate) async fn embedded(n_values: usize, n_series: usize) -> Result<()> {
         let speed = n_written as f64 / elapsed.as_secs_f64();
         fastest = fastest.max(speed);
         let bytes = store.size_bytes().await? as f64 / n_written as f64;
-        say(&format!(
-            "batches of {size:>6}  {}  {:.2} of the best so far, {bytes:.0} bytes a value",
+        print(&format!(
+            "batches of {size:>6}  {}  {:.2} of the best so far, {bytes:.0} bytes per value",
             rate(n_written, elapsed),
             speed / fastest
         ));
@@ -46,39 +46,41 @@ pub(crate) async fn embedded(n_values: usize, n_series: usize) -> Result<()> {
     Ok(())
 }
 
-/// One way of writing: values in a batch, and batches on their way at once.
-struct Way {
+/// Write pattern: values per batch, and batches in flight.
+struct Pattern {
     size: usize,
-    n_at_once: usize,
+    n_in_flight: usize,
     elapsed: Duration,
     n_written: usize,
 }
 
-/// The first is what the others are compared with.
-const WAYS: [(usize, usize); 8] =
+/// The first one is the reference for the others.
+const PATTERNS: [(usize, usize); 8] =
     [(5_000, 1), (5_000, 2), (5_000, 4), (5_000, 8), (100, 4), (1_000, 4), (50_000, 1), (50_000, 4)];
 
 pub(crate) async fn influxdb(host: &str, n_values: usize, n_series: usize) -> Result<()> {
     let database = format!("spindle_bench_{}", std::process::id());
     let settings = InfluxSettings { host: host.to_owned(), database: database.clone(), ..InfluxSettings::default() };
     let store = Store::open_influx(settings)?;
-    store.check().await.context("is an InfluxDB 1 without credentials there?")?;
-    say(&format!("into the database {database}, which stays: drop it when you have seen enough"));
-    let mut ways = WAYS.map(|(size, n_at_once)| Way { size, n_at_once, elapsed: Duration::ZERO, n_written: 0 });
+    store.check().await.context("needs an InfluxDB 1 without credentials")?;
+    print(&format!("writing to the database {database}, which is not dropped at the end"));
+    let mut patterns =
+        PATTERNS.map(|(size, n_in_flight)| Pattern { size, n_in_flight, elapsed: Duration::ZERO, n_written: 0 });
     for round in 0..N_ROUNDS {
-        for (number, way) in ways.iter_mut().enumerate() {
-            // Series of its own for each, so that none finds its values there already.
-            write_for_a_while(&store, way, &format!("way-{number}"), round, n_values / N_ROUNDS, n_series).await?;
+        for (number, pattern) in patterns.iter_mut().enumerate() {
+            // Separate series for each, so that no values exist already.
+            write_for_a_while(&store, pattern, &format!("pattern-{number}"), round, n_values / N_ROUNDS, n_series)
+                .await?;
         }
     }
-    let speed = |way: &Way| way.n_written as f64 / way.elapsed.as_secs_f64();
-    for way in &ways {
-        say(&format!(
+    let speed = |pattern: &Pattern| pattern.n_written as f64 / pattern.elapsed.as_secs_f64();
+    for pattern in &patterns {
+        print(&format!(
             "batches of {:>6}, {} at once  {}  {:.2} of the first",
-            way.size,
-            way.n_at_once,
-            rate(way.n_written, way.elapsed),
-            speed(way) / speed(&ways[0])
+            pattern.size,
+            pattern.n_in_flight,
+            rate(pattern.n_written, pattern.elapsed),
+            speed(pattern) / speed(&patterns[0])
         ));
     }
     Ok(())
@@ -86,29 +88,29 @@ pub(crate) async fn influxdb(host: &str, n_values: usize, n_series: usize) -> Re
 
 async fn write_for_a_while(
     store: &Store,
-    way: &mut Way,
+    pattern: &mut Pattern,
     name: &str,
     round: usize,
     n_values: usize,
     n_series: usize,
 ) -> Result<()> {
-    let n_writes = (n_values / way.size).clamp(1, MAX_WRITES / N_ROUNDS);
-    let batch = |number: usize| spread(name, way.size, n_series, minute(round * n_writes + number)).map(Arc::new);
+    let n_writes = (n_values / pattern.size).clamp(1, MAX_WRITES / N_ROUNDS);
+    let batch = |number: usize| spread(name, pattern.size, n_series, minute(round * n_writes + number)).map(Arc::new);
     let batches = (0..n_writes).map(batch).collect::<Result<Vec<_>>>()?;
     let started = Instant::now();
-    let mut on_their_way = JoinSet::new();
+    let mut in_flight = JoinSet::new();
     for batch in batches {
-        if on_their_way.len() >= way.n_at_once {
-            on_their_way.join_next().await.transpose()?.transpose()?;
+        if in_flight.len() >= pattern.n_in_flight {
+            in_flight.join_next().await.transpose()?.transpose()?;
         }
         let store = store.clone();
-        on_their_way.spawn(async move { store.write(batch, NOW).await });
+        in_flight.spawn(async move { store.write(batch, NOW).await });
     }
-    while let Some(written) = on_their_way.join_next().await {
+    while let Some(written) = in_flight.join_next().await {
         written??;
     }
-    way.elapsed += started.elapsed();
-    way.n_written += n_writes * way.size;
+    pattern.elapsed += started.elapsed();
+    pattern.n_written += n_writes * pattern.size;
     Ok(())
 }
 
@@ -116,7 +118,7 @@ fn minute(number: usize) -> Timestamp {
     NOW.plus(Duration::from_secs(number as u64 * 60))
 }
 
-/// Values of many series, interleaved as a fleet's ticks are.
+/// Spreads values over many series, interleaved like a fleet's ticks.
 fn spread(device: &str, n_values: usize, n_series: usize, until: Timestamp) -> Result<Batch> {
     let per_series = n_values.div_ceil(n_series);
     let mut all = Vec::with_capacity(n_values);

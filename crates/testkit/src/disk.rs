@@ -15,39 +15,39 @@ pub struct SmallDisk {
 }
 
 impl SmallDisk {
-    /// Mounts one of so many bytes. `None`, and a line on stderr that says so, where one may not mount: no root,
+    /// Mounts a disk of `size_bytes`. Returns `None`, with a line on stderr, without the permission to mount: not root,
     /// or a container without the privilege.
     pub fn mount(size_bytes: u64) -> Result<Option<SmallDisk>> {
         SmallDisk::mount_with(&format!("size={size_bytes}"))
     }
 
-    /// The same with the options of `mount -o`.
+    /// Mounts a disk with the options of `mount -o`.
     pub fn mount_with(options: &str) -> Result<Option<SmallDisk>> {
         let folder = tempfile::Builder::new().prefix("spindle-disk-").tempdir()?;
         let output = Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(folder.path()).output();
         match output {
             Ok(output) if output.status.success() => Ok(Some(SmallDisk { folder })),
             Ok(output) => {
-                let words = String::from_utf8_lossy(&output.stderr);
-                say(&format!("no full disk was tested: one may not mount here ({})", words.trim()));
+                let message = String::from_utf8_lossy(&output.stderr);
+                warn(&format!("full disk not tested: not permitted to mount ({})", message.trim()));
                 Ok(None)
             }
             Err(error) => {
-                say(&format!("no full disk was tested: mount does not run ({error})"));
+                warn(&format!("full disk not tested: mount does not run ({error})"));
                 Ok(None)
             }
         }
     }
 
-    /// Where it is.
+    /// Path of the mount point.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Takes all the room that is left.
+    /// Fills the disk to the last byte.
     pub fn fill(&self) -> Result<()> {
         let mut ballast = File::options().create(true).append(true).open(self.ballast())?;
-        // Ever smaller pieces, to the last byte.
+        // In ever smaller pieces.
         for size in [1 << 20, 64 << 10, 4 << 10, 1] {
             let piece = vec![1; size];
             loop {
@@ -61,7 +61,7 @@ impl SmallDisk {
         Ok(())
     }
 
-    /// Gives back what [`SmallDisk::fill`] took.
+    /// Frees the space that [`SmallDisk::fill`] took.
     pub fn free(&self) -> Result<()> {
         fs::remove_file(self.ballast()).context("cannot free the small disk")
     }
@@ -77,7 +77,7 @@ impl Drop for SmallDisk {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "a test that did not test must say so")]
-fn say(words: &str) {
-    eprintln!("{words}");
+#[expect(clippy::print_stderr, reason = "a test that skips its check must report it")]
+fn warn(message: &str) {
+    eprintln!("{message}");
 }

@@ -21,14 +21,14 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The user that [`InfluxOptions::auth`] makes, and its password.
 const ADMIN: (&str, &str) = ("admin", "admin-password");
 
-/// What a test may want to be different.
+/// Options of an [`InfluxServer`].
 #[derive(Clone, Debug, Default)]
 pub struct InfluxOptions {
-    /// Users must say who they are; there is one administrator, `admin` with `admin-password`.
+    /// Requires authentication; the only user is the administrator `admin` with `admin-password`.
     pub auth: bool,
-    /// Where it keeps its data. `None`: a temporary folder.
+    /// Data directory. `None`: a temporary one.
     pub data_dir: Option<PathBuf>,
-    /// Lines of the section `[http]`.
+    /// Lines for the section `[http]` of the configuration.
     pub http_config: String,
 }
 
@@ -43,12 +43,12 @@ pub struct InfluxServer {
 }
 
 impl InfluxServer {
-    /// Starts one with the default options; returns when it answers.
+    /// Starts a server with the default options; returns when it answers.
     pub fn start() -> Result<InfluxServer> {
         InfluxServer::start_with(InfluxOptions::default())
     }
 
-    /// Starts one; returns when it answers.
+    /// Starts a server; returns when it answers.
     pub fn start_with(options: InfluxOptions) -> Result<InfluxServer> {
         let work_dir = tempfile::Builder::new().prefix("spindle-influx-").tempdir()?;
         let mut server = InfluxServer { program: find()?, options, port: free_port()?, child: None, work_dir };
@@ -61,24 +61,24 @@ impl InfluxServer {
         Ok(server)
     }
 
-    /// Its address, the same after a restart.
+    /// Address of the server, the same after a restart.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Its process id; `None` while it does not run.
+    /// Process id; `None` while the server is not running.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// Ends it at once (SIGKILL), seen from where it cannot be changed; it is waited for when this is dropped.
+    /// Kills the process through a shared reference (SIGKILL); dropping the server reaps it.
     pub(crate) fn end(&self) {
         if let Some(pid) = self.pid().and_then(|pid| Pid::from_raw(pid.cast_signed())) {
             let _ = kill_process(pid, Signal::KILL);
         }
     }
 
-    /// Ends it at once (SIGKILL).
+    /// Kills the process (SIGKILL) and reaps it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -86,7 +86,7 @@ impl InfluxServer {
         }
     }
 
-    /// Asks it to end and waits for it.
+    /// Stops the process (SIGTERM) and waits for its end.
     pub fn stop(&mut self) -> Result<()> {
         let Some(child) = self.child.as_mut() else { return Ok(()) };
         if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
@@ -97,17 +97,18 @@ impl InfluxServer {
         ended
     }
 
-    /// Starts it again on the same port and data.
+    /// Restarts the server on the same port and data.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()
     }
 
-    /// Starts it again as one should after a crash or a full disk: once where nobody can write, and then for all.
+    /// Restarts the server after a crash or a full disk: once on another port, where nobody writes, then on its own.
     ///
-    /// 1.6.7 cuts an entry that is torn off the end of its log of writes when it starts, but goes on writing behind
-    /// the place where the entry ended. The next start finds a hole there and throws away what was written after
-    /// it, all of it acknowledged (as influxdata/influxdb #9657). Started and stopped without a write in between, it finds the right end.
+    /// At its start, 1.6.7 cuts a torn entry off the end of its write-ahead log, but continues to write behind the
+    /// place where that entry ended. The next start finds a hole there and discards everything written after it, all
+    /// of it acknowledged (as influxdata/influxdb #9657). A start and a stop without a write in between find the
+    /// right end.
     pub fn restart_after_a_crash(&mut self) -> Result<()> {
         self.stop()?;
         let port = std::mem::replace(&mut self.port, free_port()?);
@@ -117,21 +118,21 @@ impl InfluxServer {
         self.launch()
     }
 
-    /// Writes lines (nanoseconds) into a database.
+    /// Writes line protocol (nanoseconds) into a database.
     pub fn write(&self, database: &str, lines: &str) -> Result<()> {
         let (status, body) = self.exchange("POST", &format!("/write?db={}", percent(database)), lines)?;
         ensure!(status == 204, "influxd answered {status} to a write: {body}");
         Ok(())
     }
 
-    /// Asks a query; the answer with times in nanoseconds. An `error` in it is an error.
+    /// Runs a query and returns its response, times in nanoseconds. An `error` in the response is an error.
     pub fn query(&self, database: &str, query: &str) -> Result<Value> {
         let path = format!("/query?epoch=ns&db={}&q={}", percent(database), percent(query));
         let (status, body) = self.exchange("POST", &path, "")?;
         let answer: Value = serde_json::from_str(&body).with_context(|| format!("{status} {body}"))?;
         let error = answer["error"].as_str().or_else(|| answer["results"][0]["error"].as_str());
         match error {
-            Some(words) => bail!("influxd refuses {query}: {words}"),
+            Some(message) => bail!("influxd refuses {query}: {message}"),
             None => Ok(answer),
         }
     }
@@ -144,7 +145,7 @@ impl InfluxServer {
         Ok((status, String::from_utf8_lossy(&body).into_owned()))
     }
 
-    /// One request, one connection: status and body, which HTTP/1.0 ends with the connection.
+    /// Sends one request over its own connection; returns status and body. HTTP/1.0 ends the body with the connection.
     pub(crate) fn forward(&self, method: &str, path: &str, content_type: &str, body: &[u8]) -> Result<(u16, Vec<u8>)> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_read_timeout(Some(ANSWER_TIMEOUT))?;
@@ -156,10 +157,11 @@ impl InfluxServer {
         stream.write_all(body)?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("influxd broke off")?;
+        let end =
+            answer.windows(4).position(|bytes| bytes == b"\r\n\r\n").context("influxd closed the connection early")?;
         let head = String::from_utf8_lossy(&answer[..end]).into_owned();
         let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok());
-        Ok((status.context("influxd answers no HTTP")?, answer.split_off(end + 4)))
+        Ok((status.context("influxd does not answer in HTTP")?, answer.split_off(end + 4)))
     }
 
     fn launch(&mut self) -> Result<()> {
@@ -190,7 +192,7 @@ impl InfluxServer {
         up.with_context(|| format!("influxd did not come up; its log:\n{}", self.log()))
     }
 
-    /// What it has said.
+    /// Log of the server.
     pub fn log(&self) -> String {
         fs::read_to_string(self.work_dir.path().join("influxd.log")).unwrap_or_default()
     }
@@ -202,7 +204,7 @@ impl Drop for InfluxServer {
     }
 }
 
-/// `SPINDLE_INFLUXD`, the `PATH`, then what `./run.sh test` fetched.
+/// Looks in `SPINDLE_INFLUXD`, the `PATH`, then among the tools that `./run.sh test` fetches.
 fn find() -> Result<PathBuf> {
     if let Some(named) = env::var_os("SPINDLE_INFLUXD").filter(|value| !value.is_empty()) {
         return Ok(named.into());
@@ -216,7 +218,7 @@ fn find() -> Result<PathBuf> {
         .context("no influxd 1.x: `./run.sh test` fetches one, or set SPINDLE_INFLUXD to the program")
 }
 
-/// For a query string or a form.
+/// Percent-encodes a text for a query string or a form.
 pub(crate) fn percent(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()

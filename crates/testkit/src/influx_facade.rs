@@ -1,15 +1,15 @@
 //! InfluxDB 2.7 or 3 Core as its clients see it over HTTP, in front of a real InfluxDB 1 that keeps the points
-//! and answers the queries. Neither of the two can be had as a package, so this is how the exchange with
-//! them is tested; what it answers follows their sources, never what our client happens to like.
+//! and answers the queries. Neither is available as a package, so the exchange with them is tested here. Responses follow
+//! their source code, never the expectations of our client.
 //!
-//! - `http`: requests and answers.
-//! - `fault`: what goes wrong when a test wants it to.
-//! - `lines`: line protocol as the two read it.
-//! - `query`: InfluxQL with each one's dialect.
-//! - `v2`, `v3`: paths, credentials, words of errors.
+//! - `http`: requests and responses.
+//! - `fault`: failures on request.
+//! - `lines`: line protocol as both parse it.
+//! - `query`: InfluxQL in the dialect of each.
+//! - `v2`, `v3`: paths, credentials, error messages.
 //!
-//! Left out: the first set-up, Basic credentials, version 1 paths of version 2, Flux, SQL, all but JSON as a
-//! query's answer.
+//! Not covered: the initial setup, Basic credentials, version 1 paths of version 2, Flux, SQL, query responses other
+//! than JSON.
 
 mod fault;
 mod http;
@@ -36,7 +36,7 @@ use http::Answer;
 pub use http::Request;
 use lines::Kind;
 
-/// Which of the two it is.
+/// Version to imitate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
     /// 2.7
@@ -45,37 +45,37 @@ pub enum Generation {
     V3,
 }
 
-/// What a token of version 2 may do.
+/// Permission of a token (version 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// See the organization.
+    /// Read the organization.
     ReadOrg,
-    /// Make buckets.
+    /// Create buckets.
     CreateBuckets,
-    /// See and read the bucket.
+    /// List and read the bucket.
     ReadBucket,
     /// Write the bucket, its retention and its mappings.
     WriteBucket,
 }
 
-/// What a test may want to be different.
+/// Options of an [`InfluxFacade`].
 #[derive(Clone, Debug)]
 pub struct FacadeOptions {
-    /// The version it says it is; version 3 differs before 3.7 and before 3.10. Empty: the newest.
+    /// Reported version; version 3 differs before 3.7 and before 3.10. Empty: the newest.
     pub release: String,
-    /// The token it wants. `None`: a version 3 that asks nobody.
+    /// Required token. `None`: a version 3 without authentication.
     pub token: Option<String>,
-    /// What the token may not do (version 2).
+    /// Permissions that the token lacks (version 2).
     pub lacks: Vec<Right>,
-    /// The version's header is taken away, as some proxies do.
+    /// Omits the version header, as some proxies do.
     pub hides_version: bool,
-    /// A bucket is its own mapping, as since version 2.4.
+    /// Each bucket is its own mapping, as since version 2.4.
     pub maps_buckets: bool,
-    /// Largest body, packed or not. Version 2 has no limit of its own, a proxy before it may have.
+    /// Largest body, compressed or not. Version 2 has no limit of its own, but a proxy in front of it may.
     pub max_body_bytes: usize,
-    /// Most files that one query may read (version 3); a file holds ten minutes.
+    /// Limit of files that one query may read (version 3); a file holds ten minutes.
     pub max_files: usize,
-    /// Most databases (version 3).
+    /// Limit of databases (version 3).
     pub max_databases: usize,
 }
 
@@ -94,7 +94,7 @@ impl Default for FacadeOptions {
     }
 }
 
-/// A running facade with its InfluxDB 1. Dropping it ends both.
+/// Running facade with its InfluxDB 1. Dropping it stops both.
 #[derive(Debug)]
 pub struct InfluxFacade {
     shared: Arc<Shared>,
@@ -110,12 +110,12 @@ struct Shared {
     state: Mutex<State>,
     faults: Mutex<Vec<Fault>>,
     record: Mutex<Vec<Request>>,
-    /// By the client's port.
+    /// Open connections by the client's port.
     connections: Mutex<BTreeMap<u16, TcpStream>>,
     is_stopping: AtomicBool,
 }
 
-/// What InfluxDB 1 cannot know of the other two.
+/// State of versions 2 and 3 that InfluxDB 1 cannot hold.
 #[derive(Debug, Default)]
 struct State {
     lacks: Vec<Right>,
@@ -125,25 +125,25 @@ struct State {
 
 #[derive(Debug, Default)]
 struct Database {
-    /// The bucket's.
+    /// Id of the bucket.
     id: String,
-    /// 0: for ever.
+    /// 0 keeps everything.
     retention_s: u64,
-    /// InfluxQL finds it (version 2).
+    /// Visible to InfluxQL (version 2).
     is_mapped: bool,
     /// Types of columns by table and name (version 3).
     columns: BTreeMap<String, BTreeMap<String, Kind>>,
-    /// The files: ten minutes each (version 3).
+    /// Files, ten minutes each (version 3).
     files: BTreeSet<i64>,
 }
 
 impl InfluxFacade {
-    /// The token that it wants unless told otherwise.
+    /// Default token.
     pub const TOKEN: &str = "facade-token-Zm9v";
     /// The only organization (version 2).
     pub const ORG: &str = "fleet-org";
 
-    /// Starts it and the InfluxDB behind it; returns when it answers.
+    /// Starts the facade and the InfluxDB behind it; returns when it answers.
     pub fn start(generation: Generation, mut options: FacadeOptions) -> Result<InfluxFacade> {
         if options.release.is_empty() {
             let newest = match generation {
@@ -172,17 +172,17 @@ impl InfluxFacade {
         Ok(InfluxFacade { shared, port, acceptor: Some(acceptor) })
     }
 
-    /// Its address.
+    /// Address of the facade.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The InfluxDB 1 behind it: what is really stored. Databases have the same names there.
+    /// InfluxDB 1 behind the facade, to look at the stored points. Databases have the same names there.
     pub fn server(&self) -> &InfluxServer {
         &self.shared.server
     }
 
-    /// Writes lines (nanoseconds) as a client of this version would, unseen by record and faults.
+    /// Writes line protocol (nanoseconds) as a client of this version would, bypassing record and faults.
     pub fn write(&self, database: &str, lines: &str) -> Result<()> {
         let (path, precision) = match self.shared.generation {
             Generation::V2 => ("/api/v2/write", "ns"),
@@ -197,50 +197,50 @@ impl InfluxFacade {
             headers: vec![("authorization".to_owned(), format!("Token {token}"))],
             body: lines.as_bytes().to_vec(),
             size_bytes: lines.len(),
-            packing_fault: None,
+            encoding_error: None,
         };
         let answer = self.shared.answer(&request);
-        let words = String::from_utf8_lossy(&answer.body);
-        ensure!(answer.status == 204, "the facade answers {} to a write: {words}", answer.status);
+        let message = String::from_utf8_lossy(&answer.body);
+        ensure!(answer.status == 204, "the facade answers {} to a write: {message}", answer.status);
         Ok(())
     }
 
-    /// Every request so far.
+    /// All requests so far.
     pub fn record(&self) -> Vec<Request> {
         locked(&self.shared.record).clone()
     }
 
-    /// The requests so far to one path.
+    /// Requests to one path so far.
     pub fn record_of(&self, path: &str) -> Vec<Request> {
         self.record().into_iter().filter(|request| request.path == path).collect()
     }
 
-    /// Lets something go wrong. Of several faults that fit, the one first told is taken.
+    /// Adds a fault. If several match a request, the first one added applies.
     pub fn fault(&self, fault: Fault) {
         locked(&self.shared.faults).push(fault);
     }
 
-    /// Nothing more goes wrong.
-    pub fn mend(&self) {
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
         locked(&self.shared.faults).clear();
     }
 
-    /// The token may do everything from now on.
+    /// Grants the token all permissions.
     pub fn grant_all(&self) {
         locked(&self.shared.state).lacks.clear();
     }
 
-    /// Seconds that a database or bucket keeps its points, 0 for ever; `None` if it is not there.
+    /// Retention of a database or bucket, 0 if it keeps everything; `None` if it does not exist.
     pub fn retention_s(&self, database: &str) -> Option<u64> {
         locked(&self.shared.state).databases.get(database).map(|found| found.retention_s)
     }
 
-    /// Makes a database or bucket that keeps its points for ever, as an administrator would.
+    /// Creates a database or bucket without a retention period, as an administrator would.
     pub fn create_database(&self, name: &str) -> Result<()> {
         self.shared.create(&mut self.shared.state(), name, 0)
     }
 
-    /// Takes a database or bucket away with all that is in it.
+    /// Drops a database or bucket with its contents.
     pub fn drop_database(&self, name: &str) -> Result<()> {
         locked(&self.shared.state).databases.remove(name);
         self.shared.server.query("", &format!("DROP DATABASE \"{name}\"")).map(drop)
@@ -250,7 +250,7 @@ impl InfluxFacade {
 impl Drop for InfluxFacade {
     fn drop(&mut self) {
         self.shared.is_stopping.store(true, Ordering::Relaxed);
-        // Wakes the acceptor, which then sees that it shall end.
+        // Wakes the acceptor, which then ends.
         drop(TcpStream::connect(("127.0.0.1", self.port)));
         for connection in locked(&self.shared.connections).values() {
             let _ = connection.shutdown(Shutdown::Both);
@@ -258,7 +258,7 @@ impl Drop for InfluxFacade {
         if let Some(acceptor) = self.acceptor.take() {
             let _ = acceptor.join();
         }
-        // A thread that still answers shares it: the test may be over before that thread is, and nobody would end it.
+        // A thread that is still answering shares the server: the test may end before it, and nobody would stop the server.
         self.shared.server.end();
     }
 }
@@ -273,9 +273,9 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener) {
         locked(&shared.connections).insert(client.port(), copy);
         let shared = Arc::clone(shared);
         thread::spawn(move || {
-            // A client that goes away in the middle is none of our business.
+            // A client that disconnects half-way is not an error here.
             let _ = serve(&shared, &connection);
-            // Before the last handle closes: the port may be somebody else's a moment later.
+            // Before the last handle closes: afterwards the port may belong to another client.
             locked(&shared.connections).remove(&client.port());
         });
     }
@@ -317,7 +317,7 @@ fn serve(shared: &Shared, connection: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes the close that follows a reset and no orderly end.
+/// Turns the close that follows into a reset.
 fn reset(connection: &TcpStream) -> io::Result<()> {
     rustix::net::sockopt::set_socket_linger(connection, Some(Duration::ZERO))?;
     Ok(())
@@ -334,7 +334,7 @@ impl Shared {
             Generation::V2 => v2::answer(self, request),
             Generation::V3 => v3::answer(self, request),
         };
-        // Version 3 does not even say its version to strangers.
+        // Version 3 hides even its version from unauthenticated clients.
         let is_silent = self.generation == Generation::V3 && answer.status == 401;
         if self.options.hides_version || is_silent {
             return answer;
@@ -350,7 +350,7 @@ impl Shared {
         locked(&self.state)
     }
 
-    /// Makes a database here and behind.
+    /// Creates a database here and in the InfluxDB behind.
     fn create(&self, state: &mut State, name: &str, retention_s: u64) -> Result<()> {
         self.server.query("", &format!("CREATE DATABASE \"{name}\""))?;
         state.n_made += 1;
@@ -360,9 +360,9 @@ impl Shared {
         self.keep(state, name, retention_s)
     }
 
-    /// Sets how long a database keeps its points.
+    /// Sets the retention of a database.
     fn keep(&self, state: &mut State, name: &str, retention_s: u64) -> Result<()> {
-        // Nothing is kept for less than an hour: shards of an hour go with every retention.
+        // The shortest retention is an hour: shards of an hour fit every retention.
         let alter = format!("ALTER RETENTION POLICY \"autogen\" ON \"{name}\" DURATION {retention_s}s");
         let shard = if retention_s == 0 { "168h" } else { "1h" };
         self.server.query("", &format!("{alter} SHARD DURATION {shard}"))?;
@@ -372,7 +372,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether version 3 is older than 3.`minor`.
+    /// Returns true for a version 3 before 3.`minor`.
     fn is_before(&self, minor: u32) -> bool {
         let found = self.options.release.split('.').nth(1).and_then(|text| text.parse::<u32>().ok());
         self.generation == Generation::V3 && found.is_some_and(|found| found < minor)

@@ -1,17 +1,16 @@
 //! Starts the real servers that Spindle's tests need, and waits for states instead of sleeping.
 //!
-//! There is no stand-in for NATS here and there must never be one: redelivery, acks and duplicates
-//! are exactly where a pipeline's bugs are. A missing server is an error that names the remedy; a
-//! test never skips itself because of it.
+//! There must never be a fake NATS here: redelivery, acks and duplicates are exactly where the bugs of a pipeline are.
+//! A missing server is an error that names the remedy; a test never skips itself for that reason.
 //!
-//! InfluxDB 2 and 3 come in no package, so [`InfluxFacade`] speaks their HTTP in front of a real InfluxDB 1,
-//! and breaks it off, delays or refuses where a test says so.
+//! InfluxDB 2 and 3 are not packaged, so [`InfluxFacade`] serves their HTTP interfaces in front of a real InfluxDB 1,
+//! and cuts, delays or refuses on request.
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
 //! let mut nats = spindle_testkit::NatsServer::start()?;
 //! println!("connect to {}", nats.url());
-//! nats.kill(); // SIGKILL, as a power cut would
+//! nats.kill(); // SIGKILL, as in a crash
 //! nats.restart()?; // same port, same store
 //! # Ok(())
 //! # }

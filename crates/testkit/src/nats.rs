@@ -13,49 +13,46 @@ use crate::program::{Program, Version};
 use crate::wait::{free_port, wait_until};
 use crate::{probe, wait};
 
-/// A server answers within 100 ms here; the rest is for a machine that runs a whole suite at once,
-/// and for the recovery of a large store.
+/// Limit for a start. 100 ms are usual; the rest is for a machine that runs a whole suite at once, and for the recovery
+/// of a large store.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 
-/// A clean stop flushes the consumers' state; it has never been seen to take a second.
+/// Limit for a clean stop, which flushes the state of the consumers; it has never taken a second so far.
 const STOP_DEADLINE: Duration = Duration::from_secs(20);
 
-/// A port that we chose may be taken between the choice and the server's bind. Three collisions in a
-/// row are no accident any more.
+/// Attempts to bind: another process may take the chosen port before the server binds it. Three collisions in a row are
+/// not a coincidence.
 const PORT_ATTEMPTS: u32 = 3;
 
-/// Not a reservation of disk, only the sum that streams may claim. Unset, the server would take a
-/// share of what is free, and a test would depend on the machine.
+/// Default for the sum of all streams' limits; reserves no disk space. Without it, the server would take a share of the
+/// free space, and a test would depend on the machine.
 const DEFAULT_MAX_FILE_STORE_BYTES: u64 = 64 << 30;
 
-/// `sync_interval` is an unknown field before this version, and the server refuses to start on one.
+/// First version with `sync_interval`; earlier ones refuse to start with an unknown field.
 const FIRST_WITH_SYNC_INTERVAL: Version = Version { major: 2, minor: 10, patch: 0 };
 
 const LOG_TAIL_LINES: usize = 20;
 
-/// What a test may want to be different. The default: a free port, a temporary store, the server's
-/// own sync interval.
+/// Options of a [`NatsServer`]. Default: a free port, a temporary store, the server's own sync interval.
 #[derive(Debug, Default, Clone)]
 pub struct Options {
-    /// Where JetStream keeps its files; created when missing, never removed. `None`: a temporary
-    /// folder that goes with the server. The server does not lock it: one server per folder.
+    /// Folder of JetStream's files; created if missing, never removed. `None`: a temporary one, removed with the server.
+    /// The server does not lock it: one server per folder.
     pub store_dir: Option<PathBuf>,
-    /// The client port. `None`: a free one.
+    /// Client port. `None`: a free one.
     pub port: Option<u16>,
-    /// One fsync per message before its ack (`sync_interval: always`). A SIGKILL of the server alone
-    /// loses nothing without it, since the kernel keeps the pages; it is slower by a factor of 20.
-    /// An error with servers before 2.10, which cannot do it.
+    /// One fsync per message before its ack (`sync_interval: always`), slower by a factor of 20. Without it, a SIGKILL of
+    /// the server alone loses nothing either: the kernel keeps the pages. An error with servers before 2.10.
     pub sync_always: bool,
-    /// Bytes that all streams together may claim. `None`: far more than a test needs.
+    /// Limit for the bytes of all streams together. `None`: far more than a test needs.
     pub max_file_store: Option<u64>,
-    /// Appended to the configuration file as it is.
+    /// Text appended verbatim to the configuration file.
     pub extra_config: String,
 }
 
 /// A running (or killed) `nats-server`. Dropping it kills the process and removes its temporary files.
 ///
-/// The process stays in the test's process group, so that a runner that ends the test's group ends
-/// the server as well.
+/// The process stays in the test's process group, so that a runner that kills the group kills the server too.
 #[derive(Debug)]
 pub struct NatsServer {
     program: Program,
@@ -65,18 +62,17 @@ pub struct NatsServer {
     store_dir: PathBuf,
     child: Option<Child>,
     last_pid: u32,
-    // After `child`, and `Drop` has ended the process before: nothing writes here any more when it goes.
+    // Dropped after `Drop` has killed the process: nothing writes here any more.
     work_dir: TempDir,
 }
 
 impl NatsServer {
-    /// A server with the default [`Options`]. Returns when it accepts clients and JetStream is up.
+    /// Starts a server with the default [`Options`]. Returns once it accepts clients and JetStream is up.
     pub fn start() -> Result<NatsServer> {
         NatsServer::start_with(Options::default())
     }
 
-    /// A server with what `options` asks for. Returns when it accepts clients and JetStream is up; the
-    /// error otherwise carries the end of the server's log.
+    /// Starts a server. Returns once it accepts clients and JetStream is up; an error carries the end of its log.
     pub fn start_with(options: Options) -> Result<NatsServer> {
         let program = Program::find("nats-server")?;
         let work_dir = tempfile::Builder::new()
@@ -98,7 +94,7 @@ impl NatsServer {
         Ok(server)
     }
 
-    /// Three servers that can keep three copies, node 0 to 2. They start together: one alone is not healthy.
+    /// Starts nodes 0 to 2 of a cluster that can keep three replicas. They start together: one alone is never healthy.
     pub fn start_cluster(options: impl Fn(usize) -> Options) -> Result<Vec<NatsServer>> {
         let ports = [free_port()?, free_port()?, free_port()?];
         let routes = ports.map(|port| format!("\"nats://127.0.0.1:{port}\"")).join(", ");
@@ -113,75 +109,75 @@ impl NatsServer {
         starting.into_iter().map(|node| node.join().map_err(|_| anyhow!("a start panicked"))?).collect()
     }
 
-    /// The address for clients, such as `nats://127.0.0.1:23817`. The same after a restart.
+    /// Address for clients, such as `nats://127.0.0.1:23817`. The same after a restart.
     pub fn url(&self) -> String {
         format!("nats://127.0.0.1:{}", self.port)
     }
 
-    /// The client port. The same after a restart.
+    /// Client port. The same after a restart.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The process id of the last process started; it may be gone already.
+    /// Process id of the last process started, which may have ended.
     pub fn pid(&self) -> u32 {
         self.last_pid
     }
 
-    /// The folder given to JetStream; the server keeps its files in `jetstream/` under it.
+    /// Store folder; the server keeps its files in `jetstream/` below it.
     pub fn store_dir(&self) -> &Path {
         &self.store_dir
     }
 
-    /// The version of the program in use.
+    /// Version of the program.
     pub fn version(&self) -> Version {
         self.program.version
     }
 
-    /// The last lines of the server's log, over all restarts.
+    /// Last lines of the server's log, which spans all restarts.
     pub fn log_tail(&self) -> String {
         log_tail(&self.log_path())
     }
 
-    /// Ends the process at once (SIGKILL) and collects it. Nothing happens when it is gone already.
+    /// Kills the process (SIGKILL) and reaps it. Does nothing if it has ended.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // Both fail only if the process has ended by itself, which is what was wanted.
+            // Both fail only if the process has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
     }
 
-    /// Stops the process where it is (SIGSTOP): connections stay, nothing is read. A kill ends it.
+    /// Freezes the process (SIGSTOP): connections stay open, nothing is read. A kill still ends it.
     pub fn pause(&self) {
         if let Some(pid) = self.child.as_ref().and_then(|child| Pid::from_raw(child.id().cast_signed())) {
-            // Fails only if the process has ended by itself; who waits for an effect sees that.
+            // Fails only if the process has ended already; a caller that waits for an effect notices.
             let _ = kill_process(pid, Signal::STOP);
         }
     }
 
-    /// Asks the process to end (SIGTERM: JetStream flushes its state) and waits for it. After 20 s it
-    /// is killed, and that is an error. Nothing happens when it is gone already.
+    /// Stops the process (SIGTERM: JetStream flushes its state) and waits for its end. After 20 s it is killed, which is
+    /// an error. Does nothing if the process has ended.
     pub fn stop(&mut self) -> Result<()> {
         let Some(child) = self.child.as_mut() else { return Ok(()) };
         if let Some(pid) = Pid::from_raw(child.id().cast_signed()) {
-            // Fails only if the process has ended by itself; the wait below sees that.
+            // Fails only if the process has ended already; the wait below notices.
             let _ = kill_process(pid, Signal::TERM);
         }
-        // The exit code says nothing: servers up to 2.10 end with 1 on SIGTERM.
+        // The exit code is meaningless: servers up to 2.10 exit with 1 on SIGTERM.
         let ended =
             wait_until(STOP_DEADLINE, "nats-server to end after SIGTERM", || !matches!(child.try_wait(), Ok(None)));
         self.kill();
         ended.with_context(|| format!("nats-server log:\n{}", self.log_tail()))
     }
 
-    /// Starts it again on the same port and store; stops it first if it still runs.
+    /// Restarts the server on the same port and store; stops it first if it is running.
     pub fn restart(&mut self) -> Result<()> {
         self.stop()?;
         self.launch()
     }
 
-    /// A collision on a port that we chose ourselves is nobody's fault: choose again.
+    /// Chooses another port after a collision, unless the port was given.
     fn launch_on_a_free_port(&mut self) -> Result<()> {
         if let Some(port) = self.options.port {
             self.port = port;
@@ -229,15 +225,15 @@ impl NatsServer {
         Ok(())
     }
 
-    /// Three states in the order in which the server reaches them: its ports file is written, a client
-    /// is greeted, and `/healthz` finds JetStream with all streams and consumers recovered.
+    /// Waits for three states, in the order in which the server reaches them: the ports file is written, a client is
+    /// greeted, and `/healthz` reports JetStream with all streams and consumers recovered.
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = wait::Deadline::after(START_DEADLINE);
         let ports_dir = self.work_dir.path().to_path_buf();
         let mut what = "its ports file";
         loop {
             let child = self.child.as_mut().context("nats-server is not running")?;
-            if let Some(status) = child.try_wait().context("cannot look after nats-server")? {
+            if let Some(status) = child.try_wait().context("cannot wait for nats-server")? {
                 bail!("nats-server ended with {status}");
             }
             match probe::monitoring_address(&ports_dir, self.last_pid) {
@@ -280,7 +276,7 @@ impl NatsServer {
         ))
     }
 
-    /// The address of the monitoring port, such as `127.0.0.1:40213`. It changes with a restart.
+    /// Address of the monitoring port, such as `127.0.0.1:40213`. Changes with a restart.
     pub fn monitoring(&self) -> &str {
         &self.monitoring
     }
@@ -296,7 +292,7 @@ impl Drop for NatsServer {
     }
 }
 
-/// A path as a string of the server's configuration language.
+/// Quotes a path for the server's configuration language.
 fn quoted(path: &Path) -> Result<String> {
     let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
     if text.contains(['"', '\\', '\n']) {

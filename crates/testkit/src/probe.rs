@@ -1,7 +1,6 @@
-//! How far a starting server has come, asked over plain sockets and files.
+//! Probes of a starting server over plain sockets and files.
 //!
-//! Every question is answered with "not yet" instead of an error: while a server starts, a refused
-//! connection and half a file are what one expects to see.
+//! Every failure means "not yet": while a server starts, refused connections and half-written files are normal.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -11,24 +10,24 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// Long enough for a busy machine; a healthy server on the loopback answers in a millisecond.
+/// Timeout for a busy machine; a healthy server on the loopback address answers in a millisecond.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The monitoring address of the server with process id `pid`, from the ports file that it writes as
-/// `<program>_<pid>.ports`. The pid matters: a killed server leaves its file behind.
+/// Reads the monitoring address of the server with process id `pid` from its ports file, `<program>_<pid>.ports`. The
+/// pid matters: a killed server leaves its file behind.
 pub(crate) fn monitoring_address(ports_dir: &Path, pid: u32) -> Option<String> {
     let suffix = format!("_{pid}.ports");
     let file = fs::read_dir(ports_dir)
         .ok()?
         .filter_map(Result::ok)
         .find(|entry| entry.file_name().to_string_lossy().ends_with(&suffix))?;
-    // Not written atomically: what does not parse is not finished.
+    // Not written atomically: a file that does not parse is not complete yet.
     let ports: Value = serde_json::from_slice(&fs::read(file.path()).ok()?).ok()?;
     let url = ports["monitoring"][0].as_str()?;
     Some(url.strip_prefix("http://")?.to_owned())
 }
 
-/// Whether a client on `port` is greeted by a server that has JetStream.
+/// Returns true if the server on `port` greets clients and has JetStream.
 pub(crate) fn greets_with_jetstream(port: u16) -> bool {
     let greeting = || -> Option<Value> {
         let mut line = String::new();
@@ -38,12 +37,12 @@ pub(crate) fn greets_with_jetstream(port: u16) -> bool {
     greeting().is_some_and(|info| info["jetstream"] == true)
 }
 
-/// Whether `/healthz` says that everything is recovered, streams and consumers included.
+/// Returns true if `/healthz` reports full recovery, including streams and consumers.
 pub(crate) fn is_healthy(monitoring: &str) -> bool {
     get(monitoring, "/healthz").is_some_and(|body| body["status"] == "ok")
 }
 
-/// The JSON body of a good answer. HTTP/1.0, so that the body ends with the connection.
+/// Returns the JSON body of a 200. HTTP/1.0, so that the body ends with the connection.
 fn get(address: &str, path: &str) -> Option<Value> {
     let mut stream = connect(address.parse().ok()?)?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes()).ok()?;

@@ -1,8 +1,8 @@
 //! Finds a server program and its version.
 //!
-//! Order: the variable `SPINDLE_NATS_SERVER` (taken at its word), then the `PATH`, then `.tools/` of
-//! the workspace, where `./run.sh` puts what it fetches. From the `PATH` only version 2.10 or newer
-//! is taken, as in `run.sh`: some distributions still carry 2.9.
+//! Order: the variable `SPINDLE_NATS_SERVER` (used as it is), then the `PATH`, then `.tools/` of the workspace, where
+//! `./run.sh` puts the programs that it fetches. On the `PATH`, versions before 2.10 are skipped, as in `run.sh`: some
+//! distributions still carry 2.9.
 
 use std::env;
 use std::fmt;
@@ -11,17 +11,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// The oldest server that Spindle supports; `run.sh` knows the same number.
+/// Oldest supported server; `run.sh` has the same number.
 const OLDEST_SUPPORTED: Version = Version { major: 2, minor: 10, patch: 0 };
 
-/// A server's version, ordered as versions are.
+/// Version of a server; versions compare by major, minor, patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version {
-    /// Grows with incompatible changes.
+    /// Major version: incompatible changes.
     pub major: u32,
-    /// Grows with features.
+    /// Minor version: features.
     pub minor: u32,
-    /// Grows with corrections. A suffix such as `-RC.1` is not kept.
+    /// Patch version: fixes. A suffix such as `-RC.1` is dropped.
     pub patch: u32,
 }
 
@@ -31,17 +31,17 @@ impl fmt::Display for Version {
     }
 }
 
-/// A program that was found and could be run.
+/// Program that was found and can be run.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Where it lies.
+    /// Path of the program.
     pub path: PathBuf,
-    /// What it answered to `--version`.
+    /// Version that `--version` printed.
     pub version: Version,
 }
 
 impl Program {
-    /// The program called `name`, or an error that says where it was looked for and how to get it.
+    /// Finds the program called `name`. The error names the places that were searched and the remedy.
     pub fn find(name: &str) -> Result<Program> {
         let variable = format!("SPINDLE_{}", name.to_uppercase().replace('-', "_"));
         let named = env::var_os(&variable).filter(|value| !value.is_empty());
@@ -54,8 +54,9 @@ impl Program {
         let output =
             Command::new(path).arg("--version").output().with_context(|| format!("cannot run {}", path.display()))?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = parse_version(&text)
-            .with_context(|| format!("{} --version answered {:?}, which is no version", path.display(), text.trim()))?;
+        let version = parse_version(&text).with_context(|| {
+            format!("{} --version printed {:?}, which is not a version", path.display(), text.trim())
+        })?;
         Ok(Program { path: path.to_path_buf(), version })
     }
 }
@@ -86,13 +87,13 @@ fn find_in(
     bail!("{}", rejected.join("; "));
 }
 
-/// `.tools` at the root of the workspace that this crate was built in.
+/// Returns `.tools` at the root of the workspace that this crate was built in.
 pub(crate) fn tools_dir() -> PathBuf {
     let crate_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
     crate_dir.ancestors().nth(2).unwrap_or(crate_dir).join(".tools")
 }
 
-/// `nats-server: v2.15.1` and the like: the first word that begins with a version.
+/// Parses `nats-server: v2.15.1` and the like: the first word that begins with a version.
 fn parse_version(text: &str) -> Option<Version> {
     text.split_whitespace().find_map(|word| {
         let mut numbers = word.strip_prefix('v').unwrap_or(word).splitn(3, '.').map(|part| {
@@ -142,7 +143,7 @@ mod tests {
         let found = find_in("nats-server", None, [old.clone()].into_iter(), &tools).unwrap();
         assert_eq!(found.path, fetched);
         let named = find_in("nats-server", Some(old.join("nats-server")), std::iter::empty(), &tools).unwrap();
-        assert_eq!(named.version.to_string(), "2.9.10", "a server that was named is taken at its word");
+        assert_eq!(named.version.to_string(), "2.9.10", "a named server is used as it is");
     }
 
     #[test]

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// Between two looks at a state: short against what is waited for, long enough to cost nothing.
+/// Interval between two checks of a state: short compared with any wait, long enough to cost nothing.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Ports to choose from (half open): below what Linux and macOS hand out by themselves. A client that
-/// reconnects to a killed server could otherwise be given that server's port as its own, even connect
-/// to itself on the loopback, and the server could never come back.
+/// Range of ports to choose from: below the ephemeral ports of Linux and macOS. Otherwise a client that reconnects
+/// to a killed server could get the server's port as its own, even connect to itself on the loopback address, and the
+/// server could never come back.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 
-/// Looks at `condition` until it holds; after `deadline` an error that says `what` was waited for.
-/// The condition is looked at once more when time is up, and at least once.
+/// Waits until `condition` holds; after `deadline` returns an error that names `what`. Checks the condition at least
+/// once, and once more when time is up.
 pub fn wait_until(deadline: Duration, what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
     let until = Deadline::after(deadline);
     loop {
@@ -24,15 +24,15 @@ pub fn wait_until(deadline: Duration, what: &str, mut condition: impl FnMut() ->
             return Ok(());
         }
         if !until.pause() {
-            bail!("waited {deadline:?} in vain for {what}");
+            bail!("timed out after {deadline:?} waiting for {what}");
         }
     }
 }
 
-/// A TCP port of the loopback address that was free a moment ago. It may be taken before it is used,
-/// which is rare but real; [`NatsServer`](crate::NatsServer) tries another one then.
+/// Returns a TCP port of the loopback address that was free a moment ago. Another process may take it before it is
+/// used, which is rare but real; [`NatsServer`](crate::NatsServer) then tries another one.
 pub fn free_port() -> Result<u16> {
-    // Tests run in many processes at once: each begins at its own place, and goes on from there.
+    // Tests run in many processes at once: each starts at its own offset.
     static N_TAKEN: AtomicU16 = AtomicU16::new(0);
     let n_ports = u32::from(PORTS.end - PORTS.start);
     for _ in PORTS {
@@ -47,7 +47,7 @@ pub fn free_port() -> Result<u16> {
     bail!("no free TCP port between {} and {}", PORTS.start, PORTS.end - 1)
 }
 
-/// A moment after which waiting ends.
+/// Moment at which a wait ends.
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {
@@ -55,8 +55,8 @@ impl Deadline {
         Deadline(Instant::now() + time)
     }
 
-    /// Lets a little time pass, and says whether it is worth looking again. The only place here where
-    /// a thread does nothing; it may return early, which a loop around a state does not mind.
+    /// Parks the thread for a moment; returns false once the deadline has passed. May return early, which a loop around
+    /// a state tolerates. The only sleep in this crate.
     pub(crate) fn pause(&self) -> bool {
         let left = self.0.saturating_duration_since(Instant::now());
         thread::park_timeout(PAUSE.min(left));

@@ -1,4 +1,4 @@
-//! The testkit against a real server: it must be right about being ready, gone and back.
+//! The testkit with a real server: it must recognize a server that is ready, gone and back.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::Value;
 use spindle_testkit::{NatsServer, Options, free_port, wait_until};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Just enough of the NATS protocol to ask JetStream something: one request on a new connection.
+/// Sends one request over a new connection, with just enough of the NATS protocol for JetStream.
 fn request(server: &NatsServer, subject: &str, payload: &str) -> Value {
     let stream = TcpStream::connect(("127.0.0.1", server.port())).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
     let mut out = stream;
     write!(
@@ -84,7 +84,7 @@ fn a_given_store_outlives_the_server_and_a_temporary_one_does_not() {
     assert!(temporary.is_dir());
     drop(server);
     assert!(!temporary.exists());
-    wait_until(PATIENCE, "the dropped server to be gone", || !is_running(pid)).unwrap();
+    wait_until(TIMEOUT, "the dropped server to be gone", || !is_running(pid)).unwrap();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The system's own word on the matter: `audit_gaps` of every device, asked through its reader.
+//! The system's own audit: `audit_gaps` of every device, through its reader.
 
 use std::time::Duration;
 
@@ -9,26 +9,26 @@ use spindle_core::Timestamp;
 use super::messages::{DEVICE_PREFIX, Shape};
 use super::nats::{Address, Connection};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPTS: usize = 5;
 const PAGE: u64 = 50;
-/// Clocks were set wrong by less than this.
+/// More than the largest clock offset.
 const MARGIN: Duration = Duration::from_secs(4 * 86_400);
 
-/// What it says.
+/// Result of the audit.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Audit {
-    /// Of the harness's devices: numbers that are there.
+    /// Sequence numbers present, of the harness's devices.
     pub(super) n_numbers: u64,
     pub(super) n_complete: u64,
-    /// The harness's devices that are not, and why.
+    /// Incomplete devices of the harness, with the reason.
     pub(super) not_complete: Vec<String>,
-    /// The same of the daemon's devices. It is killed too, and what it then had in hand nobody acknowledged.
+    /// The same for the daemon's devices. The daemon is killed too, and its messages in flight were not acknowledged.
     pub(super) n_complete_of_daemon: u64,
     pub(super) not_complete_of_daemon: Vec<String>,
 }
 
-/// `None` if the program does not know the question.
+/// Returns `None` if the program does not support the query.
 pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
     let begin = Timestamp::from_ns(shape.begin_ns);
     let mut params = json!({
@@ -37,11 +37,11 @@ pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
     let mut audit = Audit::default();
     loop {
         let answer = page(nats, &params).await?;
-        if let Some(words) = answer["message"].as_str().filter(|_| answer["status"] == "error") {
-            if words.contains("unknown query_type") {
+        if let Some(message) = answer["message"].as_str().filter(|_| answer["status"] == "error") {
+            if message.contains("unknown query_type") {
                 return Ok(None);
             }
-            bail!("audit_gaps: {words}");
+            bail!("audit_gaps: {message}");
         }
         for row in answer["summary"].as_array().context("audit_gaps has no summary")? {
             audit.add(row);
@@ -54,17 +54,17 @@ pub(super) async fn ask(nats: &Address, shape: Shape) -> Result<Option<Audit>> {
     }
 }
 
-/// The reader may just have been started again.
+/// Retries, since the reader may just have restarted.
 async fn page(nats: &Address, params: &Value) -> Result<Value> {
-    let question = json!({ "query_type": "audit_gaps", "params": params }).to_string();
+    let query = json!({ "query_type": "audit_gaps", "params": params }).to_string();
     let mut last = Ok(Value::Null);
     for _ in 0..ATTEMPTS {
         let mut connection = Connection::open(nats).await?;
-        let answer = connection.ask("reader.query", question.as_bytes(), PATIENCE).await;
+        let answer = connection.ask("reader.query", query.as_bytes(), TIMEOUT).await;
         last = match answer {
-            Ok(received) if !received.is_nobody() => return Ok(serde_json::from_slice(&received.payload)?),
-            Ok(_) => Err(anyhow::anyhow!("nobody answers on reader.query")),
-            Err(fault) => Err(fault),
+            Ok(received) if !received.has_no_responders() => return Ok(serde_json::from_slice(&received.payload)?),
+            Ok(_) => Err(anyhow::anyhow!("no responders on reader.query")),
+            Err(error) => Err(error),
         };
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
@@ -75,12 +75,12 @@ impl Audit {
     fn add(&mut self, row: &Value) {
         let (device, state) =
             (row["source_device"].as_str().unwrap_or_default(), row["state"].as_str().unwrap_or_default());
-        let words = || format!("{device}: {state}, {} missing, {} doubled", row["n_missing"], row["n_doubled"]);
+        let describe = || format!("{device}: {state}, {} missing, {} doubled", row["n_missing"], row["n_doubled"]);
         match (device.starts_with(DEVICE_PREFIX), state == "complete") {
             (true, true) => self.n_complete += 1,
-            (true, false) => self.not_complete.push(words()),
+            (true, false) => self.not_complete.push(describe()),
             (false, true) => self.n_complete_of_daemon += 1,
-            (false, false) => self.not_complete_of_daemon.push(words()),
+            (false, false) => self.not_complete_of_daemon.push(describe()),
         }
         if device.starts_with(DEVICE_PREFIX) {
             self.n_numbers += row["n_numbers"].as_u64().unwrap_or_default();

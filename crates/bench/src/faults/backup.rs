@@ -1,4 +1,4 @@
-//! A copy of the data directory of the store's server, to bring the server back with less than it acknowledged.
+//! Copy of the data directory of the store's server, from which the server restarts with less than it acknowledged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// The copy, which exists from the first stop of the server on until it is put back.
+/// Copy that is taken at the first stop of the server and used up when it is put back.
 #[derive(Debug)]
 pub(super) struct Backup {
     data_dir: PathBuf,
@@ -14,7 +14,7 @@ pub(super) struct Backup {
 }
 
 impl Backup {
-    /// `folder` is outside the server's disk, which may be full.
+    /// Keeps the copy in `folder`, outside the server's disk, which may be full.
     pub(super) fn new(data_dir: PathBuf, folder: &Path) -> Self {
         Self { data_dir, copy: folder.join("copy-of-store") }
     }
@@ -28,9 +28,9 @@ impl Backup {
         if self.exists() {
             return Ok(());
         }
-        let half = self.copy.with_extension("half");
-        copy(&self.data_dir, &half)?;
-        fs::rename(&half, &self.copy).with_context(|| format!("cannot rename {}", half.display()))
+        let unfinished = self.copy.with_extension("unfinished");
+        copy(&self.data_dir, &unfinished)?;
+        fs::rename(&unfinished, &self.copy).with_context(|| format!("cannot rename {}", unfinished.display()))
     }
 
     /// Replaces the data directory of a stopped server by the copy, and uses the copy up.

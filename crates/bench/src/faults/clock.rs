@@ -1,17 +1,17 @@
-//! Wrong clocks without touching the machine's: the roles run under libfaketime, which reads from a file by
-//! how much their clock is off. The servers (NATS, InfluxDB) ask the kernel directly and keep the right time.
+//! Wrong clocks for the roles alone: they run under libfaketime, which reads the offset from a file. The servers (NATS,
+//! InfluxDB) keep the right time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-/// Where distributions put it; `MT` is for programs with threads.
+/// Path of the library in distributions; `MT` is for programs with threads.
 const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 const LIBRARY_FOLDERS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
 
-/// The clocks of the roles.
+/// Clocks of the roles.
 #[derive(Debug)]
 pub(super) struct Clocks {
     library: PathBuf,
@@ -19,7 +19,7 @@ pub(super) struct Clocks {
 }
 
 impl Clocks {
-    /// `None` if libfaketime is not installed.
+    /// Returns `None` if libfaketime is not installed.
     pub(super) fn find(folder: &Path) -> Result<Option<Self>> {
         let mut places = LIBRARY_FOLDERS.iter().map(|place| Path::new(place).join(LIBRARY));
         let Some(library) = places.find(|place| place.is_file()) else { return Ok(None) };
@@ -32,22 +32,22 @@ impl Clocks {
         self.folder.join(role)
     }
 
-    /// What puts a role under it.
+    /// Returns the environment variables that put a role under libfaketime.
     pub(super) fn variables(&self, role: &str) -> Vec<(String, String)> {
-        // A role whose file cannot be written starts with the right time, which harms nobody.
+        // A role whose file cannot be written starts with the right time, which is harmless.
         let _ = self.set(role, 0);
         [
             ("LD_PRELOAD", self.library.display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", self.file(role).display().to_string()),
             ("FAKETIME_CACHE_DURATION", "1".to_owned()),
-            // Timers go on; only the time of day is wrong.
+            // Only the time of day is wrong; timers are unaffected.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
 
-    /// Sets a role's clock off by so many seconds.
+    /// Sets the offset of a role's clock, in seconds.
     pub(super) fn set(&self, role: &str, offset_s: i64) -> Result<()> {
         let (path, new) = (self.file(role), self.file(&format!("{role}.new")));
         fs::write(&new, format!("{offset_s:+}s\n"))?;

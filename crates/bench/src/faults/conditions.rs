@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::messages::NS_PER_SECOND;
+pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Conditions of all devices.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
-//! A small disk of its own for a server, to be filled and freed. In memory (tmpfs): there a sync costs nothing, and
-//! a full disk no more than a smaller limit. A kill does not ask whether anything was synced, so nothing is proved
-//! less by it; a power cut is not among the faults. Mounted where only the harness and its children see it, so
-//! nothing is left behind however it ends. Needs root.
+//! Small separate disk for a server, to be filled and freed. In memory (tmpfs): a sync costs nothing there, and a full
+//! disk is only a smaller limit. This weakens no result: a kill loses no unsynced pages, and a power cut is not among the
+//! faults. Mounted in a private namespace, so that nothing is left behind however the harness ends. Needs root.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -10,31 +9,31 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-/// Set for the harness that already stands among mounts of its own.
+/// Environment variable that marks a harness in its private mount namespace.
 const MARKER: &str = "SPINDLE_FAULTS_OWN_MOUNTS";
-/// Others write while the limit is set to what they have taken.
+/// Attempts to set the limit to the used space, while servers write.
 const FILL_ATTEMPTS: usize = 50;
 
 pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Starts this program again among mounts of its own. Does not return if that works.
-pub(super) fn keep_mounts_to_ourselves() -> Result<()> {
+/// Re-executes this program in a private mount namespace. Returns only on failure, or if it is in one already.
+pub(super) fn isolate_mounts() -> Result<()> {
     if std::env::var_os(MARKER).is_some() {
         return Ok(());
     }
-    let ourselves = std::env::current_exe().context("cannot find this program's own file")?;
+    let program = std::env::current_exe().context("cannot find the path of this program")?;
     let error = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "--"])
-        .arg(ourselves)
+        .arg(program)
         .args(std::env::args_os().skip(1))
         .env(MARKER, "1")
         .exec();
-    Err(error).context("cannot start `unshare` (util-linux), which keeps the mounts of the harness to itself")
+    Err(error).context("cannot start `unshare` (util-linux) for a private mount namespace")
 }
 
-/// A mounted disk.
+/// Mounted disk.
 #[derive(Debug)]
 pub(super) struct Disk {
     folder: PathBuf,
@@ -42,9 +41,9 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Makes one in `place`; it takes up what is written to it.
-    pub(super) fn make(place: &Path, name: &str, size_bytes: u64) -> Result<Self> {
-        let folder = place.join(name);
+    /// Mounts a disk in `parent`; it uses memory only for its contents.
+    pub(super) fn make(parent: &Path, name: &str, size_bytes: u64) -> Result<Self> {
+        let folder = parent.join(name);
         fs::create_dir_all(&folder)?;
         let size = format!("size={size_bytes}");
         run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&folder))?;
@@ -55,7 +54,7 @@ impl Disk {
         &self.folder
     }
 
-    /// Takes all room that is left.
+    /// Fills the disk.
     pub(super) fn fill(&self) -> Result<()> {
         let mut outcome = Ok(());
         for _ in 0..FILL_ATTEMPTS {
@@ -69,12 +68,12 @@ impl Disk {
         outcome
     }
 
-    /// Gives the room back.
+    /// Restores the size of the disk.
     pub(super) fn free(&self) -> Result<()> {
         self.limit(self.size_bytes)
     }
 
-    /// Refused when more is taken already.
+    /// Sets the size. Refused if more is in use already.
     fn limit(&self, bytes: u64) -> Result<()> {
         run(Command::new("mount").args(["-o", &format!("remount,size={bytes}")]).arg(&self.folder))
     }
@@ -82,7 +81,7 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // What still has a file open keeps it mounted; it goes with the harness at the latest.
+        // An open file keeps it mounted until the harness ends at the latest.
         let _ = Command::new("umount").arg("--lazy").arg(&self.folder).status();
     }
 }

@@ -1,4 +1,4 @@
-//! Doing what the plan says. Faults may overlap, but never two on the same thing.
+//! Executes the plan. Faults may overlap, but never on the same target.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,22 +15,22 @@ use super::conditions::Conditions;
 use super::plan::{Act, Fault, LinkFault, Target};
 use super::points;
 use super::process::send_signal;
+use super::progress;
 use super::proxy::Mode;
 use super::system::{DiskOf, ROLES, System};
-use super::talk;
 use super::watch::{Recovery, Watch};
 
-/// A server that does not come back is started again so often.
+/// Attempts to start a server that does not come back.
 const START_ATTEMPTS: usize = 5;
 
-/// What came of a fault.
+/// Result of a fault.
 #[derive(Clone, Debug)]
 pub(super) struct Outcome {
     pub(super) group: String,
     pub(super) recovery: Recovery,
 }
 
-/// What the faults work on.
+/// Everything that faults act on.
 #[derive(Clone)]
 pub(super) struct Scene {
     pub(super) system: Arc<System>,
@@ -38,7 +38,7 @@ pub(super) struct Scene {
     pub(super) conditions: Arc<Conditions>,
 }
 
-/// Carries the plan out; returns when the last fault is over and got over.
+/// Executes the plan; returns once the system has recovered from the last fault.
 pub(super) async fn inflict(scene: &Scene, plan: Vec<Fault>) -> Result<Vec<Outcome>> {
     let begin = Instant::now();
     let outcomes = Arc::new(Mutex::new(Vec::new()));
@@ -47,11 +47,11 @@ pub(super) async fn inflict(scene: &Scene, plan: Vec<Fault>) -> Result<Vec<Outco
     let n_faults = plan.len();
     for fault in plan {
         sleep_until(begin + fault.at).await;
-        let lock = locks.entry(place(&fault.act)).or_default().clone().lock_owned().await;
+        let lock = locks.entry(lock_name(&fault.act)).or_default().clone().lock_owned().await;
         while let Some(ended) = under_way.try_join_next() {
             ended??;
         }
-        talk(&format!(
+        progress(&format!(
             "{:>6.1} s  fault {:>3} of {n_faults}: {}, {:.1} s",
             begin.elapsed().as_secs_f64(),
             fault.number + 1,
@@ -60,7 +60,7 @@ pub(super) async fn inflict(scene: &Scene, plan: Vec<Fault>) -> Result<Vec<Outco
         ));
         let (scene, outcomes) = (scene.clone(), outcomes.clone());
         under_way.spawn(async move {
-            let outcome = one(&scene, &fault, lock).await.with_context(|| format!("fault '{}'", fault.name))?;
+            let outcome = inflict_one(&scene, &fault, lock).await.with_context(|| format!("fault '{}'", fault.name))?;
             outcomes.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
             Ok(())
         });
@@ -72,8 +72,8 @@ pub(super) async fn inflict(scene: &Scene, plan: Vec<Fault>) -> Result<Vec<Outco
     Ok(outcomes)
 }
 
-/// What a fault lays hands on: a cluster may lose one node at a time, so all nodes are one thing.
-fn place(act: &Act) -> String {
+/// Returns the lock of a fault. All nodes of a cluster share one, since it tolerates the loss of one node at a time.
+fn lock_name(act: &Act) -> String {
     match act {
         Act::Kill(target) | Act::Pause(target) => match target {
             Target::Role(role) => ROLES[*role].to_owned(),
@@ -89,13 +89,13 @@ fn place(act: &Act) -> String {
     }
 }
 
-async fn one(scene: &Scene, fault: &Fault, lock: OwnedMutexGuard<()>) -> Result<Outcome> {
+async fn inflict_one(scene: &Scene, fault: &Fault, lock: OwnedMutexGuard<()>) -> Result<Outcome> {
     let system = &scene.system;
     match fault.act {
         Act::Kill(target) => kill(system, target, fault.lasts, false).await?,
         Act::Empty(node) => kill(system, Target::Nats(node), fault.lasts, true).await?,
         Act::Pause(target) => pause(system, target, fault.lasts).await,
-        Act::Cut(link, way) => misbehave(system, link, way, fault.lasts).await,
+        Act::Cut(link, mode) => disturb(system, link, mode, fault.lasts).await,
         Act::Fill(disk) => fill(system, disk, fault.lasts).await?,
         Act::RoleClock(role, offset_s) => {
             if let Some(clocks) = &system.clocks {
@@ -143,7 +143,7 @@ async fn kill(system: &System, target: Target, lasts: Duration, is_emptied: bool
     }
 }
 
-/// Kills the store's server, and keeps a copy of its data if there is none.
+/// Kills the store's server, and copies its data if there is no copy.
 fn kill_store(system: &System) -> Result<()> {
     block_in_place(|| {
         if let Some(mut influx) = system.influx() {
@@ -153,11 +153,11 @@ fn kill_store(system: &System) -> Result<()> {
     })
 }
 
-/// Brings the store's server back with the data of an earlier stop. Without one it stops now, and works for `lasts`
-/// on data that it loses.
+/// Restarts the store's server with the data of an earlier stop. Without one, stops it now and lets it run for `lasts`
+/// on data that it will lose.
 async fn lose(scene: &Scene, lasts: Duration) -> Result<()> {
     let system = &scene.system;
-    let backup = system.backup.as_ref().context("the store has no server that could lose data")?;
+    let backup = system.backup.as_ref().context("this store cannot lose data")?;
     if !backup.exists() {
         kill_store(system)?;
         start_store(system)?;
@@ -169,29 +169,29 @@ async fn lose(scene: &Scene, lasts: Duration) -> Result<()> {
     block_in_place(|| backup.put_back())?;
     sleep(lasts).await;
     start_store(system)?;
-    // The writers restore at once, so that this may be too small, never too large.
+    // The writers restore at once: this may be too small, never too large.
     let n_lost = n_before.saturating_sub(count()?);
     scene.watch.add_lost_points(n_lost);
-    talk(&format!("         the store came back without {n_lost} of {n_before} points"));
+    progress(&format!("         store restarted without {n_lost} of {n_before} points"));
     Ok(())
 }
 
-/// Starts a NATS server that is down, and one that runs once more.
+/// Restarts a NATS server, whether it is running or not.
 pub(super) fn start_nats(system: &System, node: usize) -> Result<()> {
-    insist(|| system.nats()[node].restart())
+    retry(|| system.nats()[node].restart())
 }
 
-/// The same for the store's server, if there is one: twice, or InfluxDB itself loses what it has acknowledged.
+/// Restarts the store's server, if there is one: twice, otherwise InfluxDB 1.6.7 itself loses acknowledged data.
 pub(super) fn start_store(system: &System) -> Result<()> {
-    insist(|| system.influx().map_or(Ok(()), |mut influx| influx.restart_after_a_crash()))
+    retry(|| system.influx().map_or(Ok(()), |mut influx| influx.restart_after_a_crash()))
 }
 
-fn insist(mut start: impl FnMut() -> Result<()>) -> Result<()> {
+fn retry(mut start: impl FnMut() -> Result<()>) -> Result<()> {
     block_in_place(|| {
         for _ in 1..START_ATTEMPTS {
             match start() {
                 Ok(()) => return Ok(()),
-                Err(fault) => talk(&format!("a server does not start, trying again: {fault:#}")),
+                Err(error) => progress(&format!("server does not start, retrying: {error:#}")),
             }
         }
         start()
@@ -213,9 +213,9 @@ async fn pause(system: &System, target: Target, lasts: Duration) {
     send(Signal::CONT);
 }
 
-async fn misbehave(system: &System, link: usize, way: LinkFault, lasts: Duration) {
+async fn disturb(system: &System, link: usize, fault: LinkFault, lasts: Duration) {
     let proxy = &system.links[link].proxy;
-    match way {
+    match fault {
         LinkFault::Now => proxy.cut(),
         LinkFault::While(mode) => {
             proxy.set(mode);
@@ -228,13 +228,13 @@ async fn misbehave(system: &System, link: usize, way: LinkFault, lasts: Duration
     }
 }
 
-/// Neither server gets over a failed write by itself: nats-server refuses everything until it is started again
-/// (seen with 2.15.1; `spindle up` does that), and so does InfluxDB 1, whose log of writes keeps the error (seen
-/// with 1.6.7). An operator or a supervisor must; here the harness does.
+/// Fills a disk for `lasts`, then restarts its server. Neither server recovers from a failed write alone: nats-server
+/// refuses everything until its restart (seen with 2.15.1; `spindle up` restarts it), and so does InfluxDB 1, whose
+/// write-ahead log keeps the error (seen with 1.6.7). An operator or a supervisor must; here the harness does.
 async fn fill(system: &System, of: DiskOf, lasts: Duration) -> Result<()> {
-    let disk = system.disk(of).context("there is no such disk")?;
+    let disk = system.disk(of).context("no such disk")?;
     disk.fill()?;
-    // Whatever was freed or written meanwhile: it stays full to the end.
+    // Keeps it full, whatever was freed meanwhile.
     let until = Instant::now() + lasts;
     while Instant::now() < until {
         sleep(Duration::from_millis(200).min(until - Instant::now())).await;

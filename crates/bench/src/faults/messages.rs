@@ -1,43 +1,42 @@
-//! The known messages. What number N holds follows from the seed, so the ledger needs to remember only
-//! which were acknowledged, and the judgement makes them all once more.
+//! Known messages. The seed and the number determine the contents of a message, so the ledger records only which were
+//! acknowledged, and the judge makes all of them again.
 //!
-//! Written by hand and not with `core::wire`: what is judged must not also be the measure.
+//! Written by hand instead of with `core::wire`: the code under test must not judge itself.
 
 use std::sync::Arc;
 
 use spindle_core::Timestamp;
 
-use super::conditions::Conditions;
+use super::conditions::{Conditions, NS_PER_SECOND};
 use super::random::mix;
 
-/// The metric types of the values, in turn: two that the metric table knows, one that it does not.
+/// Metric types of the values, in turn: two from the metric table, one unknown.
 pub(super) const METRICS: [&str; 3] = ["DiskTemp", "IOPs", "FaultNumber"];
 pub(super) const METRICS_SUBJECT: &str = "events.metrics";
 pub(super) const EVENTS_SUBJECT: &str = "events.event";
 const EVENT_TYPES: [&str; 3] = ["FaultTest", "DriveFailure", "UnauthorizedAccess"];
-pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
-/// Between two values of a device.
+/// Interval between two values of a device.
 const STEP_NS: i64 = 1_000_000;
-/// Of a thousand messages so many hold events, and so many something bad.
+/// Share of messages with events, and with a bad element, per thousand.
 const EVENTS_PER_THOUSAND: u64 = 60;
 const POISON_PER_THOUSAND: u64 = 5;
 
-/// Text on which a debug build of the writer panics, and the reason of the dead letter that it writes then.
+/// Text on which debug builds of the writer panic, and the reason of the resulting dead letter.
 pub(super) const PANIC_TOKEN: &str = "fault-harness-panics-here";
 pub(super) const PANIC_REASON: &str = "panic";
 
-/// How many messages, and of what size.
+/// Number and size of the messages.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
     pub(super) seed: u64,
     pub(super) n_messages: u64,
     pub(super) n_devices: u64,
     pub(super) values_per_message: u64,
-    /// When the devices' clocks begin.
+    /// Start of the devices' clocks.
     pub(super) begin_ns: i64,
 }
 
-/// One message and what it holds.
+/// Message and its elements.
 pub(super) struct Message {
     pub(super) number: u64,
     pub(super) subject: &'static str,
@@ -45,14 +44,14 @@ pub(super) struct Message {
     pub(super) items: Vec<Item>,
 }
 
-/// What must come of one element of a message.
+/// Expected fate of one element of a message.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
-    /// A stored value.
+    /// Stored value.
     Value { device: u64, metric: usize, time_ns: i64, value: f64, seq: u64 },
-    /// A stored event.
+    /// Stored event.
     Event { device: u64, id: u128, time_ns: i64, event_type: usize, criticality: u64, seq: u64 },
-    /// A dead letter with these bytes.
+    /// Dead letter with these bytes.
     Poison { index: usize, bytes: Vec<u8>, reason: &'static str },
 }
 
@@ -61,7 +60,7 @@ pub(super) struct Messages {
     shape: Shape,
     conditions: Arc<Conditions>,
     number: u64,
-    /// The last sequence number of each device.
+    /// Last sequence number of each device.
     seqs: Vec<u64>,
 }
 
@@ -97,7 +96,7 @@ impl Messages {
     fn event(&mut self, number: u64, index: u64, device: u64, offset_ns: i64) -> Item {
         let hash = mix(self.shape.seed ^ 0x65, number * 8 + index);
         let seq = self.seq(device);
-        // Whole seconds: many events of one device in one second, told apart by nothing but the id.
+        // Whole seconds: many events of one device in one second differ by id alone.
         let time_ns =
             (self.shape.begin_ns + seq as i64 * STEP_NS + offset_ns).div_euclid(NS_PER_SECOND) * NS_PER_SECOND;
         Item::Event {
@@ -124,7 +123,7 @@ impl Messages {
                 whole(number, EVENTS_SUBJECT, items)
             }
             n => {
-                // Now and then a bare object, as the first system sends them.
+                // Some are bare objects, as in the legacy format.
                 let n_values = if n < 100 { 1 } else { self.shape.values_per_message };
                 let items = self.values(number, device, offset_ns, n_values);
                 whole(number, METRICS_SUBJECT, items)
@@ -132,14 +131,15 @@ impl Messages {
         }
     }
 
-    /// Something that can never be stored, alone or beside something good. It has no `seq`: it leaves no gap.
+    /// Makes a message with an element that can never be stored, alone or beside a good one. The bad element has no `seq`,
+    /// so it leaves no gap.
     fn poison(&mut self, number: u64, device: u64, offset_ns: i64, kind: u64) -> Message {
         let name = device_name(device);
         let alone = |subject, payload, reason| alone(number, subject, payload, reason);
         match kind {
             0 => alone(METRICS_SUBJECT, format!("{{\"sourceDevice\":\"{name}\",\"value\":{number}").into(), "bad_json"),
             1 => alone(EVENTS_SUBJECT, [&number.to_be_bytes()[..], &[0xff, 0x00, 0x80]].concat(), "bad_json"),
-            2 => alone(METRICS_SUBJECT, format!("\"only words, {number}\"").into(), "bad_shape"),
+            2 => alone(METRICS_SUBJECT, format!("\"only text, {number}\"").into(), "bad_shape"),
             3 => {
                 let good = self.values(number, device, offset_ns, 1);
                 let bad = format!(
@@ -176,12 +176,12 @@ fn whole(number: u64, subject: &'static str, items: Vec<Item>) -> Message {
     Message { number, subject, payload: payload.into(), items }
 }
 
-/// One element that can never be stored is the whole message.
+/// Makes a message that is a single element, which can never be stored.
 fn alone(number: u64, subject: &'static str, payload: Vec<u8>, reason: &'static str) -> Message {
     Message { number, subject, items: vec![Item::Poison { index: 0, bytes: payload.clone(), reason }], payload }
 }
 
-/// A message that would be stored if it did not make the writer panic. It has no `seq`: it leaves no gap.
+/// Makes a message that would be stored if the writer did not panic on it. It has no `seq`, so it leaves no gap.
 fn panic_message(number: u64, device: u64) -> Message {
     let name = device_name(device);
     let (subject, kind) = if number.is_multiple_of(2) {
@@ -220,7 +220,7 @@ fn text(item: &Item) -> String {
     }
 }
 
-/// Begins the name of each device.
+/// Prefix of the devices' names.
 pub(super) const DEVICE_PREFIX: &str = "fault-";
 
 pub(super) fn device_name(device: u64) -> String {
@@ -231,7 +231,7 @@ pub(super) fn event_type(index: usize) -> &'static str {
     EVENT_TYPES[index]
 }
 
-/// As UUIDs are written.
+/// Formats a UUID.
 fn id_text(id: u128) -> String {
     let hex = format!("{id:032x}");
     format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])

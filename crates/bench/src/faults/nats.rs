@@ -1,6 +1,5 @@
-//! A NATS client of the harness's own, down to the bytes: what is judged must not also be the measure, so
-//! nothing here is shared with the bus. Only what the harness needs: publish with a reply subject, subscribe,
-//! ask JetStream.
+//! Minimal NATS client, down to the bytes: the code under test must not judge itself, so nothing is shared with the bus.
+//! Supports publishing with a reply subject, subscriptions, and JetStream requests.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,13 +15,13 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
-/// Frames read ahead. When it is full the socket is not read any more, and the server waits.
+/// Capacity of the queue of frames. While it is full, the socket is not read, and the server waits.
 const FRAMES: usize = 4_096;
-const CONNECT_PATIENCE: Duration = Duration::from_secs(3);
-/// A peer that takes no bytes for so long is given up.
-const WRITE_PATIENCE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// Limit for a write; a peer that reads nothing for longer is dropped.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where NATS is: one address, or those of a cluster, tried in turn.
+/// Address of NATS, or those of a cluster, tried in turn.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     ports: Arc<Vec<u16>>,
@@ -39,18 +38,18 @@ impl Address {
     }
 }
 
-/// A message from the server.
+/// Message from the server.
 #[derive(Debug)]
 pub(super) struct Received {
     pub(super) subject: String,
     pub(super) reply: Option<String>,
-    /// As they stand on the wire, `NATS/1.0` first; empty without headers.
+    /// Headers as on the wire, `NATS/1.0` first; empty if there are none.
     pub(super) headers: String,
     pub(super) payload: Vec<u8>,
 }
 
 impl Received {
-    /// A header's value.
+    /// Returns a header's value.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
@@ -58,19 +57,19 @@ impl Received {
         })
     }
 
-    /// Whether the server says that nobody takes the subject, as it does while JetStream is not there.
-    pub(super) fn is_nobody(&self) -> bool {
+    /// Returns true if the subject has no responders, as while JetStream is unavailable.
+    pub(super) fn has_no_responders(&self) -> bool {
         self.headers.starts_with("NATS/1.0 503")
     }
 }
 
-/// One connection. It does not mend itself: who needs it for long makes a new one.
+/// Connection to one server. It never reconnects; long-lived users open a new one.
 pub(super) struct Connection {
     writer: OwnedWriteHalf,
     received: mpsc::Receiver<Frame>,
     reading: JoinHandle<()>,
     waiting: VecDeque<Received>,
-    /// The server asked whether we live: the answer goes out with the next write, which is never dropped half-way.
+    /// A PING awaits its PONG, which goes out with the next write; that is never cancelled half-way.
     owes_pong: bool,
 }
 
@@ -90,7 +89,7 @@ impl Drop for Connection {
 impl Connection {
     pub(super) async fn open(address: &Address) -> Result<Self> {
         let port = address.next();
-        timeout(CONNECT_PATIENCE, Self::open_at(port)).await.with_context(|| format!("no NATS on port {port}"))?
+        timeout(CONNECT_TIMEOUT, Self::open_at(port)).await.with_context(|| format!("no NATS on port {port}"))?
     }
 
     async fn open_at(port: u16) -> Result<Self> {
@@ -114,7 +113,7 @@ impl Connection {
         loop {
             match connection.received.recv().await.context("the connection ended")? {
                 Frame::Pong => return Ok(connection),
-                Frame::Error(words) => bail!("NATS refuses: {words}"),
+                Frame::Error(message) => bail!("NATS refuses the connection: {message}"),
                 Frame::Ping | Frame::Message(_) => {}
             }
         }
@@ -122,13 +121,13 @@ impl Connection {
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if std::mem::take(&mut self.owes_pong) {
-            timeout(WRITE_PATIENCE, self.writer.write_all(b"PONG\r\n")).await.context("NATS takes no bytes")??;
+            timeout(WRITE_TIMEOUT, self.writer.write_all(b"PONG\r\n")).await.context("NATS does not read")??;
         }
-        timeout(WRITE_PATIENCE, self.writer.write_all(bytes)).await.context("NATS takes no bytes")??;
+        timeout(WRITE_TIMEOUT, self.writer.write_all(bytes)).await.context("NATS does not read")??;
         Ok(())
     }
 
-    /// The next message; an error when the connection is gone. May be dropped half-way without a loss.
+    /// Returns the next message, or an error once the connection has ended. Cancel-safe.
     pub(super) async fn next(&mut self) -> Result<Received> {
         if let Some(received) = self.waiting.pop_front() {
             return Ok(received);
@@ -138,26 +137,26 @@ impl Connection {
                 Frame::Message(received) => return Ok(received),
                 Frame::Ping => self.owes_pong = true,
                 Frame::Pong => {}
-                Frame::Error(words) => bail!("NATS says {words}"),
+                Frame::Error(message) => bail!("NATS reports {message}"),
             }
         }
     }
 
-    /// Asks and waits for the answer.
-    pub(super) async fn ask(&mut self, subject: &str, payload: &[u8], patience: Duration) -> Result<Received> {
+    /// Sends a request and waits for the reply.
+    pub(super) async fn ask(&mut self, subject: &str, payload: &[u8], limit: Duration) -> Result<Received> {
         let inbox = format!("_FAULTS.ask.{}", std::process::id());
         let mut bytes =
             format!("SUB {inbox} 7\r\nUNSUB 7 1\r\nPUB {subject} {inbox} {}\r\n", payload.len()).into_bytes();
         bytes.extend_from_slice(payload);
         bytes.extend_from_slice(b"\r\n");
         self.write(&bytes).await?;
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + limit;
         let mut others = VecDeque::new();
         let answer = loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let received = timeout(left, self.next())
                 .await
-                .with_context(|| format!("no answer to {subject} within {patience:?}"))??;
+                .with_context(|| format!("no answer to {subject} within {limit:?}"))??;
             if received.subject == inbox {
                 break received;
             }
@@ -167,27 +166,28 @@ impl Connection {
         Ok(answer)
     }
 
-    /// Asks JetStream's interface; an `error` in the answer is an error.
-    pub(super) async fn jetstream(&mut self, what: &str, payload: &Value) -> Result<Value> {
+    /// Sends a JetStream API request; an `error` in the reply is an error.
+    pub(super) async fn jetstream(&mut self, api: &str, payload: &Value) -> Result<Value> {
         let payload = if payload.is_null() { String::new() } else { payload.to_string() };
-        let received = self.ask(&format!("$JS.API.{what}"), payload.as_bytes(), Duration::from_secs(5)).await?;
-        if received.is_nobody() {
-            bail!("JetStream is not there ({what})");
+        let received = self.ask(&format!("$JS.API.{api}"), payload.as_bytes(), Duration::from_secs(5)).await?;
+        if received.has_no_responders() {
+            bail!("JetStream is unavailable ({api})");
         }
-        let answer: Value = serde_json::from_slice(&received.payload).with_context(|| format!("answer to {what}"))?;
+        let answer: Value =
+            serde_json::from_slice(&received.payload).with_context(|| format!("invalid reply to {api}"))?;
         match answer["error"]["description"].as_str() {
-            Some(words) => bail!("JetStream refuses {what}: {words}"),
+            Some(message) => bail!("JetStream refuses {api}: {message}"),
             None => Ok(answer),
         }
     }
 }
 
-/// Asks JetStream once, over a connection of its own.
-pub(super) async fn jetstream(address: &Address, what: &str, payload: &Value) -> Result<Value> {
-    Connection::open(address).await?.jetstream(what, payload).await
+/// Sends one JetStream API request over a new connection.
+pub(super) async fn jetstream(address: &Address, api: &str, payload: &Value) -> Result<Value> {
+    Connection::open(address).await?.jetstream(api, payload).await
 }
 
-/// Adds a message with a message id and a reply subject to the bytes that go out.
+/// Appends a message with a message id and a reply subject to the outgoing bytes.
 pub(super) fn push_publish(bytes: &mut Vec<u8>, subject: &str, reply: &str, message_id: &str, payload: &[u8]) {
     let headers = format!("NATS/1.0\r\nNats-Msg-Id: {message_id}\r\n\r\n");
     let total = headers.len() + payload.len();
@@ -196,7 +196,7 @@ pub(super) fn push_publish(bytes: &mut Vec<u8>, subject: &str, reply: &str, mess
     bytes.extend_from_slice(b"\r\n");
 }
 
-/// One frame; `None` for what nobody needs to know.
+/// Reads one frame; `None` for frames without meaning here.
 async fn read_frame(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Frame>> {
     let mut line = String::new();
     if reader.read_line(&mut line).await? == 0 {
@@ -204,21 +204,21 @@ async fn read_frame(reader: &mut BufReader<OwnedReadHalf>) -> Result<Option<Fram
     }
     let line = line.trim_end();
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let words: Vec<&str> = rest.split_whitespace().collect();
-    match (verb, &words[..]) {
+    let arguments: Vec<&str> = rest.split_whitespace().collect();
+    match (verb, &arguments[..]) {
         ("MSG", [subject, .., length]) => {
-            let reply = (words.len() == 4).then(|| words[2]);
+            let reply = (arguments.len() == 4).then(|| arguments[2]);
             Ok(Some(Frame::Message(read_message(reader, subject, reply, 0, length.parse()?).await?)))
         }
         ("HMSG", [subject, .., headers, length]) => {
-            let reply = (words.len() == 5).then(|| words[2]);
+            let reply = (arguments.len() == 5).then(|| arguments[2]);
             Ok(Some(Frame::Message(read_message(reader, subject, reply, headers.parse()?, length.parse()?).await?)))
         }
         ("PING", _) => Ok(Some(Frame::Ping)),
         ("PONG", _) => Ok(Some(Frame::Pong)),
         ("-ERR", _) => Ok(Some(Frame::Error(rest.to_owned()))),
         ("INFO" | "+OK", _) => Ok(None),
-        _ => bail!("NATS speaks of {line:?}"),
+        _ => bail!("unexpected frame {line:?}"),
     }
 }
 

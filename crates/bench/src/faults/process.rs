@@ -1,4 +1,4 @@
-//! A role of Spindle as a process, started again whenever it ends by itself, as a supervisor would.
+//! Role of Spindle as a process, restarted whenever it ends, as by a supervisor.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -11,41 +11,41 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Between the end of a role and its next start, as supervisors wait too.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Pause between the end of a role and its restart, as with supervisors.
 const RESTART_PAUSE: Duration = Duration::from_millis(500);
-const STOP_PATIENCE: Duration = Duration::from_secs(20);
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Prefixes of the variables that change what `spindle` does.
-const ITS_VARIABLES: [&str; 5] = ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"];
+/// Prefixes of the environment variables that `spindle` reads.
+const PROGRAM_VARIABLES: [&str; 5] = ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"];
 
-/// How a role is started.
+/// Command line, environment and files of a role.
 #[derive(Clone, Debug)]
 pub(super) struct Recipe {
     pub(super) name: String,
     pub(super) program: PathBuf,
-    pub(super) words: Vec<String>,
+    pub(super) arguments: Vec<String>,
     pub(super) variables: Vec<(String, String)>,
     pub(super) log: PathBuf,
-    /// Where it tells how it is.
+    /// Port of its health endpoint.
     pub(super) health_port: u16,
 }
 
-/// A role that is kept running.
+/// Role that is restarted whenever it ends.
 #[derive(Debug)]
 pub(super) struct Role {
     pub(super) recipe: Recipe,
     child: Mutex<Wanted>,
     pid: AtomicU32,
-    /// How often it ended without being told to.
-    pub(super) n_ended_by_itself: AtomicU64,
+    /// Number of ends that the harness did not cause.
+    pub(super) n_unexpected_ends: AtomicU64,
     pub(super) n_starts: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Wanted {
     child: Option<Child>,
-    /// Whether it should run at all right now.
+    /// It should be running.
     runs: bool,
 }
 
@@ -56,7 +56,7 @@ impl Role {
             recipe,
             child,
             pid: AtomicU32::new(0),
-            n_ended_by_itself: AtomicU64::new(0),
+            n_unexpected_ends: AtomicU64::new(0),
             n_starts: AtomicU64::new(0),
         }
     }
@@ -65,7 +65,7 @@ impl Role {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Its process id; 0 while it does not run.
+    /// Process id; 0 while the role is not running.
     pub(super) fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
     }
@@ -80,16 +80,16 @@ impl Role {
     }
 
     fn spawn(&self) -> Result<Child> {
-        let Recipe { program, words, variables, log, health_port, .. } = &self.recipe;
+        let Recipe { program, arguments, variables, log, health_port, .. } = &self.recipe;
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new(program);
         for (name, _) in std::env::vars_os() {
-            if ITS_VARIABLES.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            if PROGRAM_VARIABLES.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(&name);
             }
         }
         command
-            .args(words)
+            .args(arguments)
             .env("SPINDLE_HEALTH", format!("127.0.0.1:{health_port}"))
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -101,42 +101,42 @@ impl Role {
         Ok(child)
     }
 
-    /// SIGKILL; it stays down until [`Self::start`].
+    /// Kills the role (SIGKILL) until the next [`Self::start`].
     pub(super) fn kill(&self) {
         let mut wanted = self.lock();
         wanted.runs = false;
         if let Some(mut child) = wanted.child.take() {
-            // Both fail only if it has ended by itself.
+            // Both fail only if it has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
         self.pid.store(0, Ordering::Relaxed);
     }
 
-    /// SIGSTOP or SIGCONT.
+    /// Sends a signal.
     pub(super) fn signal(&self, signal: Signal) {
         if let Some(child) = &self.lock().child {
             send_signal(child.id(), signal);
         }
     }
 
-    /// SIGTERM, and waits for the end; whether it came in order.
+    /// Stops the role (SIGTERM) and waits; returns false if it had to be killed.
     pub(super) async fn stop(&self) -> bool {
         self.lock().runs = false;
         self.signal(Signal::TERM);
-        let deadline = Instant::now() + STOP_PATIENCE;
+        let deadline = Instant::now() + STOP_TIMEOUT;
         while Instant::now() < deadline {
             if self.collect().is_none_or(|code| code.is_some()) {
                 break;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
         }
-        let in_order = self.lock().child.is_none();
+        let is_orderly = self.lock().child.is_none();
         self.kill();
-        in_order
+        is_orderly
     }
 
-    /// Takes the child if it has ended: `None` if there is none, else its end if it came.
+    /// Reaps the child if it has ended. Returns `None` without a child, else its exit status, if any.
     fn collect(&self) -> Option<Option<std::process::ExitStatus>> {
         let mut wanted = self.lock();
         let ended = wanted.child.as_mut()?.try_wait().ok().flatten();
@@ -147,16 +147,16 @@ impl Role {
         Some(ended)
     }
 
-    /// Starts it again whenever it ends by itself. Never ends.
+    /// Restarts the role whenever it ends. Never returns.
     pub(super) async fn keep(&self) {
         loop {
-            sleep(LOOK_EVERY).await;
+            sleep(POLL_INTERVAL).await;
             let runs = self.lock().runs;
             if runs && matches!(self.collect(), Some(Some(_))) {
-                self.n_ended_by_itself.fetch_add(1, Ordering::Relaxed);
+                self.n_unexpected_ends.fetch_add(1, Ordering::Relaxed);
                 sleep(RESTART_PAUSE).await;
                 if self.lock().runs {
-                    // It cannot be spawned only when the machine is out of something: the next look tries again.
+                    // Fails only if the machine is out of a resource; the next iteration retries.
                     let _ = self.start();
                 }
             } else if runs && self.lock().child.is_none() {
@@ -174,7 +174,7 @@ impl Drop for Role {
 
 pub(super) fn send_signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-        // Gone already is a fault of its own, which others notice.
+        // A process that has ended already is noticed elsewhere.
         let _ = kill_process(pid, signal);
     }
 }

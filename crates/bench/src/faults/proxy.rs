@@ -1,4 +1,4 @@
-//! A TCP proxy on the loopback address that can behave as bad networks do.
+//! TCP proxy on the loopback address that simulates bad networks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,42 +14,42 @@ use tokio::time::sleep;
 
 const PIECE_BYTES: usize = 16 << 10;
 
-/// How the link behaves.
+/// Behaviour of a link.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Mode {
-    /// As it should.
+    /// Forwards everything.
     Forward,
-    /// Each piece comes so much later.
+    /// Delays each piece.
     Delay(Duration),
     /// Half-open: nothing is forwarded, nothing is closed.
     Stall,
-    /// New connections end at once.
+    /// Closes new connections at once.
     Refuse,
-    /// A connection ends after so many more bytes towards the server: in the middle of a request.
+    /// Closes a connection after this many more bytes to the server: in the middle of a request.
     CutRequest(u64),
-    /// A connection ends after so many more bytes from the server: in the middle of an answer.
-    CutAnswer(u64),
+    /// Closes a connection after this many more bytes from the server: in the middle of a response.
+    CutResponse(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Order {
+struct Setting {
     mode: Mode,
-    /// Connections of an earlier generation end.
+    /// Connections of earlier generations are closed.
     generation: u64,
 }
 
-/// Which way bytes go.
+/// Direction of the bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     ToServer,
     ToClient,
 }
 
-/// A link between one client and one server.
+/// Link between one client and one server.
 #[derive(Debug)]
 pub(super) struct Proxy {
     port: u16,
-    order: watch::Sender<Order>,
+    setting: watch::Sender<Setting>,
     n_cut: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
@@ -61,36 +61,36 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    /// Listens on a free port and forwards to `server_port`, whether a server is there yet or not.
+    /// Listens on a free port and forwards to `server_port`, even before a server listens there.
     pub(super) async fn start(server_port: u16) -> Result<Self> {
         let port = spindle_testkit::free_port()?;
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.context("no port for a proxy")?;
-        let (order, seen) = watch::channel(Order { mode: Mode::Forward, generation: 0 });
+        let listener = TcpListener::bind(("127.0.0.1", port)).await.context("cannot bind a port for a proxy")?;
+        let (setting, seen) = watch::channel(Setting { mode: Mode::Forward, generation: 0 });
         let n_cut = Arc::new(AtomicU64::new(0));
         let accepting = tokio::spawn(accept(listener, server_port, seen, n_cut.clone()));
-        Ok(Self { port, order, n_cut, accepting })
+        Ok(Self { port, setting, n_cut, accepting })
     }
 
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Connections that were cut.
+    /// Number of connections cut.
     pub(super) fn n_cut(&self) -> u64 {
         self.n_cut.load(Ordering::Relaxed)
     }
 
     pub(super) fn set(&self, mode: Mode) {
-        self.order.send_modify(|order| order.mode = mode);
+        self.setting.send_modify(|setting| setting.mode = mode);
     }
 
-    /// Ends every connection there is.
+    /// Closes every open connection.
     pub(super) fn cut(&self) {
-        self.order.send_modify(|order| order.generation += 1);
+        self.setting.send_modify(|setting| setting.generation += 1);
     }
 }
 
-async fn accept(listener: TcpListener, server_port: u16, mut seen: watch::Receiver<Order>, n_cut: Arc<AtomicU64>) {
+async fn accept(listener: TcpListener, server_port: u16, mut seen: watch::Receiver<Setting>, n_cut: Arc<AtomicU64>) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((client, _)) = listener.accept().await else { return };
@@ -108,15 +108,15 @@ async fn accept(listener: TcpListener, server_port: u16, mut seen: watch::Receiv
     }
 }
 
-/// Why a connection was ended by us and not by one of its ends.
+/// Error of a connection that the proxy closed, not one of its ends.
 struct Cut;
 
-async fn forward(client: TcpStream, server_port: u16, seen: watch::Receiver<Order>) -> Result<(), Cut> {
+async fn forward(client: TcpStream, server_port: u16, seen: watch::Receiver<Setting>) -> Result<(), Cut> {
     let Ok(server) = TcpStream::connect(("127.0.0.1", server_port)).await else { return Ok(()) };
     let (_, _) = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    // When one way ends, both do: both protocols use their connection as long as it lives.
+    // Either direction ends both: both protocols use a connection in both directions until its end.
     tokio::select! {
         ended = pump(from_client, to_server, Direction::ToServer, seen.clone()) => ended,
         ended = pump(from_server, to_client, Direction::ToClient, seen) => ended,
@@ -127,10 +127,10 @@ async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     direction: Direction,
-    mut seen: watch::Receiver<Order>,
+    mut seen: watch::Receiver<Setting>,
 ) -> Result<(), Cut> {
-    let mut order = *seen.borrow_and_update();
-    let mut left = budget(order.mode, direction);
+    let mut setting = *seen.borrow_and_update();
+    let mut left = budget(setting.mode, direction);
     let mut piece = vec![0; PIECE_BYTES];
     loop {
         let n_bytes = tokio::select! {
@@ -139,19 +139,19 @@ async fn pump(
                     return Ok(());
                 }
                 let now = *seen.borrow_and_update();
-                if now.generation != order.generation {
+                if now.generation != setting.generation {
                     return Err(Cut);
                 }
-                order = now;
-                left = budget(order.mode, direction);
+                setting = now;
+                left = budget(setting.mode, direction);
                 continue;
             }
-            read = from.read(&mut piece), if order.mode != Mode::Stall => match read {
+            read = from.read(&mut piece), if setting.mode != Mode::Stall => match read {
                 Ok(0) | Err(_) => return Ok(()),
                 Ok(n_bytes) => n_bytes,
             },
         };
-        if let Mode::Delay(pause) = order.mode {
+        if let Mode::Delay(pause) = setting.mode {
             sleep(pause).await;
         }
         let n_passing = left.map_or(n_bytes, |left| n_bytes.min(left as usize));
@@ -167,10 +167,10 @@ async fn pump(
     }
 }
 
-/// How many bytes may still pass this way.
+/// Returns the number of bytes that may still pass in this direction.
 fn budget(mode: Mode, direction: Direction) -> Option<u64> {
     match (mode, direction) {
-        (Mode::CutRequest(n_bytes), Direction::ToServer) | (Mode::CutAnswer(n_bytes), Direction::ToClient) => {
+        (Mode::CutRequest(n_bytes), Direction::ToServer) | (Mode::CutResponse(n_bytes), Direction::ToClient) => {
             Some(n_bytes)
         }
         _ => None,

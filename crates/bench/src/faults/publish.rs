@@ -1,4 +1,4 @@
-//! Publishing the known messages: each again and again with the same id until JetStream acknowledges it.
+//! Publishes the known messages, each repeatedly with the same id until JetStream acknowledges it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,32 +13,32 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use super::messages::{Message, Messages};
 use super::nats::{Address, Connection, Received, push_publish};
 
-/// Connections that publish; each waits for the server's syncs of its own messages.
+/// Publishing connections; each waits only for the syncs of its own messages.
 const CONNECTIONS: u64 = 2;
-/// Messages of one connection that wait for their ack.
+/// Messages in flight per connection.
 const WINDOW: usize = 256;
-/// Made and not yet sent, per connection; when it is full the making waits.
+/// Messages made ahead per connection.
 const MADE_AHEAD: usize = 64;
-/// After this long without an ack a message is sent again.
-const AGAIN_AFTER: Duration = Duration::from_secs(4);
-/// A refused message is sent again after this long.
+/// Time without an ack after which a message is resent.
+const RESEND_AFTER: Duration = Duration::from_secs(4);
+/// Time after which a refused message is resent.
 const REFUSED_PAUSE: Duration = Duration::from_millis(300);
-/// So long without a word from the server while acks are due: a new connection.
+/// Time without a frame from the server while acks are due, after which a new connection is opened.
 const SILENCE: Duration = Duration::from_secs(6);
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const TICK: Duration = Duration::from_millis(100);
 
-/// What was sent and what was acknowledged.
+/// Record of sent and acknowledged messages.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
-    /// One bit a message.
+    /// One bit per message.
     acked: Mutex<Vec<u64>>,
     pub(super) n_acked: AtomicU64,
     pub(super) n_sent: AtomicU64,
-    pub(super) n_sent_again: AtomicU64,
+    pub(super) n_resent: AtomicU64,
     pub(super) n_refused: AtomicU64,
     pub(super) n_duplicate: AtomicU64,
     pub(super) n_connections: AtomicU64,
-    /// Nothing new is begun.
+    /// No new message is sent.
     is_stopped: AtomicBool,
 }
 
@@ -53,13 +53,13 @@ impl Ledger {
         self.n_acked.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether JetStream acknowledged it.
+    /// Returns true if JetStream acknowledged a message.
     pub(super) fn is_acked(&self, number: u64) -> bool {
         let bits = self.acked.lock().unwrap_or_else(PoisonError::into_inner);
         bits[(number / 64) as usize] & (1 << (number % 64)) != 0
     }
 
-    /// Ends the publishing: what is on its way still gets its ack.
+    /// Stops publishing; messages in flight still get their acks.
     pub(super) fn stop(&self) {
         self.is_stopped.store(true, Ordering::Relaxed);
     }
@@ -69,10 +69,10 @@ impl Ledger {
     }
 }
 
-/// How many messages may have been made by now.
+/// Number of messages that may have been made by now.
 pub(super) type Allowance = Arc<AtomicU64>;
 
-/// Publishes all messages, as fast as `allowed` grows; ends when each is acknowledged.
+/// Publishes all messages, as fast as `allowed` grows; ends once each is acknowledged.
 pub(super) fn start(
     address: &Address,
     prefix: &str,
@@ -97,7 +97,7 @@ pub(super) fn start(
     tokio::spawn(async move {
         make(messages, senders, &ledger, &allowed).await;
         for lane in working {
-            // Ends by itself once everything is acknowledged; a panic in it ends the harness's verdict too.
+            // Ends once everything is acknowledged; after a panic the verdict reports the missing messages.
             let _ = lane.await;
         }
     })
@@ -121,10 +121,10 @@ async fn make(messages: Messages, senders: Vec<mpsc::Sender<Message>>, ledger: &
 struct Pending {
     subject: &'static str,
     payload: Vec<u8>,
-    send_again_at: Instant,
+    resend_at: Instant,
 }
 
-/// One connection's share.
+/// Share of one connection.
 struct Lane {
     address: Address,
     prefix: String,
@@ -137,7 +137,7 @@ impl Lane {
     async fn run(mut self, mut made: mpsc::Receiver<Message>) {
         loop {
             let Ok(connection) = Connection::open(&self.address).await else {
-                sleep(LOOK_EVERY).await;
+                sleep(TICK).await;
                 continue;
             };
             self.ledger.n_connections.fetch_add(1, Ordering::Relaxed);
@@ -147,31 +147,31 @@ impl Lane {
         }
     }
 
-    /// `Ok` when everything is acknowledged and nothing more comes.
+    /// Returns `Ok` once everything is acknowledged and no more messages will come.
     async fn work(&mut self, mut connection: Connection, made: &mut mpsc::Receiver<Message>) -> anyhow::Result<()> {
         connection.write(format!("SUB {}.* 1\r\n", self.inbox).as_bytes()).await?;
-        self.send_again(&mut connection, true).await?;
-        let mut ticker = interval(LOOK_EVERY);
+        self.resend(&mut connection, true).await?;
+        let mut ticker = interval(TICK);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut heard_at, mut is_open) = (Instant::now(), true);
+        let (mut received_at, mut is_open) = (Instant::now(), true);
         while is_open || !self.pending.is_empty() {
             tokio::select! {
                 received = connection.next() => {
-                    heard_at = Instant::now();
+                    received_at = Instant::now();
                     self.settle(&received?);
                 }
                 message = made.recv(), if is_open && self.pending.len() < WINDOW => match message {
                     Some(message) => {
                         if self.pending.is_empty() {
-                            heard_at = Instant::now();
+                            received_at = Instant::now();
                         }
                         self.send(&mut connection, message).await?;
                     }
                     None => is_open = false,
                 },
                 _ = ticker.tick() => {
-                    self.send_again(&mut connection, false).await?;
-                    anyhow::ensure!(self.pending.is_empty() || heard_at.elapsed() < SILENCE, "silence");
+                    self.resend(&mut connection, false).await?;
+                    anyhow::ensure!(self.pending.is_empty() || received_at.elapsed() < SILENCE, "no frame from the server");
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Lane {
 
     async fn send(&mut self, connection: &mut Connection, message: Message) -> anyhow::Result<()> {
         let Message { number, subject, payload, .. } = message;
-        self.pending.insert(number, Pending { subject, payload, send_again_at: Instant::now() + AGAIN_AFTER });
+        self.pending.insert(number, Pending { subject, payload, resend_at: Instant::now() + RESEND_AFTER });
         self.ledger.n_sent.fetch_add(1, Ordering::Relaxed);
         let mut bytes = Vec::new();
         self.push(number, &mut bytes);
@@ -193,48 +193,48 @@ impl Lane {
         push_publish(bytes, subject, &reply, &id, payload);
     }
 
-    /// What is due, or everything that waits on a new connection.
-    async fn send_again(&mut self, connection: &mut Connection, all: bool) -> anyhow::Result<()> {
+    /// Resends the messages that are due, or all of them on a new connection.
+    async fn resend(&mut self, connection: &mut Connection, all: bool) -> anyhow::Result<()> {
         let now = Instant::now();
         let due: Vec<u64> = self
             .pending
             .iter()
-            .filter(|(_, pending)| all || pending.send_again_at <= now)
+            .filter(|(_, pending)| all || pending.resend_at <= now)
             .map(|(number, _)| *number)
             .collect();
         let mut bytes = Vec::new();
         for number in &due {
             if let Some(pending) = self.pending.get_mut(number) {
-                pending.send_again_at = now + AGAIN_AFTER;
+                pending.resend_at = now + RESEND_AFTER;
             }
             self.push(*number, &mut bytes);
         }
-        self.ledger.n_sent_again.fetch_add(due.len() as u64, Ordering::Relaxed);
+        self.ledger.n_resent.fetch_add(due.len() as u64, Ordering::Relaxed);
         connection.write(&bytes).await
     }
 
     fn settle(&mut self, received: &Received) {
-        let Some(number) = received.subject.rsplit('.').next().and_then(|word| word.parse().ok()) else { return };
-        let answer: Value = serde_json::from_slice(&received.payload).unwrap_or_default();
-        if answer["error"].is_null() && answer["seq"].is_u64() {
+        let Some(number) = received.subject.rsplit('.').next().and_then(|token| token.parse().ok()) else { return };
+        let ack: Value = serde_json::from_slice(&received.payload).unwrap_or_default();
+        if ack["error"].is_null() && ack["seq"].is_u64() {
             if self.pending.remove(&number).is_some() {
                 self.ledger.set_acked(number);
-                let is_duplicate = answer["duplicate"] == true;
+                let is_duplicate = ack["duplicate"] == true;
                 self.ledger.n_duplicate.fetch_add(u64::from(is_duplicate), Ordering::Relaxed);
             }
         } else if let Some(pending) = self.pending.get_mut(&number) {
-            pending.send_again_at = Instant::now() + REFUSED_PAUSE;
+            pending.resend_at = Instant::now() + REFUSED_PAUSE;
             self.ledger.n_refused.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// The same over all tries.
+/// Message id, the same over all attempts.
 pub(super) fn message_id(prefix: &str, number: u64) -> String {
     format!("{prefix}-{number}")
 }
 
-/// Which message an id names.
+/// Returns the number of the message with an id.
 pub(super) fn number_of(prefix: &str, id: &str) -> Option<u64> {
     id.strip_prefix(prefix)?.strip_prefix('-')?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! Random numbers from a seed alone, so that a run can be repeated.
+//! Random numbers derived from a seed, so that a run can be repeated.
 
 /// Mixes two numbers into one whose bits depend on all of theirs (the finaliser of SplitMix64).
 pub(super) fn mix(left: u64, right: u64) -> u64 {
@@ -8,7 +8,7 @@ pub(super) fn mix(left: u64, right: u64) -> u64 {
     bits ^ (bits >> 31)
 }
 
-/// A stream of random numbers.
+/// Generator of random numbers.
 pub(super) struct Random {
     seed: u64,
     n_taken: u64,
@@ -24,17 +24,17 @@ impl Random {
         mix(self.seed, self.n_taken)
     }
 
-    /// A whole number below `n`, which must not be 0.
+    /// Returns a whole number below `n`, which must not be 0.
     pub(super) fn below(&mut self, n: usize) -> usize {
         (self.next() % n as u64) as usize
     }
 
-    /// Uniform in [0, 1).
+    /// Returns a number uniform in [0, 1).
     pub(super) fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    /// Uniform in [low, high).
+    /// Returns a number uniform in [low, high).
     pub(super) fn between(&mut self, low: f64, high: f64) -> f64 {
         low + (high - low) * self.unit()
     }

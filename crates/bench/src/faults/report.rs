@@ -1,7 +1,6 @@
-//! The figures of a round, for people and as JSON.
+//! Report of a round, as text and as JSON.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -15,7 +14,7 @@ use super::system::System;
 use super::verdict::Verdict;
 use super::watch::Watch;
 
-/// Everything that a round has to say.
+/// Results of a round.
 pub(super) struct Report {
     seed: u64,
     store: &'static str,
@@ -25,18 +24,18 @@ pub(super) struct Report {
     flow: Duration,
     drained: Duration,
     verdict: Verdict,
-    /// `None` if the program cannot be asked.
+    /// `None` if the program does not support the query.
     audit: Option<Audit>,
     recoveries: BTreeMap<String, Recoveries>,
     n_faults: usize,
     counts: Vec<(&'static str, u64)>,
-    /// In KiB.
+    /// Peak memory by role, in KiB.
     memory: BTreeMap<String, u64>,
-    /// Ends that nobody ordered, by role.
-    ended_by_themselves: BTreeMap<String, u64>,
+    /// Ends that the harness did not cause, by role.
+    unexpected_ends: BTreeMap<String, u64>,
 }
 
-/// How long one kind of fault took to be got over, in seconds, sorted.
+/// Recovery times after one group of faults, in seconds, sorted.
 #[derive(Default)]
 struct Recoveries {
     stored: Vec<f64>,
@@ -44,7 +43,7 @@ struct Recoveries {
 }
 
 impl Report {
-    #[expect(clippy::too_many_arguments, reason = "a report is about everything")]
+    #[expect(clippy::too_many_arguments, reason = "a report covers everything")]
     pub(super) fn new(
         options: &Options,
         outcomes: Vec<Outcome>,
@@ -71,7 +70,7 @@ impl Report {
         let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
         Self {
             seed: options.seed,
-            store: options.store.word(),
+            store: options.store.as_str(),
             is_cluster: options.nats == super::NatsKind::Cluster,
             n_messages: options.messages,
             took: Duration::ZERO,
@@ -84,22 +83,22 @@ impl Report {
             counts: vec![
                 ("acknowledged", count(&ledger.n_acked)),
                 ("acknowledged as duplicates", count(&ledger.n_duplicate)),
-                ("sent again by the publisher", count(&ledger.n_sent_again)),
-                ("refused by NATS and sent again", count(&ledger.n_refused)),
+                ("resent by the publisher", count(&ledger.n_resent)),
+                ("refused by NATS and resent", count(&ledger.n_refused)),
                 ("connections of the publisher", count(&ledger.n_connections)),
                 ("connections cut", system.links.iter().map(|link| link.proxy.n_cut()).sum()),
                 ("redelivered to the writers", watch.n_redelivered()),
-                ("writes to the store tried again", watch.n_retries()),
-                ("points that the store lost", watch.n_lost_points()),
+                ("store writes retried", watch.n_retries()),
+                ("points lost by the store", watch.n_lost_points()),
                 ("messages restored", watch.n_restored()),
                 ("messages trimmed from the streams", n_trimmed),
                 ("starts of roles", system.roles.iter().map(|role| count(&role.n_starts)).sum()),
             ],
             memory: watch.peak_kib(),
-            ended_by_themselves: system
+            unexpected_ends: system
                 .roles
                 .iter()
-                .map(|role| (role.recipe.name.clone(), count(&role.n_ended_by_itself)))
+                .map(|role| (role.recipe.name.clone(), count(&role.n_unexpected_ends)))
                 .filter(|(_, n_ended)| *n_ended > 0)
                 .collect(),
         }
@@ -110,69 +109,66 @@ impl Report {
     }
 
     pub(super) fn text(&self) -> String {
+        let mut lines = self.head_lines();
+        lines.extend(self.recovery_lines());
+        lines.extend(self.counts.iter().map(|(name, count)| format!("{name}: {count}")));
+        let peaks = self.memory.iter();
+        lines.extend(peaks.map(|(role, kib)| format!("peak memory of {role}: {:.1} MiB", *kib as f64 / 1024.0)));
+        let ends = self.unexpected_ends.iter();
+        lines.extend(ends.map(|(role, n_ends)| format!("{role} ended unexpectedly and was restarted: {n_ends} times")));
+        lines.extend(self.audit_lines());
+        let Verdict { n_lost, n_doubled, n_changed, n_never_sent, .. } = self.verdict;
+        lines.push(format!("lost {n_lost}, doubled {n_doubled}, changed {n_changed}, never sent {n_never_sent}"));
+        lines.extend(self.verdict.findings.iter().map(|finding| format!("  {finding}")));
+        lines.push(if self.is_good() { "GOOD" } else { "NOT GOOD" }.to_owned());
+        lines.join("\n")
+    }
+
+    fn head_lines(&self) -> Vec<String> {
         let Verdict { n_values, n_events, n_critical_events, n_dead_letters, n_panics, n_not_acked, .. } = self.verdict;
-        let mut text = String::new();
-        let mut line = |words: String| {
-            let _ = writeln!(text, "{words}");
-        };
-        line(format!(
-            "seed {}, store {}, {}",
-            self.seed,
-            self.store,
-            if self.is_cluster { "three NATS servers" } else { "one NATS server" }
-        ));
-        line(format!(
-            "{} messages: {n_values} values, {n_events} events ({n_critical_events} critical), {n_dead_letters} dead letters ({n_panics} of panics); {n_not_acked} not acknowledged",
-            self.n_messages
-        ));
-        line(format!(
-            "{} faults; {:.1} s of flow, {:.1} s until everything was stored, {:.1} s in all; {:.0} values/s over the flow",
-            self.n_faults,
-            self.flow.as_secs_f64(),
-            self.drained.as_secs_f64(),
-            self.took.as_secs_f64(),
-            n_values as f64 / self.flow.as_secs_f64()
-        ));
-        line(format!(
-            "{:<24} {:>4}  until something is stored, s       until every role is ready, s",
-            "recovery after", "n"
-        ));
-        line(format!(
-            "{:<24} {:>4} {:>7} {:>7} {:>7} {:>7}  {:>7} {:>7} {:>7} {:>7}",
-            "", "", "min", "median", "p95", "max", "min", "median", "p95", "max"
-        ));
+        let servers = if self.is_cluster { "three NATS servers" } else { "one NATS server" };
+        let [flow_s, drained_s, took_s] = [self.flow, self.drained, self.took].map(|time| time.as_secs_f64());
+        vec![
+            format!("seed {}, store {}, {servers}", self.seed, self.store),
+            format!(
+                "{} messages: {n_values} values, {n_events} events ({n_critical_events} critical), {n_dead_letters} dead letters ({n_panics} of panics); {n_not_acked} not acknowledged",
+                self.n_messages
+            ),
+            format!(
+                "{} faults; {flow_s:.1} s of flow, {drained_s:.1} s until everything was stored, {took_s:.1} s in all; {:.0} values/s over the flow",
+                self.n_faults,
+                n_values as f64 / flow_s
+            ),
+        ]
+    }
+
+    fn recovery_lines(&self) -> Vec<String> {
+        let quantiles = ["min", "median", "p95", "max"].map(|name| format!("{name:>7}")).join(" ");
+        let mut lines = vec![
+            format!(
+                "{:<24} {:>4}  until something is stored, s       until every role is ready, s",
+                "recovery after", "n"
+            ),
+            format!("{:<24} {:>4} {quantiles}  {quantiles}", "", ""),
+        ];
         for (group, times) in &self.recoveries {
             let [stored, ready] = [&times.stored, &times.ready]
                 .map(|times| [0.0, 0.5, 0.95, 1.0].map(|share| format!("{:>7.2}", quantile(times, share))).join(" "));
-            line(format!("{group:<24} {:>4} {stored}  {ready}", times.stored.len()));
+            lines.push(format!("{group:<24} {:>4} {stored}  {ready}", times.stored.len()));
         }
-        for (name, count) in &self.counts {
-            line(format!("{name}: {count}"));
-        }
-        for (role, kib) in &self.memory {
-            line(format!("most memory of {role}: {:.1} MiB", *kib as f64 / 1024.0));
-        }
-        for (role, n_ended) in &self.ended_by_themselves {
-            line(format!("{role} ended by itself and was started again: {n_ended} times"));
-        }
-        match &self.audit {
-            None => line("audit_gaps: this program does not know the question".to_owned()),
-            Some(Audit { n_numbers, n_complete, not_complete, n_complete_of_daemon, not_complete_of_daemon }) => {
-                line(format!(
-                    "audit_gaps: {n_numbers} numbers, {n_complete} devices complete, {} not; of the daemon's {n_complete_of_daemon} complete, {} not",
-                    not_complete.len(),
-                    not_complete_of_daemon.len()
-                ));
-                not_complete_of_daemon.iter().for_each(|words| line(format!("  {words}")));
-            }
-        }
-        let Verdict { n_lost, n_doubled, n_changed, n_never_sent, .. } = self.verdict;
-        line(format!("lost {n_lost}, doubled {n_doubled}, changed {n_changed}, never sent {n_never_sent}"));
-        for finding in &self.verdict.findings {
-            line(format!("  {finding}"));
-        }
-        line(if self.is_good() { "GOOD" } else { "NOT GOOD" }.to_owned());
-        text.trim_end().to_owned()
+        lines
+    }
+
+    fn audit_lines(&self) -> Vec<String> {
+        let Some(audit) = &self.audit else { return vec!["audit_gaps: not supported by this program".to_owned()] };
+        let Audit { n_numbers, n_complete, not_complete, n_complete_of_daemon, not_complete_of_daemon } = audit;
+        let mut lines = vec![format!(
+            "audit_gaps: {n_numbers} numbers, {n_complete} devices complete, {} not; of the daemon's {n_complete_of_daemon} complete, {} not",
+            not_complete.len(),
+            not_complete_of_daemon.len()
+        )];
+        lines.extend(not_complete_of_daemon.iter().map(|device| format!("  {device}")));
+        lines
     }
 
     pub(super) fn json(&self) -> Value {
@@ -200,12 +196,12 @@ impl Report {
                 "numbers": audit.n_numbers, "complete": audit.n_complete, "not_complete": audit.not_complete,
                 "complete_of_daemon": audit.n_complete_of_daemon, "not_complete_of_daemon": audit.not_complete_of_daemon,
             })),
-            "counts": counts, "peak_memory_kib": self.memory, "ended_by_themselves": self.ended_by_themselves,
+            "counts": counts, "peak_memory_kib": self.memory, "unexpected_ends": self.unexpected_ends,
         })
     }
 }
 
-/// Of a sorted list: the smallest value that at least this share does not exceed.
+/// Returns the smallest value of a sorted list that at least this share does not exceed.
 fn quantile(sorted: &[f64], share: f64) -> f64 {
     let rank = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(rank.saturating_sub(1)).copied().unwrap_or_default()

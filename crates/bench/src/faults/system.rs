@@ -1,5 +1,5 @@
-//! The system under test: a real NATS (or three), a real store, and every role as a process of its own, with
-//! a proxy on each way between them.
+//! System under test: real NATS servers, a real store, and each role as a separate process, with a proxy on each link
+//! between them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,54 +22,53 @@ use super::process::{Recipe, Role};
 use super::proxy::Proxy;
 use super::{NatsKind, Options, StoreKind};
 
-/// Room on a disk: for a start, and for each value or event. Several times what is needed; only what is written
-/// is taken.
+/// Size of a disk: base, and per value or event. Several times the need; only the contents use memory.
 const DISK_BYTES: (u64, u64) = (1 << 30, 500);
-/// Debug builds of the writer panic on a message that contains its value.
+/// Environment variable: debug builds of the writer panic on a message that contains its value.
 const PANIC_VARIABLE: &str = "SPINDLE_TEST_PANIC_AT";
-const START_PATIENCE: Duration = Duration::from_secs(90);
-/// The roles, in this order. Two writers share the work.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+/// Roles in a fixed order. Two writers share the work.
 pub(super) const ROLES: [&str; 5] = ["writer-1", "writer-2", "reader", "daemon", "client"];
 const DAEMON: usize = 3;
-/// Those that speak to the store.
+/// Number of roles that use the store.
 const STORE_USERS: usize = 3;
-/// The streams as Spindle makes them; with three replicas they must be there before it starts.
+/// Streams as Spindle creates them; with three replicas they must exist before it starts.
 const STREAMS: [(&str, &str); 3] =
     [("METRICS", "events.metrics"), ("EVENTS", "events.event"), ("DEADLETTER", "deadletter.>")];
 
-/// A way between two processes.
+/// Link between two processes.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) name: String,
     pub(super) proxy: Proxy,
 }
 
-/// What a disk belongs to.
+/// Owner of a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DiskOf {
     Nats,
     Store,
 }
 
-/// Everything that runs. Dropping it ends it.
+/// All processes. Dropping the system stops them.
 #[derive(Debug)]
 pub(super) struct System {
     pub(super) kind: StoreKind,
     pub(super) roles: Vec<Arc<Role>>,
     pub(super) links: Vec<Link>,
     pub(super) clocks: Option<Clocks>,
-    /// Of the InfluxDB, if that is the store.
+    /// Backup of the InfluxDB's data, if that is the store.
     pub(super) backup: Option<Backup>,
-    /// Messages can make the writers panic: the program is a debug build.
+    /// The program is a debug build, so messages can make the writers panic.
     pub(super) has_failpoints: bool,
     nats: Mutex<Vec<NatsServer>>,
     influx: Option<Mutex<InfluxServer>>,
-    /// Where the harness itself reaches NATS: past every proxy.
+    /// Address of NATS for the harness, past every proxy.
     pub(super) nats_address: Address,
-    /// Where the publisher does: over its own proxy.
+    /// Address of NATS for the publisher, through its proxy.
     pub(super) publisher_address: Address,
     data_dir: PathBuf,
-    // After what stands on them.
+    // Dropped after the servers on them.
     disks: Vec<(DiskOf, Disk)>,
 }
 
@@ -80,11 +79,11 @@ impl System {
             disks.push((DiskOf::Nats, Disk::make(folder, "disk-of-nats", disk_bytes(options))?));
             disks.push((DiskOf::Store, Disk::make(folder, "disk-of-store", disk_bytes(options))?));
         }
-        let place = |of: DiskOf, otherwise: &str| {
-            let disk = disks.iter().find(|(whose, _)| *whose == of);
-            disk.map_or_else(|| folder.join(otherwise), |(_, disk)| disk.folder().join("data"))
+        let data_dir_of = |of: DiskOf, name: &str| {
+            let disk = disks.iter().find(|(owner, _)| *owner == of);
+            disk.map_or_else(|| folder.join(name), |(_, disk)| disk.folder().join("data"))
         };
-        let (nats_dir, store_dir) = (place(DiskOf::Nats, "nats"), place(DiskOf::Store, "store"));
+        let (nats_dir, store_dir) = (data_dir_of(DiskOf::Nats, "nats"), data_dir_of(DiskOf::Store, "store"));
         let nats = match options.nats {
             NatsKind::Single => vec![single(nats_dir)?],
             NatsKind::Cluster => NatsServer::start_cluster(|node| spindle_testkit::Options {
@@ -132,13 +131,13 @@ impl System {
         Ok(system)
     }
 
-    /// Ways to a cluster are not proxied: its clients choose among three servers by themselves.
+    /// Starts the proxies. Links to a cluster have none: its clients choose among three servers.
     async fn make_links(&mut self, nats_ports: &[u16]) -> Result<()> {
         if let [port] = nats_ports {
             for name in ROLES.iter().chain(&["publisher"]) {
                 self.links.push(Link { name: format!("{name} to nats"), proxy: Proxy::start(*port).await? });
             }
-            let publisher = self.links.last().context("the publisher has a link")?;
+            let publisher = self.links.last().context("no link of the publisher")?;
             self.publisher_address = Address::new(vec![publisher.proxy.port()]);
         }
         let Some(port) = self.influx_port() else { return Ok(()) };
@@ -175,38 +174,40 @@ impl System {
                 variables.push((PANIC_VARIABLE.to_owned(), PANIC_TOKEN.to_owned()));
             }
             variables.extend(self.clocks.iter().flat_map(|clocks| clocks.variables(name)));
-            let words: &[&str] = match *name {
+            let arguments: &[&str] = match *name {
                 "writer-1" | "writer-2" => &["writer"],
                 "daemon" => &["daemon", "--source", "simulate", "--devices", "20", "--interval", "1s"],
                 "client" => &["client", "--interval", "2s"],
                 other => &[other],
             };
-            let words =
-                words.iter().map(|word| (*word).to_owned()).chain(["--store".to_owned(), self.kind.word().to_owned()]);
+            let arguments = arguments
+                .iter()
+                .map(|argument| (*argument).to_owned())
+                .chain(["--store".to_owned(), self.kind.as_str().to_owned()]);
             let recipe = Recipe {
                 name: (*name).to_owned(),
                 program: options.program()?,
-                words: words.collect(),
+                arguments: arguments.collect(),
                 variables,
                 log: folder.join(format!("{name}.log")),
                 health_port: free_port()?,
             };
-            ensure!(index == self.roles.len(), "roles stand in their order");
+            ensure!(index == self.roles.len(), "roles out of order");
             self.roles.push(Arc::new(Role::new(recipe)));
         }
         Ok(())
     }
 
-    /// Waits until every role says that it is ready.
+    /// Waits until every role is ready.
     pub(super) async fn wait_until_ready(&self) -> Result<()> {
-        let deadline = Instant::now() + START_PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         for role in &self.roles {
             while !super::watch::is_ready(role.recipe.health_port).await {
                 if Instant::now() > deadline {
                     let log = fs::read_to_string(&role.recipe.log).unwrap_or_default();
                     let tail: Vec<&str> = log.lines().rev().take(12).collect();
                     let tail = tail.into_iter().rev().collect::<Vec<_>>().join("\n");
-                    bail!("{} is not ready after {START_PATIENCE:?}; the end of its log:\n{tail}", role.recipe.name);
+                    bail!("{} is not ready after {START_TIMEOUT:?}; the end of its log:\n{tail}", role.recipe.name);
                 }
                 sleep(Duration::from_millis(50)).await;
             }
@@ -215,28 +216,28 @@ impl System {
     }
 
     pub(super) fn disk(&self, of: DiskOf) -> Option<&Disk> {
-        self.disks.iter().find(|(whose, _)| *whose == of).map(|(_, disk)| disk)
+        self.disks.iter().find(|(owner, _)| *owner == of).map(|(_, disk)| disk)
     }
 
     pub(super) fn daemon(&self) -> &Role {
         &self.roles[DAEMON]
     }
 
-    /// The NATS servers. Their calls block: use `block_in_place`.
+    /// NATS servers. Their calls block: use `block_in_place`.
     pub(super) fn nats(&self) -> MutexGuard<'_, Vec<NatsServer>> {
         self.nats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The InfluxDB, if that is the store. Its calls block as well.
+    /// InfluxDB, if that is the store. Its calls block as well.
     pub(super) fn influx(&self) -> Option<MutexGuard<'_, InfluxServer>> {
         self.influx.as_ref().map(|influx| influx.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Beside the logs of the roles.
+    /// Saves the servers' logs beside those of the roles.
     pub(super) fn keep_servers_logs(&self, folder: &Path) {
         let nats = self.nats().iter().map(NatsServer::log_tail).collect::<Vec<_>>().join("\n");
         let influx = self.influx().map(|influx| influx.log()).unwrap_or_default();
-        // Logs that cannot be kept change nothing about what was found.
+        // A log that cannot be saved does not affect the verdict.
         let _ = fs::write(folder.join("nats.log"), nats);
         let _ = fs::write(folder.join("influx.log"), influx);
     }
@@ -245,7 +246,7 @@ impl System {
         self.influx()?.url().rsplit(':').next()?.parse().ok()
     }
 
-    /// The store, past every proxy.
+    /// Opens the store, past every proxy.
     pub(super) async fn store(&self) -> Result<Store> {
         let Some(host) = self.influx().map(|influx| influx.url()) else {
             return Ok(Store::open_embedded(&self.data_dir.join("spindle.db")).await?);
@@ -259,8 +260,8 @@ fn disk_bytes(options: &Options) -> u64 {
     DISK_BYTES.0 + DISK_BYTES.1 * options.messages * options.values
 }
 
-/// More than twice as large as everything that is sent: a stream is trimmed once it is half full, and the writers
-/// restore from what it holds.
+/// Returns a limit more than twice as large as all messages: a stream is trimmed once it is half full, and the writers
+/// restore from its contents.
 fn stream_bytes(options: &Options) -> u64 {
     3 * disk_bytes(options)
 }
@@ -280,7 +281,7 @@ fn single(store_dir: PathBuf) -> Result<NatsServer> {
 }
 
 async fn make_replicated_streams(address: &Address, max_bytes: u64) -> Result<()> {
-    let deadline = Instant::now() + START_PATIENCE;
+    let deadline = Instant::now() + START_TIMEOUT;
     for (name, subject) in STREAMS {
         let window_s: u64 = if name == "METRICS" { 120 } else { 3600 };
         let config = json!({
@@ -288,9 +289,9 @@ async fn make_replicated_streams(address: &Address, max_bytes: u64) -> Result<()
             "num_replicas": 3, "max_bytes": max_bytes, "max_msgs": -1, "max_age": 0, "max_msg_size": -1,
             "max_consumers": -1, "duplicate_window": window_s * 1_000_000_000,
         });
-        // Until the three have chosen a leader, they refuse.
-        while let Err(fault) = jetstream(address, &format!("STREAM.CREATE.{name}"), &config).await {
-            ensure!(Instant::now() < deadline, "the cluster does not make stream {name}: {fault:#}");
+        // Refused until the three servers have elected a leader.
+        while let Err(error) = jetstream(address, &format!("STREAM.CREATE.{name}"), &config).await {
+            ensure!(Instant::now() < deadline, "the cluster does not create stream {name}: {error:#}");
             sleep(Duration::from_millis(200)).await;
         }
     }

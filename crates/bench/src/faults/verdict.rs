@@ -1,5 +1,5 @@
-//! The judgement: every message is made once more and looked up. What was acknowledged must be stored once
-//! or be a dead letter byte for byte; what was not may be either, once; nothing else may be there.
+//! Verdict: makes every message again and looks it up. An acknowledged element must be stored once, or be a dead letter
+//! byte for byte; one that was not acknowledged may be either, once; nothing else may exist.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use super::messages::{Item, METRICS, Message, Messages, PANIC_REASON, Shape, dev
 use super::nats::{Address, Connection, Received};
 use super::publish::{Ledger, number_of};
 
-/// Findings that are named; the others are only counted.
-const NAMED: usize = 20;
+/// Limit of described findings; the others are only counted.
+const MAX_FINDINGS: usize = 20;
 const SILENCE: Duration = Duration::from_secs(10);
-/// A hundred years on either side of any clock.
+/// Window that holds every clock.
 const EVERYTHING: Window = Window { from: Timestamp::from_ns(0), until: Timestamp::from_ns(i64::MAX - 1) };
 
-/// What was found.
+/// Counts and findings.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) n_values: u64,
@@ -36,11 +36,11 @@ pub(super) struct Verdict {
     pub(super) n_not_acked: u64,
     pub(super) n_lost: u64,
     pub(super) n_doubled: u64,
-    /// Stored, but not as it was sent.
+    /// Stored, but not as sent.
     pub(super) n_changed: u64,
     /// Stored, but never sent.
     pub(super) n_never_sent: u64,
-    /// Points that were found, as `spindle-store` gives them.
+    /// Points read with `spindle-store`.
     pub(super) n_found: u64,
     pub(super) findings: Vec<String>,
 }
@@ -50,7 +50,7 @@ impl Verdict {
         self.n_lost + self.n_doubled + self.n_changed + self.n_never_sent == 0
     }
 
-    /// What the database itself counts must be what was read from it: reading may hide what is there twice.
+    /// Compares the points that were read with the count of the database itself: reading may hide duplicates.
     pub(super) fn compare_count(&mut self, n_points: u64) {
         if n_points != self.n_found {
             let n_found = self.n_found;
@@ -58,10 +58,10 @@ impl Verdict {
         }
     }
 
-    /// What the system says of itself must be what was found.
+    /// Compares the system's own audit with the messages.
     pub(super) fn compare_audit(&mut self, audit: &Audit) {
-        for words in &audit.not_complete {
-            self.find(lost, || format!("audit_gaps: {words}"));
+        for message in &audit.not_complete {
+            self.find(lost, || format!("audit_gaps: {message}"));
         }
         let n_expected = self.n_values + self.n_events;
         if self.n_not_acked == 0 && audit.n_numbers != n_expected {
@@ -69,10 +69,10 @@ impl Verdict {
         }
     }
 
-    fn find(&mut self, count: fn(&mut Self) -> &mut u64, words: impl FnOnce() -> String) {
+    fn find(&mut self, count: fn(&mut Self) -> &mut u64, describe: impl FnOnce() -> String) {
         *count(self) += 1;
-        if self.findings.len() < NAMED {
-            self.findings.push(words());
+        if self.findings.len() < MAX_FINDINGS {
+            self.findings.push(describe());
         }
     }
 }
@@ -93,7 +93,7 @@ fn never_sent(verdict: &mut Verdict) -> &mut u64 {
     &mut verdict.n_never_sent
 }
 
-/// One message's part of what is expected.
+/// Message that an expected element belongs to.
 #[derive(Clone, Copy, Debug)]
 struct Origin {
     number: u64,
@@ -116,7 +116,7 @@ struct ExpectedEvent {
     n_found: u64,
 }
 
-struct ExpectedLetter {
+struct ExpectedDeadLetter {
     bytes: Vec<u8>,
     reason: &'static str,
     origin: Origin,
@@ -125,11 +125,11 @@ struct ExpectedLetter {
 
 #[derive(Default)]
 struct Expected {
-    /// By device and number of the metric.
+    /// Values by device and index of the metric.
     values: BTreeMap<(u64, usize), Vec<ExpectedValue>>,
     events: HashMap<u128, ExpectedEvent>,
-    /// By message and place in it.
-    letters: HashMap<(u64, usize), ExpectedLetter>,
+    /// Dead letters by message and index.
+    dead_letters: HashMap<(u64, usize), ExpectedDeadLetter>,
 }
 
 /// Counts the values and events that must be stored.
@@ -139,26 +139,27 @@ pub(super) fn n_expected(shape: Shape, conditions: Arc<Conditions>, ledger: &Led
     acked.map(|message| n_stored(message) as u64).sum()
 }
 
-/// Where to look.
-pub(super) struct Places<'a> {
+/// Everything that the judge reads.
+pub(super) struct Sources<'a> {
     pub(super) store: &'a Store,
     pub(super) nats: &'a Address,
     pub(super) prefix: &'a str,
 }
 
-/// Judges. Errors are only about looking; what is wrong with what was found is in the verdict.
+/// Compares the store and the dead letters with the messages. Errors are failures to read; every deviation is in the
+/// verdict.
 pub(super) async fn judge(
     shape: Shape,
     conditions: Arc<Conditions>,
     ledger: &Ledger,
-    places: Places<'_>,
+    sources: Sources<'_>,
 ) -> Result<Verdict> {
     let mut verdict = Verdict::default();
     let mut expected = expect(shape, conditions, ledger, &mut verdict);
     for ((device, metric), values) in &mut expected.values {
         values.sort_by_key(|value| value.time_ns);
         let (name, metric_type) = (DeviceName::new(&device_name(*device))?, MetricType::new(METRICS[*metric])?);
-        let found = places.store.range(&name, &metric_type, EVERYTHING, usize::MAX >> 1).await?;
+        let found = sources.store.range(&name, &metric_type, EVERYTHING, usize::MAX >> 1).await?;
         verdict.n_found += found.len() as u64;
         judge_values(values, &found, &format!("{name} {metric_type}"), &mut verdict);
     }
@@ -172,7 +173,7 @@ pub(super) async fn judge(
             limit: usize::MAX >> 1,
             offset: 0,
         };
-        for record in places.store.events(filter).await? {
+        for record in sources.store.events(filter).await? {
             verdict.n_found += 1;
             judge_event(&record, &mut expected, &mut verdict);
         }
@@ -185,7 +186,7 @@ pub(super) async fn judge(
             n_found => verdict.find(doubled, || format!("{n_found} times: {}", what())),
         }
     }
-    judge_letters(&mut expected, &places, &mut verdict).await?;
+    judge_dead_letters(&mut expected, &sources, &mut verdict).await?;
     Ok(verdict)
 }
 
@@ -209,8 +210,8 @@ fn expect(shape: Shape, conditions: Arc<Conditions>, ledger: &Ledger, verdict: &
                 Item::Poison { index, bytes, reason } => {
                     verdict.n_dead_letters += u64::from(origin.is_acked);
                     verdict.n_panics += u64::from(origin.is_acked && reason == PANIC_REASON);
-                    let letter = ExpectedLetter { bytes, reason, origin, n_found: 0 };
-                    expected.letters.insert((origin.number, index), letter);
+                    let dead_letter = ExpectedDeadLetter { bytes, reason, origin, n_found: 0 };
+                    expected.dead_letters.insert((origin.number, index), dead_letter);
                 }
             }
         }
@@ -218,12 +219,12 @@ fn expect(shape: Shape, conditions: Arc<Conditions>, ledger: &Ledger, verdict: &
     expected
 }
 
-/// Both in order of time.
+/// Compares values, both in order of time.
 fn judge_values(expected: &[ExpectedValue], found: &[Sample], what: &str, verdict: &mut Verdict) {
     let mut found = found.iter().peekable();
     for ExpectedValue { time_ns, value, origin } in expected {
-        while let Some(stranger) = found.next_if(|sample| sample.time.as_ns() < *time_ns) {
-            verdict.find(never_sent, || format!("never sent: {what} at {}", stranger.time));
+        while let Some(unknown) = found.next_if(|sample| sample.time.as_ns() < *time_ns) {
+            verdict.find(never_sent, || format!("never sent: {what} at {}", unknown.time));
         }
         let at = || format!("{what} at {}, message {}", Timestamp::from_ns(*time_ns), origin.number);
         match found.next_if(|sample| sample.time.as_ns() == *time_ns) {
@@ -238,8 +239,8 @@ fn judge_values(expected: &[ExpectedValue], found: &[Sample], what: &str, verdic
             verdict.find(doubled, || format!("twice: {}", at()));
         }
     }
-    for stranger in found {
-        verdict.find(never_sent, || format!("never sent: {what} at {}", stranger.time));
+    for unknown in found {
+        verdict.find(never_sent, || format!("never sent: {what} at {}", unknown.time));
     }
 }
 
@@ -253,33 +254,32 @@ fn judge_event(record: &EventRecord, expected: &mut Expected, verdict: &mut Verd
         && event.timestamp.as_ns() == wanted.time_ns
         && event.event_type.as_str() == event_type(wanted.event_type)
         && u64::from(event.criticality.level()) == wanted.criticality
-        && event.event_message.as_ref().is_some_and(|words| words.contains(&format!("number {},", wanted.seq)));
+        && event.event_message.as_ref().is_some_and(|message| message.contains(&format!("number {},", wanted.seq)));
     if !is_same {
         verdict.find(changed, || format!("not as sent: event {} of {}", event.id, event.source_device));
     }
 }
 
-async fn judge_letters(expected: &mut Expected, places: &Places<'_>, verdict: &mut Verdict) -> Result<()> {
-    for letter in read_stream(places.nats, "DEADLETTER").await? {
-        let header = |name: &str| letter.header(name).unwrap_or_default().to_owned();
-        let number = number_of(places.prefix, &header("Spindle-Message-Id"));
-        let place = number.zip(header("Spindle-Index").parse().ok());
-        let Some(wanted) = place.and_then(|place| expected.letters.get_mut(&place)) else {
+async fn judge_dead_letters(expected: &mut Expected, sources: &Sources<'_>, verdict: &mut Verdict) -> Result<()> {
+    for dead_letter in read_stream(sources.nats, "DEADLETTER").await? {
+        let header = |name: &str| dead_letter.header(name).unwrap_or_default().to_owned();
+        let number = number_of(sources.prefix, &header("Spindle-Message-Id"));
+        let key = number.zip(header("Spindle-Index").parse().ok());
+        let Some(wanted) = key.and_then(|key| expected.dead_letters.get_mut(&key)) else {
             verdict.find(never_sent, || {
-                format!("no poison, yet a dead letter: {} {}", letter.subject, header("Spindle-Detail"))
+                format!("unexpected dead letter: {} {}", dead_letter.subject, header("Spindle-Detail"))
             });
             continue;
         };
         wanted.n_found += 1;
-        if wanted.bytes != letter.payload || wanted.reason != header("Spindle-Reason") {
-            verdict.find(changed, || {
-                format!("a dead letter with other bytes or reason: message {}", wanted.origin.number)
-            });
+        if wanted.bytes != dead_letter.payload || wanted.reason != header("Spindle-Reason") {
+            verdict
+                .find(changed, || format!("dead letter with other bytes or reason: message {}", wanted.origin.number));
         }
     }
-    for ((number, index), letter) in &expected.letters {
-        match letter.n_found {
-            0 if letter.origin.is_acked => {
+    for ((number, index), dead_letter) in &expected.dead_letters {
+        match dead_letter.n_found {
+            0 if dead_letter.origin.is_acked => {
                 verdict.find(lost, || format!("no dead letter of element {index} of message {number}"));
             }
             0 | 1 => {}
@@ -291,7 +291,7 @@ async fn judge_letters(expected: &mut Expected, places: &Places<'_>, verdict: &m
     Ok(())
 }
 
-/// Every message of a stream, over a consumer that goes with its connection.
+/// Reads every message of a stream, over a consumer that ends with its connection.
 async fn read_stream(nats: &Address, stream: &str) -> Result<Vec<Received>> {
     let mut connection = Connection::open(nats).await?;
     let info = connection.jetstream(&format!("STREAM.INFO.{stream}"), &json!({})).await?;
@@ -305,8 +305,8 @@ async fn read_stream(nats: &Address, stream: &str) -> Result<Vec<Received>> {
     connection.jetstream(&format!("CONSUMER.CREATE.{stream}"), &config).await?;
     let mut messages = Vec::new();
     while (messages.len() as u64) < n_messages {
-        let message = timeout(SILENCE, connection.next()).await.context("stream is silent")??;
-        // The reply subject is that of its ack, the mark of a message of the stream. Its own subject was kept.
+        let message = timeout(SILENCE, connection.next()).await.context("no message from the stream")??;
+        // Messages of the stream keep their subjects; the reply subject for the ack identifies them.
         if message.reply.as_ref().is_some_and(|reply| reply.starts_with("$JS.ACK.")) {
             messages.push(message);
         }
@@ -341,7 +341,7 @@ mod tests {
             assert_eq!(verdict.is_good(), expect == [0; 4]);
         };
         check(&[(10, 1.5), (20, 1.5), (30, 1.5), (40, 1.5)], [0; 4]);
-        check(&[(10, 1.5), (20, 1.5), (30, 1.5)], [0; 4]); // the last was not acknowledged
+        check(&[(10, 1.5), (20, 1.5), (30, 1.5)], [0; 4]); // the last one was not acknowledged
         check(&[(20, 1.5), (30, 1.5)], [1, 0, 0, 0]);
         check(&[], [3, 0, 0, 0]);
         check(&[(10, 1.5), (10, 1.5), (20, 1.5), (30, 1.5)], [0, 1, 0, 0]);

@@ -1,4 +1,4 @@
-//! Looks at the roles all the time: what the writers have stored, who is ready, how much memory they take.
+//! Observes the roles: stored items, readiness, memory.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,45 +13,45 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::process::Role;
 
-/// Between two looks at the counters of a writer: recovery times are no finer than this.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Between two questions whether a role is ready, each of which costs its store a query: no finer than this.
-const ASK_EVERY: Duration = Duration::from_millis(500);
-const ANSWER_PATIENCE: Duration = Duration::from_secs(3);
-/// A recovery that takes longer counts as this long, and is shown.
+/// Interval for reading the counters of a writer: the resolution of recovery times.
+const COUNT_INTERVAL: Duration = Duration::from_millis(50);
+/// Interval of readiness checks, each of which costs the store a query: the resolution of these times.
+const READY_INTERVAL: Duration = Duration::from_millis(500);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Limit of a recovery; longer ones count as this long.
 pub(super) const LONGEST_RECOVERY: Duration = Duration::from_secs(180);
 const STORED: &str = "spindle_writer_stored_items_total";
 const REDELIVERED: &str = "spindle_writer_redelivered_messages_total";
 const RESTORED: &str = "spindle_writer_restored_messages_total";
 const RETRIES: &str = "spindle_writer_store_retries_total";
 
-/// What was seen so far.
+/// Observations so far.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// When a writer was last seen to have stored something new.
+    /// Last time at which a writer had stored something new.
     stored_at: Mutex<Instant>,
-    /// Per role: when it was last asked, and whether it was ready.
+    /// Last check of each role, and its readiness.
     ready: Mutex<Vec<(Instant, bool)>>,
     n_stored: AtomicU64,
     n_redelivered: AtomicU64,
     n_retries: AtomicU64,
     n_restored: AtomicU64,
     n_lost_points: AtomicU64,
-    /// Most memory that a writer ever took, in KiB.
+    /// Peak memory of each writer, in KiB.
     peak_kib: Mutex<BTreeMap<String, u64>>,
 }
 
-/// How long it took after a fault.
+/// Recovery times after a fault.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recovery {
-    /// Until something was stored.
+    /// Time until something was stored.
     pub(super) stored: Duration,
-    /// Until every role said that it is ready.
+    /// Time until every role was ready.
     pub(super) ready: Duration,
 }
 
 impl Watch {
-    /// Begins to look at all roles; the tasks never end by themselves.
+    /// Starts to observe all roles; the tasks run until they are aborted.
     pub(super) fn start(roles: &[Arc<Role>]) -> (Arc<Self>, Vec<JoinHandle<()>>) {
         let now = Instant::now();
         let watch = Arc::new(Self {
@@ -64,31 +64,31 @@ impl Watch {
             n_lost_points: AtomicU64::new(0),
             peak_kib: Mutex::default(),
         });
-        let looking = roles.iter().enumerate().map(|(index, role)| {
+        let tasks = roles.iter().enumerate().map(|(index, role)| {
             let (watch, role) = (watch.clone(), role.clone());
-            tokio::spawn(async move { watch.look_at(index, &role).await })
+            tokio::spawn(async move { watch.observe(index, &role).await })
         });
-        let looking = looking.collect();
-        (watch, looking)
+        let tasks = tasks.collect();
+        (watch, tasks)
     }
 
-    async fn look_at(&self, index: usize, role: &Role) {
+    async fn observe(&self, index: usize, role: &Role) {
         let is_writer = role.recipe.name.starts_with("writer");
-        let mut ticker = interval(LOOK_EVERY);
+        let mut ticker = interval(COUNT_INTERVAL);
         ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut before = Counters::default();
-        let asking = async {
+        let checking = async {
             loop {
-                let asked_at = Instant::now();
+                let checked_at = Instant::now();
                 let is_ready = is_ready(role.recipe.health_port).await;
-                self.ready.lock().unwrap_or_else(PoisonError::into_inner)[index] = (asked_at, is_ready);
-                sleep(ASK_EVERY).await;
+                self.ready.lock().unwrap_or_else(PoisonError::into_inner)[index] = (checked_at, is_ready);
+                sleep(READY_INTERVAL).await;
             }
         };
         let counting = async {
             loop {
                 ticker.tick().await;
-                self.look_at_memory(role);
+                self.record_memory(role);
                 if let Ok(text) = get(role.recipe.health_port, "/metrics").await {
                     let now = Counters { pid: role.pid(), ..Counters::read(&text) };
                     self.count(&before, &now);
@@ -97,14 +97,14 @@ impl Watch {
             }
         };
         if is_writer {
-            tokio::join!(asking, counting);
+            tokio::join!(checking, counting);
         } else {
-            asking.await;
+            checking.await;
         }
     }
 
     fn count(&self, before: &Counters, now: &Counters) {
-        // A new process counts from 0.
+        // A new process starts at 0.
         let before = if before.pid == now.pid { *before } else { Counters::default() };
         let n_stored = now.stored.saturating_sub(before.stored);
         if n_stored > 0 {
@@ -116,7 +116,7 @@ impl Watch {
         self.n_restored.fetch_add(now.restored.saturating_sub(before.restored), Ordering::Relaxed);
     }
 
-    fn look_at_memory(&self, role: &Role) {
+    fn record_memory(&self, role: &Role) {
         let Some(kib) = peak_memory_kib(role.pid()) else { return };
         let mut peaks = self.peak_kib.lock().unwrap_or_else(PoisonError::into_inner);
         let peak = peaks.entry(role.recipe.name.clone()).or_default();
@@ -135,7 +135,7 @@ impl Watch {
         self.n_retries.load(Ordering::Relaxed)
     }
 
-    /// Messages that the writers wrote again because the store may have lost them.
+    /// Messages that the writers restored to the store.
     pub(super) fn n_restored(&self) -> u64 {
         self.n_restored.load(Ordering::Relaxed)
     }
@@ -144,17 +144,17 @@ impl Watch {
         self.n_lost_points.fetch_add(n_points, Ordering::Relaxed);
     }
 
-    /// Points that the store had acknowledged and came back without.
+    /// Acknowledged points that the store lost.
     pub(super) fn n_lost_points(&self) -> u64 {
         self.n_lost_points.load(Ordering::Relaxed)
     }
 
-    /// The most that each writer took.
+    /// Peak memory of each writer.
     pub(super) fn peak_kib(&self) -> BTreeMap<String, u64> {
         self.peak_kib.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Waits until the system works again after a fault that ended just now.
+    /// Waits until the system has recovered from a fault that has just ended.
     pub(super) async fn recovery(&self) -> Recovery {
         let ended_at = Instant::now();
         let (mut stored, mut ready) = (None, None);
@@ -163,7 +163,7 @@ impl Watch {
             if *self.stored_at.lock().unwrap_or_else(PoisonError::into_inner) > ended_at {
                 stored.get_or_insert(elapsed);
             }
-            let is_ready = |(asked_at, is_ready): &(Instant, bool)| *is_ready && *asked_at > ended_at;
+            let is_ready = |(checked_at, is_ready): &(Instant, bool)| *is_ready && *checked_at > ended_at;
             if self.ready.lock().unwrap_or_else(PoisonError::into_inner).iter().all(is_ready) {
                 ready.get_or_insert(elapsed);
             }
@@ -204,28 +204,28 @@ impl Counters {
     }
 }
 
-/// The most memory a process has taken so far (`VmHWM`).
+/// Reads the peak memory of a process (`VmHWM`).
 fn peak_memory_kib(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// Whether a role says that it can do its work.
+/// Returns true if a role reports itself ready.
 pub(super) async fn is_ready(port: u16) -> bool {
     get(port, "/readyz").await.is_ok()
 }
 
-/// The body of a good answer. HTTP/1.0: it ends with the connection.
+/// Returns the body of a 200. HTTP/1.0: it ends with the connection.
 async fn get(port: u16, path: &str) -> Result<String> {
     let exchange = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
         stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP")?;
+        let mut response = String::new();
+        stream.read_to_string(&mut response).await?;
+        let (head, body) = response.split_once("\r\n\r\n").context("not HTTP")?;
         anyhow::ensure!(head.split_whitespace().nth(1) == Some("200"), "{}", body.trim());
         Ok(body.to_owned())
     };
-    timeout(ANSWER_PATIENCE, exchange).await?
+    timeout(RESPONSE_TIMEOUT, exchange).await?
 }

@@ -41,7 +41,7 @@ async fn four_batches_are_on_their_way_and_no_more_and_one_tries_while_the_store
     .unwrap();
 
     // The server becomes unavailable: batches stay in flight, one tries, nothing more is fetched.
-    facade.mend();
+    facade.clear_faults();
     facade.fault(Fault::answer(WRITE, 503, "down").times(usize::MAX));
     writer.wait_for_readiness("the writer is not ready", |words| words.contains("503 down"));
     publish_values(&jetstream, 400, 4_000, 4).await;
@@ -50,7 +50,7 @@ async fn four_batches_are_on_their_way_and_no_more_and_one_tries_while_the_store
     // Four, and one that may have been fetched before the breaker opened.
     let (n_pending, n_waiting) = lag(&jetstream, "METRICS").await;
     assert!(n_pending <= 50 && n_waiting >= 950, "{n_pending} in flight, {n_waiting} waiting");
-    facade.mend();
+    facade.clear_faults();
     wait_until(PATIENCE, "everything is stored", || influx_count(facade.server(), "device_metrics", "value") == 4_400)
         .unwrap();
     writer.wait_until_ready();

@@ -144,7 +144,7 @@ async fn a_server_that_is_away_is_not_asked_for_each_part_of_a_batch() {
         assert!((1..=at_most).contains(&n_requests), "{n_requests} requests instead of {at_most}");
         n_sent += n_requests;
     }
-    facade.mend();
+    facade.clear_faults();
     write(&store, many(60_000), vec![]).await.unwrap();
     assert_eq!(counts(&facade, &store).await, (60_000, 0));
 }

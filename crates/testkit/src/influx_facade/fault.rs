@@ -1,10 +1,10 @@
-//! What goes wrong, where and how often, as a test says it.
+//! Failures on request: the path, the kind, the number of times.
 
 use std::time::Duration;
 
 use super::http::{Answer, Request};
 
-/// Something that goes wrong with requests to one path: by default once, and before anything is stored.
+/// Fault of requests to one path: by default once, and before anything is stored.
 #[derive(Clone, Debug)]
 pub struct Fault {
     path: String,
@@ -23,27 +23,27 @@ pub(super) enum Act {
 }
 
 impl Fault {
-    /// Another answer.
+    /// Responds with another status and body.
     pub fn answer(path: &str, status: u16, body: &str) -> Fault {
         Fault::new(path, Act::Answer(Answer::new(status, body)))
     }
 
-    /// The connection is reset instead of an answer.
+    /// Resets the connection instead of responding.
     pub fn reset(path: &str) -> Fault {
         Fault::new(path, Act::Reset)
     }
 
-    /// The connection ends in the middle of the answer's body.
+    /// Closes the connection in the middle of the response's body.
     pub fn cut(path: &str) -> Fault {
         Fault { is_after: true, ..Fault::new(path, Act::Cut) }
     }
 
-    /// The right answer, later.
+    /// Delays the right response.
     pub fn delay(path: &str, by: Duration) -> Fault {
         Fault::new(path, Act::Delay(by))
     }
 
-    /// A header of the other answer.
+    /// Adds a header to the other response.
     pub fn header(mut self, name: &str, value: &str) -> Fault {
         if let Act::Answer(answer) = &mut self.act {
             answer.headers.push((name.to_owned(), value.to_owned()));
@@ -51,19 +51,19 @@ impl Fault {
         self
     }
 
-    /// It happens when the request has had its effect.
+    /// Applies the fault after the request has taken effect.
     pub fn after(mut self) -> Fault {
         self.is_after = true;
         self
     }
 
-    /// How often; `usize::MAX` for always.
+    /// Sets the number of times; `usize::MAX` for always.
     pub fn times(mut self, n_times: usize) -> Fault {
         self.n_left = n_times;
         self
     }
 
-    /// Only if the body, unpacked, holds this.
+    /// Limits the fault to requests whose uncompressed body contains `text`.
     pub fn if_body_holds(mut self, text: &str) -> Fault {
         self.holds = text.to_owned();
         self
@@ -73,7 +73,7 @@ impl Fault {
         Fault { path: path.to_owned(), holds: String::new(), n_left: 1, is_after: false, act }
     }
 
-    /// Whether it happens to this request; then once less later.
+    /// Returns true if the fault applies to this request, and counts it.
     pub(super) fn takes(&mut self, request: &Request) -> bool {
         let is_meant = self.n_left > 0 && request.path == self.path && request.text().contains(&self.holds);
         if is_meant {

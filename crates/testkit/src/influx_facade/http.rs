@@ -1,54 +1,55 @@
-//! As much HTTP/1.1 as a client of InfluxDB uses: bodies of known length, gzip, connections that stay.
+//! The part of HTTP/1.1 that InfluxDB clients use: bodies of known length, gzip, persistent connections.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 
 use flate2::read::GzDecoder;
+use serde_json::{Value, json};
 
-/// A request as it came, its body unpacked.
+/// Request with its body uncompressed.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// `GET`, `POST`, …
+    /// Method: `GET`, `POST`, …
     pub method: String,
-    /// Without the query.
+    /// Path without the query.
     pub path: String,
-    /// The query, decoded, in order.
+    /// Decoded query parameters, in order.
     pub query: Vec<(String, String)>,
-    /// Names in lower case, in order.
+    /// Headers in order, names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Unpacked if it came packed.
+    /// Uncompressed body.
     pub body: Vec<u8>,
-    /// Bytes of the body on the wire.
+    /// Size of the body on the wire.
     pub size_bytes: usize,
-    /// Why the body could not be unpacked.
-    pub(super) packing_fault: Option<String>,
+    /// Error of uncompressing the body.
+    pub(super) encoding_error: Option<String>,
 }
 
 impl Request {
-    /// The body as text.
+    /// Returns the body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// A header, by its name in lower case.
+    /// Returns a header by its name in lower case.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter of the query.
+    /// Returns a query parameter.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The next one of a connection; `None` when the client has closed it.
+    /// Reads the next request of a connection; `None` once the client has closed it.
     pub(super) fn read(reader: &mut BufReader<TcpStream>) -> io::Result<Option<Request>> {
         let mut first = String::new();
         if reader.read_line(&mut first)? == 0 {
             return Ok(None);
         }
-        let mut words = first.split_whitespace();
-        let (Some(method), Some(target)) = (words.next(), words.next()) else {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("no request: {first:?}")));
+        let mut parts = first.split_whitespace();
+        let (Some(method), Some(target)) = (parts.next(), parts.next()) else {
+            return Err(io::Error::new(ErrorKind::InvalidData, format!("not a request: {first:?}")));
         };
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut headers = Vec::new();
@@ -65,29 +66,29 @@ impl Request {
             headers,
             body: Vec::new(),
             size_bytes: 0,
-            packing_fault: None,
+            encoding_error: None,
         };
         request.size_bytes = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
         let mut body = vec![0; request.size_bytes];
         reader.read_exact(&mut body)?;
         if request.header("content-encoding") == Some("gzip") {
-            let mut unpacked = Vec::new();
-            request.packing_fault =
-                GzDecoder::new(body.as_slice()).read_to_end(&mut unpacked).err().map(|error| error.to_string());
-            body = unpacked;
+            let mut plain = Vec::new();
+            request.encoding_error =
+                GzDecoder::new(body.as_slice()).read_to_end(&mut plain).err().map(|error| error.to_string());
+            body = plain;
         }
         request.body = body;
         Ok(Some(request))
     }
 }
 
-/// What is answered.
+/// Response.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
-    /// Where the body is cut into HTTP chunks; `None`: one body of known length.
+    /// Size of the HTTP chunks; `None`: one body of known length.
     pub(super) chunk_bytes: Option<usize>,
 }
 
@@ -101,7 +102,7 @@ impl Answer {
         self
     }
 
-    /// Writes it, or (`is_cut`) its head and half of its body.
+    /// Writes the response; if `is_cut`, only its head and half of its body.
     pub(super) fn write(&self, mut stream: &TcpStream, is_cut: bool) -> io::Result<()> {
         let mut head = format!("HTTP/1.1 {} -\r\n", self.status);
         for (name, value) in &self.headers {
@@ -109,7 +110,7 @@ impl Answer {
         }
         match self.chunk_bytes {
             Some(_) => head += "Transfer-Encoding: chunked\r\n\r\n",
-            // These have no body, and say no length.
+            // A 204 has neither a body nor a length.
             None if self.status == 204 => head += "\r\n",
             None => head += &format!("Content-Length: {}\r\n\r\n", self.body.len()),
         }
@@ -132,7 +133,16 @@ impl Answer {
     }
 }
 
-/// `a=1&b=x+y` as pairs.
+pub(super) fn json_answer(status: u16, body: &Value) -> Answer {
+    Answer::new(status, body.to_string()).with("Content-Type", "application/json")
+}
+
+/// Error response of version 2.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
+    json_answer(status, &json!({ "code": code, "message": message })).with("X-Platform-Error-Code", code)
+}
+
+/// Decodes `a=1&b=x+y` into pairs.
 pub(super) fn decode_form(text: &str) -> Vec<(String, String)> {
     let pairs = text.split('&').filter(|pair| !pair.is_empty());
     pairs

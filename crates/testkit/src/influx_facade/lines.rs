@@ -1,9 +1,9 @@
-//! Line protocol as versions 2 and 3 read it: what a line holds, or why it is refused. A line ends at a line
-//! feed, also inside quotes: our client sends none there.
+//! Line protocol as versions 2 and 3 parse it. A line ends at a line feed, also inside quotes: our client never sends
+//! one there.
 
 use super::Generation;
 
-/// The type of a column.
+/// Type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Tag,
@@ -15,7 +15,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// Version 3's name.
+    /// Name in version 3.
     pub(super) fn name(self) -> &'static str {
         match self {
             Kind::Tag => "iox::column_type::tag",
@@ -28,53 +28,54 @@ impl Kind {
     }
 }
 
-/// A good line.
+/// Parsed line.
 #[derive(Debug, PartialEq)]
 pub(super) struct Line<'a> {
     pub(super) table: String,
     pub(super) columns: Vec<(String, Kind)>,
-    /// Everything before the time.
+    /// Everything before the timestamp.
     pub(super) content: &'a str,
     pub(super) time: Option<i64>,
 }
 
-/// The lines that are neither blank nor comments.
+/// Returns the lines that are neither blank nor comments.
 pub(super) fn lines_of(body: &str) -> impl Iterator<Item = &str> {
     body.split('\n').filter(|line| !line.trim_start().is_empty() && !line.trim_start().starts_with('#'))
 }
 
-/// Reads a line, or says in the server's words what is wrong with it.
+/// Parses a line. The error is the server's own message.
 pub(super) fn parse(line: &str, generation: Generation) -> Result<Line<'_>, String> {
-    let words = |v2: &str, v3: &str| match generation {
+    let message = |v2: &str, v3: &str| match generation {
         Generation::V2 => v2.to_owned(),
         Generation::V3 => v3.to_owned(),
     };
-    let (series, rest) = split(line, ' ').ok_or_else(|| words("missing fields", "No fields were provided"))?;
+    let (series, rest) = split(line, ' ').ok_or_else(|| message("missing fields", "No fields were provided"))?;
     let rest = rest.trim_start_matches(' ');
     let (fields, time) = split(rest, ' ').unwrap_or((rest, ""));
     let mut parts = split_all(series, ',').into_iter();
     let table = parts.next().unwrap_or_default().to_owned();
     if table.is_empty() {
-        return Err(words("missing measurement", "Invalid measurement was provided"));
+        return Err(message("missing measurement", "Invalid measurement was provided"));
     }
     let mut columns: Vec<(String, Kind)> = Vec::new();
     for tag in parts {
         let (key, value) = split(tag, '=').unwrap_or((tag, ""));
         if key.is_empty() || value.is_empty() {
-            return Err(words("missing tag value", "Expected tag value, found none"));
+            return Err(message("missing tag value", "Expected tag value, found none"));
         }
         if columns.iter().any(|(known, _)| known == key) {
-            return Err(words("duplicate tags", "multiple instances of a tag"));
+            return Err(message("duplicate tags", "multiple instances of a tag"));
         }
         if key == "time" || (generation == Generation::V2 && matches!(key, "_field" | "_measurement")) {
-            let words_v2 = format!("input tag \"{key}\" is invalid");
-            return Err(words(&words_v2, "'time' is a reserved column"));
+            let message_v2 = format!("input tag \"{key}\" is invalid");
+            return Err(message(&message_v2, "'time' is a reserved column"));
         }
         columns.push((key.to_owned(), Kind::Tag));
     }
     for field in split_all(fields, ',') {
-        let (key, value) = split(field, '=').ok_or_else(|| words("invalid field format", "No fields were provided"))?;
-        let kind = kind_of(value, generation).ok_or_else(|| words("invalid number", "No fields were provided"))?;
+        let (key, value) =
+            split(field, '=').ok_or_else(|| message("invalid field format", "No fields were provided"))?;
+        let kind = kind_of(value, generation).ok_or_else(|| message("invalid number", "No fields were provided"))?;
         if generation == Generation::V3 {
             match columns.iter().find(|(known, _)| known == key) {
                 Some((_, Kind::Tag)) => return Err(clash(key, Kind::Tag, kind)),
@@ -88,12 +89,12 @@ pub(super) fn parse(line: &str, generation: Generation) -> Result<Line<'_>, Stri
     let content = line[..line.len() - time.len()].trim_end_matches(' ');
     let time = match time.trim_start_matches(' ') {
         "" => None,
-        text => Some(text.parse().map_err(|_| words("bad timestamp", "Could not parse entire line"))?),
+        text => Some(text.parse().map_err(|_| message("bad timestamp", "Could not parse entire line"))?),
     };
     Ok(Line { table, columns, content, time })
 }
 
-/// Version 3's words for a type that is not the stored one.
+/// Returns version 3's message for a type that differs from the stored one.
 pub(super) fn clash(column: &str, stored: Kind, came: Kind) -> String {
     format!("invalid column type for column '{column}', expected {}, got {}", stored.name(), came.name())
 }
@@ -118,20 +119,20 @@ fn kind_of(value: &str, generation: Generation) -> Option<Kind> {
     (is_number && is_finite && (is_strict || generation == Generation::V2)).then_some(Kind::Float)
 }
 
-/// At the first `at` that is neither escaped nor quoted (quotes count after an `=` only).
+/// Splits at the first `at` that is neither escaped nor quoted (quotes count only after an `=`).
 fn split(text: &str, at: char) -> Option<(&str, &str)> {
     let (mut is_escaped, mut is_quoted, mut previous) = (false, false, ' ');
-    for (index, letter) in text.char_indices() {
+    for (index, ch) in text.char_indices() {
         if is_escaped {
             is_escaped = false;
-        } else if letter == '\\' {
+        } else if ch == '\\' {
             is_escaped = true;
-        } else if letter == '"' && (is_quoted || previous == '=') {
+        } else if ch == '"' && (is_quoted || previous == '=') {
             is_quoted = !is_quoted;
-        } else if letter == at && !is_quoted {
+        } else if ch == at && !is_quoted {
             return Some((&text[..index], &text[index + at.len_utf8()..]));
         }
-        previous = letter;
+        previous = ch;
     }
     None
 }

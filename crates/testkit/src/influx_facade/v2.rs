@@ -1,9 +1,9 @@
-//! Version 2.7: paths, tokens, buckets, mappings, and what it says to a write.
+//! Version 2.7: paths, tokens, buckets, mappings, and responses to writes.
 
 use serde_json::{Value, json};
 
-use super::http::{Answer, Request};
-use super::query::{self, json_answer};
+use super::http::{Answer, Request, error, json_answer};
+use super::query;
 use super::{Generation, InfluxFacade, Right, Shared, State, lines};
 use crate::influx::percent;
 
@@ -37,11 +37,7 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
     }
 }
 
-pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
-    json_answer(status, &json!({ "code": code, "message": message })).with("X-Platform-Error-Code", code)
-}
-
-/// `Token T`, in any case; `Bearer T` too, but not where InfluxQL is asked.
+/// Accepts `Token T` in any case, and `Bearer T` except for InfluxQL.
 fn is_known(shared: &Shared, request: &Request) -> bool {
     let Some((scheme, token)) = request.header("authorization").and_then(|text| text.split_once(' ')) else {
         return false;
@@ -51,7 +47,7 @@ fn is_known(shared: &Shared, request: &Request) -> bool {
     is_scheme && Some(token) == shared.options.token.as_deref()
 }
 
-/// A missing right is 401 here, in other words than a wrong token; only a write says 403.
+/// Response to a missing permission: a 401, whose message differs from that for a wrong token; only writes get a 403.
 fn unauthorized(permission: &str) -> Answer {
     error(401, "unauthorized", &format!("{permission} is unauthorized"))
 }
@@ -64,8 +60,8 @@ fn is_org(name: &str) -> bool {
     name == InfluxFacade::ORG || name == ORG_ID
 }
 
-fn internal(words: &str) -> Answer {
-    error(500, "internal error", &format!("unexpected error writing points to database: {words}"))
+fn internal(message: &str) -> Answer {
+    error(500, "internal error", &format!("unexpected error writing points to database: {message}"))
 }
 
 fn orgs(shared: &Shared, request: &Request) -> Answer {
@@ -80,7 +76,7 @@ fn orgs(shared: &Shared, request: &Request) -> Answer {
     json_answer(200, &json!({ "orgs": orgs }))
 }
 
-fn shown(state: &State, name: &str) -> Option<Value> {
+fn bucket_json(state: &State, name: &str) -> Option<Value> {
     let found = state.databases.get(name)?;
     let rules = match found.retention_s {
         0 => json!([]),
@@ -89,7 +85,7 @@ fn shown(state: &State, name: &str) -> Option<Value> {
     Some(json!({ "id": found.id, "orgID": ORG_ID, "type": "user", "name": name, "retentionRules": rules }))
 }
 
-/// The system's buckets are listed to everybody who may see the organization, whatever name was asked for.
+/// Lists buckets. System buckets are listed for every token that may read the organization, whatever the name.
 fn buckets(shared: &Shared, request: &Request) -> Answer {
     if let Some(org) = request.parameter("org").filter(|org| !is_org(org)) {
         return org_not_found(org);
@@ -100,7 +96,7 @@ fn buckets(shared: &Shared, request: &Request) -> Answer {
         let names = state.databases.keys();
         let asked = request.parameter("name");
         found.extend(
-            names.filter(|name| asked.is_none_or(|asked| asked == *name)).filter_map(|name| shown(&state, name)),
+            names.filter(|name| asked.is_none_or(|asked| asked == *name)).filter_map(|name| bucket_json(&state, name)),
         );
     }
     if !state.lacks.contains(&Right::ReadOrg) {
@@ -129,10 +125,10 @@ fn create_bucket(shared: &Shared, request: &Request) -> Answer {
     if state.databases.contains_key(name) {
         return error(422, "conflict", &format!("bucket with name {name} already exists"));
     }
-    if let Err(fault) = shared.create(&mut state, name, seconds(&body)) {
-        return error(500, "internal error", &fault.to_string());
+    if let Err(failure) = shared.create(&mut state, name, seconds(&body)) {
+        return error(500, "internal error", &failure.to_string());
     }
-    json_answer(201, &shown(&state, name).unwrap_or_default())
+    json_answer(201, &bucket_json(&state, name).unwrap_or_default())
 }
 
 fn keep_bucket(shared: &Shared, request: &Request) -> Answer {
@@ -145,13 +141,13 @@ fn keep_bucket(shared: &Shared, request: &Request) -> Answer {
         return unauthorized(&format!("write:orgs/{ORG_ID}/buckets/{id}"));
     }
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    if let Err(fault) = shared.keep(&mut state, &name, seconds(&body)) {
-        return error(500, "internal error", &fault.to_string());
+    if let Err(failure) = shared.keep(&mut state, &name, seconds(&body)) {
+        return error(500, "internal error", &failure.to_string());
     }
-    json_answer(200, &shown(&state, &name).unwrap_or_default())
+    json_answer(200, &bucket_json(&state, &name).unwrap_or_default())
 }
 
-/// Mappings of buckets that the token may not read are not there for it.
+/// Lists mappings; those of buckets that the token may not read are hidden.
 fn mappings(shared: &Shared, request: &Request) -> Answer {
     if request.parameter("orgID") != Some(ORG_ID) {
         return error(400, "invalid", "Please provide either orgID or org");
@@ -173,7 +169,7 @@ fn create_mapping(shared: &Shared, request: &Request) -> Answer {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let mut state = shared.state();
     let is_refused = state.lacks.contains(&Right::WriteBucket);
-    // A mapping under another name would need a table of its own here; nothing asks for one.
+    // A mapping under another name would need a separate table here; nothing needs one.
     let found =
         state.databases.iter_mut().find(|(name, found)| found.id == body["bucketID"] && **name == body["database"]);
     match found {
@@ -212,10 +208,10 @@ fn write(shared: &Shared, request: &Request) -> Answer {
     if request.size_bytes.max(request.body.len()) > shared.options.max_body_bytes {
         return error(413, "request too large", "request too large");
     }
-    if request.packing_fault.is_some() {
+    if request.encoding_error.is_some() {
         return error(500, "internal error", "An internal error has occurred - check server logs");
     }
-    // One line that cannot be read keeps all of them out.
+    // One invalid line refuses all of them.
     let body = request.text();
     let refused: Vec<String> = lines::lines_of(&body)
         .filter_map(|line| Some(format!("unable to parse '{line}': {}", lines::parse(line, Generation::V2).err()?)))
@@ -227,15 +223,15 @@ fn write(shared: &Shared, request: &Request) -> Answer {
     let Ok((status, answer)) = shared.server.forward("POST", &target, "text/plain", body.as_bytes()) else {
         return internal("engine is closed");
     };
-    let told: Value = serde_json::from_slice(&answer).unwrap_or_default();
-    let words = told["error"].as_str().unwrap_or_default();
+    let error_body: Value = serde_json::from_slice(&answer).unwrap_or_default();
+    let message = error_body["error"].as_str().unwrap_or_default();
     match status {
         204 => Answer::new(204, ""),
-        400 if words.starts_with("partial write: unable to parse") => error(400, "invalid", words),
-        400 if words.starts_with("partial write: ") => {
-            error(422, "unprocessable entity", &format!("failure writing points to database: {words}"))
+        400 if message.starts_with("partial write: unable to parse") => error(400, "invalid", message),
+        400 if message.starts_with("partial write: ") => {
+            error(422, "unprocessable entity", &format!("failure writing points to database: {message}"))
         }
-        400 if words.starts_with("unable to parse") => error(400, "invalid", words),
-        _ => internal(words),
+        400 if message.starts_with("unable to parse") => error(400, "invalid", message),
+        _ => internal(message),
     }
 }

@@ -1,19 +1,18 @@
-//! Version 3 Core: paths, tokens, databases, and what it says to a write.
+//! Version 3 Core: paths, tokens, databases, and responses to writes.
 
-use anyhow::Result;
 use serde_json::{Value, json};
 
-use super::http::{Answer, Request};
+use super::http::{Answer, Request, json_answer};
 use super::lines::{self, Kind, Line};
-use super::query::{self, FILE_NS, json_answer};
+use super::query::{self, FILE_NS};
 use super::{Database, Generation, Shared, State};
 use crate::influx::percent;
 
-/// Most columns of a table.
+/// Limit of columns per table.
 const MAX_COLUMNS: usize = 500;
 
 pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
-    if let Some(refused) = stranger(shared, request) {
+    if let Some(refused) = refused(shared, request) {
         return refused;
     }
     match (request.method.as_str(), request.path.as_str()) {
@@ -32,8 +31,8 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
     }
 }
 
-/// `Bearer T` or `Token T`, exactly so.
-fn stranger(shared: &Shared, request: &Request) -> Option<Answer> {
+/// Refuses a request without `Bearer T` or `Token T`, in exactly this form.
+fn refused(shared: &Shared, request: &Request) -> Option<Answer> {
     let Some(token) = &shared.options.token else { return None };
     let unauthenticated = || {
         if shared.is_before(8) {
@@ -81,13 +80,13 @@ fn configure(shared: &Shared, request: &Request) -> Answer {
     };
     match done {
         Ok(()) => Answer::new(200, ""),
-        Err(fault) => Answer::new(500, fault.to_string()),
+        Err(error) => Answer::new(500, error.to_string()),
     }
 }
 
 fn create(shared: &Shared, state: &mut State, name: &str, retention_s: u64) -> Result<(), Box<Answer>> {
-    let is_inner = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
-    if !name.starts_with(|letter: char| letter.is_ascii_alphanumeric())
+    let is_inner = |ch: char| ch.is_ascii_alphanumeric() || "-_".contains(ch);
+    if !name.starts_with(|ch: char| ch.is_ascii_alphanumeric())
         || !name.split('/').all(|part| part.chars().all(is_inner))
     {
         let error = format!("invalid character in database or rp name: {name}");
@@ -98,13 +97,13 @@ fn create(shared: &Shared, state: &mut State, name: &str, retention_s: u64) -> R
         let error = format!("Adding a new database would exceed limit of {limit} databases");
         return Err(Box::new(json_answer(422, &json!({ "error": error }))));
     }
-    shared.create(state, name, retention_s).map_err(|fault| Box::new(Answer::new(500, fault.to_string())))
+    shared.create(state, name, retention_s).map_err(|error| Box::new(Answer::new(500, error.to_string())))
 }
 
-/// `30d`, `3600s`; nothing is for ever.
+/// Parses `30d`, `3600s`; null keeps everything.
 fn seconds(period: &Value) -> Option<u64> {
     let Some(text) = period.as_str() else { return period.is_null().then_some(0) };
-    let (digits, unit) = text.split_at(text.find(|letter: char| !letter.is_ascii_digit())?);
+    let (digits, unit) = text.split_at(text.find(|ch: char| !ch.is_ascii_digit())?);
     let length = match unit {
         "s" => 1,
         "m" => 60,
@@ -115,7 +114,7 @@ fn seconds(period: &Value) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(length)
 }
 
-/// Nanoseconds of one unit; `None` in it: guess by the size of the number.
+/// Returns the nanoseconds of a unit; an inner `None` means to guess from the size of the number.
 fn unit_ns(shared: &Shared, name: &str) -> Option<Option<i64>> {
     let is_new = !shared.is_before(6);
     Some(Some(match name {
@@ -149,20 +148,10 @@ fn write(shared: &Shared, request: &Request) -> Answer {
     let Some(unit) = unit_ns(shared, precision) else {
         return Answer::new(400, format!("serde error: unknown variant `{precision}`"));
     };
-    let is_old = shared.is_before(10);
-    let limit = shared.options.max_body_bytes;
-    if request.size_bytes.max(request.body.len()) > limit {
-        return Answer::new(if is_old { 500 } else { 413 }, format!("max request size ({limit} bytes) exceeded"));
-    }
-    if let Some(fault) = &request.packing_fault {
-        return Answer::new(if is_old { 500 } else { 400 }, format!("error decoding gzip stream: {fault}"));
-    }
-    let Ok(body) = std::str::from_utf8(&request.body) else {
-        return Answer::new(if is_old { 500 } else { 400 }, "body content is not valid utf8");
+    let body = match body_of(shared, request) {
+        Ok(body) => body,
+        Err(refused) => return *refused,
     };
-    if lines::lines_of(body).next().is_none() {
-        return Answer::new(400, "incoming write was empty");
-    }
     let mut state = shared.state();
     if !state.databases.contains_key(name)
         && let Err(refused) = create(shared, &mut state, name, 0)
@@ -170,38 +159,13 @@ fn write(shared: &Shared, request: &Request) -> Answer {
         return *refused;
     }
     let Some(database) = state.databases.get_mut(name) else { return Answer::new(500, "no database") };
-    let accepts_partial = request.parameter("accept_partial") != Some("false");
-    let (mut accepted, mut refused, mut is_limit) = (String::new(), Vec::new(), false);
-    for (number, text) in lines::lines_of(body).enumerate() {
-        let outcome = lines::parse(text, Generation::V3).and_then(|line| take(database, line, unit));
-        match outcome {
-            Ok(line) => accepted += &line,
-            Err(words) => {
-                is_limit |= words.starts_with("Update to schema");
-                let shown: String = text.chars().take(20).collect();
-                refused.push(json!({ "error_message": words, "line_number": number + 1, "original_line": shown }));
-            }
-        }
-    }
-    if !accepts_partial && !refused.is_empty() {
+    let Taken { accepted, refused, is_limit } = take_all(database, body, unit);
+    if request.parameter("accept_partial") == Some("false") && !refused.is_empty() {
         return json_answer(400, &json!({ "error": "line protocol parsing error", "data": refused[0] }));
     }
     drop(state);
-    let target = format!("/write?db={}&precision=n", percent(name));
-    match shared.server.forward("POST", &target, "text/plain", accepted.as_bytes()) {
-        // What is older than the retention is taken all the same, and not seen again.
-        Ok((204, _)) => {}
-        Ok((_, answer)) if String::from_utf8_lossy(&answer).contains("points beyond retention policy") => {}
-        Ok((status, answer)) => {
-            let words = String::from_utf8_lossy(&answer);
-            return Answer::new(
-                500,
-                format!("write buffer error: error from wal: error writing wal file: {status} {words}"),
-            );
-        }
-        Err(fault) => {
-            return Answer::new(500, format!("write buffer error: error from wal: error writing wal file: {fault}"));
-        }
+    if let Err(failed) = store(shared, name, &accepted) {
+        return *failed;
     }
     if refused.is_empty() {
         return Answer::new(204, "");
@@ -210,7 +174,68 @@ fn write(shared: &Shared, request: &Request) -> Answer {
     json_answer(if is_limit { 422 } else { 400 }, &body)
 }
 
-/// The line as InfluxDB 1 shall store it, its columns remembered.
+/// Returns the body of a write, or refuses it.
+fn body_of<'a>(shared: &Shared, request: &'a Request) -> Result<&'a str, Box<Answer>> {
+    let is_old = shared.is_before(10);
+    let refused = |status, message: String| Err(Box::new(Answer::new(if is_old { 500 } else { status }, message)));
+    let limit = shared.options.max_body_bytes;
+    if request.size_bytes.max(request.body.len()) > limit {
+        return refused(413, format!("max request size ({limit} bytes) exceeded"));
+    }
+    if let Some(error) = &request.encoding_error {
+        return refused(400, format!("error decoding gzip stream: {error}"));
+    }
+    let Ok(body) = std::str::from_utf8(&request.body) else {
+        return refused(400, "body content is not valid utf8".to_owned());
+    };
+    if lines::lines_of(body).next().is_none() {
+        return Err(Box::new(Answer::new(400, "incoming write was empty")));
+    }
+    Ok(body)
+}
+
+/// The lines of a write.
+#[derive(Default)]
+struct Taken {
+    /// Lines for InfluxDB 1.
+    accepted: String,
+    refused: Vec<Value>,
+    /// A line was refused because of the limit of columns.
+    is_limit: bool,
+}
+
+fn take_all(database: &mut Database, body: &str, unit: Option<i64>) -> Taken {
+    let mut taken = Taken::default();
+    for (number, text) in lines::lines_of(body).enumerate() {
+        let outcome = lines::parse(text, Generation::V3).and_then(|line| take(database, line, unit));
+        match outcome {
+            Ok(line) => taken.accepted += &line,
+            Err(message) => {
+                taken.is_limit |= message.starts_with("Update to schema");
+                let start: String = text.chars().take(20).collect();
+                let line = json!({ "error_message": message, "line_number": number + 1, "original_line": start });
+                taken.refused.push(line);
+            }
+        }
+    }
+    taken
+}
+
+/// Writes the accepted lines into the InfluxDB 1 behind the facade.
+fn store(shared: &Shared, name: &str, accepted: &str) -> Result<(), Box<Answer>> {
+    let target = format!("/write?db={}&precision=n", percent(name));
+    let detail = match shared.server.forward("POST", &target, "text/plain", accepted.as_bytes()) {
+        Ok((204, _)) => return Ok(()),
+        // Points older than the retention are accepted all the same, and never seen again.
+        Ok((_, answer)) if String::from_utf8_lossy(&answer).contains("points beyond retention policy") => return Ok(()),
+        Ok((status, answer)) => format!("{status} {}", String::from_utf8_lossy(&answer)),
+        Err(error) => error.to_string(),
+    };
+    let message = format!("write buffer error: error from wal: error writing wal file: {detail}");
+    Err(Box::new(Answer::new(500, message)))
+}
+
+/// Translates a line for InfluxDB 1, and records its columns.
 fn take(database: &mut Database, line: Line<'_>, unit: Option<i64>) -> Result<String, String> {
     let table = database.columns.entry(line.table.clone()).or_default();
     for (column, kind) in &line.columns {
@@ -231,7 +256,7 @@ fn take(database: &mut Database, line: Line<'_>, unit: Option<i64>) -> Result<St
     let unit = unit.unwrap_or_else(|| guessed_unit_ns(time));
     let time = time.checked_mul(unit).ok_or("Overflow")?;
     database.files.insert(time.div_euclid(FILE_NS));
-    // InfluxDB 1 knows no unsigned integers.
+    // InfluxDB 1 lacks unsigned integers.
     let is_storable = !line.columns.iter().any(|(_, kind)| *kind == Kind::Unsigned);
     if !is_storable {
         return Err("the InfluxDB 1 behind this facade stores no unsigned integers".to_owned());

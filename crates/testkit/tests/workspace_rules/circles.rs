@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::rust::{code, is_test_file, name, places, sources};
 use crate::{TextFile, expect_none, expect_one};
 
-/// Names of a module and of those around it, outermost first.
+/// Path of a module, outermost first.
 type Module = Vec<String>;
 
-/// Circles among the modules of one folder, each with everything below it. A parent and its children may know each
-/// other: a parent builds its children, and children use its types.
+/// Finds circles among the modules of one folder, each taken with everything below it. A parent and its children may
+/// import each other: a parent builds its children, and children use its types.
 fn circles(sources: &[TextFile]) -> Vec<String> {
     let mut violations = Vec::new();
     for folder in source_folders(sources) {
@@ -30,26 +30,26 @@ fn circles(sources: &[TextFile]) -> Vec<String> {
     violations
 }
 
-/// `crates/core/src/`
+/// Returns the folders like `crates/core/src/`.
 fn source_folders(sources: &[TextFile]) -> BTreeSet<String> {
     sources.iter().filter_map(|source| Some(format!("{}/src/", source.path.split_once("/src/")?.0))).collect()
 }
 
-/// `roles/writer/lane.rs` is `roles::writer::lane`; the root has no name.
+/// Turns `roles/writer/lane.rs` into `roles::writer::lane`; the root is empty.
 fn module_of(path: &str) -> Module {
     let parts = path.trim_end_matches(".rs").split('/').map(str::to_owned);
     parts.filter(|part| !["lib", "main", "mod"].contains(&part.as_str())).collect()
 }
 
-/// Returns the two modules side by side that a use connects, if it leads from one to another one.
+/// Returns the two sibling modules that an import connects, if it leads from one to another.
 fn siblings(user: &Module, used: &Module, files: &BTreeMap<Module, &TextFile>) -> Option<(Module, Module)> {
     let n_common = user.iter().zip(used).take_while(|(one, other)| one == other).count();
     let (from, to) = (user.get(..=n_common)?.to_vec(), used.get(..=n_common)?.to_vec());
-    // What is not a module is an item of the parent.
+    // Anything else is an item of the parent.
     files.contains_key(&to).then_some((from, to))
 }
 
-/// Paths that begin with `crate`, `super` or `self`, from the root.
+/// Returns the paths that begin with `crate`, `super` or `self`, resolved from the root.
 fn imports(text: &str, module: &Module) -> Vec<Module> {
     let code = code(text);
     let mut found = Vec::new();
@@ -71,7 +71,7 @@ fn imports(text: &str, module: &Module) -> Vec<Module> {
     found
 }
 
-/// Reads `a::b`, `{a, b::{c, d}}` and what is between; returns what follows.
+/// Parses `a::b`, `{a, b::{c, d}}` and the like; returns the rest.
 fn tree<'a>(code: &'a str, base: &Module, found: &mut Vec<Module>) -> &'a str {
     let code = code.trim_start();
     if let Some(mut rest) = code.strip_prefix('{') {
@@ -100,7 +100,7 @@ fn tree<'a>(code: &'a str, base: &Module, found: &mut Vec<Module>) -> &'a str {
     }
 }
 
-/// Groups of modules each of which reaches the others.
+/// Returns the groups of modules that all reach each other.
 fn circles_of(uses: &BTreeMap<Module, BTreeMap<Module, (Module, Module)>>) -> Vec<BTreeSet<Module>> {
     let reached_from = |start: &Module| {
         let (mut reached, mut waiting) = (BTreeSet::new(), vec![start]);

@@ -1,4 +1,4 @@
-//! Who may know whom, as the manifests say it.
+//! Dependencies between the crates, as declared in the manifests.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{TextFile, expect_none, expect_one, text_files, workspace_root};
 
-/// The crates, from the ground up, and which of the others each may know.
+/// Crates from bottom to top, with the crates that each may depend on.
 const MAY_KNOW: [(&str, &[&str]); 7] = [
     ("spindle-core", &[]),
     ("spindle-simulate", &["spindle-core"]),
@@ -18,8 +18,8 @@ const MAY_KNOW: [(&str, &[&str]); 7] = [
     ("spindle-testkit", &[]),
 ];
 
-/// Libraries with one home each, so that what they do can be exchanged in one place. Tests may use
-/// them elsewhere: an independent client is a good witness.
+/// Libraries with one home each, so that each can be replaced in one place. Tests may use them elsewhere: an independent
+/// client is a good witness.
 const HOMES: [(&str, &[&str]); 7] = [
     ("async-nats", &["spindle-bus"]),
     ("rusqlite", &["spindle-store"]),
@@ -36,7 +36,7 @@ const TEST_TOOLS: [&str; 2] = ["spindle-simulate", "spindle-testkit"];
 /// Crates without a runtime, a clock, a file, a network or the machine's randomness.
 const PURE: [&str; 2] = ["spindle-core", "spindle-simulate"];
 
-/// What must not be anywhere below the pure crates: a runtime, a network, a database, randomness of the machine's,
+/// Crates that must not appear anywhere below the pure ones: runtimes, networks, databases, the machine's randomness,
 /// and the crates through which everything else reaches the operating system.
 const NOT_IN_PURE: [&str; 16] = [
     "async-nats",
@@ -68,7 +68,7 @@ fn breaks_the_order(dependencies: &[Dependency]) -> Vec<String> {
     let mut violations = Vec::new();
     for Dependency { from, to, is_dev } in dependencies {
         let Some((_, known)) = MAY_KNOW.iter().find(|(name, _)| name == from) else {
-            violations.push(format!("{from} is not in the table of crates: say there what it may know"));
+            violations.push(format!("{from} is not in the table of crates: add it with its dependencies"));
             continue;
         };
         let is_ours = MAY_KNOW.iter().any(|(name, _)| name == to);
@@ -177,9 +177,9 @@ fn declared() -> Vec<Dependency> {
     found
 }
 
-/// `cargo tree` and not `cargo metadata`: the latter has the features of the whole workspace in it, with
-/// which `uuid`, for one, reads random bytes for others. Not `--offline`: nothing is fetched after a
-/// build of the workspace, and before one it is better to fetch than to fail.
+/// Uses `cargo tree`, since `cargo metadata` unifies the features of the whole workspace, with which `uuid`, for one,
+/// reads random bytes. Not `--offline`: after a build of the workspace nothing is fetched, and before one it is better to
+/// fetch than to fail.
 fn tree_of(package: &str) -> String {
     cargo(&["tree", "--package", package, "--edges", "normal,build", "--prefix", "none"])
 }

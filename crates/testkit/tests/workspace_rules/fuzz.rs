@@ -1,16 +1,15 @@
-//! The fuzz targets are a workspace of their own, which no command at the root builds: what would rot there
-//! unseen is held here.
+//! Checks of the fuzz targets, a separate workspace that no command at the root builds.
 
 use crate::{TextFile, expect_none, expect_one, text_files};
 
-/// Targets that nobody builds, because the manifest does not name them.
+/// Targets that are never built, because the manifest does not name them.
 fn never_run(targets: &[TextFile], manifest: &str) -> Vec<String> {
     let is_named = |path: &str| manifest.contains(&format!("path = \"{}\"", path.trim_start_matches("fuzz/")));
     let unnamed = targets.iter().filter(|target| target.text.contains("fuzz_target!(") && !is_named(&target.path));
     unnamed.map(|target| format!("{} is in no [[bin]] of fuzz/Cargo.toml", target.path)).collect()
 }
 
-/// Packages of another version than the program's: then other code is fuzzed than ships.
+/// Packages whose version differs from the program's: the fuzzed code would differ from the shipped code.
 fn strays(fuzzed: &str, shipped: &str) -> Vec<String> {
     let shipped = packages(shipped);
     let mut violations = Vec::new();
@@ -23,7 +22,7 @@ fn strays(fuzzed: &str, shipped: &str) -> Vec<String> {
     violations
 }
 
-/// Name and version of each package of a lock file.
+/// Returns the name and version of each package in a lock file.
 fn packages(lock: &str) -> Vec<(&str, &str)> {
     lock.split("[[package]]")
         .filter_map(|package| Some((quoted(package, "name")?, quoted(package, "version")?)))

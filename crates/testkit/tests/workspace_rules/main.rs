@@ -1,8 +1,8 @@
-//! The rules of the workspace that no compiler holds: who may know whom, what may be named where, and
-//! that the papers speak of what exists.
+//! Rules of the workspace that no compiler checks: dependencies between crates and modules, the home of each library,
+//! names, sizes, and papers that match the code.
 //!
-//! Each rule is a function from what is there to a list of violations. One test gives it the workspace
-//! and expects none; another gives it a planted violation and expects that it is seen.
+//! Each rule is a function from files to a list of violations. Its test expects none in the workspace, and exactly one
+//! for each planted violation.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
@@ -19,7 +19,7 @@ mod sources;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A text file of the workspace, its path relative to the root and with `/`.
+/// Text file of the workspace. The path is relative to the root, with `/`.
 struct TextFile {
     path: String,
     text: String,
@@ -31,7 +31,7 @@ impl TextFile {
     }
 }
 
-/// Built or fetched, not written by us; hidden folders are left out as well, except [`OUR_HIDDEN`].
+/// Folders of build results and downloads. Hidden folders are skipped as well, except [`OUR_HIDDEN`].
 const NOT_OURS: [&str; 7] = ["target", "node_modules", "dist", "out", "spindle-data", "corpus", "artifacts"];
 const OUR_HIDDEN: [&str; 3] = [".ci", ".config", ".github"];
 
@@ -39,8 +39,8 @@ fn workspace_root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_path_buf()
 }
 
-/// Every text file of the workspace whose path is chosen. Walks the folders, so that it works in a
-/// source archive without git just as well.
+/// Reads every text file of the workspace whose path `choose` accepts. Walks the folders, so that it works in a source
+/// archive without git.
 fn text_files(choose: impl Fn(&str) -> bool) -> Vec<TextFile> {
     let root = workspace_root();
     let mut files = Vec::new();
@@ -62,8 +62,8 @@ fn text_files(choose: impl Fn(&str) -> bool) -> Vec<TextFile> {
                 continue;
             }
             let path = entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned();
-            // What is not UTF-8 is no text of ours; a file that vanishes under us is an editor's; `.git` is a file
-            // in a further worktree, where it names the first.
+            // Skipped: files that are not UTF-8, and those that vanish meanwhile, which are an editor's. `.git` is a file in
+            // a secondary worktree.
             if kind.is_file()
                 && name != ".git"
                 && choose(&path)
@@ -78,13 +78,13 @@ fn text_files(choose: impl Fn(&str) -> bool) -> Vec<TextFile> {
     files
 }
 
-/// The test's end of a rule: nothing found, or everything found, listed.
+/// Fails with the list of violations, if there are any.
 #[track_caller]
 fn expect_none(violations: &[String]) {
     assert!(violations.is_empty(), "{} violations:\n  {}", violations.len(), violations.join("\n  "));
 }
 
-/// The other end: a planted violation is found, once, and named.
+/// Checks that a planted violation is found, once, and named.
 #[track_caller]
 fn expect_one(violations: &[String], named: &str) {
     assert_eq!(violations.len(), 1, "{violations:?}");

@@ -1,15 +1,15 @@
-//! A name of a type stands for one thing.
+//! Type names are unique over the product crates.
 
 use std::collections::BTreeMap;
 
 use crate::rust::{PRODUCT, code, is_test_file, line_of, name, places, sources};
 use crate::{TextFile, expect_none, expect_one};
 
-/// Names that each module may have of its own.
+/// Names that several modules may use.
 const SHARED: [&str; 2] = ["Parts", "State"];
 const KINDS: [&str; 4] = ["struct", "enum", "trait", "type"];
 
-/// Types of one name that are visible in the whole crate or beyond.
+/// Finds names of several types that are visible in their whole crate or beyond.
 fn name_clashes(sources: &[TextFile]) -> Vec<String> {
     let mut places_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for source in sources.iter().filter(|source| !is_test_file(&source.path)) {

@@ -16,7 +16,7 @@ fn is_paper(path: &str) -> bool {
     PAPERS.contains(&path) || path.starts_with("docs/") && path.ends_with(".md")
 }
 
-/// Paths in backquotes that do not exist. `exists` gets the path alone.
+/// Finds paths in backquotes that do not exist.
 fn missing_paths(papers: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
     for paper in papers {
@@ -33,7 +33,7 @@ fn missing_paths(papers: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<Stri
     violations
 }
 
-/// References of papers and comments to documents that are not in the repository: names of Markdown files, and words
+/// Finds references of papers and comments to documents that are not in the repository: names of Markdown files, and words
 /// in capitals before "section".
 fn missing_documents(files: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
@@ -46,14 +46,14 @@ fn missing_documents(files: &[TextFile], exists: impl Fn(&str) -> bool) -> Vec<S
                 .any(|path| exists(path))
         };
         for (line, text) in prose(file) {
-            let missing = documents(text).into_iter().filter(|document| !is_there(document));
+            let missing = documents(&text).into_iter().filter(|document| !is_there(document));
             violations.extend(missing.map(|document| format!("{}:{line} names {document}", file.path)));
         }
     }
     violations
 }
 
-/// `../README.md` of a folder, without the dots.
+/// Resolves `../README.md` relative to a folder.
 fn resolved(folder: &str, document: &str) -> String {
     let mut parts: Vec<&str> = folder.split('/').collect();
     let mut rest = document;
@@ -65,13 +65,25 @@ fn resolved(folder: &str, document: &str) -> String {
     parts.join("/").trim_start_matches('/').to_owned()
 }
 
-/// Lines that people read: all of a paper, the comments of anything else.
-fn prose(file: &TextFile) -> Vec<(usize, &str)> {
-    if file.path.ends_with(".rs") || file.path.ends_with(".ts") {
-        return comments(&file.text);
+/// Returns the paragraphs of a file with their first lines: all of a paper, the comments of anything else.
+fn prose(file: &TextFile) -> Vec<(usize, String)> {
+    let lines: Vec<(usize, &str)> = if file.path.ends_with(".rs") || file.path.ends_with(".ts") {
+        comments(&file.text)
+    } else {
+        let lines = file.text.lines().enumerate().map(|(index, line)| (index + 1, line));
+        lines.filter(|(_, line)| file.path.ends_with(".md") || line.trim_start().starts_with('#')).collect()
+    };
+    let mut paragraphs: Vec<(usize, String)> = Vec::new();
+    let mut next = 0;
+    for (line, text) in lines {
+        let text = text.trim_start().trim_start_matches(['/', '!', '#', '*']).trim();
+        match paragraphs.last_mut() {
+            Some((_, paragraph)) if line == next => *paragraph = format!("{paragraph} {text}"),
+            _ => paragraphs.push((line, text.to_owned())),
+        }
+        next = line + 1;
     }
-    let lines = file.text.lines().enumerate().map(|(index, line)| (index + 1, line));
-    lines.filter(|(_, line)| file.path.ends_with(".md") || line.trim_start().starts_with('#')).collect()
+    paragraphs
 }
 
 fn documents(line: &str) -> Vec<String> {
@@ -95,7 +107,7 @@ fn documents(line: &str) -> Vec<String> {
     found
 }
 
-/// Tests that the table of promises names, and that do not exist: a file or folder of tests, or a test in one of them.
+/// Finds missing tests in the table of promises: files or folders of tests, and tests in them.
 fn missing_tests(guarantees: &str, exists: impl Fn(&str) -> bool, has_test: impl Fn(&str) -> bool) -> Vec<String> {
     let mut violations = Vec::new();
     for row in guarantees.lines().filter(|line| line.starts_with("| ") && line.contains('`')) {
@@ -140,8 +152,8 @@ fn no_comment_and_no_paper_names_a_missing_document() {
         });
         if expect.is_empty() { expect_none(&violations) } else { expect_one(&violations, expect) }
     };
-    check("crates/core/src/a.rs", "//! As in README.md.\n// See `GONE.md`, at length.", "a.rs:2 names GONE.md");
-    check("crates/core/src/a.rs", "/// The order is that of DESIGN section 4.", "names DESIGN.md");
+    check("crates/core/src/a.rs", "//! As in README.md.\n\n// See `GONE.md`, at length.", "a.rs:3 names GONE.md");
+    check("crates/core/src/a.rs", "/// As DESIGN\n    /// section 4 has it.", "a.rs:1 names DESIGN.md");
     check("crates/core/src/a.rs", "let a = \"GONE.md\"; // queries.md, HTTP sections", "");
     check("scripts/x", "# docs/gone.md\necho GONE.md", "scripts/x:1 names docs/gone.md");
     check("docs/a.md", "[q](queries.md#x) [r](../README.md) [h](https://x.org/GONE.md) [g](../gone.md)", "../gone.md");

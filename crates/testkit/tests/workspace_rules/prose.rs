@@ -32,7 +32,6 @@ fn openings(sources: &[TextFile]) -> (usize, Vec<String>) {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the share is a figure to watch")]
 fn documentation_opens_with_a_noun_or_a_verb() {
     let planted = TextFile::new("x.rs", "//! Rules.\n//! What it is.\n\n/// What is lost.\nfn f() {}\n/// However.\n");
     let (n_blocks, found) = openings(&[planted]);

@@ -1,4 +1,4 @@
-//! Reads Rust as text, well enough for the rules: no macro is expanded.
+//! Parses Rust just well enough for the rules, without expanding macros.
 
 use std::ops::Range;
 
@@ -8,34 +8,34 @@ use crate::{TextFile, text_files};
 pub(crate) const PRODUCT: [&str; 5] =
     ["crates/core/", "crates/simulate/", "crates/bus/", "crates/store/", "crates/spindle/"];
 
-/// The sources of all crates.
+/// Reads the sources of all crates.
 pub(crate) fn sources() -> Vec<TextFile> {
     text_files(|path| path.starts_with("crates/") && path.contains("/src/") && path.ends_with(".rs"))
 }
 
-/// A file of tests alone, beside the file that it tests.
+/// Returns true for a file of tests alone, beside the file that it tests.
 pub(crate) fn is_test_file(path: &str) -> bool {
     path.ends_with("/tests.rs") || path.contains("/tests/")
 }
 
-/// Returns the code with comments, texts and test-only items blanked. Lines stay where they are.
+/// Returns the code with comments, literals and test-only items blanked. Line numbers stay the same.
 pub(crate) fn code(text: &str) -> String {
     let mut code = blank(text, &comments_and_texts(text));
     while let Some(at) = code.find("#[cfg(test)]") {
         let end = end_of_item(&code, at);
-        code = blank(&code, &[at..end]);
+        code = blank(&code, std::slice::from_ref(&(at..end)));
     }
     code
 }
 
-/// Returns the text of each comment, with its line.
+/// Returns each comment with its line number.
 pub(crate) fn comments(text: &str) -> Vec<(usize, &str)> {
     let found = comments_and_texts(text).into_iter().map(|range| (range.start, &text[range]));
     let found = found.filter(|(_, piece)| piece.starts_with("//") || piece.starts_with("/*"));
     found.map(|(at, comment)| (line_of(text, at), comment)).collect()
 }
 
-/// Number of the line that a byte stands in.
+/// Returns the line number of a byte.
 pub(crate) fn line_of(text: &str, at: usize) -> usize {
     1 + text[..at].matches('\n').count()
 }
@@ -64,12 +64,12 @@ pub(crate) fn is_name_part(ch: char) -> bool {
     ch.is_alphanumeric() || ch == '_'
 }
 
-/// Returns the name that `code` begins with; it may be empty.
+/// Returns the name at the start of `code`, which may be empty.
 pub(crate) fn name(code: &str) -> &str {
     &code[..code.find(|ch| !is_name_part(ch)).unwrap_or(code.len())]
 }
 
-/// Every place where `word` stands as a word of its own.
+/// Returns the places where `word` is a complete name.
 pub(crate) fn places<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     code.match_indices(word).map(|(at, _)| at).filter(move |at| {
         let runs_on = word.ends_with(is_name_part) && code[at + word.len()..].starts_with(is_name_part);
@@ -88,7 +88,7 @@ fn blank(text: &str, ranges: &[Range<usize>]) -> String {
     blanked + &text[kept_from..]
 }
 
-/// Where comments, texts and chars are, in order.
+/// Returns the places of comments, string and char literals, in order.
 fn comments_and_texts(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -130,7 +130,7 @@ fn quoted_length(rest: &str) -> usize {
     rest.len()
 }
 
-/// `r"…"`, `r#"…"#`; 0 for a name.
+/// Returns the length of `r"…"` or `r#"…"#`; 0 for a name.
 fn raw_length(rest: &str) -> usize {
     let n_hashes = rest[1..].bytes().take_while(|byte| *byte == b'#').count();
     if !rest[1 + n_hashes..].starts_with('"') {
@@ -141,7 +141,7 @@ fn raw_length(rest: &str) -> usize {
     rest[start..].find(&end).map_or(rest.len(), |at| start + at + end.len())
 }
 
-/// `'x'`, `'\n'`; 0 for a lifetime.
+/// Returns the length of `'x'` or `'\n'`; 0 for a lifetime.
 fn char_length(rest: &str) -> usize {
     let mut chars = rest.char_indices().skip(1);
     match (chars.next(), chars.next(), chars.next()) {

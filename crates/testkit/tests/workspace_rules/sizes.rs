@@ -1,4 +1,4 @@
-//! Files and functions stay small enough to read at once.
+//! Limits for the length of files and functions.
 
 use crate::rust::{code, end_of_item, is_test_file, line_of, name, places, sources};
 use crate::{TextFile, expect_none, expect_one};

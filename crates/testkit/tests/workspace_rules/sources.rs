@@ -1,11 +1,11 @@
-//! What may be named where, as the sources say it. Read as text: whole-line comments do not count,
-//! and cunning is not looked for; the rules are there to notice a slip. A library is looked for as code
-//! names it (`axum::`, `use axum`), since a log filter may well speak of it.
+//! Names with one home each, and roles that never meet. The sources are read as text without whole-line comments:
+//! the rules catch slips, not evasion. A library is searched as code names it (`axum::`, `use axum`), since a log
+//! filter may name it too.
 
 use crate::rust::{is_name_part, sources};
 use crate::{TextFile, expect_none, expect_one, text_files};
 
-/// `words` may stand in files whose path begins with one of `under` only if it begins with one of `homes`.
+/// Allows `words` below `under` only in files whose path begins with one of `homes`.
 struct Rule {
     words: &'static [&'static str],
     under: &'static [&'static str],
@@ -21,13 +21,13 @@ const RULES: [Rule; 8] = [
         words: &["async_nats::", "use async_nats"],
         under: EVERYWHERE,
         homes: &["crates/bus/src/"],
-        reason: "only the bus speaks NATS",
+        reason: "only the bus uses NATS",
     },
     Rule {
         words: &["rusqlite::", "use rusqlite"],
         under: EVERYWHERE,
         homes: &["crates/store/src/"],
-        reason: "only the store speaks SQL",
+        reason: "only the store uses SQL",
     },
     Rule {
         words: &["axum::", "use axum", "hyper::", "hyper_util::"],
@@ -39,7 +39,7 @@ const RULES: [Rule; 8] = [
         words: &["clap::", "use clap", "#[clap"],
         under: EVERYWHERE,
         homes: &["crates/spindle/src/cli", "crates/bench/src/"],
-        reason: "only the command line knows flags",
+        reason: "only the command line handles flags",
     },
     Rule {
         words: &[
@@ -91,7 +91,7 @@ fn breaks(rule: &Rule, sources: &[TextFile]) -> Vec<String> {
     violations
 }
 
-/// Roles meet only through the bus and the store: no file below `roles/` names another role.
+/// Files below `roles/` that name another role: roles meet only through the bus and the store.
 fn roles_that_meet(sources: &[TextFile]) -> Vec<String> {
     const ROLES: &str = "crates/spindle/src/roles/";
     let role_of = |path: &str| -> Option<String> {
@@ -114,7 +114,7 @@ fn roles_that_meet(sources: &[TextFile]) -> Vec<String> {
     violations
 }
 
-/// `crate::roles::writer…`, `super::writer…`, and the same inside braces.
+/// Returns true for `crate::roles::writer…`, `super::writer…`, and the same inside braces.
 fn imports_role(line: &str, role: &str) -> bool {
     ["roles::", "super::"].iter().any(|parent| {
         line.match_indices(parent).any(|(at, _)| {
@@ -127,9 +127,9 @@ fn imports_role(line: &str, role: &str) -> bool {
     })
 }
 
-/// A path of one developer's machine is right on that machine only.
+/// Absolute paths of one developer's machine.
 fn names_a_machine(files: &[TextFile]) -> Vec<String> {
-    // Composed here, so that this file does not hold what it looks for.
+    // Composed, so that this file does not match itself.
     let folders = ["home", "root", "work", "Users"].map(|folder| format!("/{folder}/"));
     let mut violations = Vec::new();
     for file in files {
@@ -145,7 +145,7 @@ fn names_a_machine(files: &[TextFile]) -> Vec<String> {
     violations
 }
 
-/// The lines that are not comments from their beginning, with their numbers.
+/// Returns the lines that are not whole-line comments, with their numbers.
 fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines()
         .enumerate()
@@ -153,7 +153,7 @@ fn code_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.trim_start().starts_with("//"))
 }
 
-/// Whether `word` stands in `line` as a name of its own.
+/// Returns true if `word` stands in `line` as a complete name.
 fn names(line: &str, word: &str) -> bool {
     let can_run_on = word.ends_with(is_name_part);
     line.match_indices(word).any(|(at, _)| {
@@ -170,7 +170,7 @@ fn each_thing_is_named_only_at_its_home() {
 
 #[test]
 fn each_rule_sees_each_of_its_words() {
-    // At home nowhere, and under every rule.
+    // Below every rule, and home of nothing.
     let stranger = "crates/core/src/somewhere.rs";
     for rule in &RULES {
         for word in rule.words {
