@@ -54,7 +54,8 @@ pub async fn trim_acknowledged(
     // After a long outage everything is old: the tail counts from the newest acknowledged message.
     let newest = raw_message(&stream, floor).await.map_err(|error| failed("STREAM.MSG.GET", error.into()))?;
     let newest = newest.map_or(now, |message| published(message.time).min(now));
-    let tail = first_since(bus, &stream, acknowledged.clone(), newest.minus(replay_tail)).await?;
+    let since = newest.plus(Duration::from_nanos(1)).minus(replay_tail);
+    let tail = first_since(bus, &stream, acknowledged.clone(), since).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
     let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
     let n_acknowledged = acknowledged.end.saturating_sub(state.first_sequence);

@@ -121,16 +121,3 @@ pub struct EventFilter {
     /// Number of newest events to skip: the offset of a page.
     pub offset: usize,
 }
-
-/// Numbers of stored items.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Metric values.
-    pub metrics: u64,
-    /// Events.
-    pub events: u64,
-    /// Devices.
-    pub devices: u64,
-    /// Pairs of device and metric type.
-    pub series: u64,
-}
