@@ -39,7 +39,7 @@ pub struct StoredMessage {
 }
 
 /// Reads in flight at once. The server answers each from its block cache, so the round trip is what costs.
-const READS_AT_ONCE: usize = 16;
+const READS_AT_ONCE: usize = 32;
 
 impl Bus {
     /// Returns the position of a consumer.

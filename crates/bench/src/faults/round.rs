@@ -26,6 +26,8 @@ use super::watch::Watch;
 use super::{NatsKind, Options, StoreKind, disk, progress};
 
 const STREAMS: [&str; 2] = ["METRICS", "EVENTS"];
+/// Longer than the interval at which a writer asks whether a restore is due.
+const RESTORE_QUIET: Duration = Duration::from_secs(12);
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 /// Time without an ack, with everything running, after which the round fails.
 const PUBLISH_TIMEOUT: Duration = Duration::from_secs(120);
@@ -254,6 +256,7 @@ impl<'a> Round<'a> {
             };
             let n_points = n_points?;
             if n_points >= n_expected {
+                self.wait_until_no_restore_runs().await;
                 return Ok(());
             }
             if n_points > before {
@@ -264,6 +267,17 @@ impl<'a> Round<'a> {
                 return Ok(());
             }
             sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// A restore loads the store, which then answers no audit in time.
+    async fn wait_until_no_restore_runs(&self) {
+        let (mut n_before, mut since) = (self.watch.n_restored(), Instant::now());
+        while since.elapsed() < RESTORE_QUIET {
+            sleep(Duration::from_secs(1)).await;
+            if self.watch.n_restored() > n_before {
+                (n_before, since) = (self.watch.n_restored(), Instant::now());
+            }
         }
     }
 

@@ -12,6 +12,7 @@
 //! neither forgets a loss nor restores without need. What an operator deleted from the store may come back.
 
 use std::collections::HashSet;
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -127,7 +128,7 @@ impl Restorer {
             self.is_pending.store(true, Ordering::Relaxed);
             let last = progress.delivered_before.filter(|_| !progress.had_outage);
             progress.had_outage = false;
-            if let Err(error) = self.restore(last, stop).await {
+            if let Err(error) = self.restore(last, &incarnation, stop).await {
                 progress.had_outage = true;
                 return Err(error);
             }
@@ -152,7 +153,7 @@ impl Restorer {
     }
 
     /// Writes again, in order, what the stream holds and has delivered, up to `last` if it is given.
-    async fn restore(&self, last: Option<u64>, stop: &CancellationToken) -> Result<()> {
+    async fn restore(&self, last: Option<u64>, incarnation: &Incarnation, stop: &CancellationToken) -> Result<()> {
         let position = self.position().await?;
         // An empty stream begins with 0.
         let first = position.first.max(1);
@@ -165,7 +166,7 @@ impl Restorer {
             first, last, "store may have lost acknowledged writes; restoring them from the stream"
         );
         for _ in 0..MAX_PASSES {
-            self.pass(next..=last, true, stop).await?;
+            self.pass(next..=last, true, incarnation, stop).await?;
             next = last + 1;
             last = self.position().await?.delivered;
             if last < next + FEW_MESSAGES {
@@ -180,7 +181,7 @@ impl Restorer {
             if next > last {
                 break;
             }
-            self.pass(next..=last, false, stop).await?;
+            self.pass(next..=last, false, incarnation, stop).await?;
             next = last + 1;
         }
         info!(stream = self.stream, first, last, "restored");
@@ -203,33 +204,56 @@ impl Restorer {
         sleep(backoff.next(random())).await;
     }
 
+    /// Writes a range again; reads the next batch meanwhile. Ends with an error if the store restarts: what was written
+    /// before may be lost again.
     async fn pass(
         &self,
-        range: std::ops::RangeInclusive<u64>,
+        range: RangeInclusive<u64>,
         beside_lane: bool,
+        incarnation: &Incarnation,
         stop: &CancellationToken,
     ) -> Result<()> {
-        let (mut next, last) = range.into_inner();
-        let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
-        while next <= last {
-            let (messages, after) = match self.bus.read_range(self.stream, next..=last, MAX_MESSAGES, MAX_BYTES).await {
-                Err(error) if error.is_transient() => {
-                    self.wait_after(error, &mut backoff).await;
-                    continue;
+        let last = *range.end();
+        let mut asked_at = Instant::now();
+        let (mut messages, mut next) = self.read(range).await?;
+        while !messages.is_empty() || next <= last {
+            let (written, read) = tokio::join!(self.write_paced(&messages, beside_lane, stop), self.read(next..=last));
+            written?;
+            (messages, next) = read?;
+            if asked_at.elapsed() > ASK_INTERVAL {
+                let now = self.store_writer.store.server_incarnation().await;
+                if now.is_ok_and(|now| now != *incarnation) {
+                    bail!("the store restarted meanwhile");
                 }
-                read => read?,
-            };
-            backoff.reset();
-            let permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
-            let began = Instant::now();
-            self.write(&messages, stop).await?;
-            drop(permit);
-            WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
-            next = after;
-            if beside_lane {
-                // At most half of the store's time: the live lane goes first.
-                sleep(began.elapsed()).await;
+                asked_at = Instant::now();
             }
+        }
+        Ok(())
+    }
+
+    /// Reads a batch, however long NATS does not respond.
+    async fn read(&self, range: RangeInclusive<u64>) -> Result<(Vec<StoredMessage>, u64)> {
+        if range.is_empty() {
+            return Ok((Vec::new(), *range.start()));
+        }
+        let mut backoff = Backoff::new(FIRST_RETRY, MAX_RETRY);
+        loop {
+            match self.bus.read_range(self.stream, range.clone(), MAX_MESSAGES, MAX_BYTES).await {
+                Err(error) if error.is_transient() => self.wait_after(error, &mut backoff).await,
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    async fn write_paced(&self, messages: &[StoredMessage], beside_lane: bool, stop: &CancellationToken) -> Result<()> {
+        let permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
+        let began = Instant::now();
+        self.write(messages, stop).await?;
+        drop(permit);
+        WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
+        if beside_lane {
+            // At most half of the store's time: the live lane goes first.
+            sleep(began.elapsed()).await;
         }
         Ok(())
     }
