@@ -16,7 +16,6 @@ use support::{LIMITS, connect, ends, ids, names, put, until, witness};
 
 const MAX_BYTES: u64 = 64 << 10;
 const MESSAGE_BYTES: usize = 1 << 10;
-const TAIL: Duration = Duration::from_secs(3600);
 
 async fn small_stream() -> (NatsServer, Bus, Context) {
     let server = NatsServer::start().unwrap();
@@ -42,12 +41,16 @@ async fn trim(bus: &Bus) -> u64 {
     trim_acknowledged(bus, METRICS_STREAM, Duration::ZERO, later()).await.unwrap()
 }
 
-/// Trims as if `sequence` were published just within the replay tail.
+/// Trims with a replay tail that begins with the message `sequence` and ends with the newest acknowledged one.
 async fn trim_with_tail_from(bus: &Bus, witness: &Context, sequence: u64) -> u64 {
     let stream = witness.get_stream(METRICS_STREAM).await.unwrap();
-    let published = stream.get_raw_message(sequence).await.unwrap().time.unix_timestamp_nanos();
-    let now = Timestamp::from_ns(i64::try_from(published).unwrap()).plus(TAIL);
-    trim_acknowledged(bus, METRICS_STREAM, TAIL, now).await.unwrap()
+    let floor = stream.consumer_info("a").await.unwrap().ack_floor.stream_sequence;
+    let published = async |sequence| {
+        let time = stream.get_raw_message(sequence).await.unwrap().time;
+        u64::try_from(time.unix_timestamp_nanos()).unwrap()
+    };
+    let tail = Duration::from_nanos(published(floor).await - published(sequence).await + 1);
+    trim_acknowledged(bus, METRICS_STREAM, tail, later()).await.unwrap()
 }
 
 async fn open(bus: &Bus, durable: &'static str) -> Consumer {

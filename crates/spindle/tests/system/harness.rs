@@ -109,6 +109,14 @@ impl System {
         Store::open_influx(InfluxSettings { host, database, ..InfluxSettings::default() }).unwrap()
     }
 
+    /// Counts the devices with metric values in the store.
+    pub(crate) fn stored_devices(&self) -> u64 {
+        let Some(influx) = &self.influx else { return stored_rows(&self.data_dir().join("spindle.db")).2 };
+        let query = "SHOW TAG VALUES FROM device_metrics WITH KEY = source_device";
+        let answer = influx.query("spindle", query).unwrap();
+        answer["results"][0]["series"][0]["values"].as_array().map_or(0, |values| values.len() as u64)
+    }
+
     /// Counts the metric values and events in the store.
     pub(crate) fn stored(&self) -> (u64, u64) {
         let Some(influx) = &self.influx else {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{NO_SOURCES, System, stored_rows};
+use crate::harness::{NO_SOURCES, System};
 
 fn names(answer: &Value) -> Vec<&str> {
     answer["data"].as_array().unwrap().iter().map(|device| device["source_device"].as_str().unwrap()).collect()
@@ -86,7 +86,8 @@ fn the_real_fleet_of_one_day_is_stored_whole() {
 
 /// Counts metrics, events and devices in the store.
 pub(crate) fn counts(system: &System) -> (u64, u64, u64) {
-    stored_rows(&system.data_dir().join("spindle.db"))
+    let (n_metrics, n_events) = system.stored();
+    (n_metrics, n_events, system.stored_devices())
 }
 
 #[test]
