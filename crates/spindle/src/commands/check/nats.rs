@@ -19,10 +19,8 @@ const FULL_PERCENT: u64 = 90;
 
 pub(super) async fn check(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if config.nats.url.is_none() {
-        findings.push(program(config).await);
-    }
     if config.nats.url.is_none() && running.is_none() {
+        findings.push(program(config).await);
         findings.push(Finding::ok("streams", "`spindle up` will start nats-server and create them"));
         return findings;
     }
