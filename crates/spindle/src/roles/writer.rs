@@ -23,6 +23,7 @@ mod housekeeping;
 mod lane;
 mod readiness;
 mod restore;
+mod restore_claim;
 mod self_metrics;
 mod store_writer;
 mod write_order;

@@ -12,7 +12,13 @@ use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, SmallDisk, wait_u
 use crate::apart::{RoleProcess, connect, influx_count, publish_event, publish_values, wait_until_acknowledged};
 use crate::harness::{PATIENCE, spindle};
 
-fn start(folder: &Path, role: &str, nats: &NatsServer, influx: &InfluxServer, more: &[(&str, &str)]) -> RoleProcess {
+pub(crate) fn start(
+    folder: &Path,
+    role: &str,
+    nats: &NatsServer,
+    influx: &InfluxServer,
+    more: &[(&str, &str)],
+) -> RoleProcess {
     let (nats, influx) = (nats.url(), influx.url());
     let variables = [&[("NATS_URL", nats.as_str()), ("INFLUXDB_HOST", influx.as_str())], more].concat();
     RoleProcess::start(folder, role, &variables)
@@ -26,7 +32,7 @@ fn ask(folder: &Path, nats: &NatsServer, words: &[&str]) -> Result<Value, String
     serde_json::from_slice(&output.stdout).map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-fn wait_for_counts(influx: &InfluxServer, n_values: usize, n_events: u64) {
+pub(crate) fn wait_for_counts(influx: &InfluxServer, n_values: usize, n_events: u64) {
     let mut seen = (0, 0);
     let came = wait_until(PATIENCE, "everything is stored", || {
         seen = (influx_count(influx, "device_metrics", "value"), influx_count(influx, "events", "criticality"));
@@ -36,7 +42,7 @@ fn wait_for_counts(influx: &InfluxServer, n_values: usize, n_events: u64) {
 }
 
 /// A value that is stored twice, or wrong, would change the sum.
-fn expect_sum(influx: &InfluxServer, n_values: usize) {
+pub(crate) fn expect_sum(influx: &InfluxServer, n_values: usize) {
     let answer = influx.query("spindle", "SELECT sum(value) FROM device_metrics").unwrap();
     let sum = answer["results"][0]["series"][0]["values"][0][1].as_f64().unwrap();
     assert_eq!(sum as usize, n_values * (n_values - 1) / 2);

@@ -20,4 +20,5 @@ mod pipeline;
 mod poison;
 mod rights;
 mod roles;
+mod shared_restore;
 mod stopping;

@@ -19,6 +19,7 @@ use super::commit::{InFlight, Message};
 use super::dead_letters::DeadLetters;
 use super::decode::{Decoder, decode_all};
 use super::restore::Restorer;
+use super::restore_claim::RestoreClaim;
 use super::store_writer::StoreWriter;
 use super::write_order::WriteOrder;
 use crate::logging::chain;
@@ -58,6 +59,7 @@ impl Lane {
         Restorer {
             stream: self.stream,
             durable,
+            claim: RestoreClaim::new(bus.clone(), self.stream, durable),
             bus,
             decoder: self.decoder,
             store_writer: self.store_writer.clone(),

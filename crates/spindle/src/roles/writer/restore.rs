@@ -9,7 +9,8 @@
 //! each outage.
 //!
 //! The incarnation is kept in the metadata of the consumer once the restore is complete, so that a restart of the writer
-//! neither forgets a loss nor restores without need. What an operator deleted from the store may come back.
+//! neither forgets a loss nor restores without need. Of several writers one restores (`restore_claim`). What an operator
+//! deleted from the store may come back.
 
 use std::collections::HashSet;
 use std::ops::RangeInclusive;
@@ -28,6 +29,7 @@ use tracing::{info, warn};
 
 use super::breaker::random;
 use super::decode::Decoder;
+use super::restore_claim::RestoreClaim;
 use super::store_writer::{StoreWriter, WriteEnd, is_unreachable};
 use super::write_order::WriteOrder;
 use crate::logging::chain;
@@ -45,8 +47,6 @@ const MAX_PASSES: usize = 5;
 /// Pauses between attempts to read while NATS is unavailable.
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const MAX_RETRY: Duration = Duration::from_secs(5);
-/// Key of the consumer's metadata.
-const RESTORED_TO: &str = "spindle-restored-to";
 
 /// Restores one stream.
 pub(super) struct Restorer {
@@ -61,6 +61,7 @@ pub(super) struct Restorer {
     pub(super) permits: (Arc<Semaphore>, u32),
     /// A restore is running, or nothing is known yet: the stream must not be trimmed.
     pub(super) is_pending: Arc<AtomicBool>,
+    pub(super) claim: RestoreClaim,
 }
 
 /// An incarnation of the store's server; `None` if the server does not name it.
@@ -116,19 +117,26 @@ impl Restorer {
                 return Ok(());
             }
         };
-        if progress.restored_to.is_empty() && incarnation.is_some() {
-            progress.restored_to.extend(self.kept_incarnation().await?.map(Some));
+        if incarnation.is_some() && !progress.restored_to.contains(&incarnation) {
+            // This writer's before a restart, or another writer's.
+            progress.restored_to.extend(self.claim.restored_to().await?.map(Some));
         }
         let is_known = progress.restored_to.contains(&incarnation);
         // A server that names its incarnation and does not right now is the same one.
         let is_unnamed = incarnation.is_none() && !progress.restored_to.is_empty();
         if is_known && incarnation.is_some() || is_unnamed && !progress.had_outage {
             progress.had_outage = false;
+            progress.delivered_before = None;
         } else {
             self.is_pending.store(true, Ordering::Relaxed);
-            let last = progress.delivered_before.filter(|_| !progress.had_outage);
+            let first = match &incarnation {
+                Some(named) => self.claim.take(named).await?,
+                None => Some(0),
+            };
+            let Some(first) = first else { return Ok(()) };
+            let last = progress.delivered_before.filter(|_| !progress.had_outage && first == 0);
             progress.had_outage = false;
-            if let Err(error) = self.restore(last, &incarnation, stop).await {
+            if let Err(error) = self.restore(first, last, &incarnation, stop).await {
                 progress.had_outage = true;
                 return Err(error);
             }
@@ -142,21 +150,23 @@ impl Restorer {
         }
         self.is_pending.store(false, Ordering::Relaxed);
         if let Some(unsaved) = &progress.unsaved {
-            self.bus.set_consumer_metadata(self.stream, self.durable, RESTORED_TO, unsaved).await?;
+            self.claim.set_restored_to(unsaved).await?;
             progress.unsaved = None;
         }
         Ok(())
     }
 
-    async fn kept_incarnation(&self) -> Result<Incarnation> {
-        Ok(self.bus.consumer_metadata(self.stream, self.durable, RESTORED_TO).await?)
-    }
-
-    /// Writes again, in order, what the stream holds and has delivered, up to `last` if it is given.
-    async fn restore(&self, last: Option<u64>, incarnation: &Incarnation, stop: &CancellationToken) -> Result<()> {
+    /// Writes again, in order, what the stream holds from `first` on and has delivered, up to `last` if it is given.
+    async fn restore(
+        &self,
+        first: u64,
+        last: Option<u64>,
+        incarnation: &Incarnation,
+        stop: &CancellationToken,
+    ) -> Result<()> {
         let position = self.position().await?;
         // An empty stream begins with 0.
-        let first = position.first.max(1);
+        let first = first.max(position.first).max(1);
         let (mut next, mut last) = (first, last.unwrap_or(position.delivered));
         if next > last {
             return Ok(());
@@ -217,6 +227,7 @@ impl Restorer {
         let mut asked_at = Instant::now();
         let (mut messages, mut next) = self.read(range).await?;
         while !messages.is_empty() || next <= last {
+            let written_before = next;
             let (written, read) = tokio::join!(self.write_paced(&messages, beside_lane, stop), self.read(next..=last));
             written?;
             (messages, next) = read?;
@@ -224,6 +235,9 @@ impl Restorer {
                 let now = self.store_writer.store.server_incarnation().await;
                 if now.is_ok_and(|now| now != *incarnation) {
                     bail!("the store restarted meanwhile");
+                }
+                if let Some(named) = incarnation {
+                    self.claim.renew(named, written_before).await?;
                 }
                 asked_at = Instant::now();
             }
