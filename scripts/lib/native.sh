@@ -26,13 +26,39 @@ native_takes_no_service() {
 
 # ── the process ──────────────────────────────────────────────────────────────────────────────────
 
-# command_of PID: its command line; nothing for a zombie or a process that has ended.
-command_of() {
-  if [ -r /proc/self/cmdline ]; then
-    { tr '\000' ' ' <"/proc/$1/cmdline"; } 2>/dev/null || true
+# has_ended PID: true for a process that is gone, or a zombie.
+has_ended() {
+  local stat
+  kill -0 "$1" 2>/dev/null || return 0
+  if [ -r /proc/self/stat ]; then
+    stat="$(cat "/proc/$1/stat" 2>/dev/null)" || return 0
+    stat="${stat##*) }"
   else
-    ps -o args= -ww -p "$1" 2>/dev/null || true
+    stat="$(ps -o stat= -p "$1" 2>/dev/null)" || return 0
   fi
+  case "$stat" in
+    '' | Z* | X*) return 0 ;;
+  esac
+  return 1
+}
+
+# command_of PID: its command line; nothing for a zombie or a process that has ended. While a process executes a new
+# program, its command line is empty for a moment.
+command_of() {
+  local command="" attempts=5
+  while [ "$attempts" -gt 0 ]; do
+    if [ -r /proc/self/cmdline ]; then
+      command="$({ tr '\000' ' ' <"/proc/$1/cmdline"; } 2>/dev/null)" || true
+    else
+      command="$(ps -o args= -ww -p "$1" 2>/dev/null)" || true
+    fi
+    if [ -n "$command" ] || has_ended "$1"; then
+      break
+    fi
+    attempts=$((attempts - 1))
+    sleep 0.05
+  done
+  printf '%s\n' "$command"
 }
 
 # The process that run.sh started; nothing if it has ended. The command line, which names the data directory,
@@ -78,7 +104,7 @@ launch() {
 end_spindle() {
   local deadline=$((SECONDS + $2))
   kill -TERM "$1" 2>/dev/null || true
-  while [ -n "$(command_of "$1")" ]; do
+  while ! has_ended "$1"; do
     if [ "$SECONDS" -gt "$deadline" ]; then
       say "spindle did not stop within $2 s, killing it; acknowledged data is on disk"
       kill -KILL "$1" 2>/dev/null || true
@@ -171,7 +197,7 @@ export_settings() {
 wait_until_ready() {
   local deadline=$((SECONDS + START_TIMEOUT)) missing="no addresses in run.json yet"
   while [ "$SECONDS" -le "$deadline" ]; do
-    if [ -z "$(command_of "$STARTED")" ]; then
+    if has_ended "$STARTED"; then
       STARTED=""
       [ -z "$(running_pid)" ] || die "another start is in progress (process $(running_pid))"
       rm -f "$PID_FILE"

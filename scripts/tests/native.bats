@@ -133,6 +133,20 @@ devices_are_listed() {
   kill "$stranger"
 }
 
+@test "a process that is about to execute another program has not ended" {
+  part eval 'for turn in $(seq 100); do
+    sh -c "exec sh -c \"exec sleep 60\"" & pid=$!
+    for look in 1 2 3 4 5 6 7 8 9 10; do
+      has_ended $pid && exit 1
+      [ -n "$(command_of $pid)" ] || exit 2
+    done
+    kill $pid
+    wait $pid || true
+    has_ended $pid || exit 3
+    [ -z "$(command_of $pid)" ] || exit 4
+  done 2>/dev/null 3>&-'
+}
+
 @test "killed and started again: nothing stands in the way" {
   try start
   kill -9 "$(run_json pid)"
