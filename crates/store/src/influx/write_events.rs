@@ -14,10 +14,12 @@
 use std::collections::{HashMap, HashSet};
 
 use spindle_core::schema::EVENTS;
-use spindle_core::{Event, Timestamp};
+use spindle_core::{Event, EventId, IdentityDigest, Timestamp};
 
 use super::chunk::Chunk;
-use super::event_position::{hash, identity, key, natural};
+use super::event_position::{key, natural};
+use super::line::EventPosition;
+use super::response::Occupant;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::{line, response};
@@ -27,14 +29,22 @@ use crate::{Refused, RefusedItem, StoreError, Written};
 const CLUSTER_NS: i64 = 60_000_000_000;
 const MAX_ROUNDS: usize = 6;
 
-/// Event stored at some position.
+/// Event stored at some position, which implies its device and type.
 struct StoredEvent {
-    identity: u128,
+    id: EventId,
+    happened: Timestamp,
     received: Timestamp,
 }
 
+impl StoredEvent {
+    /// Returns whether it is this event, of the same device and type.
+    fn is(&self, event: &Event) -> bool {
+        self.id == event.id && self.happened == event.timestamp
+    }
+}
+
 /// Stored events by the key of their position.
-type Positions = HashMap<u64, StoredEvent>;
+type Positions = HashMap<IdentityDigest, StoredEvent>;
 
 /// Stores events and adds them to `written`.
 pub(super) async fn write_events(
@@ -69,8 +79,8 @@ pub(super) async fn write_events(
         let seen = read_positions(influx, events, &indexes).await?;
         let n_placed = placed.len();
         // An empty position means that the server's retention hides the event.
-        let is_overwritten = |(index, position): &(usize, u64)| {
-            seen.get(position).is_some_and(|stored| stored.identity != identity_of(&events[*index]))
+        let is_overwritten = |(index, position): &(usize, IdentityDigest)| {
+            seen.get(position).is_some_and(|stored| !stored.is(&events[*index]))
         };
         placed.retain(is_overwritten);
         written.n_events += n_placed - placed.len();
@@ -86,27 +96,27 @@ fn place(
     pending: Vec<usize>,
     received: Timestamp,
     positions: &mut Positions,
-) -> (Vec<Chunk>, Vec<(usize, u64)>) {
+) -> (Vec<Chunk>, Vec<(usize, IdentityDigest)>) {
     let mut chunks = vec![Chunk::default()];
     let mut placed = Vec::new();
     for index in pending {
         let event = &events[index];
         let mut position = natural(event);
-        let identity = identity_of(event);
         // Its first arrival, if it is stored already.
         let first_received = loop {
-            match positions.get(&key(event, position)) {
+            match positions.get(&key_of(event, position)) {
                 None => break None,
-                Some(stored) if stored.identity == identity => break Some(stored.received),
+                Some(stored) if stored.is(event) => break Some(stored.received),
                 Some(_) => position.slot += 1,
             }
         };
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::event(event, first_received.unwrap_or(received), position, &mut chunk.lines);
-        chunk.assign(RefusedItem::Event(index), identity);
+        chunk.assign(RefusedItem::Event(index), event.identity());
         if first_received.is_none() {
-            positions.insert(key(event, position), StoredEvent { identity, received });
-            placed.push((index, key(event, position)));
+            let stored = StoredEvent { id: event.id.clone(), happened: event.timestamp, received };
+            positions.insert(key_of(event, position), stored);
+            placed.push((index, key_of(event, position)));
         }
     }
     (chunks, placed)
@@ -130,10 +140,9 @@ async fn read_positions(influx: &Influx, events: &[Event], indexes: &[usize]) ->
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let Some(occupant) = response::occupant(row) else { continue };
-                    let position = hash(&(&*device, &*event_type, occupant.time, slot));
-                    let identity = identity(occupant.id, occupant.happened);
-                    positions.insert(position, StoredEvent { identity, received: occupant.received });
+                    let Some(Occupant { time, id, happened, received }) = response::occupant(row) else { continue };
+                    let stored = StoredEvent { id, happened: Timestamp::from_ns(happened), received };
+                    positions.insert(key(&device, &event_type, EventPosition { time, slot }), stored);
                 }
             })
             .await?;
@@ -141,6 +150,6 @@ async fn read_positions(influx: &Influx, events: &[Event], indexes: &[usize]) ->
     Ok(positions)
 }
 
-fn identity_of(event: &Event) -> u128 {
-    identity(event.id, event.timestamp.as_ns())
+fn key_of(event: &Event, position: EventPosition) -> IdentityDigest {
+    key(&event.source_device, &event.event_type, position)
 }
