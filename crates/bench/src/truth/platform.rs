@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
@@ -14,6 +14,7 @@ use super::rig::{PATIENCE, Rig, copy_program, get, wait_for_readiness, wait_unti
 use super::stranger::{FOREIGN, Stranger};
 use crate::harness::clock::Clocks;
 use crate::harness::process::send_signal;
+use crate::print;
 
 /// Port of the HTTP server of a running `spindle up`, from its run file.
 async fn http_port(rig: &Rig, pid: u32) -> Result<u16> {
@@ -25,7 +26,7 @@ async fn http_port(rig: &Rig, pid: u32) -> Result<u16> {
             let http = run["http"].as_str().and_then(|http| http.rsplit(':').next()?.parse().ok());
             return http.context("no port in run.json");
         }
-        anyhow::ensure!(Instant::now() < deadline, "spindle up does not come up: {}", rig.log("up"));
+        ensure!(Instant::now() < deadline, "spindle up does not come up: {}", rig.log("up"));
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -44,10 +45,10 @@ pub(super) async fn refused_start(rig: &mut Rig, ledger: &mut Ledger) -> Result<
     rig.start(&["up", "--source", "simulate"], &[("INFLUXDB_HOST", &url)])?;
     let http = http_port(rig, last_pid(rig)).await?;
     let red = wait_for_readiness(http, Duration::from_secs(20), |status, _| status == 503).await;
-    ledger.holds("readiness", &red.as_ref().ok(), "nothing can be stored", red.is_ok());
+    ledger.holds("readiness", red.as_ref().ok(), "nothing can be stored", red.is_ok());
     stranger.answer(None);
     let green = wait_until_ready(http).await;
-    ledger.holds("readiness afterwards", &green.as_ref().err(), "stores again", green.is_ok());
+    ledger.holds("readiness afterwards", green.as_ref().err(), "stores again", green.is_ok());
     rig.roles.clear();
     // Nothing listens there.
     rig.start(&["up", "--source", "simulate"], &[("INFLUXDB_HOST", "http://127.0.0.1:1")])?;
@@ -74,7 +75,7 @@ pub(super) async fn undrained_output(rig: &mut Rig, ledger: &mut Ledger) -> Resu
         rig.publish("events.metrics", &bad).await?;
     }
     let healthy = get(http, "/healthz").await;
-    ledger.holds("/healthz", &healthy.as_ref().map_err(ToString::to_string), "alive", healthy.is_ok());
+    ledger.holds("/healthz", healthy.as_ref().map_err(ToString::to_string), "alive", healthy.is_ok());
     let acknowledged = rig.wait_until_acknowledged().await;
     ledger.holds("storage", acknowledged.as_ref().map_err(ToString::to_string), "goes on", acknowledged.is_ok());
     send_signal(child.id(), Signal::INT);
@@ -83,12 +84,12 @@ pub(super) async fn undrained_output(rig: &mut Rig, ledger: &mut Ledger) -> Resu
         ended = child.try_wait()?;
         sleep(Duration::from_millis(50)).await;
     }
-    ledger.holds("Ctrl-C", &ended, "ends it", ended.is_some());
+    ledger.holds("Ctrl-C", ended, "ends it", ended.is_some());
     if ended.is_none() {
         send_signal(child.id(), Signal::INT);
         sleep(Duration::from_secs(2)).await;
         let second = child.try_wait()?;
-        ledger.holds("second Ctrl-C", &second, "ends it at once", second.is_some());
+        ledger.holds("second Ctrl-C", second, "ends it at once", second.is_some());
     }
     // Both fail only if it has ended already.
     let _ = child.kill();
@@ -118,12 +119,7 @@ pub(super) async fn replaced_program(rig: &mut Rig, ledger: &mut Ledger) -> Resu
         send_signal(pid.trim().parse()?, Signal::KILL);
         wait_for_readiness(http, Duration::from_secs(10), |status, _| status == 503).await.ok();
         let back = wait_for_readiness(http, Duration::from_secs(30), |status, _| status == 200).await;
-        ledger.holds(
-            format!("readiness after kill {round} of nats-server"),
-            &back.as_ref().err(),
-            "back",
-            back.is_ok(),
-        );
+        ledger.holds(format!("readiness after kill {round} of nats-server"), back.as_ref().err(), "back", back.is_ok());
     }
     send_signal(child.id(), Signal::INT);
     let status = child.wait()?;
@@ -133,7 +129,11 @@ pub(super) async fn replaced_program(rig: &mut Rig, ledger: &mut Ledger) -> Resu
 
 /// A start with a wrong clock does not keep later starts from working.
 pub(super) async fn wrong_clock(rig: &mut Rig, ledger: &mut Ledger) -> Result<()> {
-    let clocks = Clocks::find(rig.folder.path())?.context("libfaketime is missing: install faketime")?;
+    let Some(clocks) = Clocks::find(rig.folder.path())? else {
+        ensure!(std::env::var("CI").as_deref() != Ok("true"), "libfaketime is missing (Debian: libfaketime)");
+        print("    LEFT OUT  libfaketime is missing (Debian: libfaketime)");
+        return Ok(());
+    };
     const YEAR_S: i64 = 31_557_600;
     for years in [20, 60, 200, -40, 0] {
         let name = format!("up{years}");

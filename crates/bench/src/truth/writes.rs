@@ -37,7 +37,7 @@ pub(super) async fn foreign_answers(rig: &mut Rig, ledger: &mut Ledger) -> Resul
             (n_sent..n_sent + N_VALUES).map(|n| metric("foreign", &ago(Duration::from_millis(n as u64)), n)).collect();
         let n_acked = rig.publish("events.metrics", &payloads).await?;
         let red = wait_for_readiness(writer, Duration::from_secs(15), |code, _| code == 503).await;
-        ledger.holds(format!("readiness during {name}"), &red.as_ref().ok(), "nothing can be stored", red.is_ok());
+        ledger.holds(format!("readiness during {name}"), red.as_ref().ok(), "nothing can be stored", red.is_ok());
         if let Ok((_, text)) = red {
             ledger.holds(format!("its reason during {name}"), &text, "names the status", text.contains(&status));
         }
@@ -50,7 +50,7 @@ pub(super) async fn foreign_answers(rig: &mut Rig, ledger: &mut Ledger) -> Resul
         stranger.answer(None);
         rig.wait_until_acknowledged().await?;
         let ready = wait_until_ready(writer).await;
-        ledger.holds(format!("readiness after {name}"), &ready.as_ref().err(), "stores again", ready.is_ok());
+        ledger.holds(format!("readiness after {name}"), ready.as_ref().err(), "stores again", ready.is_ok());
         let stored = counter(writer, "spindle_writer_stored_items_total", "metric").await?;
         ledger.equal(format!("stored_items_total after {name}"), stored, n_sent as u64);
     }
