@@ -16,7 +16,7 @@ const ALIASES: [Aliases; 12] = [
     ("", "health", &["status"], &["healthz", "healthcheck", "ready", "readyz", "ping"]),
     ("", "check", &["doctor"], &["diagnose", "verify", "validate", "preflight"]),
     ("", "config", &[], &["configuration", "settings", "cfg"]),
-    ("dlq", "ls", &["list"], &["l", "find", "status", "report"]),
+    ("dlq", "ls", &["list"], &["find", "status", "report"]),
     ("dlq", "show", &["get", "view"], &["describe", "inspect", "info", "print", "cat"]),
     ("dlq", "replay", &["retry"], &["requeue", "redrive", "resend", "republish", "reprocess"]),
     ("dlq", "drop", &["rm", "delete"], &["del", "remove", "purge", "discard", "clear", "prune"]),
