@@ -16,6 +16,16 @@ pub enum InfluxVersion {
     V3,
 }
 
+impl fmt::Display for InfluxVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+            Self::V3 => "3",
+        })
+    }
+}
+
 /// Address, credentials, database and retention of an InfluxDB.
 #[derive(Clone, Default)]
 pub struct InfluxSettings {
