@@ -149,6 +149,31 @@ pub(crate) static WRITER_STORE_WRITE_SECONDS: LazyLock<Histogram> = LazyLock::ne
 /// Messages waiting to be stored, by stream.
 pub(crate) static WRITER_LAG: LazyLock<IntGaugeVec> =
     LazyLock::new(|| gauges("spindle_writer_lag_messages", "Messages waiting to be stored", &["stream"]));
+/// Bytes in each stream.
+pub(crate) static STREAM_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_bytes", "Bytes in the stream", &["stream"]));
+/// Limit of each stream in bytes; 0 if it has none.
+pub(crate) static STREAM_MAX_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_max_bytes", "Limit of the stream in bytes, 0 without one", &["stream"]));
+/// Messages in each stream.
+pub(crate) static STREAM_MESSAGES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_messages", "Messages in the stream", &["stream"]));
+/// Fill level of each stream, by the tighter of its limits.
+pub(crate) static STREAM_PERCENT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("spindle_stream_fill_percent", "Fill level of the stream, by the tighter of its limits", &["stream"])
+});
+/// Requests that were not answered, by reason.
+pub(crate) static READER_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_reader_refused_requests_total",
+        "Requests refused because they were too large or too many waited, by reason",
+        &["reason"],
+    )
+});
+/// Requests whose deadline passed before their answer.
+pub(crate) static READER_EXPIRED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("spindle_reader_expired_requests_total", "Requests dropped because their deadline passed unanswered")
+});
 /// Queries served, by type and status.
 pub(crate) static QUERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_reader_queries_total", "Queries served, by type and status", &["query_type", "status"])

@@ -36,6 +36,11 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
+/// Returns the response to a query that is not even looked at.
+pub(crate) fn refusal(message: &str) -> Vec<u8> {
+    fit::to_json(&Response::Error { message: message.to_owned() })
+}
+
 /// Runs a query. Never fails: an error, of the query itself too, becomes a response.
 pub(crate) async fn serve_query(store: &Store, query: Result<Query, QueryError>, max_bytes: usize) -> Served {
     let timer = QUERY_SECONDS.start_timer();

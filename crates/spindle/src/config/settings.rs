@@ -100,7 +100,7 @@ DaemonConfig "daemon." {
     interval: Duration as "value::interval" = "2s" ["GENERATION_INTERVAL_SECONDS", "SPINDLE_INTERVAL"] flag "interval";
     /// Maximum number of metrics in a message; 1 for consumers that accept only single objects
     metrics_per_message: usize as "value::integer::<1, 5_000, _, _>" = 500 ["SPINDLE_METRICS_PER_MESSAGE"] flag "metrics-per-message";
-    /// Size of the buffer for NATS outages; when it is full, the oldest metrics are dropped and counted
+    /// Memory of the buffer for NATS outages; when it is full, the oldest metrics are dropped and counted
     buffer_bytes: usize as "value::size" = "64MiB" ["SPINDLE_BUFFER_BYTES"];
     /// Number of simulated devices
     devices: usize as "value::integer::<0, 100_000, _, _>" = 10 ["SPINDLE_DEVICES"] flag "devices";

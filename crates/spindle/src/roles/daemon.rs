@@ -3,6 +3,7 @@
 //! ack stay in a bounded buffer; dropped ones are counted and logged.
 
 mod host;
+mod publish_readiness;
 mod publish_stage;
 mod replay;
 mod sequence_numbers;
@@ -25,6 +26,7 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
 use crate::sources::replay::{Options, Replay};
+pub(crate) use publish_readiness::PublishReadiness;
 use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
 
@@ -38,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
+    pub(crate) readiness: PublishReadiness,
     /// Longest wait for the last acks during an orderly shutdown.
     pub(crate) shutdown_timeout: Duration,
 }
@@ -99,7 +102,7 @@ async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers
 
 /// Collects until `stop`, then waits for the last acks.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, config, inputs, shutdown_timeout } = parts;
+    let Parts { bus, config, inputs, readiness, shutdown_timeout } = parts;
     let sequence_numbers = open_sequence_numbers(&inputs).await?;
     let bus = bus.another_for_publishing("spindle-daemon").await?;
     let max_payload = bus.max_payload();
@@ -117,6 +120,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
             _ = ticker.tick() => {}
         }
         running.report();
+        readiness.update(&running.publisher);
     }
     running.finish(shutdown_timeout).await;
     // Readings lost at the end are a gap that the next epoch makes visible.

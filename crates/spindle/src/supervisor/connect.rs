@@ -65,8 +65,8 @@ pub(super) async fn connect_to(
 
 async fn ensure_streams(bus: &Bus, config: &Config, streams: StreamUse) -> Result<(), BusError> {
     match streams {
-        StreamUse::Own => bus.ensure_streams(config.nats.limits()).await,
-        StreamUse::Publish => bus.ensure_publishing(config.nats.limits()).await,
+        StreamUse::Own => bus.ensure_streams(config.stream_limits()).await,
+        StreamUse::Publish => bus.ensure_publishing(config.stream_limits()).await,
         StreamUse::Unused => Ok(()),
     }
 }

@@ -70,7 +70,7 @@ impl NatsChild {
         create_private(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let password = if config.nats.allow_anonymous { None } else { Some(password(&directory)?) };
-        let max_store = config.nats.limits().total().saturating_add(SPARE_BYTES);
+        let max_store = config.stream_limits().total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {
             let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));

@@ -23,6 +23,7 @@ pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {
         store,
         config: config.writer.clone(),
         retention: config.store.retention,
+        streams: config.stream_limits(),
         readiness: writer::Readiness::default(),
     }
 }

@@ -183,10 +183,15 @@ impl System {
         let parts = parts::writer(config, self.bus.another("spindle-writer").await?, self.store.clone());
         let readiness = parts.readiness.clone();
         self.spawn("writer", writer::run(parts, self.storing.clone()));
-        let parts = parts::reader(config, self.bus.another("spindle-reader").await?, self.store.clone());
+        let parts = parts::reader(config, self.bus.clone(), self.store.clone());
         self.spawn("reader", reader::run(parts, self.answering.clone()));
-        let dependencies =
-            Dependencies { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
+        let publishing = daemon::PublishReadiness::default();
+        let dependencies = Dependencies {
+            bus: self.bus.clone(),
+            store: Some(self.store.clone()),
+            writer: Some(readiness),
+            daemon: Some(publishing.clone()),
+        };
         let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = parts::client(config, self.bus.another("spindle-client").await?, false)?;
@@ -195,6 +200,7 @@ impl System {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
+            readiness: publishing,
             shutdown_timeout: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));

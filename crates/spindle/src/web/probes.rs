@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::access::Caller;
 use super::server;
 use crate::config::Secret;
+use crate::roles::daemon::PublishReadiness;
 use crate::roles::writer::Readiness;
 
 /// Timeout of the store's ping.
@@ -32,6 +33,8 @@ pub(crate) struct Dependencies {
     pub(crate) store: Option<Store>,
     /// The state of the writer, if it runs in this process.
     pub(crate) writer: Option<Readiness>,
+    /// The state of the daemon, if it runs in this process.
+    pub(crate) daemon: Option<PublishReadiness>,
 }
 
 impl Dependencies {
@@ -42,6 +45,7 @@ impl Dependencies {
             missing.push("NATS is not connected".to_owned());
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
+        missing.extend(self.daemon.as_ref().and_then(PublishReadiness::missing));
         if let Some(store) = &self.store
             && !matches!(tokio::time::timeout(STORE_TIMEOUT, store.ping()).await, Ok(Ok(_)))
         {

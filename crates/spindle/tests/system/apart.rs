@@ -41,16 +41,25 @@ impl RoleProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Returns the status of `/readyz` and its body.
-    pub(crate) fn readiness(&self) -> String {
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Returns the whole response to a request for `path`; empty if there is none.
+    pub(crate) fn get(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.health)?;
-            stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+            stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
             let mut response = String::new();
             stream.read_to_string(&mut response)?;
             Ok(response)
         };
-        let response = ask().unwrap_or_default();
+        ask().unwrap_or_default()
+    }
+
+    /// Returns the status of `/readyz` and its body.
+    pub(crate) fn readiness(&self) -> String {
+        let response = self.get("/readyz");
         let status = response.split(' ').nth(1).unwrap_or_default();
         let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
         format!("{status} {body}")

@@ -185,7 +185,7 @@ async fn a_stream_that_would_lose_messages_is_named_and_none_is_created() {
     };
     jetstream.create_stream(in_memory).await.unwrap();
     let report = Report::of(without_sources(&folder.path().join("data")).env("NATS_URL", server.url()));
-    report.has("stream METRICS", "fail", &["memory", "nats stream edit METRICS"]);
+    report.has("stream METRICS", "fail", &["storage is memory instead of file", "nats stream edit METRICS"]);
     report.has("stream EVENTS", "ok", &["does not exist yet"]);
     assert_eq!(report.exit_code, 1);
     assert!(jetstream.get_stream("EVENTS").await.is_err(), "it must not create a stream");

@@ -35,7 +35,12 @@ impl Fixture {
         let settings =
             NatsSettings { url: server.url(), credentials: Credentials::default(), connect_timeout: PATIENCE };
         let bus = Bus::connect(&settings, "test").await.unwrap();
-        let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 16 << 20 };
+        let limits = StreamLimits {
+            metrics_bytes: 64 << 20,
+            events_bytes: 16 << 20,
+            dead_letter_bytes: 16 << 20,
+            retention: None,
+        };
         bus.ensure_streams(limits).await.unwrap();
         let jetstream = jetstream::new(async_nats::connect(server.url()).await.unwrap());
         Self { server, bus, jetstream, folder: tempfile::tempdir().unwrap() }
