@@ -22,6 +22,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
 use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -158,6 +159,15 @@ impl Store {
         match self {
             Self::Embedded(store) => store.device(name).await,
             Self::Influx(influx) => influx::series::device(influx, name).await,
+        }
+    }
+
+    /// Returns the devices whose newest labels an alias means, by name: the one that is there now, and those that were
+    /// there last. Cost: the labels of all devices.
+    pub async fn devices_at(&self, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.devices_at(alias).await,
+            Self::Influx(influx) => influx::series::devices_at(influx, alias).await,
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) struct Inputs {
 /// A source, opened and checked.
 enum Source {
     Simulate { fleet: Box<Fleet>, truth: PathBuf },
-    Host { hostname: String },
+    Host { hostname: String, register: PathBuf },
     Replay(Box<Replay>),
 }
 
@@ -77,7 +77,8 @@ fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
         SourceSpec::Host => {
-            Ok(Source::Host { hostname: rustix::system::uname().nodename().to_string_lossy().into_owned() })
+            let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Ok(Source::Host { hostname, register: data_dir.join("host-devices.json") })
         }
         SourceSpec::Replay(path) => {
             let shift: Option<Timestamp> = config.replay_shift_to_now.then(clock::now);
@@ -143,7 +144,9 @@ fn spawn_sources(
         let run = async move {
             match source {
                 Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
-                Source::Host { hostname } => host::run(hostname, config.interval, stage, stop).await,
+                Source::Host { hostname, register } => {
+                    host::run(hostname, register, config.interval, stage, stop).await
+                }
                 Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
             }
         };

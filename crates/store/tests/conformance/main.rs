@@ -59,6 +59,7 @@ macro_rules! conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+                are_found_by_their_place
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device
@@ -183,6 +184,7 @@ macro_rules! influxdb_conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+                are_found_by_their_place
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device

@@ -110,11 +110,11 @@ pub(super) async fn sources(config: &Config) -> Vec<Finding> {
 async fn host() -> Vec<Finding> {
     const CHECK: &str = "source host";
     let sampling = tokio::task::spawn_blocking(|| {
-        let mut host = Host::new(Roots::default(), "check");
+        let mut host = Host::new(Roots::default(), "check", None);
         let batch = host.sample(clock::now());
         (host, batch)
     });
-    let Ok(Ok((host, batch))) = timeout(HOST_TIMEOUT, sampling).await else {
+    let Ok(Ok((mut host, batch))) = timeout(HOST_TIMEOUT, sampling).await else {
         let detail = format!("reading the disks takes longer than {} s", HOST_TIMEOUT.as_secs());
         return vec![Finding::warn(CHECK, detail, "look for a dying disk in the kernel's log (dmesg)")];
     };
@@ -127,7 +127,10 @@ async fn host() -> Vec<Finding> {
     let (file_systems, disks) = (output::count(n_file_systems, "file system"), output::count(n_temperatures, "disk"));
     let detail = format!("{file_systems}, {disks} with a temperature sensor");
     let mut findings = vec![Finding::ok(CHECK, detail)];
-    findings.extend(host.problems().iter().map(|(kind, n_problems, newest)| {
+    let notices = host.take_log_lines().into_iter().filter(|(kind, _)| kind.is_notice());
+    findings.extend(notices.map(|(_, message)| Finding::ok(CHECK, message)));
+    let problems = host.problems().iter().filter(|(kind, ..)| !kind.is_notice());
+    findings.extend(problems.map(|(kind, n_problems, newest)| {
         let remedy = "grant read access to /proc and /sys (run as root, or mount them into the container)";
         Finding::warn(
             format!("{CHECK}: {}", kind.as_str()),
