@@ -44,6 +44,19 @@ pub const DEVICE_METRICS: Measurement = Measurement {
     ],
 };
 
+/// Sequence numbers of values that another value of the same device, metric type and time replaced.
+pub const REPLACED_NUMBERS: Measurement = Measurement {
+    name: "replaced_numbers",
+    tags: &["source_device", "metric_type"],
+    fields: &[
+        integer("seq", "the sequence number that is gone"),
+        integer(
+            "timestamp_ns",
+            "the time of both values, in nanoseconds since 1970; the point's own time is up to a millisecond later",
+        ),
+    ],
+};
+
 /// Events. `slot` is present only on events that share device, type and time with another.
 pub const EVENTS: Measurement = Measurement {
     name: "events",
@@ -89,11 +102,11 @@ pub const PIPELINE: Measurement = Measurement {
 };
 
 /// All measurements.
-pub const MEASUREMENTS: [Measurement; 4] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, PIPELINE];
+pub const MEASUREMENTS: [Measurement; 5] = [DEVICE_METRICS, REPLACED_NUMBERS, EVENTS, DEVICE_LABELS, PIPELINE];
 
 /// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    static ALL: [Measurement; 4] = MEASUREMENTS;
+    static ALL: [Measurement; 5] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)
 }
 

@@ -58,6 +58,13 @@ pub(crate) static DAEMON_COLLECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Metrics and events acknowledged by JetStream.
 pub(crate) static DAEMON_ACKED: LazyLock<IntCounter> =
     LazyLock::new(|| counter("spindle_daemon_acked_items_total", "Metrics and events acknowledged by JetStream"));
+/// Metrics and events that the stream had already, by their message id.
+pub(crate) static DAEMON_DUPLICATE: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_daemon_duplicate_items_total",
+        "Metrics and events acknowledged by JetStream as duplicates: the stream had their message already",
+    )
+});
 /// Metrics and events dropped before they were published, by reason.
 pub(crate) static DAEMON_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
@@ -88,6 +95,21 @@ pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| 
 /// Metrics and events stored, by kind.
 pub(crate) static WRITER_STORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_writer_stored_items_total", "Metrics and events stored, repeated ones included", &["kind"])
+});
+/// Metrics and events that the store had already, by kind.
+pub(crate) static WRITER_DUPLICATE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_duplicate_items_total",
+        "Metrics and events that were stored already, unchanged, by kind; InfluxDB cannot tell for metrics",
+        &["kind"],
+    )
+});
+/// Metric values that took the place of another.
+pub(crate) static WRITER_REPLACED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_writer_replaced_metrics_total",
+        "Metric values that replaced a different one of the same device, type and time; InfluxDB tells only those that were seen to meet",
+    )
 });
 /// Messages acknowledged after storing, by stream.
 pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {

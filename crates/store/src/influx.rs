@@ -5,12 +5,12 @@
 //! - `settings`, `line`, `concurrency`, `write_outcome`: address and credentials, line protocol, the limit of
 //!   concurrent requests, the meaning of a response to a write.
 //! - `response`: the meaning of a response to a query.
-//! - `chunk`, `labels`: lines sent together, labels already written.
+//! - `chunk`, `labels`, `last_values`: lines sent together, labels already written, values that meet.
 //! - `client`: HTTP.
 //! - `provision`: creates the database or bucket and sets its retention.
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`: the time and slot of an event's point.
-//! - `series`, `events`, `sequences`, `send`, `write_events`, `write`: functions over the session.
+//! - `series`, `events`, `send`, `replaced`, `sequences`, `write_events`, `write`: functions over the session.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.
 
@@ -20,8 +20,10 @@ mod concurrency;
 mod event_position;
 pub(crate) mod events;
 mod labels;
+mod last_values;
 mod line;
 mod provision;
+mod replaced;
 mod response;
 mod send;
 pub(crate) mod sequences;

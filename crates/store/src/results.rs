@@ -1,5 +1,6 @@
 //! Results of writes, removals and queries that have no type in `spindle_core`.
 
+use spindle_core::Batch;
 use spindle_core::records::Sample;
 
 /// Result of a write. A batch that is already stored adds nothing and is not an error.
@@ -8,12 +9,27 @@ pub struct Written {
     /// Metric values newly stored: no value of that device, type and timestamp existed. InfluxDB cannot tell
     /// and counts each as new.
     pub n_metrics: usize,
-    /// Metric values that replaced a different one of the same device, type and timestamp.
+    /// Metric values that replaced a different one of the same device, type and timestamp. On InfluxDB, those that met
+    /// in the batch or met the value of their series that this process wrote last, by their sequence numbers.
     pub n_metrics_replaced: usize,
     /// Events newly stored.
     pub n_events: usize,
     /// Elements that the store will never accept; the rest of the batch is stored.
     pub refused: Vec<Refused>,
+}
+
+impl Written {
+    /// Returns the numbers of metric values and events that the store had already, or that the batch holds twice.
+    pub fn n_duplicates(&self, batch: &Batch) -> (usize, usize) {
+        let n_refused_events =
+            self.refused.iter().filter(|refused| matches!(refused.item, RefusedItem::Event(_))).count();
+        let n_refused_metrics = self.refused.len() - n_refused_events;
+        let n_metrics = self.n_metrics + self.n_metrics_replaced + n_refused_metrics;
+        (
+            batch.metrics.len().saturating_sub(n_metrics),
+            batch.events.len().saturating_sub(self.n_events + n_refused_events),
+        )
+    }
 }
 
 /// Element of a batch.

@@ -24,7 +24,7 @@ use tracing::{Instrument, error, info, warn};
 
 use crate::clock;
 use crate::config::{self, SourceSpec};
-use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
+use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, DAEMON_DUPLICATE, advance_to};
 use crate::sources::replay::{Options, Replay};
 pub(crate) use publish_readiness::PublishReadiness;
 use publish_stage::PublishStage;
@@ -214,6 +214,7 @@ impl Running {
 
 fn export(stats: &PublishStats) {
     advance_to(&DAEMON_ACKED, stats.n_acked);
+    advance_to(&DAEMON_DUPLICATE, stats.n_duplicate);
     DAEMON_BUFFERED.set(stats.n_buffered as i64);
     advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_dropped_full);
     advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_dropped_refused);

@@ -12,6 +12,7 @@ use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
+use super::last_values::LastValues;
 use super::provision;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
@@ -36,6 +37,7 @@ pub struct Influx {
     pub(super) event_limit: ConcurrencyLimit,
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
+    last_values: std::sync::Mutex<LastValues>,
 }
 
 impl Influx {
@@ -49,6 +51,7 @@ impl Influx {
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
             labels: std::sync::Mutex::default(),
+            last_values: std::sync::Mutex::default(),
         })
     }
 
@@ -144,6 +147,10 @@ impl Influx {
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn last_values(&self) -> MutexGuard<'_, LastValues> {
+        self.last_values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

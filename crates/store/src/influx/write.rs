@@ -9,10 +9,10 @@ use spindle_core::{Batch, DeviceMetric, Identity, Timestamp};
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::NewLabels;
-use super::line;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::write_events::write_events;
+use super::{line, replaced};
 use crate::{Refused, RefusedItem, StoreError, Written};
 
 /// `Store::write`.
@@ -27,9 +27,13 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
         return Ok(written);
     }
     let chunks = metric_chunks(&batch.metrics, shape.max_lines, &mut written.refused);
+    let replaced = influx.last_values().note(&batch.metrics);
+    replaced::write(influx, &replaced).await?;
     let n_metrics: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
     let refused = send_all(influx, chunks, &influx.value_limit).await?;
-    written.n_metrics = n_metrics - refused.len();
+    let n_over_stored = replaced.iter().filter(|replaced| !replaced.is_in_batch).count();
+    written.n_metrics_replaced = replaced.len();
+    written.n_metrics = (n_metrics - refused.len()).saturating_sub(n_over_stored);
     written.refused.extend(refused);
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
     write_labels(influx, batch, received, limit).await?;

@@ -69,6 +69,7 @@ macro_rules! conformance {
                 the_same_delivered_again_doubles_nothing
                 names_of_every_kind_are_told_apart
                 many_points_of_many_devices_are_all_counted
+                values_that_meet_cost_their_numbers
             }
             checks! { $place, idempotence:
                 a_batch_twice_is_stored_once
@@ -84,6 +85,7 @@ macro_rules! conformance {
                 removes_more_than_one_step_holds
                 lets_a_removed_device_come_back
                 keeps_what_came_in_at_the_limit
+                removes_replaced_numbers_with_their_samples
             }
             checks! { $place, model:
                 agrees_with_a_map_in_memory
@@ -194,6 +196,7 @@ macro_rules! influxdb_conformance {
                 the_same_delivered_again_doubles_nothing
                 names_of_every_kind_are_told_apart
                 many_points_of_many_devices_are_all_counted
+                values_that_meet_cost_their_numbers
             }
             checks! { $place, idempotence:
                 an_event_keeps_its_first_arrival

@@ -18,7 +18,7 @@ use super::readiness::{Problem, Readiness};
 use crate::clock;
 use crate::log_limit::LogLimiter;
 use crate::logging::chain;
-use crate::metrics::{WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
+use crate::metrics::{WRITER_DUPLICATE, WRITER_REPLACED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
 
 pub(super) struct StoreWriter {
     stream: &'static str,
@@ -87,6 +87,7 @@ impl StoreWriter {
                 Ok(Ok(written)) => {
                     WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
                     WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+                    count_duplicates(&batch, &written);
                     self.note_available();
                     return Some(WriteEnd::Written(written));
                 }
@@ -129,6 +130,13 @@ impl StoreWriter {
             error!(stream = self.stream, error, n_suppressed, "store unavailable; nothing is acknowledged, retrying");
         }
     }
+}
+
+fn count_duplicates(batch: &Batch, written: &Written) {
+    let (n_metrics, n_events) = written.n_duplicates(batch);
+    WRITER_DUPLICATE.with_label_values(&["metric"]).inc_by(n_metrics as u64);
+    WRITER_DUPLICATE.with_label_values(&["event"]).inc_by(n_events as u64);
+    WRITER_REPLACED.inc_by(written.n_metrics_replaced as u64);
 }
 
 /// The store did not respond, so it may have restarted.
