@@ -171,6 +171,15 @@ pub(crate) static NATS_RESTARTS: LazyLock<IntCounter> = LazyLock::new(|| {
 pub(crate) static STORE_BYTES: LazyLock<Gauge> =
     LazyLock::new(|| register(Gauge::new("spindle_store_size_bytes", "Size of the embedded store's files")));
 
+/// State of each address of the store, as of the last requests to it.
+pub(crate) static STORE_ADDRESS_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges(
+        "spindle_store_address_up",
+        "1 if the address of the store serves, as of the last requests to it",
+        &["address"],
+    )
+});
+
 /// Returns all metrics in Prometheus's text format.
 pub(crate) fn exposition() -> anyhow::Result<Vec<u8>> {
     let mut text = Vec::new();

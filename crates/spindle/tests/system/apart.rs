@@ -43,9 +43,14 @@ impl RoleProcess {
 
     /// Returns the status of `/readyz` and its body.
     pub(crate) fn readiness(&self) -> String {
+        self.get("/readyz")
+    }
+
+    /// Returns status and body of a path.
+    pub(crate) fn get(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.health)?;
-            stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+            write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
             let mut response = String::new();
             stream.read_to_string(&mut response)?;
             Ok(response)

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use spindle_core::audit::{Missing, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally};
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

@@ -1,7 +1,5 @@
 //! Devices: pages, labels, first and last sign of life.
 
-use spindle_store::Store;
-
 use crate::fixture::*;
 
 pub(crate) async fn are_paged_by_name(store: &Store) {

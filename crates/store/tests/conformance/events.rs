@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::{Batch, Criticality, Event, EventType};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

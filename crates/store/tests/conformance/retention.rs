@@ -1,6 +1,6 @@
 //! Removal of old data.
 
-use spindle_store::{Removed, Store};
+use spindle_store::Removed;
 
 use crate::fixture::*;
 
