@@ -179,6 +179,17 @@ pub(crate) static STORE_ADDRESS_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         &["address"],
     )
 });
+/// Log lines dropped because nobody drains stderr.
+pub(crate) static LOG_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("spindle_log_lines_dropped_total", "Log lines dropped because standard error was full or closed")
+});
+/// The client's lines for people dropped because nobody drains stdout.
+pub(crate) static CLIENT_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_client_lines_dropped_total",
+        "Lines of the client dropped because standard output was full or closed",
+    )
+});
 
 /// Returns all metrics in Prometheus's text format.
 pub(crate) fn exposition() -> anyhow::Result<Vec<u8>> {

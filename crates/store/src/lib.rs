@@ -63,6 +63,14 @@ impl Store {
         }
     }
 
+    /// Returns the version of the server, once it is usable; `None` for the embedded store.
+    pub async fn version(&self) -> Result<Option<InfluxVersion>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Influx(influx) => influx.ready().await.map(Some),
+        }
+    }
+
     /// Verifies server and credentials without creating or changing anything. Returns `false` if the database does not
     /// exist yet.
     pub async fn probe(&self) -> Result<bool, StoreError> {

@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::audit::Audit;
 use super::conditions::Conditions;
 use super::messages::{Item, METRICS, Message, Messages, PANIC_REASON, Shape, device_name, event_type};
-use super::nats::{Address, Connection, Received};
 use super::publish::{Ledger, number_of};
+use crate::harness::nats::{Address, Connection, Received};
 
 /// Limit of described findings; the others are only counted.
 const MAX_FINDINGS: usize = 20;
@@ -246,7 +246,7 @@ fn judge_values(expected: &[ExpectedValue], found: &[Sample], what: &str, verdic
 
 fn judge_event(record: &EventRecord, expected: &mut Expected, verdict: &mut Verdict) {
     let event = &record.event;
-    let Some(wanted) = expected.events.get_mut(&event.id.as_u128()) else {
+    let Some(wanted) = event.id.as_uuid().and_then(|id| expected.events.get_mut(&id.as_u128())) else {
         return verdict.find(never_sent, || format!("never sent: event {} of {}", event.id, event.source_device));
     };
     wanted.n_found += 1;

@@ -24,6 +24,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     data_dir::prepare(&config.data_dir)?;
     let inputs = roles::daemon::open_inputs(&config.daemon, &config.data_dir)?;
+    data_dir::make_private(&config.data_dir);
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);
     let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
@@ -70,11 +71,12 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
 }
 
 pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {
+    data_dir::make_private(&config.data_dir);
     let bus = connect(&config, "spindle-client", StreamUse::Unused).await?;
+    let parts = parts::client(&config, bus.clone(), once)?;
     let process = Standalone::new("client", &config);
-    let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
-    let role =
-        tokio::spawn(roles::client::run(parts::client(&config, bus), once, process.stop.clone()).in_current_span());
+    let probes = process.serve_probes(&config, Dependencies { bus, store: None, writer: None }).await?;
+    let role = tokio::spawn(roles::client::run(parts, once, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
 

@@ -61,7 +61,12 @@ fn before_the_first_start_all_is_right_and_nothing_is_created() {
     assert!(!data.exists());
     let table = without_sources(&data).arg("check").output().unwrap();
     let text = String::from_utf8(table.stdout).unwrap();
-    assert!(text.contains("remedy") && text.contains("0 warnings, 0 failed"), "{text}");
+    assert!(text.contains("ok    data directory: ") && text.contains("0 warnings, 0 failed"), "{text}");
+    // A pipe has no width: a line per finding, not a table as wide as the longest of them.
+    assert!(text.lines().all(|line| !line.contains("  \u{2502}") && !line.ends_with(' ')), "{text}");
+    let mut terminal = without_sources(&data);
+    let table = String::from_utf8(terminal.arg("check").env("COLUMNS", "80").output().unwrap().stdout).unwrap();
+    assert!(table.contains("remedy") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
     for wrong in [["check", "--format", "xml"].as_slice(), &["check", "--config", "missing.toml"]] {
         assert_eq!(spindle(&data).args(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
     }

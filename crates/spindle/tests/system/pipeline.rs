@@ -136,12 +136,17 @@ fn http_gives_the_readers_answers_and_health() {
     assert_eq!(get(&system, "/nowhere").0, 404);
 }
 
-pub(crate) fn get(system: &System, path: &str) -> (u16, String) {
+/// Returns status and body of `GET path` at an address.
+pub(crate) fn get_from(address: &str, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(system.http()).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+pub(crate) fn get(system: &System, path: &str) -> (u16, String) {
+    get_from(&system.http(), path)
 }

@@ -163,6 +163,10 @@ async fn a_message_that_panics_becomes_a_dead_letter_at_its_first_delivery_and_t
     assert_eq!(fixture.dlq(&["show", "--raw", &sequence]), poison.as_bytes());
     let log = log(&fixture.folder.path().join("writer.log"));
     assert!(log.contains("poison message dead-lettered"), "{log}");
+    // A panic is a line of the log, like everything else.
+    let panics: Vec<_> = log.lines().filter(|line| line.contains(": panicked error=")).collect();
+    assert!(matches!(panics[..], [line] if line.contains("ERROR") && line.contains("failpoints.rs")), "{panics:?}");
+    assert!(!log.contains("RUST_BACKTRACE"), "{log}");
     // Fixed: the same message, replayed, is stored like any other.
     writer.kill();
     assert_eq!(fixture.dlq(&["replay", &sequence]), b"replayed 1, skipped 0, failed 0\n");

@@ -25,7 +25,7 @@ pub(crate) async fn select(influx: &Influx, filter: &EventFilter) -> Result<Vec<
     found.retain(|record: &EventRecord| matches(filter, record));
     let order = |record: &EventRecord| {
         let Event { timestamp, id, source_device, event_type, .. } = &record.event;
-        (*timestamp, *id, source_device.clone(), event_type.clone())
+        (*timestamp, id.clone(), source_device.clone(), event_type.clone())
     };
     found.sort_by_cached_key(|record| Reverse(order(record)));
     // Two concurrent writers can both have stored it.

@@ -4,29 +4,37 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use spindle_core::Timestamp;
+use spindle_core::{Event, EventId, IdentityDigest, Timestamp};
 use tokio::time::Instant;
 
 /// Most positions remembered; further events wait until earlier ones can be read.
-const MAX_REMEMBERED: usize = 500_000;
+const MAX_REMEMBERED: usize = 200_000;
 /// Age at which a position whose write failed is forgotten: the server may still carry out that write.
 const KEEP_FAILED: Duration = Duration::from_secs(60);
 
-/// Event stored at some position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Event stored at some position, which implies its device and type.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct StoredEvent {
-    pub(super) identity: u128,
+    pub(super) id: EventId,
+    pub(super) happened: Timestamp,
     pub(super) received: Timestamp,
 }
 
+impl StoredEvent {
+    /// Returns whether it is this event, of the same device and type.
+    pub(super) fn is(&self, event: &Event) -> bool {
+        self.id == event.id && self.happened == event.timestamp
+    }
+}
+
 /// Stored events by the key of their position.
-pub(super) type Positions = HashMap<u64, StoredEvent>;
+pub(super) type Positions = HashMap<IdentityDigest, StoredEvent>;
 
 #[derive(Debug)]
 pub(super) struct RecentPlacements {
     opened: Instant,
     /// With the time after which every query shows the event; `None` while it is being written.
-    placed: HashMap<u64, (StoredEvent, Option<Instant>)>,
+    placed: HashMap<IdentityDigest, (StoredEvent, Option<Instant>)>,
 }
 
 impl Default for RecentPlacements {
@@ -41,17 +49,17 @@ impl RecentPlacements {
         self.opened + lag
     }
 
-    pub(super) fn get(&self, position: u64) -> Option<StoredEvent> {
-        self.placed.get(&position).map(|(event, _)| *event)
+    pub(super) fn get(&self, position: &IdentityDigest) -> Option<&StoredEvent> {
+        self.placed.get(position).map(|(event, _)| event)
     }
 
     /// Records an event that is about to be written.
-    pub(super) fn insert(&mut self, position: u64, event: StoredEvent) {
+    pub(super) fn insert(&mut self, position: IdentityDigest, event: StoredEvent) {
         self.placed.insert(position, (event, None));
     }
 
     /// Records the end of a write.
-    pub(super) fn release(&mut self, positions: &[u64], is_stored: bool, lag: Duration) {
+    pub(super) fn release(&mut self, positions: &[IdentityDigest], is_stored: bool, lag: Duration) {
         let until = Instant::now() + if is_stored { lag } else { KEEP_FAILED };
         for position in positions {
             if let Some((_, visible_from)) = self.placed.get_mut(position) {
@@ -76,23 +84,25 @@ mod tests {
     async fn a_position_is_remembered_until_every_query_shows_it() {
         let lag = Duration::from_secs(2);
         let mut recent = RecentPlacements::default();
-        let event = StoredEvent { identity: 1, received: Timestamp::from_ns(7) };
+        let at = Timestamp::from_ns(7);
+        let event = StoredEvent { id: EventId::new("7").unwrap(), happened: at, received: at };
+        let key = |number: usize| IdentityDigest::of(&[&number.to_be_bytes()]);
         for position in [1, 2, 3] {
-            recent.insert(position, event);
+            recent.insert(key(position), event.clone());
         }
-        recent.release(&[1], true, lag);
-        recent.release(&[2], false, lag);
+        recent.release(&[key(1)], true, lag);
+        recent.release(&[key(2)], false, lag);
         let known = |recent: &mut RecentPlacements| {
             assert!(recent.has_room());
-            [1, 2, 3].map(|position| recent.get(position).is_some())
+            [1, 2, 3].map(|position| recent.get(&key(position)).is_some())
         };
         assert_eq!(known(&mut recent), [true, true, true]);
         tokio::time::advance(lag).await;
         assert_eq!(known(&mut recent), [false, true, true]);
         tokio::time::advance(KEEP_FAILED).await;
         assert_eq!(known(&mut recent), [false, false, true], "it is still being written");
-        for position in 0..MAX_REMEMBERED as u64 {
-            recent.insert(position, event);
+        for position in 0..MAX_REMEMBERED {
+            recent.insert(key(position), event.clone());
         }
         assert!(!recent.has_room());
     }

@@ -42,6 +42,17 @@ impl InfluxVersion {
     }
 }
 
+impl fmt::Display for InfluxVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V1 => "1",
+            Self::V2 => "2",
+            Self::V3 => "3",
+            Self::OpenGemini => "opengemini",
+        })
+    }
+}
+
 /// Address, credentials, database and retention of an InfluxDB.
 #[derive(Clone, Default)]
 pub struct InfluxSettings {

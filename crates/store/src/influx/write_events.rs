@@ -20,12 +20,14 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use spindle_core::schema::EVENTS;
-use spindle_core::{Event, Timestamp};
+use spindle_core::{Event, IdentityDigest, Timestamp};
 use tokio::time::{sleep, sleep_until};
 
 use super::chunk::Chunk;
-use super::event_position::{hash, identity, key, natural};
+use super::event_position::{key, natural};
+use super::line::EventPosition;
 use super::placements::{Positions, RecentPlacements, StoredEvent};
+use super::response::Occupant;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::{line, response};
@@ -78,9 +80,8 @@ pub(super) async fn write_events(
         let indexes: Vec<usize> = placed.iter().map(|placed| placed.index).collect();
         let seen = read_positions(influx, events, &indexes).await?;
         // An empty position means that the server's retention hides the event.
-        let is_overwritten = |placed: &Placed| {
-            seen.get(&placed.key).is_some_and(|stored| stored.identity != identity_of(&events[placed.index]))
-        };
+        let is_overwritten =
+            |placed: &Placed| seen.get(&placed.key).is_some_and(|stored| !stored.is(&events[placed.index]));
         written.n_events += placed.iter().filter(|placed| placed.is_new && !is_overwritten(placed)).count();
         placed.retain(is_overwritten);
         pending = placed.into_iter().map(|placed| placed.index).collect();
@@ -93,7 +94,7 @@ pub(super) async fn write_events(
 struct Placed {
     index: usize,
     /// Key of the position.
-    key: u64,
+    key: IdentityDigest,
     /// This session had not placed it before.
     is_new: bool,
 }
@@ -102,7 +103,7 @@ struct Placed {
 struct Writing<'a> {
     influx: &'a Influx,
     lag: Duration,
-    positions: Vec<u64>,
+    positions: Vec<IdentityDigest>,
     is_stored: bool,
 }
 
@@ -142,28 +143,27 @@ fn place(
     for index in pending {
         let event = &events[index];
         let mut position = natural(event);
-        let identity = identity_of(event);
         // Its first arrival, if it is stored already, and whether a query showed it.
         let (known, is_shown) = loop {
-            let key = key(event, position);
-            let shown = positions.get(&key).copied();
-            match shown.or_else(|| recent.as_ref()?.get(key)) {
+            let key = key_of(event, position);
+            let shown = positions.get(&key);
+            match shown.or_else(|| recent.as_ref()?.get(&key)) {
                 None => break (None, false),
-                Some(stored) if stored.identity == identity => break (Some(stored.received), shown.is_some()),
+                Some(stored) if stored.is(event) => break (Some(stored.received), shown.is_some()),
                 Some(_) => position.slot += 1,
             }
         };
         let first_received = known.unwrap_or(received);
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::event(event, first_received, position, &mut chunk.lines);
-        chunk.assign(RefusedItem::Event(index), identity);
+        chunk.assign(RefusedItem::Event(index), event.identity());
         if !is_shown {
-            let key = key(event, position);
-            let stored = StoredEvent { identity, received: first_received };
-            positions.insert(key, stored);
+            let key = key_of(event, position);
+            let stored = StoredEvent { id: event.id.clone(), happened: event.timestamp, received: first_received };
             if let Some(recent) = &mut recent {
-                recent.insert(key, stored);
+                recent.insert(key, stored.clone());
             }
+            positions.insert(key, stored);
             placed.push(Placed { index, key, is_new: known.is_none() });
         }
     }
@@ -188,10 +188,9 @@ async fn read_positions(influx: &Influx, events: &[Event], indexes: &[usize]) ->
                     (line::decode(series.tag("source_device")), line::decode(series.tag("event_type")));
                 let slot: u32 = series.tag("slot").parse().unwrap_or(0);
                 for row in &series.values {
-                    let Some(occupant) = response::occupant(row) else { continue };
-                    let position = hash(&(&*device, &*event_type, occupant.time, slot));
-                    let identity = identity(occupant.id, occupant.happened);
-                    positions.insert(position, StoredEvent { identity, received: occupant.received });
+                    let Some(Occupant { time, id, happened, received }) = response::occupant(row) else { continue };
+                    let stored = StoredEvent { id, happened: Timestamp::from_ns(happened), received };
+                    positions.insert(key(&device, &event_type, EventPosition { time, slot }), stored);
                 }
             })
             .await?;
@@ -199,6 +198,6 @@ async fn read_positions(influx: &Influx, events: &[Event], indexes: &[usize]) ->
     Ok(positions)
 }
 
-fn identity_of(event: &Event) -> u128 {
-    identity(event.id, event.timestamp.as_ns())
+fn key_of(event: &Event, position: EventPosition) -> IdentityDigest {
+    key(&event.source_device, &event.event_type, position)
 }

@@ -8,6 +8,7 @@ use spindle_core::redact::without_userinfo;
 use super::finding::Finding;
 use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
+use crate::output;
 use crate::supervisor;
 
 /// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
@@ -91,10 +92,10 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
             Finding::ok(check, "does not exist yet; `spindle up` or the writer will create it")
         }
         Ok(StreamFinding::Usable { messages, bytes, max_bytes: None }) => {
-            Finding::ok(check, format!("{messages} messages, {}", size(bytes)))
+            Finding::ok(check, format!("{}, {}", output::count(messages, "message"), size(bytes)))
         }
         Ok(StreamFinding::Usable { messages, bytes, max_bytes: Some(limit) }) => {
-            let detail = format!("{messages} messages, {} of {}", size(bytes), size(limit));
+            let detail = format!("{}, {} of {}", output::count(messages, "message"), size(bytes), size(limit));
             if bytes / FULL_PERCENT < limit / 100 {
                 return Finding::ok(check, detail);
             }
