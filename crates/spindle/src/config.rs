@@ -119,6 +119,8 @@ impl Config {
             password: given(&store.influxdb_password),
             version: store.influxdb_version,
             retention: store.retention,
+            replication: store.influxdb_replication,
+            read_lag: None,
         })
     }
 

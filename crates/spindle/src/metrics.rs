@@ -218,6 +218,14 @@ pub(crate) static NATS_RESTARTS: LazyLock<IntCounter> = LazyLock::new(|| {
 pub(crate) static STORE_BYTES: LazyLock<Gauge> =
     LazyLock::new(|| register(Gauge::new("spindle_store_size_bytes", "Size of the embedded store's files")));
 
+/// State of each address of the store, as of the last requests to it.
+pub(crate) static STORE_ADDRESS_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges(
+        "spindle_store_address_up",
+        "1 if the address of the store serves, as of the last requests to it",
+        &["address"],
+    )
+});
 /// Log lines dropped because nobody drains stderr.
 pub(crate) static LOG_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
     counter("spindle_log_lines_dropped_total", "Log lines dropped because standard error was full or closed")

@@ -6,7 +6,7 @@
 //! - `error`: errors, and whether a retry helps.
 //! - `results`: results of writes and removals.
 //! - `embedded`: one SQLite file; see the module's own map.
-//! - `influx`: an InfluxDB 1, 2 or 3; see the module's own map.
+//! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
 //!
 //! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
 //! is an argument.
@@ -29,7 +29,7 @@ use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 
 pub use embedded::EmbeddedStore;
 pub use error::{StoreError, StoreErrorKind};
-pub use influx::{Influx, InfluxSettings, InfluxVersion};
+pub use influx::{AddressStatus, Influx, InfluxSettings, InfluxVersion};
 pub use results::{FirstAndLast, Refused, RefusedItem, Removed, Written};
 
 /// Store of metrics and events. A clone is a cheap handle to the same store.
@@ -39,7 +39,7 @@ pub use results::{FirstAndLast, Refused, RefusedItem, Removed, Written};
 pub enum Store {
     /// SQLite file, opened by this process.
     Embedded(EmbeddedStore),
-    /// InfluxDB server, version 1, 2 or 3.
+    /// InfluxDB server, version 1, 2 or 3, or openGemini.
     Influx(Arc<Influx>),
 }
 
@@ -96,11 +96,37 @@ impl Store {
     }
 
     /// Returns the identity of the server's current run: a restart may be over before anybody notices it. `None` if
-    /// the server reports none (InfluxDB 2), or for the embedded store.
+    /// the server reports none (InfluxDB 2, openGemini), or for the embedded store.
     pub async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Embedded(_) => Ok(None),
             Self::Influx(influx) => influx.server_incarnation().await,
+        }
+    }
+
+    /// Returns the number of outages that ended while another server or node of the store answered: callers saw no
+    /// failure to connect, and yet acknowledged writes may be lost.
+    pub fn n_recoveries(&self) -> u64 {
+        match self {
+            Self::Embedded(_) => 0,
+            Self::Influx(influx) => influx.n_recoveries(),
+        }
+    }
+
+    /// Returns the time after a write during which a query may miss it; zero if a query shows every write. Known after
+    /// the first successful call.
+    pub fn read_lag(&self) -> Duration {
+        match self {
+            Self::Embedded(_) => Duration::ZERO,
+            Self::Influx(influx) => influx.read_lag(),
+        }
+    }
+
+    /// Returns the state of each address of the store as of the last requests; none for the embedded store.
+    pub fn addresses(&self) -> Vec<AddressStatus> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Influx(influx) => influx.addresses(),
         }
     }
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use async_nats::jetstream::{self, stream};
 use serde_json::Value;
-use spindle_testkit::{InfluxServer, NatsServer, Options};
+use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, Options};
 
 use crate::harness::{NO_SOURCES, System, spindle};
 
@@ -202,6 +202,26 @@ fn influxdb_that_is_away_or_new_is_told_apart_and_stays_as_it_is() {
     let influx = InfluxServer::start().unwrap();
     let new = with_host(&influx.url());
     new.has("store", "ok", &["does not exist yet"]);
+    let one_away = with_host(&format!("http://me:sesame@127.0.0.1:1,{}", influx.url()));
+    one_away.has(
+        "store",
+        "warn",
+        &["does not exist yet", "passed over: http://127.0.0.1:1 (", "refused", "INFLUXDB_HOST"],
+    );
+    assert!(!format!("{:?}", one_away.rows).contains("sesame"));
+    let none = with_host("http://127.0.0.1:1,http://127.0.0.1:2");
+    none.has("store", "fail", &["127.0.0.1:1", "127.0.0.1:2", "start InfluxDB"]);
     let databases = influx.query("", "SHOW DATABASES").unwrap().to_string();
     assert!(!databases.contains("spindle"), "it must not create a database: {databases}");
+}
+
+/// A server that answered is not to be started.
+#[test]
+fn a_store_that_refuses_is_named_with_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let influx = InfluxServer::start_with(InfluxOptions { auth: true, ..InfluxOptions::default() }).unwrap();
+    let report = Report::of(without_sources(&data).env("INFLUXDB_HOST", influx.url()));
+    report.has("store", "fail", &["401", "INFLUXDB_PASSWORD", "correct what the answer names"]);
+    assert!(!format!("{:?}", report.rows).contains("start InfluxDB"));
 }

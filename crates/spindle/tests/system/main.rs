@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails at the first unexpected result")]
 
 mod access;
+mod addresses;
 mod answers;
 mod apart;
 mod audit;

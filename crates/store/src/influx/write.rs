@@ -51,7 +51,12 @@ pub(crate) async fn write_self_metrics(
     let mut chunk = Chunk::default();
     let lines = &mut chunk.lines;
     let _ = write!(lines, "{},role=writer,instance={} ", PIPELINE.name, line::tag(instance));
-    for (number, (name, value)) in values.iter().filter(|(_, value)| value.is_finite()).enumerate() {
+    // A line without fields is invalid, and openGemini drops one with an empty field in silence.
+    let values = values.iter().filter(|(_, value)| value.is_finite());
+    if values.clone().next().is_none() {
+        return Ok(());
+    }
+    for (number, (name, value)) in values.enumerate() {
         let _ = write!(lines, "{}{name}={value:?}", if number == 0 { "" } else { "," });
     }
     let _ = write!(lines, " {}", at.as_ns());

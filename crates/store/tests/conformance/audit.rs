@@ -5,7 +5,6 @@ use std::sync::Arc;
 use spindle_core::audit::{Missing, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally};
 use spindle_core::response::{AuditState, AuditedDevice};
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

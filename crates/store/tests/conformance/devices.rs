@@ -1,7 +1,6 @@
 //! Devices: pages, labels, first and last sign of life.
 
 use spindle_core::alias::Alias;
-use spindle_store::Store;
 
 use crate::fixture::*;
 

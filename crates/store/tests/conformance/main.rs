@@ -11,8 +11,9 @@ mod model;
 mod retention;
 mod series;
 
-use fixture::Place;
-use spindle_store::Store;
+use std::time::Duration;
+
+use fixture::{Place, Store};
 
 /// Turns each check of a module into a test on a separate empty store.
 macro_rules! checks {
@@ -108,7 +109,7 @@ impl Place for EmbeddedPlace {
     }
 
     async fn open(&self) -> Store {
-        Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap()
+        Store(spindle_store::Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap())
     }
 }
 
@@ -129,7 +130,7 @@ impl Place for InfluxPlace {
             database: "spindle".to_owned(),
             ..spindle_store::InfluxSettings::default()
         };
-        Store::open_influx(settings).unwrap()
+        Store(spindle_store::Store::open_influx(settings).unwrap())
     }
 }
 
@@ -151,7 +152,29 @@ impl<const VERSION: u8> Place for FacadePlace<VERSION> {
             org: Some(spindle_testkit::InfluxFacade::ORG.to_owned()),
             ..spindle_store::InfluxSettings::default()
         };
-        Store::open_influx(settings).unwrap()
+        Store(spindle_store::Store::open_influx(settings).unwrap())
+    }
+}
+
+/// Separate database behind a facade of openGemini. Its lag is a tenth of the real one: the checks write a lot.
+struct OpenGeminiPlace(spindle_testkit::InfluxFacade);
+
+impl Place for OpenGeminiPlace {
+    async fn new() -> Self {
+        use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
+        let read_lag = (Duration::from_millis(200), Duration::from_millis(13));
+        let options = FacadeOptions { read_lag, ..FacadeOptions::default() };
+        Self(InfluxFacade::start(Generation::OpenGemini, options).unwrap())
+    }
+
+    async fn open(&self) -> Store {
+        let settings = spindle_store::InfluxSettings {
+            host: self.0.url(),
+            database: "spindle".to_owned(),
+            read_lag: Some(Duration::from_millis(250)),
+            ..spindle_store::InfluxSettings::default()
+        };
+        Store(spindle_store::Store::open_influx(settings).unwrap())
     }
 }
 
@@ -215,3 +238,4 @@ macro_rules! influxdb_conformance {
 influxdb_conformance! { influxdb, InfluxPlace }
 influxdb_conformance! { influxdb_2, FacadePlace<2> }
 influxdb_conformance! { influxdb_3, FacadePlace<3> }
+influxdb_conformance! { opengemini, OpenGeminiPlace }

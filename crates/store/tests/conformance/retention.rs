@@ -1,7 +1,7 @@
 //! Removal of old data.
 
 use spindle_core::DeviceMetric;
-use spindle_store::{Removed, Store};
+use spindle_store::Removed;
 
 use crate::fixture::*;
 
