@@ -89,8 +89,8 @@ StoreConfig "store." {
     influxdb_version: Option<InfluxVersion> as "value::influx_version" = "auto" ["INFLUXDB_VERSION"];
     /// Number of copies of a new database (openGemini); default: the server's, one
     influxdb_replication: Option<u32> as "value::copies" = "" ["INFLUXDB_REPLICATION"];
-    /// Age at which stored data is deleted, counted from when it was stored (InfluxDB: from when it was measured); off
-    /// keeps everything
+    /// Age at which data is deleted, counted from its own time (when it was measured, not when it arrived); what is
+    /// older on arrival becomes a dead letter; off keeps everything
     retention: Option<Duration> as "value::retention" = "off" ["SPINDLE_RETENTION"];
 }
 

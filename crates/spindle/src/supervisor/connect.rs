@@ -76,7 +76,7 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
         return open_influx(config).await;
     }
     data_dir::prepare(&config.data_dir)?;
-    let store = Store::open_embedded(&config.store_path()).await?;
+    let store = Store::open_embedded(&config.store_path()).await?.with_retention(config.store.retention);
     data_dir::make_private(&config.data_dir);
     Ok(store)
 }

@@ -45,6 +45,13 @@ impl RoleProcess {
         self.child.id()
     }
 
+    /// Returns the value of a metric with its labels; 0 if it is absent.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
     /// Returns the whole response to a request for `path`; empty if there is none.
     pub(crate) fn get(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {

@@ -27,5 +27,6 @@ mod shared_restore;
 mod start_lines;
 mod stopping;
 mod streams;
+mod truth_of_writes;
 mod undrained;
 mod upgrade;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, RETRY_AFTER};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
@@ -16,7 +16,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 use super::response::{self, Document, ResponseError, SeriesPart};
 use super::settings::{InfluxSettings, InfluxVersion};
 use super::transport::{NoAnswer, Transport, innermost};
-use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief};
+use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief, is_own_header};
 use crate::StoreError;
 
 /// Largest error body read.
@@ -115,13 +115,22 @@ impl InfluxClient {
             Ok(response) => response,
             // The server took the request and did not respond: some releases of InfluxDB 3 break off at a certain line.
             Err(NoAnswer { reason, is_broken_off: true }) => {
-                return Ok(WriteResponse { status: BROKEN_OFF, retry_after: None, body: reason });
+                return Ok(WriteResponse {
+                    status: BROKEN_OFF,
+                    retry_after: None,
+                    content_type: None,
+                    has_own_header: false,
+                    body: reason,
+                });
             }
             Err(NoAnswer { reason, .. }) => return Err(self.unreachable("write", &reason)),
         };
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
         self.note_write(version, status);
-        Ok(WriteResponse { status, retry_after, body: self.text(response).await? })
+        let has_own_header = response.headers().keys().any(|name| is_own_header(name.as_str()));
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
+        Ok(WriteResponse { status, retry_after, content_type, has_own_header, body: self.text(response).await? })
     }
 
     /// A query node of openGemini answers while the nodes behind it, which keep the data, are away and come back.

@@ -1,13 +1,14 @@
 //! Session with one InfluxDB: client, detected version, concurrency limits, and what is remembered between calls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
+use spindle_core::Timestamp;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::addresses::AddressStatus;
 use super::chunk::{BatchShape, FailureCounts};
@@ -15,10 +16,11 @@ use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
 use super::last_values::LastValues;
+use super::limits::LimitedSeries;
 use super::placements::RecentPlacements;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
-use super::{detect, provision};
+use super::{detect, provision, retention};
 use crate::StoreError;
 
 /// First and last instant that all versions store.
@@ -27,6 +29,9 @@ pub(super) const MAX_TIME: i64 = i64::MAX - 1;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
+
+/// Age of the server's report of its retention after which it is asked again: an operator may change it at any time.
+const ASK_RETENTION_NS: u64 = 60_000_000_000;
 
 /// Session with an InfluxDB server.
 #[derive(Debug)]
@@ -43,6 +48,17 @@ pub struct Influx {
     last_values: std::sync::Mutex<LastValues>,
     /// Positions of events that queries may not show yet.
     placements: std::sync::Mutex<RecentPlacements>,
+    limits: std::sync::Mutex<LimitedSeries>,
+    server_retention: std::sync::Mutex<ServerRetention>,
+    /// Time of the last write, in nanoseconds: the only clock here.
+    now_ns: AtomicI64,
+}
+
+/// Retention that the server reported last. The time of the report is that of the first write after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct ServerRetention {
+    retention: Option<Duration>,
+    at: Option<Timestamp>,
 }
 
 impl Influx {
@@ -58,6 +74,9 @@ impl Influx {
             labels: std::sync::Mutex::default(),
             last_values: std::sync::Mutex::default(),
             placements: std::sync::Mutex::default(),
+            limits: std::sync::Mutex::default(),
+            server_retention: std::sync::Mutex::default(),
+            now_ns: AtomicI64::new(0),
         })
     }
 
@@ -75,8 +94,40 @@ impl Influx {
         info!(server = self.client.server(), ?version, database = self.client.settings.database, "InfluxDB ready");
         let shape = BatchShape::of(version);
         self.value_limit.set_bounds(shape.initial_requests, shape.max_requests);
+        self.read_retention(None).await;
         *provisioned = Some(version);
         Ok(version)
+    }
+
+    /// Returns the time of the oldest point that a write at `received` may store; `None` without a retention. The
+    /// shorter one counts of the configured retention and the server's own.
+    pub(crate) async fn oldest(&self, received: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.ready().await?;
+        let last = *self.server_retention();
+        match last.at {
+            None => self.server_retention().at = Some(received),
+            Some(at) if at.as_ns().abs_diff(received.as_ns()) < ASK_RETENTION_NS => {}
+            Some(_) => self.read_retention(Some(received)).await,
+        }
+        let shortest = self.client.settings.retention.into_iter().chain(self.server_retention().retention).min();
+        Ok(shortest.map(|retention| received.minus(retention)))
+    }
+
+    /// Reads the server's retention; keeps the last one if that fails.
+    async fn read_retention(&self, at: Option<Timestamp>) {
+        let last = *self.server_retention();
+        let retention = retention::ask(&self.client).await.unwrap_or_else(|error| {
+            debug!(%error, "retention of InfluxDB not readable");
+            last.retention
+        });
+        if retention != last.retention {
+            info!(seconds = retention.map(|retention| retention.as_secs()), "InfluxDB reports its retention");
+        }
+        *self.server_retention() = ServerRetention { retention, at };
+    }
+
+    fn server_retention(&self) -> MutexGuard<'_, ServerRetention> {
+        self.server_retention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Provisions the database again after it disappeared.
@@ -180,6 +231,19 @@ impl Influx {
 
     pub(super) fn placements(&self) -> MutexGuard<'_, RecentPlacements> {
         self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets the time, to that of a write.
+    pub(super) fn set_now(&self, received: Timestamp) {
+        self.now_ns.store(received.as_ns(), Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.now_ns.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn limits(&self) -> MutexGuard<'_, LimitedSeries> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {

@@ -31,7 +31,7 @@ use super::response::Occupant;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::{line, response};
-use crate::{Refused, RefusedItem, StoreError, Written};
+use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
 /// Largest gap between two events whose positions are read in one query.
 const CLUSTER_NS: i64 = 60_000_000_000;
@@ -49,7 +49,8 @@ pub(super) async fn write_events(
         if (MIN_TIME..=MAX_TIME).contains(&event.timestamp.as_ns()) {
             pending.push(index);
         } else {
-            written.refused.push(Refused { item: RefusedItem::Event(index), message: OUT_OF_TIME.to_owned() });
+            let (item, message) = (RefusedItem::Event(index), OUT_OF_TIME.to_owned());
+            written.refused.push(Refused { item, reason: Refusal::Invalid, message });
         }
     }
     let lag = influx.read_lag();

@@ -197,7 +197,7 @@ fn replaced_event(now: Timestamp, name: &str, entry: &Entry, drive: &Drive) -> O
 /// Builds an event; `None` if the device's name is not valid, which its metrics report.
 fn event(now: Timestamp, device: &str, event_type: &str, message: String, labels: Labels) -> Option<Event> {
     Some(Event {
-        id: Uuid::new_v4(),
+        id: Uuid::new_v4().into(),
         criticality: Criticality::new(CRITICALITY)?,
         timestamp: now,
         source_device: DeviceName::new(device).ok()?,
