@@ -229,7 +229,8 @@ impl Report<'_> {
         match interval {
             Interval::First => {}
             Interval::Reset => self.note_fall("counters decreased: the disk was reset or replaced"),
-            Interval::NotKept(cause) => self.note_not_kept(ACTIVITY, cause),
+            Interval::NeverMoved => self.note_not_kept(ACTIVITY, "no counter has moved since the disk appeared"),
+            Interval::SwitchedOff => self.note_not_kept(ACTIVITY, "queue/iostats is 0"),
             Interval::Known(kept) => {
                 if kept.n_fell > 0 {
                     self.note_fall("a counter decreased and is left out");

@@ -86,8 +86,10 @@ pub(super) enum Interval {
     First,
     /// Most counters fell.
     Reset,
-    /// No counter is kept, for this reason.
-    NotKept(&'static str),
+    /// No counter has moved since the disk appeared: the driver does not count.
+    NeverMoved,
+    /// The block layer was told not to count.
+    SwitchedOff,
 }
 
 /// Differences of the counters that are kept.
@@ -113,7 +115,8 @@ impl ActivitySample {
         // The disk itself shows nothing, so its hidden paths stand for it.
         match sum(&previous.hidden, &self.hidden, &mut false) {
             Interval::Known(hidden) => Interval::Known(hidden),
-            Interval::First | Interval::Reset | Interval::NotKept(_) => own,
+            Interval::SwitchedOff if own == Interval::NeverMoved => Interval::SwitchedOff,
+            Interval::First | Interval::Reset | Interval::NeverMoved | Interval::SwitchedOff => own,
         }
     }
 }
@@ -124,7 +127,8 @@ impl Interval {
     }
 }
 
-/// Adds up the differences of all readings with a previous one.
+/// Adds up the differences of all readings with a previous one. A path that never moved adds nothing; one that is not
+/// counted makes the sum unknown.
 fn sum(previous: &[(String, Reading)], current: &[(String, Reading)], counts_anyway: &mut bool) -> Interval {
     let mut total: Option<Kept> = None;
     let mut other = Interval::First;
@@ -132,7 +136,8 @@ fn sum(previous: &[(String, Reading)], current: &[(String, Reading)], counts_any
         let before = previous.iter().find(|(other, _)| other == name).map(|(_, before)| before);
         match before.map_or(Interval::First, |before| compare(before, reading, counts_anyway)) {
             Interval::Known(kept) => total = Some(total.map_or(kept, |sum| sum.plus(&kept))),
-            outcome => other = outcome,
+            outcome @ (Interval::SwitchedOff | Interval::Reset) => return outcome,
+            outcome @ (Interval::First | Interval::NeverMoved) => other = outcome,
         }
     }
     total.map_or(other, Interval::Known)
@@ -144,7 +149,7 @@ fn compare(before: &Reading, after: &Reading, counts_anyway: &mut bool) -> Inter
         return Interval::First;
     }
     if before.counters.is_all_zero() && after.counters.is_all_zero() {
-        return Interval::NotKept("no counter has moved since the disk appeared");
+        return Interval::NeverMoved;
     }
     let Some(Difference { mut counters, n_fell }) = after.counters.since(&before.counters) else {
         return Interval::Reset;
@@ -153,7 +158,7 @@ fn compare(before: &Reading, after: &Reading, counts_anyway: &mut bool) -> Inter
     if !(before.is_counting && after.is_counting) {
         *counts_anyway |= is_moving && !after.has_queues && !before.is_counting && !after.is_counting;
         if !*counts_anyway {
-            return Interval::NotKept("queue/iostats is 0");
+            return Interval::SwitchedOff;
         }
     }
     let missing = forget_unkept(&mut counters, &after.counters);

@@ -45,6 +45,23 @@ fn a_busy_path_of_a_silent_nvme_head_is_the_disk() {
 }
 
 #[test]
+fn a_path_that_is_not_counted_makes_the_sum_unknown_and_a_standby_path_does_not() {
+    let machine = Machine::new();
+    nvme(&machine, &["nvme0c0n1", "nvme0c1n1"]);
+    machine.stat("nvme0n1", "0 0 0 0 0 0 0 0 0 0 0");
+    machine.stat("nvme0c1n1", "0 0 0 0 0 0 0 0 0 0 0");
+    let mut host = machine.host();
+    metrics(&mut host, 0);
+    machine.stat("nvme0c0n1", "130 0 2800 110 30 0 660 170 0 5060 2080");
+    assert!(metrics(&mut host, 10).contains(&"IOPs 4".to_owned()), "the other path is on standby");
+    machine.write("sys/block/nvme0c1n1/queue/iostats", "0\n");
+    machine.stat("nvme0c1n1", "1 0 8 1 0 0 0 0 0 1 1");
+    fs::create_dir_all(machine.path("sys/block/nvme0c1n1/mq")).unwrap();
+    assert!(metrics(&mut host, 20).is_empty(), "half of the requests are not the drive's");
+    assert!(problems(&host).contains(&("not_kept", 1)), "said once; the hidden paths are named as such");
+}
+
+#[test]
 fn a_head_that_counts_is_believed() {
     let machine = Machine::new();
     nvme(&machine, &["nvme0c0n1"]);
