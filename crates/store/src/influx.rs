@@ -5,22 +5,33 @@
 //! - `settings`, `line`, `concurrency`, `write_outcome`: address and credentials, line protocol, the limit of
 //!   concurrent requests, the meaning of a response to a write.
 //! - `response`: the meaning of a response to a query.
-//! - `chunk`, `labels`: lines sent together, labels already written.
+//! - `chunk`, `labels`, `noted_devices`: lines sent together; labels and devices already written.
 //! - `client`: HTTP.
 //! - `provision`: creates the database or bucket and sets its retention.
 //! - `session`: [`Influx`], which owns all of the above.
-//! - `event_position`: the time and slot of an event's point.
-//! - `series`, `events`, `sequences`, `send`, `write_events`, `write`: functions over the session.
+//! - `event_position`, `event_order`: the time and slot of an event's point; the order of events in a response.
+//! - `series`, `devices`, `sequences`: queries for values, devices and sequence numbers.
+//! - `places`: reads points at exact places.
+//! - `arrivals`, `events`: queries for events, by their arrival too.
+//! - `send`, `claims`, `write_events`, `write_devices`, `write`: writes.
+//! - `backfill`: completes the indexes from what an earlier version stored.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.
 
+mod arrivals;
+pub(crate) mod backfill;
 mod chunk;
+mod claims;
 mod client;
 mod concurrency;
+pub(crate) mod devices;
+mod event_order;
 mod event_position;
 pub(crate) mod events;
 mod labels;
 mod line;
+mod noted_devices;
+mod places;
 mod provision;
 mod response;
 mod send;
@@ -29,6 +40,7 @@ pub(crate) mod series;
 mod session;
 mod settings;
 pub(crate) mod write;
+mod write_devices;
 mod write_events;
 mod write_outcome;
 

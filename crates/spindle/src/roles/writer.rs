@@ -11,7 +11,7 @@
 //! - `dead_letters`: keeps them, or defers their messages.
 //! - `write_order`: batches that must not overtake each other.
 //!
-//! Beside it: `restore` (after the store came back with less), `housekeeping`, `self_metrics`, `readiness`.
+//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `self_metrics`, `readiness`.
 
 mod breaker;
 mod commit;
@@ -20,6 +20,7 @@ mod decode;
 #[cfg(debug_assertions)]
 mod failpoints;
 mod housekeeping;
+mod indexes;
 mod lane;
 mod readiness;
 mod restore;
@@ -107,6 +108,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let housekeeping =
         housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
     parts.spawn(housekeeping.in_current_span());
+    parts.spawn(indexes::run(store.clone(), stop.clone()).in_current_span());
     parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the writer panicked")?;

@@ -12,7 +12,7 @@ use spindle_core::records::{Bucket, EventRecord, Sample};
 use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
 use uuid::Uuid;
 
-use super::line;
+use super::line::{self, EventPosition};
 use super::write_outcome::{NOT_INFLUXDB, brief};
 
 /// One document of a response: versions 1 and 2 end each with a line feed, 3 with CR LF or nothing.
@@ -160,6 +160,41 @@ pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
     };
     let received = Timestamp::from_ns(cell("received_ns").and_then(Value::as_i64).unwrap_or(time));
     Some(EventRecord { event, received })
+}
+
+/// Reads a row with the time and slot of an event's point, and the columns of the event.
+pub(crate) fn placed_event(series: &SeriesPart, row: &[Value]) -> Option<(EventPosition, EventRecord)> {
+    let slot = series.column("slot").and_then(|at| row.get(at)?.as_str());
+    let place = EventPosition { time: row.first()?.as_i64()?, slot: slot.and_then(|slot| slot.parse().ok()).unwrap_or(0) };
+    Some((place, event(series, row)?))
+}
+
+/// Row of the index of arrivals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArrivalEntry {
+    pub(crate) id: Uuid,
+    /// Time of the event, in nanoseconds.
+    pub(crate) happened: i64,
+    pub(crate) received: Timestamp,
+    /// Time of the event's point, in nanoseconds.
+    pub(crate) place_ns: i64,
+    pub(crate) device: DeviceName,
+    pub(crate) event_type: EventType,
+}
+
+/// Reads a row of the index of arrivals.
+pub(crate) fn arrival(series: &SeriesPart, row: &[Value]) -> Option<ArrivalEntry> {
+    let cell = |name: &str| series.column(name).and_then(|at| row.get(at));
+    let text = |name: &str| cell(name).and_then(Value::as_str).map(line::decode);
+    let whole = |name: &str| cell(name).and_then(Value::as_i64);
+    Some(ArrivalEntry {
+        id: text("event_id")?.parse().ok()?,
+        happened: whole("timestamp_ns")?,
+        received: Timestamp::from_ns(whole("received_ns")?),
+        place_ns: whole("place_ns")?,
+        device: DeviceName::new(&text("source_device")?).ok()?,
+        event_type: EventType::new(&text("event_type")?).ok()?,
+    })
 }
 
 /// Event stored at some position.

@@ -12,14 +12,12 @@ use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
+pub(super) use super::line::{MAX_TIME, MIN_TIME};
+use super::noted_devices::NotedDevices;
 use super::provision;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
 use crate::StoreError;
-
-/// First and last instant that all versions store.
-pub(super) const MIN_TIME: i64 = i64::MIN + 2;
-pub(super) const MAX_TIME: i64 = i64::MAX - 1;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
@@ -36,19 +34,25 @@ pub struct Influx {
     pub(super) event_limit: ConcurrencyLimit,
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
+    /// Held while notes are sent: those of one device and period go to one point, and the later must say more.
+    noted_devices: Mutex<NotedDevices>,
+    /// Server run whose data the two above describe.
+    incarnation: std::sync::Mutex<Option<String>>,
 }
 
 impl Influx {
     /// Checks the settings without contacting the server.
     pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
         Ok(Self {
+            labels: std::sync::Mutex::new(WrittenLabels::new(settings.retention)),
+            noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
+            incarnation: std::sync::Mutex::default(),
             client: InfluxClient::new(settings)?,
             provisioned: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             value_limit: ConcurrencyLimit::new(1, 1),
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
-            labels: std::sync::Mutex::default(),
         })
     }
 
@@ -66,6 +70,9 @@ impl Influx {
         info!(server = self.client.address(), ?version, database = self.client.settings.database, "InfluxDB ready");
         let shape = BatchShape::of(version);
         self.value_limit.set_bounds(shape.initial_requests, shape.max_requests);
+        if version == InfluxVersion::V3 {
+            self.noted_devices.lock().await.limit_to_files();
+        }
         *provisioned = Some(version);
         Ok(version)
     }
@@ -73,6 +80,7 @@ impl Influx {
     /// Provisions the database again after it disappeared.
     pub(super) async fn provision_again(&self) -> Result<(), StoreError> {
         *self.provisioned.lock().await = None;
+        self.forget_written().await;
         self.ready().await.map(drop)
     }
 
@@ -93,7 +101,21 @@ impl Influx {
     /// Returns the identity of the server's current run, if the server reports one.
     pub(crate) async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         let version = self.ready().await?;
-        self.client.server_incarnation(version).await
+        let found = self.client.server_incarnation(version).await?;
+        let last = std::mem::replace(
+            &mut *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner),
+            found.clone(),
+        );
+        if last.is_some() && last != found {
+            self.forget_written().await;
+        }
+        Ok(found)
+    }
+
+    /// Forgets which labels and devices are written: the server may have lost them.
+    async fn forget_written(&self) {
+        self.labels().forget();
+        self.noted_devices.lock().await.forget();
     }
 
     pub(crate) fn close(&self) -> Result<(), StoreError> {
@@ -140,6 +162,10 @@ impl Influx {
             }
         }
         Ok(())
+    }
+
+    pub(super) async fn noted_devices(&self) -> tokio::sync::MutexGuard<'_, NotedDevices> {
+        self.noted_devices.lock().await
     }
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {

@@ -13,6 +13,7 @@ use super::labels::NewLabels;
 use super::line;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
+use super::write_devices::note_devices;
 use super::write_events::write_events;
 use crate::{Refused, RefusedItem, StoreError, Written};
 
@@ -35,6 +36,7 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
     write_labels(influx, batch, received, limit).await?;
     write_events(influx, &batch.events, received, &mut written).await?;
+    note_devices(influx, batch, limit).await?;
     Ok(written)
 }
 

@@ -1,0 +1,112 @@
+//! Memory of the index of devices: notes what this session has written to it, so that a batch of known devices writes
+//! nothing more.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::time::Duration;
+
+use super::line::{MAX_TIME, MIN_TIME};
+
+/// Longest period: the index holds a dozen points a year for a device.
+const MAX_PERIOD_NS: i64 = 30 * DAY_NS;
+/// Shortest period.
+const MIN_PERIOD_NS: i64 = 3_600 * 1_000_000_000;
+/// Period on InfluxDB 3, which writes a file for each ten minutes of time that a flush touches, and reads some hundred
+/// files at once: a period's point must not gather more.
+const FILE_PERIOD_NS: i64 = DAY_NS;
+const DAY_NS: i64 = 24 * 3_600 * 1_000_000_000;
+/// Periods in a retention, at least: the index outlives the data by a fraction of it.
+const PERIODS_PER_RETENTION: u32 = 8;
+/// Age up to which the newest time in the index may differ from that of the data.
+pub(super) const REFRESH_NS: i64 = 3_600 * 1_000_000_000;
+/// Range before a period's end in which each session has a point of its own.
+const SESSIONS_NS: u64 = 1_000_000_000;
+const MAX_REMEMBERED: usize = 500_000;
+
+/// Period of a device, as the index holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct DeviceNote {
+    pub(super) device: String,
+    /// Oldest and newest time of data, in nanoseconds.
+    pub(super) first: i64,
+    pub(super) last: i64,
+    /// Time of the point.
+    pub(super) at: i64,
+}
+
+/// Notes written, by device and start of the period.
+#[derive(Debug)]
+pub(super) struct NotedDevices {
+    noted: HashMap<(String, i64), (i64, i64)>,
+    period_ns: i64,
+    /// Distance of this session's points from the end of their periods: no session overwrites the note of another.
+    offset_ns: i64,
+}
+
+impl NotedDevices {
+    /// Starts with an empty memory. Without a retention the periods are the longest.
+    pub(super) fn new(retention: Option<Duration>) -> Self {
+        let of_retention =
+            retention.map_or(MAX_PERIOD_NS, |all| i64::try_from((all / PERIODS_PER_RETENTION).as_nanos()).unwrap_or(MAX_PERIOD_NS));
+        let random = std::hash::RandomState::new().hash_one(retention);
+        Self {
+            noted: HashMap::new(),
+            period_ns: of_retention.clamp(MIN_PERIOD_NS, MAX_PERIOD_NS),
+            offset_ns: (random % SESSIONS_NS).cast_signed(),
+        }
+    }
+
+    /// Shortens the periods for InfluxDB 3.
+    pub(super) fn limit_to_files(&mut self) {
+        self.period_ns = self.period_ns.min(FILE_PERIOD_NS);
+    }
+
+    /// Returns the notes that data of devices at some times add: a new device or period, older data, or data newer by
+    /// more than [`REFRESH_NS`].
+    pub(super) fn new_notes<'a>(&self, times: impl Iterator<Item = (&'a str, i64)>) -> Vec<DeviceNote> {
+        let mut seen: HashMap<(&str, i64), (i64, i64)> = HashMap::new();
+        for (device, time) in times {
+            if !(MIN_TIME..=MAX_TIME).contains(&time) {
+                continue;
+            }
+            let (first, last) = seen.entry((device, self.period_of(time))).or_insert((time, time));
+            (*first, *last) = (time.min(*first), time.max(*last));
+        }
+        let new_note = |((device, period), (first, last)): ((&str, i64), (i64, i64))| {
+            let noted = self.noted.get(&(device.to_owned(), period));
+            let is_known = noted.is_some_and(|(from, until)| *from <= first && last.saturating_sub(*until) <= REFRESH_NS);
+            let (from, until) = noted.copied().unwrap_or((first, last));
+            let (first, last) = (first.min(from), last.max(until));
+            (!is_known).then(|| DeviceNote { device: device.to_owned(), first, last, at: self.point_of(period) })
+        };
+        seen.into_iter().filter_map(new_note).collect()
+    }
+
+    /// Records notes as written.
+    pub(super) fn record(&mut self, notes: Vec<DeviceNote>) {
+        if self.noted.len() > MAX_REMEMBERED {
+            self.forget();
+        }
+        for DeviceNote { device, first, last, .. } in notes {
+            let (from, until) = self.noted.entry((device, self.period_of(first))).or_insert((first, last));
+            (*from, *until) = (first.min(*from), last.max(*until));
+        }
+    }
+
+    /// Forgets everything, as a new session: notes that follow go to new points, since they may say less than those
+    /// before.
+    pub(super) fn forget(&mut self) {
+        self.noted.clear();
+        self.offset_ns = (self.offset_ns + 1) % SESSIONS_NS.cast_signed();
+    }
+
+    fn period_of(&self, time: i64) -> i64 {
+        time.div_euclid(self.period_ns)
+    }
+
+    fn point_of(&self, period: i64) -> i64 {
+        let end = (i128::from(period) + 1) * i128::from(self.period_ns);
+        let at = end - 1 - i128::from(self.offset_ns);
+        at.clamp(i128::from(MIN_TIME), i128::from(MAX_TIME)) as i64
+    }
+}
