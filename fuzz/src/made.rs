@@ -1,10 +1,10 @@
 //! Metrics and events with any valid content, made from the bytes of a fuzzer.
 
 use libfuzzer_sys::arbitrary::{Error, Result, Unstructured};
+use spindle_core::event_id::MAX_EVENT_ID_BYTES;
 use spindle_core::name::MAX_NAME_BYTES;
 use spindle_core::wire::{MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES};
-use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
-use uuid::Uuid;
+use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventId, EventType, Labels, MetricType, Timestamp};
 
 /// Characters with a meaning in line protocol, in JSON, or as our look-alikes.
 const SIGNS: [&str; 16] = [
@@ -26,7 +26,7 @@ pub fn metric(input: &mut Unstructured<'_>) -> Result<DeviceMetric> {
 
 pub fn event(input: &mut Unstructured<'_>) -> Result<Event> {
     Ok(Event {
-        id: Uuid::from_u128(input.arbitrary()?),
+        id: event_id(input)?,
         criticality: Criticality::new(input.int_in_range(1..=10)?).ok_or(Error::IncorrectFormat)?,
         timestamp: Timestamp::from_ns(input.arbitrary()?),
         source_device: name(input, DeviceName::new)?,
@@ -35,6 +35,13 @@ pub fn event(input: &mut Unstructured<'_>) -> Result<Event> {
         seq: input.arbitrary()?,
         labels: labels(input)?,
     })
+}
+
+fn event_id(input: &mut Unstructured<'_>) -> Result<EventId> {
+    if input.arbitrary()? {
+        return Ok(EventId::from(uuid::Uuid::from_u128(input.arbitrary()?)));
+    }
+    EventId::new(&text(input, MAX_EVENT_ID_BYTES)?).map_err(|_| Error::IncorrectFormat)
 }
 
 /// Returns labels as the wire format does: none are `None`.

@@ -72,7 +72,7 @@ fn event_comes_back(event: &Event, received: Timestamp, position: EventPosition)
     let record = response::event(&series, &series.values[0]).expect("an event was written");
     assert_eq!((&record.event, record.received), (event, received));
     let places = line.answered(&["event_id", "timestamp_ns", "received_ns"]);
-    let occupant = Occupant { time: position.time, id: event.id, happened: event.timestamp.as_ns(), received };
+    let occupant = Occupant { time: position.time, id: event.id.clone(), happened: event.timestamp.as_ns(), received };
     assert_eq!(response::occupant(&places.values[0]), Some(occupant));
 }
 

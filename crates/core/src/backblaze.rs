@@ -9,8 +9,7 @@ mod tests;
 
 use std::fmt;
 
-use uuid::Uuid;
-
+use crate::event_id::EventId;
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::{Timestamp, shorten};
@@ -175,7 +174,7 @@ impl Columns {
 /// Returns a UUID (version 8) that depends on `parts` alone: the same parts give the same id, also after a restart.
 /// Hashed with 128-bit FNV-1a, each part preceded by its length; sufficient to separate the events of honest senders,
 /// but not collision-resistant against an attacker.
-pub fn derived_id(parts: &[&[u8]]) -> Uuid {
+pub fn derived_id(parts: &[&[u8]]) -> EventId {
     const OFFSET_BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let mut hash = OFFSET_BASIS;
@@ -184,7 +183,7 @@ pub fn derived_id(parts: &[&[u8]]) -> Uuid {
             hash = (hash ^ u128::from(*byte)).wrapping_mul(PRIME);
         }
     }
-    uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid()
+    uuid::Builder::from_custom_bytes(hash.to_be_bytes()).into_uuid().into()
 }
 
 /// Parses `smart_<id>_raw` or `smart_<id>_normalized` with an id from 1 to 255.

@@ -10,7 +10,9 @@ pub mod audit;
 pub mod backblaze;
 pub mod backoff;
 pub mod dead_letter;
+pub mod event_id;
 pub mod health;
+pub mod identity;
 pub mod log_limit;
 pub mod metric;
 pub mod name;
@@ -23,6 +25,8 @@ pub mod schema;
 pub mod timestamp;
 pub mod wire;
 
+pub use event_id::EventId;
+pub use identity::{Identity, IdentityDigest};
 pub use name::{DeviceName, EventType, MetricType};
 pub use timestamp::Timestamp;
 pub use wire::{Batch, Criticality, DeviceMetric, Event, Labels};

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use uuid::Uuid;
 
 use crate::audit::{EpochFindings, Tally};
+use crate::event_id::EventId;
 use crate::health::Verdict;
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
@@ -110,7 +110,7 @@ pub struct EventRow {
     /// Time of the event.
     pub time: Timestamp,
     /// Id.
-    pub event_id: Uuid,
+    pub event_id: EventId,
     /// Device.
     pub source_device: DeviceName,
     /// Event type.

@@ -49,7 +49,7 @@ pub const EVENTS: Measurement = Measurement {
     name: "events",
     tags: &["source_device", "event_type", "slot"],
     fields: &[
-        text("event_id", "the event's UUID"),
+        text("event_id", "the event's id"),
         integer("criticality", "1 to 10"),
         text("event_message", "what happened, if the sender provides it"),
         integer(

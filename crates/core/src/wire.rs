@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use crate::dead_letter::Reason;
+use crate::event_id::EventId;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::Timestamp;
 
@@ -57,7 +57,7 @@ impl fmt::Display for Criticality {
     }
 }
 
-/// Measured value of one device at one instant. Identity: device, metric type and timestamp.
+/// Measured value of one device at one instant. Identity: device, metric type and timestamp; see [`crate::identity`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DeviceMetric {
@@ -77,13 +77,12 @@ pub struct DeviceMetric {
     pub labels: Option<Box<Labels>>,
 }
 
-/// Event of a device. Identity: id, device, type and timestamp together, so that a careless sender that reuses an id
-/// loses nothing.
+/// Event of a device. Identity: id, device, type and timestamp together; see [`crate::identity`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Unique id, assigned by the sender.
-    pub id: Uuid,
+    /// Id, assigned by the sender.
+    pub id: EventId,
     /// Severity.
     pub criticality: Criticality,
     /// Time of the event.

@@ -35,7 +35,7 @@ fn device() -> DeviceName {
 fn event(message: Option<&str>) -> EventRow {
     EventRow {
         time: T0,
-        event_id: Uuid::from_u128(0xe4d5_f6a7_8b9c_0d1e_2f3a_4b5c_6d7e_8f90),
+        event_id: Uuid::from_u128(0xe4d5_f6a7_8b9c_0d1e_2f3a_4b5c_6d7e_8f90).into(),
         source_device: device(),
         event_type: EventType::new("FanFailure").unwrap(),
         criticality: Criticality::new(9).unwrap(),

@@ -25,7 +25,7 @@ fn metric(device: &str) -> DeviceMetric {
 
 fn event(device: &str, timestamp: Timestamp) -> Event {
     Event {
-        id: Uuid::nil(),
+        id: Uuid::nil().into(),
         criticality: Criticality::MAX,
         timestamp,
         source_device: DeviceName::new(device).unwrap(),

@@ -62,7 +62,7 @@ impl PlannedHour {
         let numbers = [self.seed, self.epoch.as_ns() as u64, draft.at.as_ns() as u64, self.hour as u64, count];
         let id = event_id(&numbers, &[&device, draft.event_type]);
         self.events.push(Event {
-            id,
+            id: id.into(),
             criticality: Criticality::new(u64::from(draft.criticality)).unwrap_or(Criticality::MAX),
             timestamp: draft.at,
             source_device: device,

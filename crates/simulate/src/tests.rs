@@ -80,7 +80,7 @@ fn the_same_seed_epoch_and_ticks_give_the_same_batches_and_truth() {
 
 #[test]
 fn another_seed_is_another_fleet_and_another_epoch_has_other_ids() {
-    let ids = |seed: u64, epoch: Timestamp| -> BTreeSet<uuid::Uuid> {
+    let ids = |seed: u64, epoch: Timestamp| -> BTreeSet<spindle_core::EventId> {
         let mut fleet = Fleet::new(FleetConfig::new(5, seed, epoch));
         let ticks = 0..3_600;
         let batches = ticks.map(|tick| fleet.tick(epoch.plus(std::time::Duration::from_secs(tick))));

@@ -5,7 +5,7 @@
 //! - `insert`, `device`: writes a batch to the tables, and caches between batches.
 //! - `removal`: retention, in small steps.
 //! - `readers`: pool of read-only connections.
-//! - `series`, `events`, `sequences`: queries.
+//! - `series`, `events`, `sequences`: queries; `event_id`: the cell of an event's id.
 //! - `error`: converts SQLite's errors.
 //!
 //! A read never blocks a write and never waits for one. Results are whole `Vec`s: no lock or snapshot outlives a
@@ -17,6 +17,7 @@
 mod commit_thread;
 mod device;
 mod error;
+mod event_id;
 mod events;
 mod insert;
 mod readers;

@@ -13,7 +13,7 @@ fn latest(metric: &str, value: f64) -> LatestSample {
 fn event(event_type: &str, seconds_ago: u64) -> EventRecord {
     let timestamp = NOW.minus(Duration::from_secs(seconds_ago));
     let event = Event {
-        id: uuid::Uuid::nil(),
+        id: uuid::Uuid::nil().into(),
         criticality: Criticality::MAX,
         timestamp,
         source_device: DeviceName::new("d").unwrap(),

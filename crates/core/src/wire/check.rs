@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use uuid::Uuid;
 
 use super::{DeviceMetric, Event, Labels, MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, WireError};
+use crate::event_id::EventId;
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType, NameError};
 use crate::timestamp::{Timestamp, shorten};
@@ -86,10 +86,9 @@ fn check_range(metric: &DeviceMetric) -> Result<(), WireError> {
 pub(super) fn event(text: &str) -> Result<Event, WireError> {
     is_object(text)?;
     let fields = fields(text)?;
-    let id = string(&fields, "id")?;
     let criticality = required(&fields, "criticality")?;
     Ok(Event {
-        id: Uuid::try_parse(&id).map_err(|_| wrong("id", format!("is not a UUID: '{}'", shorten(&id))))?,
+        id: event_id(required(&fields, "id")?)?,
         criticality: typed(criticality, "criticality", "an integer from 1 to 10")?,
         timestamp: timestamp(&string(&fields, "timestamp")?)?,
         source_device: name("sourceDevice", DeviceName::new(&string(&fields, "sourceDevice")?))?,
@@ -98,6 +97,16 @@ pub(super) fn event(text: &str) -> Result<Event, WireError> {
         seq: optional(&fields, "seq", "an integer of at least 0")?,
         labels: checked_labels(optional(&fields, "labels", "an object of strings")?)?,
     })
+}
+
+/// Takes a text, or a whole number as its text: senders whose ids are numbers write them without quotes.
+fn event_id(raw: &RawValue) -> Result<EventId, WireError> {
+    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
+    let text: Cow<'_, str> = match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => Cow::Borrowed(raw.get()),
+        false => Cow::Owned(typed(raw, "id", "a string or a whole number")?),
+    };
+    EventId::new(&text).map_err(|error| wrong("id", error.to_string()))
 }
 
 fn event_message(fields: &Fields<'_>) -> Result<Option<String>, WireError> {

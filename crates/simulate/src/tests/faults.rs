@@ -42,7 +42,7 @@ fn a_wear_out_shows_before_its_failure_and_ends_with_a_new_device() {
             continue;
         }
         n_checked += 1;
-        let failure = events.iter().find(|event| event.id == *event_id).unwrap();
+        let failure = events.iter().find(|event| event.id == (*event_id).into()).unwrap();
         assert_eq!(
             (&failure.source_device, &*failure.event_type, failure.timestamp),
             (device, "DriveFailure", *fails_at)
@@ -118,7 +118,7 @@ fn a_stopped_fan_heats_its_enclosure_and_no_other() {
         assert!(
             events(&faulty)
                 .iter()
-                .any(|event| event.id == *event_id && event.source_device.starts_with("StorageArray"))
+                .any(|event| event.id == (*event_id).into() && event.source_device.starts_with("StorageArray"))
         );
         for device in devices {
             let rise_by = |at: Timestamp| {

@@ -18,7 +18,7 @@ use spindle_core::backblaze::derived_id;
 use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
 #[cfg(doc)]
 use spindle_core::wire;
-use spindle_core::{Batch, Timestamp};
+use spindle_core::{Batch, EventId, Timestamp};
 use tracing::info;
 
 /// Maximum number of metrics and events in one batch, so that a fleet's whole day is published in steps. At about 130
@@ -166,10 +166,19 @@ impl Replay {
             Record::Event(event) => {
                 event.timestamp = moved;
                 event.seq = None;
-                event.id = derived_id(&[b"replay shift", event.id.as_bytes(), &offset_ns.to_be_bytes()]);
+                event.id = shifted_id(&event.id, offset_ns);
             }
         }
         item
+    }
+}
+
+/// Returns the id of an event moved by an offset: the same in every replay with that offset.
+fn shifted_id(id: &EventId, offset_ns: i64) -> EventId {
+    let offset = offset_ns.to_be_bytes();
+    match id.as_uuid() {
+        Some(uuid) => derived_id(&[b"replay shift", uuid.as_bytes(), &offset]),
+        None => derived_id(&[b"replay shift of a text", id.text().as_bytes(), &offset]),
     }
 }
 

@@ -271,7 +271,7 @@ mod tests {
             labels: None,
         };
         let event = |number: usize| Event {
-            id: uuid::Uuid::from_u128(number as u128),
+            id: uuid::Uuid::from_u128(number as u128).into(),
             criticality: Criticality::MAX,
             timestamp: Timestamp::from_ns(1),
             source_device: device(),

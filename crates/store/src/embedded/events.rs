@@ -4,9 +4,9 @@ use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::{Criticality, DeviceName, Event, EventType};
-use uuid::Uuid;
 
 use super::device::labels_from_sql;
+use super::event_id;
 use super::series::{name_from_sql, sql_limit, time_from_sql};
 
 /// Lowest criticality with a separate index (`events_critical` in `schema`).
@@ -118,7 +118,7 @@ fn record(row: &Row<'_>) -> rusqlite::Result<EventRecord> {
     };
     let criticality: i64 = row.get(5)?;
     let event = Event {
-        id: Uuid::from_bytes(row.get(0)?),
+        id: event_id::from_sql(row, 0)?,
         criticality: u64::try_from(criticality)
             .ok()
             .and_then(Criticality::new)

@@ -11,6 +11,7 @@ use spindle_core::{Batch, DeviceMetric, DeviceName, Event, Timestamp};
 
 use super::device::{CachedDevice, labels_to_sql};
 use super::error::EmbeddedError;
+use super::event_id;
 use crate::Written;
 
 pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
@@ -215,7 +216,7 @@ fn insert_event(
     received: Timestamp,
 ) -> Result<usize, EmbeddedError> {
     let n_inserted = insert.execute(params![
-        event.id.as_bytes(),
+        event_id::to_sql(&event.id),
         device_id,
         event.event_type.as_str(),
         event.timestamp.as_ns(),

@@ -38,6 +38,8 @@ const STATEMENT_CACHE: usize = 64;
 /// - `arrivals` maps hours of arrival to hours of measured time, so that retention finds old samples without reading
 ///   younger ones.
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
+/// - An `event_id` is a BLOB of 16 bytes if it is a UUID in lowercase with hyphens, otherwise TEXT: equal ids are equal
+///   cells, and files of formats 1 and 2, which hold only BLOBs, need no rewriting. Format 3 marks files with TEXT.
 /// - Format 2 drops `totals`, a table of row counts that no query reads any more.
 const FORMATS: &[&str] = &[
     "
@@ -83,6 +85,7 @@ const FORMATS: &[&str] = &[
     ) WITHOUT ROWID;
 ",
     "DROP TABLE IF EXISTS totals;",
+    "",
 ];
 
 /// Returns the path of a database's write-ahead log.
@@ -193,6 +196,10 @@ pub(super) fn plan_for_tests(connection: &Connection, sql: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use spindle_core::{Batch, Criticality, DeviceName, Event, EventId, EventType, Timestamp};
+
+    use super::super::event_id;
+    use super::super::insert::Inserter;
     use super::*;
 
     #[test]
@@ -206,5 +213,44 @@ mod tests {
             .query_row("SELECT count(*) FROM sqlite_schema WHERE name = 'totals'", [], |row| row.get(0))
             .unwrap();
         assert_eq!(n_left, 0);
+    }
+
+    /// A file of format 2 with one event, whose id was a BLOB. Nothing is rewritten, and the same event is not stored
+    /// again.
+    #[test]
+    fn ids_of_format_2_stay_readable() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(FORMATS[0]).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO devices (id, name, labels) VALUES (1, 'disk', '{}');
+                 INSERT INTO events (event_id, device_id, event_type, time_ns, received_ns, criticality)
+                 VALUES (x'e4d5f6a78b9c0d1e2f3a4b5c6d7e8f90', 1, 'Note', 5, 6, 7);",
+            )
+            .unwrap();
+        connection.pragma_update(None, "user_version", 2).unwrap();
+        upgrade(&mut connection).unwrap();
+        let id = "e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90";
+        let event = |id: &str| Event {
+            id: EventId::new(id).unwrap(),
+            criticality: Criticality::new(7).unwrap(),
+            timestamp: Timestamp::from_ns(5),
+            source_device: DeviceName::new("disk").unwrap(),
+            event_type: EventType::new("Note").unwrap(),
+            event_message: None,
+            seq: None,
+            labels: None,
+        };
+        let batch = Batch { metrics: vec![], events: vec![event(id), event("text")] };
+        let written = Inserter::default().insert(&connection, &batch, Timestamp::from_ns(9)).unwrap();
+        assert_eq!(written.n_events, 1);
+        let ids: Vec<String> = connection
+            .prepare("SELECT event_id FROM events ORDER BY id")
+            .unwrap()
+            .query_map([], |row| event_id::from_sql(row, 0))
+            .unwrap()
+            .map(|id| id.unwrap().to_string())
+            .collect();
+        assert_eq!(ids, [id, "text"]);
     }
 }

@@ -75,7 +75,7 @@ pub(super) async fn settle<'a>(
         for Settled { claim, place, received, .. } in &placed {
             let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
             write_line(claim, *place, *received, &mut chunk.lines);
-            chunk.assign(RefusedItem::Event(claim.index), (measurement, claim.event.id.to_string()));
+            chunk.assign(RefusedItem::Event(claim.index), (measurement, claim.event.identity()));
         }
         let refused = send_all(influx, chunks, &influx.event_limit).await?;
         let items: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();

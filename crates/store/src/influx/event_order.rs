@@ -3,8 +3,7 @@
 use std::cmp::Reverse;
 
 use spindle_core::records::EventRecord;
-use spindle_core::{DeviceName, Event, EventType, Timestamp};
-use uuid::Uuid as EventId;
+use spindle_core::{DeviceName, Event, EventId, EventType, Timestamp};
 
 /// Sort key of an event, and its identity: time, id, device and type.
 pub(super) type EventKey = (Timestamp, EventId, DeviceName, EventType);

@@ -4,13 +4,10 @@
 //! after any other time. The offset derives from the event's id, so every writer computes the same position. The field
 //! `timestamp_ns` keeps the exact time. Of two events with one position, the second moves to the next `slot`.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use spindle_core::{Event, Timestamp};
+use spindle_core::{Event, EventId, IdentityDigest, Timestamp};
 use uuid::Uuid;
 
-use super::line::EventPosition;
-use super::session::{MAX_TIME, MIN_TIME};
+use super::line::{EventPosition, MAX_TIME, MIN_TIME};
 
 /// Largest distance of an event's point from the event's time.
 pub(super) const SPREAD_NS: i64 = 1_000_000_000;
@@ -41,23 +38,47 @@ fn shifted(time: i64, range: i64, event: &Event) -> EventPosition {
     EventPosition { time: time.saturating_add(offset).min(MAX_TIME), slot: 0 }
 }
 
-fn scattered(id: &Uuid) -> u64 {
-    let (high, low) = id.as_u64_pair();
-    (high ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// Maps ids evenly to the numbers of 64 bits. Ids that meet there take one slot each: nothing here decides whether two
+/// events are the same. UUIDs in any spelling keep the positions that the first versions gave them.
+fn scattered(id: &EventId) -> u64 {
+    match id.as_uuid().or_else(|| Uuid::try_parse(&id.text()).ok()) {
+        Some(uuid) => {
+            let (high, low) = uuid.as_u64_pair();
+            (high ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+        }
+        None => IdentityDigest::of(&[b"event position", id.text().as_bytes()]).leading_bits(),
+    }
 }
 
-/// Returns the key of a position of an event's device and type.
-pub(super) fn key(event: &Event, position: EventPosition) -> u64 {
-    hash(&(event.source_device.as_str(), event.event_type.as_str(), position.time, position.slot))
-}
+#[cfg(test)]
+mod tests {
+    use spindle_core::{Criticality, DeviceName, EventType, Timestamp};
 
-/// Returns the identity of an event among those of its device and type.
-pub(super) fn identity(id: Uuid, happened_ns: i64) -> u128 {
-    id.as_u128() ^ (u128::from(happened_ns.cast_unsigned()) << 1)
-}
+    use super::*;
 
-pub(super) fn hash(of: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    of.hash(&mut hasher);
-    hasher.finish()
+    fn position(id: &str, happened: i64) -> i64 {
+        let event = Event {
+            id: EventId::new(id).unwrap(),
+            criticality: Criticality::MAX,
+            timestamp: Timestamp::from_ns(happened),
+            source_device: DeviceName::new("d").unwrap(),
+            event_type: EventType::new("Note").unwrap(),
+            event_message: None,
+            seq: None,
+            labels: None,
+        };
+        natural(&event).time - happened
+    }
+
+    /// The numbers for UUIDs are those of the first version. Each of these is on some disk.
+    #[test]
+    fn positions_never_change() {
+        let uuid = "e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90";
+        assert_eq!((position(uuid, 0), position(uuid, 1)), (339_648_029, 339_648));
+        assert_eq!(position(&uuid.to_uppercase(), 0), position(uuid, 0));
+        assert_eq!(position("00000000-0000-0007-0000-000000000007", 0), 0, "halves that cancel each other");
+        let ulid = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        assert_eq!((position(ulid, 0), position(ulid, 1)), (714_726_563, 714_726));
+        assert_ne!(position("1", 0), position("2", 0));
+    }
 }

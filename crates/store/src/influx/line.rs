@@ -91,10 +91,11 @@ pub(crate) fn event(event: &Event, received: Timestamp, position: EventPosition,
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
     begin(lines, EVENTS.name, if position.slot == 0 { &tags[..2] } else { &tags });
+    lines.push_str(" event_id=\"");
+    push_quoted(lines, &event.id.text());
     let _ = write!(
         lines,
-        " event_id=\"{}\",criticality={}i,timestamp_ns={}i,received_ns={}i",
-        event.id,
+        "\",criticality={}i,timestamp_ns={}i,received_ns={}i",
         event.criticality.level(),
         event.timestamp.as_ns(),
         received.as_ns()
@@ -133,10 +134,11 @@ pub(crate) fn arrival(
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
     begin(lines, EVENT_ARRIVALS.name, if place.slot == 0 { &tags[..2] } else { &tags });
+    lines.push_str(" event_id=\"");
+    push_quoted(lines, &event.id.text());
     let _ = write!(
         lines,
-        " event_id=\"{}\",criticality={}i,timestamp_ns={}i,received_ns={}i,place_ns={}i,place_slot={}i",
-        event.id,
+        "\",criticality={}i,timestamp_ns={}i,received_ns={}i,place_ns={}i,place_slot={}i",
         event.criticality.level(),
         event.timestamp.as_ns(),
         received.as_ns(),

@@ -9,8 +9,7 @@ use std::io::{BufReader, Read};
 use serde::Deserialize;
 use serde_json::Value;
 use spindle_core::records::{Bucket, EventRecord, Sample};
-use spindle_core::{Criticality, DeviceName, Event, EventType, Timestamp};
-use uuid::Uuid;
+use spindle_core::{Criticality, DeviceName, Event, EventId, EventType, Timestamp};
 
 use super::line::{self, EventPosition};
 use super::write_outcome::{NOT_INFLUXDB, brief};
@@ -149,7 +148,7 @@ pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
     let text = |name: &str| cell(name).and_then(Value::as_str).map(|text| line::decode(text).into_owned());
     let time = cell("timestamp_ns").and_then(Value::as_i64)?;
     let event = Event {
-        id: text("event_id")?.parse().ok()?,
+        id: EventId::new(&text("event_id")?).ok()?,
         criticality: Criticality::new(cell("criticality")?.as_u64()?)?,
         timestamp: Timestamp::from_ns(time),
         source_device: DeviceName::new(&text("source_device")?).ok()?,
@@ -172,7 +171,7 @@ pub(crate) fn placed_event(series: &SeriesPart, row: &[Value]) -> Option<(EventP
 /// Row of the index of arrivals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ArrivalEntry {
-    pub(crate) id: Uuid,
+    pub(crate) id: EventId,
     /// Time of the event, in nanoseconds.
     pub(crate) happened: i64,
     pub(crate) received: Timestamp,
@@ -188,7 +187,7 @@ pub(crate) fn arrival(series: &SeriesPart, row: &[Value]) -> Option<ArrivalEntry
     let text = |name: &str| cell(name).and_then(Value::as_str).map(line::decode);
     let whole = |name: &str| cell(name).and_then(Value::as_i64);
     Some(ArrivalEntry {
-        id: text("event_id")?.parse().ok()?,
+        id: EventId::new(&text("event_id")?).ok()?,
         happened: whole("timestamp_ns")?,
         received: Timestamp::from_ns(whole("received_ns")?),
         place_ns: whole("place_ns")?,
@@ -198,11 +197,11 @@ pub(crate) fn arrival(series: &SeriesPart, row: &[Value]) -> Option<ArrivalEntry
 }
 
 /// Event stored at some position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Occupant {
     /// Time of its position, in nanoseconds.
     pub(crate) time: i64,
-    pub(crate) id: Uuid,
+    pub(crate) id: EventId,
     /// Time of the event, in nanoseconds.
     pub(crate) happened: i64,
     pub(crate) received: Timestamp,
@@ -210,9 +209,14 @@ pub(crate) struct Occupant {
 
 /// Reads a row of time, event id, event time and arrival.
 pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
-    let (time, id) = (row.first()?.as_i64()?, row.get(1)?.as_str()?.parse().ok()?);
+    let (time, id) = (row.first()?.as_i64()?, event_id(row.get(1)?)?);
     let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
     Some(Occupant { time, id, happened: whole(2), received: Timestamp::from_ns(whole(3)) })
+}
+
+/// Reads the cell of an event's id.
+pub(crate) fn event_id(cell: &Value) -> Option<EventId> {
+    EventId::new(&line::decode(cell.as_str()?)).ok()
 }
 
 #[cfg(test)]
@@ -225,14 +229,14 @@ mod tests {
 
     #[test]
     fn rows_that_were_not_asked_for_are_passed_over() {
-        let odd = series("[[],[null],[1],[1,\"x\"],[1,-1,0],[1,2,1.5,1,3],[1,1,1.5,2,0],[1,1,1.5,2,-3]]");
+        let odd = series("[[],[null],[1],[1,\"\"],[1,-1,0],[1,2,1.5,1,3],[1,1,1.5,2,0],[1,1,1.5,2,-3]]");
         assert_eq!(buckets(&odd).count(), 0);
         assert!(odd.values.iter().all(|row| occupant(row).is_none() && event(&odd, row).is_none()));
         let [bucket] = buckets(&series("[[1,1,2.5,2,3]]")).collect::<Vec<_>>()[..] else { panic!("not one bucket") };
         assert_eq!((bucket.min, bucket.mean, bucket.max, bucket.count), (1.0, 2.0, 2.0, 3));
-        let id = Uuid::from_u128(7);
+        let id = EventId::new("7\n").unwrap();
         assert_eq!(
-            occupant(&series(&format!("[[5,\"{id}\"]]")).values[0]),
+            occupant(&series(&format!("[[5,\"{}\"]]", line::encode(&id.text()))).values[0]),
             Some(Occupant { time: 5, id, happened: 5, received: Timestamp::from_ns(5) })
         );
     }

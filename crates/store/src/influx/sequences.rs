@@ -9,10 +9,9 @@ use serde_json::Value;
 use spindle_core::audit::{PointKind, SeqVisitor, Tally};
 use spindle_core::records::Window;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS};
-use spindle_core::{DeviceName, Timestamp};
-use uuid::Uuid;
+use spindle_core::{DeviceName, EventId, IdentityDigest, Timestamp};
 
-use super::event_position::{SPREAD_NS, hash, identity};
+use super::event_position::SPREAD_NS;
 use super::line::{self, one_of_devices};
 use super::response;
 use super::series::MAX_NAMED_DEVICES;
@@ -141,14 +140,16 @@ async fn each_event(
             EVENTS.name
         )
     };
-    let mut seen: HashSet<(u64, u128)> = HashSet::new();
+    let mut seen: HashSet<IdentityDigest> = HashSet::new();
     influx
         .select(from, until.saturating_add(SPREAD_NS).min(MAX_TIME), query, |series| {
             let device = line::decode(series.tag("source_device"));
-            let group = hash(&(series.tag("source_device"), series.tag("event_type")));
+            let [device_tag, type_tag] = ["source_device", "event_type"].map(|tag| series.tag(tag).as_bytes());
             for row in &series.values {
                 let Some((id, happened)) = id_and_time(row) else { continue };
-                if window.contains(Timestamp::from_ns(happened)) && seen.insert((group, identity(id, happened))) {
+                let identity =
+                    || IdentityDigest::of(&[device_tag, type_tag, id.text().as_bytes(), &happened.to_be_bytes()]);
+                if window.contains(Timestamp::from_ns(happened)) && seen.insert(identity()) {
                     visit(&EventSequence { device: &device, seq: row.get(3).and_then(seq), happened });
                 }
             }
@@ -156,8 +157,8 @@ async fn each_event(
         .await
 }
 
-fn id_and_time(row: &[Value]) -> Option<(Uuid, i64)> {
-    Some((row.get(1)?.as_str()?.parse().ok()?, row.get(2)?.as_i64()?))
+fn id_and_time(row: &[Value]) -> Option<(EventId, i64)> {
+    Some((response::event_id(row.get(1)?)?, row.get(2)?.as_i64()?))
 }
 
 fn seq(cell: &Value) -> Option<u64> {

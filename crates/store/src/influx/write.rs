@@ -4,11 +4,10 @@ use std::collections::HashMap;
 use std::fmt::Write;
 
 use spindle_core::schema::PIPELINE;
-use spindle_core::{Batch, DeviceMetric, Timestamp};
+use spindle_core::{Batch, DeviceMetric, Identity, Timestamp};
 
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
-use super::event_position::hash;
 use super::labels::NewLabels;
 use super::line;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
@@ -89,20 +88,17 @@ async fn write_labels(
 
 /// Of several values with one identity only the last is sent: chunks may overtake each other, so either could win.
 fn metric_chunks(metrics: &[DeviceMetric], max_lines: usize, refused: &mut Vec<Refused>) -> Vec<Chunk> {
-    let identity = |metric: &DeviceMetric| {
-        hash(&(metric.source_device.as_str(), metric.metric_type.as_str(), metric.timestamp.as_ns()))
-    };
-    let last: HashMap<u64, usize> =
-        metrics.iter().enumerate().map(|(index, metric)| (identity(metric), index)).collect();
+    let last: HashMap<Identity<'_>, usize> =
+        metrics.iter().enumerate().map(|(index, metric)| (metric.identity(), index)).collect();
     let mut chunks = Vec::new();
     for (index, metric) in metrics.iter().enumerate() {
         let item = RefusedItem::Metric(index);
         if !(MIN_TIME..=MAX_TIME).contains(&metric.timestamp.as_ns()) {
             refused.push(Refused { item, message: OUT_OF_TIME.to_owned() });
-        } else if last[&identity(metric)] == index {
+        } else if last[&metric.identity()] == index {
             let chunk = Chunk::current(&mut chunks, max_lines);
             line::metric(metric, &mut chunk.lines);
-            chunk.assign(item, identity(metric));
+            chunk.assign(item, metric.identity());
         }
     }
     chunks

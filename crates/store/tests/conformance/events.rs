@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use spindle_core::event_id::MAX_EVENT_ID_BYTES;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
-use spindle_core::{Batch, Criticality, Event, EventType};
+use spindle_core::{Batch, Criticality, Event, EventId, EventType};
 use spindle_store::Store;
 
 use crate::fixture::*;
@@ -53,7 +54,8 @@ pub(crate) async fn filters_narrow_by_device_type_and_criticality(store: &Store)
                 && filter.event_type.as_ref().is_none_or(|name| *name == event.event_type)
                 && event.criticality >= filter.min_criticality
         };
-        let expect: Vec<u128> = events.clone().rev().filter(fits).map(|event| event.id.as_u128()).collect();
+        let expect: Vec<u128> =
+            events.clone().rev().filter(fits).map(|event| event.id.as_uuid().unwrap().as_u128()).collect();
         assert_eq!(ids(store, filter.clone()).await, expect, "{filter:?}");
         for basis in [TimeBasis::Received, TimeBasis::Either] {
             let filter = EventFilter { basis, window: window(NOON, NOON + 1), ..filter.clone() };
@@ -152,4 +154,51 @@ pub(crate) async fn different_events_never_overwrite_each_other(store: &Store) {
     let stored = store.events(events_in(always())).await.unwrap();
     let expect = [4, 1, 2, 0, 3].map(|index| &once.events[index]);
     assert!(stored.iter().map(|record| &record.event).eq(expect), "{stored:#?}");
+}
+
+pub(crate) async fn ids_of_any_text_come_back_as_they_came(store: &Store) {
+    const UUID: &str = "e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90";
+    let ids = [
+        UUID.to_owned(),
+        UUID.to_uppercase(),
+        UUID.replace('-', ""),
+        "01ARZ3NDEKTSV4RRFFQ69G5FAV".to_owned(),
+        "42".to_owned(),
+        "-42".to_owned(),
+        " line one\nline two\r\t\u{7f}\0, \"quoted\", 🔥, \\, \u{29F5}\u{2400} ".to_owned(),
+        "'; DROP SERIES".to_owned(),
+        "x".repeat(MAX_EVENT_ID_BYTES),
+        // The bytes of a UUID, as text.
+        "sixteen bytes 16".to_owned(),
+    ];
+    let mut events: Vec<Event> = ids
+        .iter()
+        .map(|id| Event { id: EventId::new(id).unwrap(), ..event(0, "disk", "SmartWarning", NOON, 5) })
+        .collect();
+    for n_expected in [ids.len(), 0] {
+        assert_eq!(put_events(store, events.clone()).await.n_events, n_expected);
+    }
+    events.sort_by(|one, other| other.id.cmp(&one.id));
+    let stored = store.events(events_in(always())).await.unwrap();
+    assert!(stored.iter().map(|record| &record.event).eq(&events), "{stored:#?}");
+    let tally = store.tally(&[device("disk")], always()).await.unwrap().pop().unwrap();
+    assert_eq!(tally.n_points(), ids.len() as u64);
+}
+
+/// Ids made of the clock, as many generators make them: no arithmetic on both may let two events meet.
+pub(crate) async fn ids_that_follow_their_clock_are_all_there(store: &Store) {
+    const N_EVENTS: i64 = 6_000;
+    for (round, id_of) in [|time: i64| time << 1, |time: i64| time, |time: i64| -time].into_iter().enumerate() {
+        let name = format!("disk {round}");
+        let events = (0..N_EVENTS).map(|number| {
+            let happened = NOON + number;
+            let mut event = event(id_of(happened) as u128, &name, "SmartWarning", happened, 5);
+            event.seq = Some(number.unsigned_abs());
+            event
+        });
+        let written = put_events(store, events.collect()).await;
+        assert_eq!(written.n_events, N_EVENTS as usize, "{name}");
+        let tally = store.tally(&[device(&name)], always()).await.unwrap().pop().unwrap();
+        assert_eq!((tally.n_points(), tally.totals()), (N_EVENTS as u64, (N_EVENTS as u64, 0, 0)), "{name}");
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) fn metric(source_device: &str, metric_type: &str, time: i64, value: f
 
 pub(crate) fn event(id: u128, source_device: &str, event_type: &str, time: i64, criticality: u64) -> Event {
     Event {
-        id: Uuid::from_u128(id),
+        id: Uuid::from_u128(id).into(),
         criticality: Criticality::new(criticality).unwrap(),
         timestamp: at(time),
         source_device: device(source_device),
@@ -97,7 +97,7 @@ pub(crate) fn events_in(window: Window) -> EventFilter {
 
 /// Returns the ids of the events that a filter selects, in order.
 pub(crate) async fn ids(store: &Store, filter: EventFilter) -> Vec<u128> {
-    store.events(filter).await.unwrap().iter().map(|record| record.event.id.as_u128()).collect()
+    store.events(filter).await.unwrap().iter().map(|record| record.event.id.as_uuid().unwrap().as_u128()).collect()
 }
 
 /// Counts metric values, events, devices and series by queries.

@@ -51,6 +51,8 @@ macro_rules! conformance {
                 a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
+                ids_of_any_text_come_back_as_they_came
+                ids_that_follow_their_clock_are_all_there
             }
             checks! { $place, devices:
                 are_paged_by_name
@@ -173,6 +175,8 @@ macro_rules! influxdb_conformance {
                 a_hundred_thousand_at_one_instant_are_all_there
                 counts_per_device_ignore_limit_and_offset
                 different_events_never_overwrite_each_other
+                ids_of_any_text_come_back_as_they_came
+                ids_that_follow_their_clock_are_all_there
             }
             checks! { $place, devices:
                 are_paged_by_name

@@ -151,7 +151,7 @@ fn planted(device: &str, at: Timestamp) -> Vec<DeviceMetric> {
 
 fn event(id: u128, at: Timestamp, event_type: &str, criticality: u64) -> Event {
     Event {
-        id: Uuid::from_u128(id),
+        id: Uuid::from_u128(id).into(),
         criticality: Criticality::new(criticality).unwrap(),
         timestamp: at,
         source_device: DeviceName::new(PLANTED).unwrap(),

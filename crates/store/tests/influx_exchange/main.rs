@@ -64,7 +64,7 @@ fn metric(device: &str, time: i64) -> DeviceMetric {
 
 fn event(id: u128) -> Event {
     Event {
-        id: Uuid::from_u128(id),
+        id: Uuid::from_u128(id).into(),
         criticality: Criticality::new(3).unwrap(),
         timestamp: Timestamp::from_ns(NOON),
         source_device: DeviceName::new("disk").unwrap(),

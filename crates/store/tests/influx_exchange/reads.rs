@@ -72,7 +72,7 @@ async fn events_of_many_files_are_all_found() {
             offset: 0,
         };
         let found = store.events(filter).await.unwrap();
-        let ids: Vec<u128> = found.iter().map(|record| record.event.id.as_u128()).collect();
+        let ids: Vec<u128> = found.iter().map(|record| record.event.id.as_uuid().unwrap().as_u128()).collect();
         assert_eq!(ids, (0..50).rev().collect::<Vec<_>>(), "{basis:?}");
     }
 }

@@ -28,7 +28,7 @@ fn listing<Row>(data: Vec<Row>) -> Listing<Row> {
 fn events(n_rows: usize) -> Listing<EventRow> {
     let row = |index: usize| EventRow {
         time: Timestamp::from_ns(index as i64 * 1_001),
-        event_id: Uuid::from_u64_pair(1, index as u64),
+        event_id: Uuid::from_u64_pair(1, index as u64).into(),
         source_device: device(index),
         event_type: EventType::new("DriveFailure").unwrap(),
         criticality: Criticality::new(1 + index as u64 % 10).unwrap(),

@@ -64,7 +64,7 @@ impl PublishStage {
             .iter()
             .map(|event| Outgoing {
                 subject: EVENTS_SUBJECT,
-                message_id: event.id.to_string(),
+                message_id: event.identity().message_id(),
                 payload: encode_event(event).into(),
                 n_items: 1,
                 urgent: true,

@@ -76,7 +76,7 @@ fn time_range(batch: &Batch) -> TimeRange {
     times.fold(TimeRange(i64::MAX, i64::MIN), |range, time| TimeRange(range.0.min(time), range.1.max(time)))
 }
 
-/// Sorted. An event's id is left out: in InfluxDB several events of one device, type and time need a timestamp each, and
+/// Returns hashes, sorted: of two identities with one hash the later needlessly waits, nothing more. An event's id is left out: in InfluxDB several events of one device, type and time need a timestamp each, and
 /// the later ones must see the earlier ones for that.
 fn identities(batch: &Batch) -> Vec<u64> {
     let identity = |of: (&str, &str, i64)| {
@@ -125,7 +125,7 @@ mod tests {
 
     fn event(id: u128) -> Event {
         Event {
-            id: uuid::Uuid::from_u128(id),
+            id: uuid::Uuid::from_u128(id).into(),
             criticality: Criticality::MAX,
             timestamp: Timestamp::from_ns(7),
             source_device: DeviceName::new("d").unwrap(),

@@ -143,7 +143,7 @@ fn a_shift_moves_all_times_alike_and_renews_event_ids() {
         (Criticality::new(8).unwrap(), first.metrics[0].timestamp)
     );
 
-    let id = first.events[0].id;
+    let id = first.events[0].id.clone();
     assert_ne!(id, plain.1.events[0].id);
     assert_eq!(id, play(Some("2026-01-01T00:00:00Z")).0.1.events[0].id, "the same shift, the same event");
     assert_ne!(id, play(Some("2026-01-02T00:00:00Z")).0.1.events[0].id);
