@@ -74,7 +74,6 @@ pub const EVENT_ARRIVALS: Measurement = Measurement {
         integer("timestamp_ns", "when it happened, in nanoseconds since 1970"),
         integer("received_ns", "when it was stored, in nanoseconds since 1970"),
         integer("place_ns", "time of the event's point in `events`, in nanoseconds since 1970"),
-        integer("place_slot", "slot of the event's point in `events`; 0 if it has none"),
     ],
 };
 

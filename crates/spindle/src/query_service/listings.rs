@@ -123,7 +123,9 @@ async fn latest(
         rest = others;
         let names: Vec<DeviceName> = together.iter().map(|(_, name)| (*name).clone()).collect();
         let window = Window { from: first.minus(LATEST_LOOKBACK), until: together[together.len() - 1].0 };
-        for ((end, _), (name, mut samples)) in together.iter().zip(names.iter().zip(store.latest_many(&names, window).await?)) {
+        for ((end, _), (name, mut samples)) in
+            together.iter().zip(names.iter().zip(store.latest_many(&names, window).await?))
+        {
             samples.retain(|sample| sample.time >= end.minus(LATEST_LOOKBACK));
             latest.insert(name.clone(), samples);
         }

@@ -161,7 +161,8 @@ mod tests {
             let steps: Vec<&str> = plan.lines().filter(|step| step.contains("events")).collect();
             assert_eq!(steps.len(), expect.len(), "{filter:?}\n{plan}");
             for (step, index) in steps.iter().zip(expect) {
-                let is_range = step.contains("time_ns>? AND time_ns<?") || step.contains("received_ns>? AND received_ns<?");
+                let is_range =
+                    step.contains("time_ns>? AND time_ns<?") || step.contains("received_ns>? AND received_ns<?");
                 assert!(step.contains("SEARCH") && step.contains(index) && is_range, "{filter:?}\n{plan}");
             }
         }

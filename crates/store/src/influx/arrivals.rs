@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use spindle_core::Timestamp;
 use spindle_core::records::{EventRecord, Window};
 use spindle_core::schema::{EVENT_ARRIVALS, EVENTS};
-use spindle_core::Timestamp;
 
 use super::event_order::{EventKey, key_of, sort};
 use super::event_position::ARRIVAL_SPREAD_NS;
@@ -13,7 +13,7 @@ use super::response::{self, ArrivalEntry};
 use super::session::{Influx, MAX_TIME, bounds};
 use crate::StoreError;
 
-const FIELDS: &str = "event_id, timestamp_ns, received_ns, place_ns, place_slot, source_device, event_type";
+const FIELDS: &str = "event_id, timestamp_ns, received_ns, place_ns, source_device, event_type";
 
 /// Entry of the index: an event, and the place of its point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,9 +33,9 @@ pub(super) async fn entries(
     except: Option<Window>,
 ) -> Result<Vec<Arrival>, StoreError> {
     let Some((from, until)) = bounds(window) else { return Ok(Vec::new()) };
-    let except = except.and_then(bounds).map_or_else(String::new, |(from, until)| {
-        format!(" AND (timestamp_ns < {from} OR timestamp_ns > {until})")
-    });
+    let except = except
+        .and_then(bounds)
+        .map_or_else(String::new, |(from, until)| format!(" AND (timestamp_ns < {from} OR timestamp_ns > {until})"));
     let query = |first, last| {
         format!(
             "SELECT {FIELDS} FROM {} WHERE time >= {first} AND time <= {last} AND received_ns >= {from} AND received_ns <= {until}{condition}{except}",
@@ -56,19 +56,19 @@ impl Arrival {
         let ArrivalEntry { id, happened, received, place_ns, device, event_type } = entry;
         Self { key: (Timestamp::from_ns(happened), id, device, event_type), place_ns, received }
     }
+
+    fn place(&self) -> Place<'_> {
+        let (_, _, device, event_type) = &self.key;
+        Place { time: self.place_ns, device, event_type }
+    }
 }
 
 /// Reads the events that entries point at. Entries without their event are passed over: the retention may have taken
 /// it, or it has arrived once more after a loss.
-pub(super) async fn read(
-    influx: &Influx,
-    entries: &[Arrival],
-    fields: &str,
-) -> Result<Vec<EventRecord>, StoreError> {
-    let place = |entry: &Arrival| Place { time: entry.place_ns, device: &entry.key.2, event_type: &entry.key.3 };
+pub(super) async fn read(influx: &Influx, entries: &[Arrival], fields: &str) -> Result<Vec<EventRecord>, StoreError> {
     let wanted: BTreeSet<(&EventKey, Timestamp)> = entries.iter().map(|entry| (&entry.key, entry.received)).collect();
     let mut found = Vec::new();
-    Places::new(entries.iter().map(place), Density::Live)
+    Places::new(entries.iter().map(Arrival::place), Density::Live)
         .read(influx, EVENTS.name, fields, |_, _, series, row| {
             let Some(record) = response::event(series, row) else { return };
             if wanted.contains(&(&key_of(&record), record.received)) {

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::chunk::Chunk;
 use super::claims::Claim;
 use super::event_position::arrival;
-use super::line::{self, EventPosition, MAX_TIME, MIN_TIME};
+use super::line::{self, MAX_TIME, MIN_TIME};
 use super::places::Density;
 use super::response;
 use super::send::send_own;
@@ -29,7 +29,10 @@ const PAGE_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// `Store::complete_indexes`.
 pub(crate) async fn complete_indexes(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
-    if newest(influx, INDEXES.name, "index_version", MAX_TIME).await?.is_some_and(|(_, version)| version >= INDEX_VERSION) {
+    if newest(influx, INDEXES.name, "index_version", MAX_TIME)
+        .await?
+        .is_some_and(|(_, version)| version >= INDEX_VERSION)
+    {
         return mark(influx, now).await;
     }
     let n_events = complete_arrivals(influx).await?;
@@ -55,21 +58,21 @@ async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
         let from = until.saturating_sub(PAGE_NS).max(MIN_TIME);
         let mut page = read_page(influx, from, until, Some(PAGE_ROWS)).await?;
         let mut next = from;
-        if let Some((place, _)) = page.last().filter(|_| page.len() >= PAGE_ROWS) {
+        if let Some((place_ns, _)) = page.last().filter(|_| page.len() >= PAGE_ROWS) {
             // The page may end amid the points of one instant: the next page begins there.
-            next = place.time;
+            next = *place_ns;
             if next == until {
                 page = read_page(influx, until, until, None).await?;
             } else {
                 next += 1;
             }
         }
-        let claims = page.iter().enumerate().map(|(index, (event_place, EventRecord { event, received }))| Claim {
+        let claims = page.iter().enumerate().map(|(index, (place_ns, EventRecord { event, received }))| Claim {
             index,
             event,
             natural: arrival(event, *received),
             received: *received,
-            event_place: *event_place,
+            place_ns: *place_ns,
         });
         if let Some(Refused { message, .. }) = write_arrivals(influx, claims.collect(), Density::History).await?.pop() {
             warn!(message, "InfluxDB refused entries of the index of arrivals");
@@ -81,27 +84,29 @@ async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
     Ok(n_events)
 }
 
-/// Reads events and their places, the newest points first.
+/// Reads events with the times of their points, the newest first.
 async fn read_page(
     influx: &Influx,
     from: i64,
     until: i64,
     limit: Option<usize>,
-) -> Result<Vec<(EventPosition, EventRecord)>, StoreError> {
+) -> Result<Vec<(i64, EventRecord)>, StoreError> {
     let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
     let query = |from, until| {
         format!(
-            "SELECT event_id, criticality, timestamp_ns, received_ns, source_device, event_type, slot FROM {} WHERE time >= {from} AND time <= {until} ORDER BY time DESC{limit}",
+            "SELECT event_id, criticality, timestamp_ns, received_ns, source_device, event_type FROM {} WHERE time >= {from} AND time <= {until} ORDER BY time DESC{limit}",
             EVENTS.name
         )
     };
     let mut page = Vec::new();
     influx
         .select(from, until, query, |series| {
-            page.extend(series.values.iter().filter_map(|row| response::placed_event(series, row)));
+            page.extend(
+                series.values.iter().filter_map(|row| Some((row.first()?.as_i64()?, response::event(series, row)?))),
+            );
         })
         .await?;
-    page.sort_by_key(|(place, _)| std::cmp::Reverse(place.time));
+    page.sort_by_key(|(place_ns, _)| std::cmp::Reverse(*place_ns));
     Ok(page)
 }
 
@@ -128,18 +133,18 @@ async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
 }
 
 /// Returns time and value of the newest point of a field up to an instant.
-async fn newest(
-    influx: &Influx,
-    measurement: &str,
-    field: &str,
-    until: i64,
-) -> Result<Option<(i64, i64)>, StoreError> {
+async fn newest(influx: &Influx, measurement: &str, field: &str, until: i64) -> Result<Option<(i64, i64)>, StoreError> {
     let query =
         |from, until| format!("SELECT last({field}) FROM {measurement} WHERE time >= {from} AND time <= {until}");
     let mut newest = None;
     influx
         .select(MIN_TIME, until, query, |series| {
-            newest = series.values.iter().filter_map(|row| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?))).last().or(newest);
+            newest = series
+                .values
+                .iter()
+                .filter_map(|row| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?)))
+                .last()
+                .or(newest);
         })
         .await?;
     Ok(newest)

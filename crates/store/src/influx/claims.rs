@@ -37,8 +37,8 @@ pub(super) struct Claim<'a> {
     pub(super) natural: EventPosition,
     /// Arrival of the event, unless its point is stored already with an earlier one.
     pub(super) received: Timestamp,
-    /// Place of the event's own point, for the entry of an arrival.
-    pub(super) event_place: EventPosition,
+    /// Time of the event's own point, for the entry of its arrival.
+    pub(super) place_ns: i64,
 }
 
 /// Claim whose point is stored.
@@ -55,12 +55,55 @@ pub(super) struct Settled<'a> {
 /// Occupants by index of place and slot.
 type Occupants = HashMap<(usize, u32), Occupant>;
 
-/// Stores the points of one measurement. `write_line` appends the line of a claim at its place with its first arrival.
+/// Places of some claims, and the points stored there.
+#[derive(Clone, Debug)]
+pub(super) struct LookUp<'a> {
+    places: Places<'a>,
+    occupants: Occupants,
+}
+
+impl<'a> LookUp<'a> {
+    pub(super) async fn new(
+        influx: &Influx,
+        measurement: &str,
+        density: Density,
+        claims: &[Claim<'a>],
+    ) -> Result<Self, StoreError> {
+        let places = Places::new(claims.iter().map(place_of), density);
+        let occupants = read(influx, measurement, &places).await?;
+        Ok(Self { places, occupants })
+    }
+
+    /// Chooses the places of claims; adds the new points.
+    pub(super) fn assign(&mut self, claims: &[Claim<'a>]) -> Vec<Settled<'a>> {
+        claims.iter().map(|claim| self.assign_one(*claim)).collect()
+    }
+
+    fn assign_one(&mut self, claim: Claim<'a>) -> Settled<'a> {
+        let index = self.places.find(&place_of(&claim)).unwrap_or_default();
+        let mut place = claim.natural;
+        while let Some(occupant) = self.occupants.get(&(index, place.slot)) {
+            if is_of(occupant, claim.event) {
+                return Settled { claim, place, received: occupant.received, is_new: false };
+            }
+            place.slot += 1;
+        }
+        let (time, received) = (place.time, claim.received);
+        let Event { id, timestamp, .. } = claim.event;
+        let occupant = Occupant { time, id: id.clone(), happened: timestamp.as_ns(), received };
+        self.occupants.insert((index, place.slot), occupant);
+        Settled { claim, place, received, is_new: true }
+    }
+}
+
+/// Stores the points of one measurement. `first` is a look-up of these claims, if there is one already. `write_line`
+/// appends the line of a claim at its place with its first arrival.
 pub(super) async fn settle<'a>(
     influx: &Influx,
     measurement: &str,
     density: Density,
     mut claims: Vec<Claim<'a>>,
+    mut first: Option<LookUp<'a>>,
     write_line: impl Fn(&Claim<'a>, EventPosition, Timestamp, &mut String),
 ) -> Result<(Vec<Settled<'a>>, Vec<Refused>), StoreError> {
     let (mut settled, mut all_refused) = (Vec::with_capacity(claims.len()), Vec::new());
@@ -68,9 +111,11 @@ pub(super) async fn settle<'a>(
         if claims.is_empty() {
             return Ok((settled, all_refused));
         }
-        let places = Places::new(claims.iter().map(place_of), density);
-        let mut occupants = read(influx, measurement, &places).await?;
-        let mut placed = assign(claims, &places, &mut occupants);
+        let mut found = match first.take() {
+            Some(found) => found,
+            None => LookUp::new(influx, measurement, density, &claims).await?,
+        };
+        let mut placed = found.assign(&claims);
         let mut chunks = vec![Chunk::default()];
         for Settled { claim, place, received, .. } in &placed {
             let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
@@ -97,28 +142,6 @@ pub(super) async fn settle<'a>(
     }
     let problem = format!("other writers kept overwriting {} events", claims.len());
     Err(influx.client.unavailable(problem, None))
-}
-
-/// Chooses places; adds the new points to `occupants`.
-fn assign<'a>(claims: Vec<Claim<'a>>, places: &Places<'_>, occupants: &mut Occupants) -> Vec<Settled<'a>> {
-    let assign_one = |claim: Claim<'a>| {
-        let index = places.find(&place_of(&claim)).unwrap_or_default();
-        let mut place = claim.natural;
-        loop {
-            match occupants.get(&(index, place.slot)) {
-                None => break,
-                Some(occupant) if is_of(occupant, claim.event) => {
-                    return Settled { claim, place, received: occupant.received, is_new: false };
-                }
-                Some(_) => place.slot += 1,
-            }
-        }
-        let Event { id, timestamp, .. } = claim.event;
-        let (time, received) = (place.time, claim.received);
-        occupants.insert((index, place.slot), Occupant { time, id: id.clone(), happened: timestamp.as_ns(), received });
-        Settled { claim, place, received, is_new: true }
-    };
-    claims.into_iter().map(assign_one).collect()
 }
 
 async fn read(influx: &Influx, measurement: &str, places: &Places<'_>) -> Result<Occupants, StoreError> {

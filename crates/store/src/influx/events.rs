@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use spindle_core::DeviceName;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::schema::EVENTS;
-use spindle_core::DeviceName;
 
 use super::arrivals;
 use super::event_order::sort;

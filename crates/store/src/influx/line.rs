@@ -122,14 +122,8 @@ pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: 
 }
 
 /// Writes the entry of an event's arrival at a place in the index of arrivals.
-/// `event_place` is the place of the event's own point.
-pub(crate) fn arrival(
-    event: &Event,
-    received: Timestamp,
-    event_place: EventPosition,
-    place: EventPosition,
-    lines: &mut String,
-) {
+/// `place_ns` is the time of the event's own point.
+pub(crate) fn arrival(event: &Event, received: Timestamp, place_ns: i64, place: EventPosition, lines: &mut String) {
     let slot = place.slot.to_string();
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
@@ -138,12 +132,10 @@ pub(crate) fn arrival(
     push_quoted(lines, &event.id.text());
     let _ = write!(
         lines,
-        "\",criticality={}i,timestamp_ns={}i,received_ns={}i,place_ns={}i,place_slot={}i",
+        "\",criticality={}i,timestamp_ns={}i,received_ns={}i,place_ns={place_ns}i",
         event.criticality.level(),
         event.timestamp.as_ns(),
-        received.as_ns(),
-        event_place.time,
-        event_place.slot
+        received.as_ns()
     );
     end(lines, place.time);
 }

@@ -46,8 +46,9 @@ pub(super) struct NotedDevices {
 impl NotedDevices {
     /// Starts with an empty memory. Without a retention the periods are the longest.
     pub(super) fn new(retention: Option<Duration>) -> Self {
-        let of_retention =
-            retention.map_or(MAX_PERIOD_NS, |all| i64::try_from((all / PERIODS_PER_RETENTION).as_nanos()).unwrap_or(MAX_PERIOD_NS));
+        let of_retention = retention.map_or(MAX_PERIOD_NS, |all| {
+            i64::try_from((all / PERIODS_PER_RETENTION).as_nanos()).unwrap_or(MAX_PERIOD_NS)
+        });
         let random = std::hash::RandomState::new().hash_one(retention);
         Self {
             noted: HashMap::new(),
@@ -74,7 +75,8 @@ impl NotedDevices {
         }
         let new_note = |((device, period), (first, last)): ((&str, i64), (i64, i64))| {
             let noted = self.noted.get(&(device.to_owned(), period));
-            let is_known = noted.is_some_and(|(from, until)| *from <= first && last.saturating_sub(*until) <= REFRESH_NS);
+            let is_known =
+                noted.is_some_and(|(from, until)| *from <= first && last.saturating_sub(*until) <= REFRESH_NS);
             let (from, until) = noted.copied().unwrap_or((first, last));
             let (first, last) = (first.min(from), last.max(until));
             (!is_known).then(|| DeviceNote { device: device.to_owned(), first, last, at: self.point_of(period) })
@@ -108,5 +110,55 @@ impl NotedDevices {
         let end = (i128::from(period) + 1) * i128::from(self.period_ns);
         let at = end - 1 - i128::from(self.offset_ns);
         at.clamp(i128::from(MIN_TIME), i128::from(MAX_TIME)) as i64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noted(retention_hours: Option<u64>) -> NotedDevices {
+        NotedDevices::new(retention_hours.map(|hours| Duration::from_secs(hours * 3_600)))
+    }
+
+    /// Notes data of device "a"; returns the new ones as (first, last).
+    fn note(noted: &mut NotedDevices, times: &[i64]) -> Vec<(i64, i64)> {
+        let notes = noted.new_notes(times.iter().map(|time| ("a", *time)));
+        noted.record(notes.clone());
+        notes.into_iter().map(|note| (note.first, note.last)).collect()
+    }
+
+    #[test]
+    fn only_what_is_new_is_noted() {
+        let mut noted = noted(None);
+        assert_eq!(note(&mut noted, &[50, 40]), [(40, 50)]);
+        assert_eq!(note(&mut noted, &[40, 45, REFRESH_NS]), []);
+        assert_eq!(note(&mut noted, &[30]), [(30, 50)]);
+        assert_eq!(note(&mut noted, &[51 + REFRESH_NS]), [(30, 51 + REFRESH_NS)]);
+        assert_eq!(note(&mut noted, &[60 * DAY_NS]), [(60 * DAY_NS, 60 * DAY_NS)]);
+        assert_eq!(note(&mut noted, &[i64::MIN, i64::MAX]), [], "times that no version stores");
+    }
+
+    #[test]
+    fn a_point_lies_in_its_period_and_outlives_its_data() {
+        for (retention, period_ns) in [(None, MAX_PERIOD_NS), (Some(24), 3 * MIN_PERIOD_NS), (Some(1), MIN_PERIOD_NS)] {
+            let noted = noted(retention);
+            for time in [0, 1, -1, 1_749_211_200_000_000_000, MIN_TIME, MAX_TIME] {
+                let [DeviceNote { at, .. }] = noted.new_notes([("a", time)].into_iter())[..] else { panic!("{time}") };
+                assert!(at >= time || at == MAX_TIME || time.saturating_sub(at) < SESSIONS_NS.cast_signed(), "{time}");
+                assert!(at.saturating_sub(time) < period_ns, "{time}");
+            }
+        }
+    }
+
+    /// After a loss the notes begin anew, at points that overwrite none of those that may be left.
+    #[test]
+    fn what_is_forgotten_goes_to_other_points() {
+        let mut noted = noted(None);
+        let before = noted.new_notes([("a", 5)].into_iter());
+        noted.record(before.clone());
+        noted.forget();
+        let after = noted.new_notes([("a", 7)].into_iter());
+        assert!(after.len() == 1 && after[0].at != before[0].at);
     }
 }

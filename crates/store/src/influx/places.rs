@@ -46,7 +46,7 @@ pub(super) enum Density {
 }
 
 /// Sorted places without duplicates.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Places<'a> {
     sorted: Vec<Place<'a>>,
     density: Density,
@@ -78,7 +78,8 @@ impl<'a> Places<'a> {
         let mut single = Vec::new();
         let max_gap_ns = if self.density == Density::Live { SPREAD_NS } else { HISTORY_GAP_NS };
         for cluster in self.sorted.chunk_by(|one, next| next.time.saturating_sub(one.time) <= max_gap_ns) {
-            let is_read = self.is_range(cluster) && read_range(influx, measurement, fields, cluster, &mut each_row).await?;
+            let is_read =
+                self.is_range(cluster) && read_range(influx, measurement, fields, cluster, &mut each_row).await?;
             if !is_read {
                 single.extend_from_slice(cluster);
             }
@@ -87,7 +88,9 @@ impl<'a> Places<'a> {
             InfluxVersion::V3 => (1, REQUESTS_WITH_ONE),
             _ => (MAX_STATEMENTS, REQUESTS_WITH_MANY),
         };
-        let requests = single.chunks(n_statements).map(|some| read_each(influx, measurement, fields, some));
+        let texts: Vec<String> =
+            single.chunks(n_statements).map(|some| select_each(measurement, fields, some)).collect();
+        let requests = texts.into_iter().map(|text| read_all(influx, text));
         let mut responses = stream::iter(requests).buffer_unordered(n_requests);
         while let Some(found) = responses.try_next().await? {
             found.iter().for_each(&mut each_row);
@@ -129,9 +132,7 @@ async fn read_range(
     devices.dedup();
     let only = if devices.len() <= MAX_NAMED_DEVICES { one_of_devices(devices.into_iter()) } else { String::new() };
     let max_rows = cluster.len() * MAX_ROWS_PER_PLACE;
-    let query = |from, until| {
-        format!("{} LIMIT {}", select(measurement, fields, from, until, &only), max_rows + 1)
-    };
+    let query = |from, until| format!("{} LIMIT {}", select(measurement, fields, from, until, &only), max_rows + 1);
     let mut n_rows = 0;
     influx
         .select(cluster[0].time, cluster[cluster.len() - 1].time, query, |series| {
@@ -142,18 +143,16 @@ async fn read_range(
     Ok(n_rows <= max_rows)
 }
 
-/// Reads places one by one, in one request.
-async fn read_each(
-    influx: &Influx,
-    measurement: &str,
-    fields: &str,
-    places: &[Place<'_>],
-) -> Result<Vec<SeriesPart>, StoreError> {
+/// Returns a statement for each place.
+fn select_each(measurement: &str, fields: &str, places: &[Place<'_>]) -> String {
     let statement = |Place { time, device, event_type }: &Place<'_>| {
         let only = format!(" AND source_device = {} AND event_type = {}", quoted(device), quoted(event_type));
         select(measurement, fields, *time, *time, &only)
     };
-    let text = places.iter().map(statement).collect::<Vec<_>>().join("; ");
+    places.iter().map(statement).collect::<Vec<_>>().join("; ")
+}
+
+async fn read_all(influx: &Influx, text: String) -> Result<Vec<SeriesPart>, StoreError> {
     let mut rows = influx.client.query(&text).await?;
     let mut all = Vec::new();
     loop {

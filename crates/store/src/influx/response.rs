@@ -11,7 +11,7 @@ use serde_json::Value;
 use spindle_core::records::{Bucket, EventRecord, Sample};
 use spindle_core::{Criticality, DeviceName, Event, EventId, EventType, Timestamp};
 
-use super::line::{self, EventPosition};
+use super::line;
 use super::write_outcome::{NOT_INFLUXDB, brief};
 
 /// One document of a response: versions 1 and 2 end each with a line feed, 3 with CR LF or nothing.
@@ -159,13 +159,6 @@ pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
     };
     let received = Timestamp::from_ns(cell("received_ns").and_then(Value::as_i64).unwrap_or(time));
     Some(EventRecord { event, received })
-}
-
-/// Reads a row with the time and slot of an event's point, and the columns of the event.
-pub(crate) fn placed_event(series: &SeriesPart, row: &[Value]) -> Option<(EventPosition, EventRecord)> {
-    let slot = series.column("slot").and_then(|at| row.get(at)?.as_str());
-    let place = EventPosition { time: row.first()?.as_i64()?, slot: slot.and_then(|slot| slot.parse().ok()).unwrap_or(0) };
-    Some((place, event(series, row)?))
 }
 
 /// Row of the index of arrivals.

@@ -102,10 +102,8 @@ impl Influx {
     pub(crate) async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         let version = self.ready().await?;
         let found = self.client.server_incarnation(version).await?;
-        let last = std::mem::replace(
-            &mut *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner),
-            found.clone(),
-        );
+        let last =
+            std::mem::replace(&mut *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner), found.clone());
         if last.is_some() && last != found {
             self.forget_written().await;
         }

@@ -1,15 +1,15 @@
 //! Writes events, and an entry in the index of arrivals for each.
 //!
-//! The entry follows its event: a writer that ends in between has not confirmed the event, which is delivered again,
-//! keeps its first arrival, and gets its entry then. An entry without its event remains when the retention takes the
-//! event; readers pass it over.
+//! The entry comes first: whoever sees the event finds it by its arrival too, however long the store takes in between. An
+//! entry without its event remains if the writer ends there, and when the retention takes the event; readers pass it
+//! over.
 
 use std::collections::HashSet;
 
 use spindle_core::schema::{EVENT_ARRIVALS, EVENTS};
 use spindle_core::{Event, Timestamp};
 
-use super::claims::{Claim, settle};
+use super::claims::{Claim, LookUp, Settled, settle};
 use super::event_position::{arrival, natural};
 use super::line;
 use super::places::Density;
@@ -28,27 +28,30 @@ pub(super) async fn write_events(
     for (index, event) in events.iter().enumerate() {
         if (MIN_TIME..=MAX_TIME).contains(&event.timestamp.as_ns()) {
             let natural = natural(event);
-            claims.push(Claim { index, event, natural, received, event_place: natural });
+            claims.push(Claim { index, event, natural, received, place_ns: natural.time });
         } else {
             written.refused.push(Refused { item: RefusedItem::Event(index), message: OUT_OF_TIME.to_owned() });
         }
     }
-    let (mut settled, refused) = settle(influx, EVENTS.name, Density::Live, claims, |claim, place, received, lines| {
-        line::event(claim.event, received, place, lines);
-    })
-    .await?;
-    written.refused.extend(refused);
-    let arrivals = settled.iter().map(|one| Claim {
-        natural: arrival(one.claim.event, one.received),
-        received: one.received,
-        event_place: one.place,
-        ..one.claim
+    if claims.is_empty() {
+        return Ok(());
+    }
+    let stored = LookUp::new(influx, EVENTS.name, Density::Live, &claims).await?;
+    let arrivals = stored.clone().assign(&claims).into_iter().map(|Settled { claim, received, .. }| Claim {
+        natural: arrival(claim.event, received),
+        received,
+        ..claim
     });
     let refused = write_arrivals(influx, arrivals.collect(), Density::Live).await?;
     let items: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
-    settled.retain(|one| !items.contains(&RefusedItem::Event(one.claim.index)));
+    claims.retain(|claim| !items.contains(&RefusedItem::Event(claim.index)));
     written.refused.extend(refused);
+    let write_line = |claim: &Claim<'_>, place, received, lines: &mut String| {
+        line::event(claim.event, received, place, lines);
+    };
+    let (settled, refused) = settle(influx, EVENTS.name, Density::Live, claims, Some(stored), write_line).await?;
     written.n_events += settled.iter().filter(|one| one.is_new).count();
+    written.refused.extend(refused);
     Ok(())
 }
 
@@ -58,9 +61,8 @@ pub(super) async fn write_arrivals(
     claims: Vec<Claim<'_>>,
     density: Density,
 ) -> Result<Vec<Refused>, StoreError> {
-    let (_, refused) = settle(influx, EVENT_ARRIVALS.name, density, claims, |claim, place, _, lines| {
-        line::arrival(claim.event, claim.received, claim.event_place, place, lines);
-    })
-    .await?;
-    Ok(refused)
+    let write_line = |claim: &Claim<'_>, place, _, lines: &mut String| {
+        line::arrival(claim.event, claim.received, claim.place_ns, place, lines);
+    };
+    settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await.map(|(_, refused)| refused)
 }
