@@ -88,7 +88,11 @@ pub const PIPELINE: Measurement = Measurement {
     ],
 };
 
-/// All measurements.
+/// Probe point: tells, while the server refuses points, if it takes any. It overwrites itself within ten minutes.
+pub const PROBE: Measurement =
+    Measurement { name: "spindle_probe", tags: &[], fields: &[integer("ok", "1: the server took the point")] };
+
+/// All measurements with data of the pipeline.
 pub const MEASUREMENTS: [Measurement; 4] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, PIPELINE];
 
 /// Returns the measurement with a name.

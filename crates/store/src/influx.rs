@@ -5,12 +5,14 @@
 //! - `settings`, `line`, `concurrency`, `write_outcome`: address and credentials, line protocol, the limit of
 //!   concurrent requests, the meaning of a response to a write.
 //! - `response`: the meaning of a response to a query.
-//! - `chunk`, `labels`: lines sent together, labels already written.
+//! - `chunk`, `labels`, `limits`: lines sent together, labels already written, series that a limit keeps out.
 //! - `client`: HTTP.
 //! - `provision`: creates the database or bucket and sets its retention.
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`: the time and slot of an event's point.
-//! - `series`, `events`, `sequences`, `send`, `write_events`, `write`: functions over the session.
+//! - `retention`: the retention in force.
+//! - `verdict`, `send`: whose fault a refusal is; sending.
+//! - `series`, `events`, `sequences`, `write_events`, `write`: functions over the session.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.
 
@@ -20,14 +22,17 @@ mod concurrency;
 mod event_position;
 pub(crate) mod events;
 mod labels;
+mod limits;
 mod line;
 mod provision;
 mod response;
+pub(crate) mod retention;
 mod send;
 pub(crate) mod sequences;
 pub(crate) mod series;
 mod session;
 mod settings;
+mod verdict;
 pub(crate) mod write;
 mod write_events;
 mod write_outcome;

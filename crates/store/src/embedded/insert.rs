@@ -18,23 +18,17 @@ pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
 
 /// Most devices cached, about 1 KiB each with labels and ten series.
 const MAX_CACHED_DEVICES: usize = 200_000;
-/// Most pairs of hours cached.
-const MAX_CACHED_ARRIVALS: usize = 100_000;
+/// Most hours cached.
+const MAX_CACHED_HOURS: usize = 100_000;
 
 /// Writes batches and caches devices, series and labels.
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
     devices: HashMap<DeviceName, CachedDevice>,
-    arrivals: HashSet<Arrival>,
+    /// Hours since the epoch in which a sample was measured.
+    hours: HashSet<i64>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
-}
-
-/// Hour since the epoch in which a sample was stored, and the hour in which it was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Arrival {
-    stored_hour: i64,
-    measured_hour: i64,
 }
 
 /// Row of `samples`.
@@ -54,8 +48,8 @@ impl Inserter {
             self.clear();
             self.data_version = version;
         }
-        if self.arrivals.len() > MAX_CACHED_ARRIVALS {
-            self.arrivals.clear();
+        if self.hours.len() > MAX_CACHED_HOURS {
+            self.hours.clear();
         }
         Ok(())
     }
@@ -63,7 +57,7 @@ impl Inserter {
     /// Clears the caches.
     pub(super) fn clear(&mut self) {
         self.devices.clear();
-        self.arrivals.clear();
+        self.hours.clear();
     }
 
     /// Writes a batch.
@@ -123,7 +117,7 @@ impl Inserter {
             "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (series_id, time_ns) DO NOTHING",
         )?;
-        let mut last_arrival = None;
+        let mut last_hour = None;
         for row in rows {
             let n_inserted =
                 insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
@@ -132,22 +126,24 @@ impl Inserter {
             } else if replace(connection, row)? {
                 written.n_metrics_replaced += 1;
             } else {
+                written.n_metrics_known += 1;
                 continue;
             }
-            let arrival = row.arrival();
-            if last_arrival != Some(arrival) {
-                self.record_arrival(connection, arrival)?;
-                last_arrival = Some(arrival);
+            let hour = row.time_ns.div_euclid(NS_PER_HOUR);
+            if last_hour != Some(hour) {
+                self.record_hour(connection, hour)?;
+                last_hour = Some(hour);
             }
         }
         Ok(())
     }
 
-    fn record_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), EmbeddedError> {
-        if self.arrivals.insert(arrival) {
+    /// Tells retention where to look.
+    fn record_hour(&mut self, connection: &Connection, hour: i64) -> Result<(), EmbeddedError> {
+        if self.hours.insert(hour) {
             connection
-                .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (?1, ?2)")?
-                .execute(params![arrival.stored_hour, arrival.measured_hour])?;
+                .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (0, ?1)")?
+                .execute([hour])?;
         }
         Ok(())
     }
@@ -168,7 +164,9 @@ impl Inserter {
         for event in events {
             let device = self.device(connection, &event.source_device)?;
             device.merge(connection, event.labels.as_deref())?;
-            written.n_events += insert_event(&mut insert, event, device.id, received)?;
+            let n_inserted = insert_event(&mut insert, event, device.id, received)?;
+            written.n_events += n_inserted;
+            written.n_events_known += 1 - n_inserted;
         }
         Ok(())
     }
@@ -179,15 +177,6 @@ impl Inserter {
             self.devices.insert(name.clone(), device);
         }
         Ok(self.devices.get_mut(name).expect("inserted above if it was missing"))
-    }
-}
-
-impl SampleRow {
-    fn arrival(&self) -> Arrival {
-        // At the far end of the range the sum may exceed 64 bits by less than the second that was rounded up.
-        let stored_ns = self.time_ns as i128 + self.late_s as i128 * i128::from(NS_PER_SECOND);
-        let stored_ns = i64::try_from(stored_ns).unwrap_or(i64::MAX);
-        Arrival { stored_hour: stored_ns.div_euclid(NS_PER_HOUR), measured_hour: self.time_ns.div_euclid(NS_PER_HOUR) }
     }
 }
 

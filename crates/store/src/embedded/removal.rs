@@ -1,10 +1,8 @@
 //! Retention: removes old data in steps of some ten milliseconds, between which writes proceed.
 //!
-//! Age is that of the arrival. A sample's row holds how late it was stored (`late_s`), so it is removed when time +
-//! lateness lies before the limit: never too early, up to a second too late. To find such rows without reading the
-//! others, `arrivals` lists the hours of measured time that arrived in each hour before the limit; only those are
-//! read, once, since the pairs are removed when their hour has passed. Live data thus cost one read of the rows that are
-//! removed anyway, and a replay of 2013 is not read before its arrival is old.
+//! Age is that of the point: what lies before the limit goes, and a write refuses it (`crate::retention`). `arrivals`
+//! lists the hours in which something was measured, so that a removal looks only at those that begin before the limit,
+//! and reads no row that it does not remove.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use spindle_core::Timestamp;
@@ -93,34 +91,35 @@ impl Removal {
 
     fn remove_events(&mut self, connection: &Connection) -> Result<Stage, EmbeddedError> {
         let n_events = connection
-            .prepare_cached("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE received_ns < ?1 LIMIT ?2)")?
+            .prepare_cached("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ?1 LIMIT ?2)")?
             .execute(params![self.limit_ns, STEP_ROWS])?;
         self.removed.n_events += n_events as u64;
         Ok(if (n_events as i64) < STEP_ROWS { Stage::Plan } else { Stage::Events })
     }
 
     fn plan(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
-        Ok(match Cursor::start(self.arrived_ranges(connection)?) {
+        Ok(match Cursor::start(self.old_ranges(connection)?) {
             Some(cursor) => Stage::Samples(cursor),
             None => Stage::Arrivals,
         })
     }
 
-    /// Returns the ranges of measured time of which something was stored before the limit.
-    fn arrived_ranges(&self, connection: &Connection) -> Result<Vec<(i64, i64)>, EmbeddedError> {
+    /// Returns the ranges of time before the limit in which something was measured.
+    fn old_ranges(&self, connection: &Connection) -> Result<Vec<(i64, i64)>, EmbeddedError> {
         let mut select = connection.prepare_cached(
-            "SELECT DISTINCT measured_hour FROM arrivals WHERE stored_hour <= ?1 ORDER BY measured_hour",
+            "SELECT DISTINCT measured_hour FROM arrivals WHERE measured_hour <= ?1 ORDER BY measured_hour",
         )?;
         let mut ranges: Vec<(i64, i64)> = Vec::new();
         let mut rows = select.query([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
         while let Some(row) = rows.next()? {
             let hour: i64 = row.get(0)?;
-            // At both ends of the range of time the hour is truncated. The very last nanosecond is kept.
+            // At the early end of the range of time the hour is truncated.
             let from = hour.saturating_mul(NS_PER_HOUR);
-            let until = (hour + 1).saturating_mul(NS_PER_HOUR);
+            let until = (hour + 1).saturating_mul(NS_PER_HOUR).min(self.limit_ns);
             match ranges.last_mut() {
                 Some(last) if last.1 == from => last.1 = until,
-                _ => ranges.push((from, until)),
+                _ if from < until => ranges.push((from, until)),
+                _ => {}
             }
         }
         Ok(ranges)
@@ -132,10 +131,8 @@ impl Removal {
             "SELECT time_ns FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3
              ORDER BY time_ns LIMIT 1 OFFSET ?4",
         )?;
-        let mut delete = connection.prepare_cached(
-            "DELETE FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3
-             AND time_ns + late_s * 1000000000 < ?4",
-        )?;
+        let mut delete =
+            connection.prepare_cached("DELETE FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3")?;
         let mut n_removed = 0_u64;
         let mut more = true;
         for _ in 0..STEP_SEEKS {
@@ -149,7 +146,7 @@ impl Removal {
             let far: Option<i64> =
                 far_row.query_row(params![series_id, from_ns, until_ns, STEP_ROWS], |row| row.get(0)).optional()?;
             let end_ns = far.unwrap_or(until_ns);
-            n_removed += delete.execute(params![series_id, from_ns, end_ns, self.limit_ns])? as u64;
+            n_removed += delete.execute(params![series_id, from_ns, end_ns])? as u64;
             match far {
                 Some(_) => cursor.from_ns = end_ns,
                 None => cursor.advance(),
@@ -162,10 +159,10 @@ impl Removal {
         Ok(if more { Stage::Samples(cursor) } else { Stage::Arrivals })
     }
 
-    /// Forgets the hours of arrival that ended before the limit: their samples have been read.
+    /// Forgets the hours that ended before the limit: their samples are gone.
     fn forget_arrivals(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
         connection
-            .prepare_cached("DELETE FROM arrivals WHERE stored_hour < ?1")?
+            .prepare_cached("DELETE FROM arrivals WHERE measured_hour < ?1")?
             .execute([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
         Ok(Stage::Series { after: 0 })
     }

@@ -35,8 +35,8 @@ const STATEMENT_CACHE: usize = 64;
 ///   integers (1 to 6 bytes instead of 8), all others as 8-byte floats.
 /// - `late_s` encodes when a sample was stored: seconds from `time_ns` to that instant, rounded up. 0 and 1, the
 ///   values of live data, take no space in SQLite.
-/// - `arrivals` maps hours of arrival to hours of measured time, so that retention finds old samples without reading
-///   younger ones.
+/// - `arrivals` lists the hours of measured time, so that retention finds old samples without reading younger ones.
+///   `stored_hour` is 0; it counted when retention went by the time of arrival.
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
 /// - Format 2 drops `totals`, a table of row counts that no query reads any more.
 const FORMATS: &[&str] = &[

@@ -1,8 +1,10 @@
 //! Session with one InfluxDB: client, detected version, concurrency limits, and what is remembered between calls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
+use spindle_core::Timestamp;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
@@ -12,6 +14,7 @@ use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
+use super::limits::LimitedSeries;
 use super::provision;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
@@ -36,6 +39,11 @@ pub struct Influx {
     pub(super) event_limit: ConcurrencyLimit,
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
+    limits: std::sync::Mutex<LimitedSeries>,
+    /// Retention that the server reported last, and when; nothing before the first report.
+    pub(super) server_retention: std::sync::Mutex<Option<(Timestamp, Option<Duration>)>>,
+    /// Time of the last write, in nanoseconds: the only clock here.
+    now_ns: AtomicI64,
 }
 
 impl Influx {
@@ -49,6 +57,9 @@ impl Influx {
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
             labels: std::sync::Mutex::default(),
+            limits: std::sync::Mutex::default(),
+            server_retention: std::sync::Mutex::default(),
+            now_ns: AtomicI64::new(0),
         })
     }
 
@@ -140,6 +151,19 @@ impl Influx {
             }
         }
         Ok(())
+    }
+
+    /// Sets the time, to that of a write.
+    pub(super) fn set_now(&self, received: Timestamp) {
+        self.now_ns.store(received.as_ns(), Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.now_ns.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn limits(&self) -> MutexGuard<'_, LimitedSeries> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {

@@ -21,7 +21,7 @@ use super::event_position::{hash, identity, key, natural};
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::{line, response};
-use crate::{Refused, RefusedItem, StoreError, Written};
+use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
 /// Largest gap between two events whose positions are read in one query.
 const CLUSTER_NS: i64 = 60_000_000_000;
@@ -48,7 +48,8 @@ pub(super) async fn write_events(
         if (MIN_TIME..=MAX_TIME).contains(&event.timestamp.as_ns()) {
             pending.push(index);
         } else {
-            written.refused.push(Refused { item: RefusedItem::Event(index), message: OUT_OF_TIME.to_owned() });
+            let (item, message) = (RefusedItem::Event(index), OUT_OF_TIME.to_owned());
+            written.refused.push(Refused { item, reason: Refusal::Invalid, message });
         }
     }
     for _ in 0..MAX_ROUNDS {
