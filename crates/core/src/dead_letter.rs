@@ -19,19 +19,22 @@ pub enum Reason {
     BadField,
     /// The store refused the element.
     StoreRefused,
+    /// Elements of the message are older than the store's retention.
+    BeyondRetention,
     /// Handling the message panicked.
     Panic,
 }
 
 impl Reason {
     /// All reasons.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::TooLarge,
         Self::BadJson,
         Self::BadShape,
         Self::MissingField,
         Self::BadField,
         Self::StoreRefused,
+        Self::BeyondRetention,
         Self::Panic,
     ];
 
@@ -44,6 +47,7 @@ impl Reason {
             Self::MissingField => "missing_field",
             Self::BadField => "bad_field",
             Self::StoreRefused => "store_refused",
+            Self::BeyondRetention => "beyond_retention",
             Self::Panic => "panic",
         }
     }

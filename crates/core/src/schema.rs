@@ -121,7 +121,11 @@ pub const PIPELINE: Measurement = Measurement {
     ],
 };
 
-/// All measurements.
+/// Probe point: tells, while the server refuses points, if it takes any. It overwrites itself within ten minutes.
+pub const PROBE: Measurement =
+    Measurement { name: "spindle_probe", tags: &[], fields: &[integer("ok", "1: the server took the point")] };
+
+/// All measurements with data of the pipeline, and their indexes.
 pub const MEASUREMENTS: [Measurement; 7] =
     [DEVICE_METRICS, EVENTS, EVENT_ARRIVALS, DEVICES, INDEXES, DEVICE_LABELS, PIPELINE];
 

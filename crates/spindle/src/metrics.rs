@@ -85,9 +85,37 @@ pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| 
         &["source"],
     )
 });
-/// Metrics and events stored, by kind.
+/// Metrics and events that the store confirmed, by kind.
 pub(crate) static WRITER_STORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters("spindle_writer_stored_items_total", "Metrics and events stored, repeated ones included", &["kind"])
+    counters(
+        "spindle_writer_stored_items_total",
+        "Metrics and events that the store confirmed, repeated ones included",
+        &["kind"],
+    )
+});
+/// Metrics and events that were stored before, by kind.
+pub(crate) static WRITER_REPEATED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_repeated_items_total",
+        "Metrics and events that were stored before, as far as the store can tell",
+        &["kind"],
+    )
+});
+/// Metrics and events that the store did not take, by kind and reason.
+pub(crate) static WRITER_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_refused_items_total",
+        "Metrics and events that the store did not take, at each attempt, by reason",
+        &["kind", "reason"],
+    )
+});
+/// Messages deferred because the store keeps a part of them out, by stream.
+pub(crate) static WRITER_WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges(
+        "spindle_writer_waiting_messages",
+        "Messages deferred because the store keeps a part of them out, such as new devices beyond its limits",
+        &["stream"],
+    )
 });
 /// Messages acknowledged after storing, by stream.
 pub(crate) static WRITER_ACKED: LazyLock<IntCounterVec> = LazyLock::new(|| {
@@ -124,11 +152,11 @@ pub(crate) static WRITER_BATCHES_IN_FLIGHT: LazyLock<IntGaugeVec> = LazyLock::ne
 /// Dead letters written, by reason.
 pub(crate) static WRITER_DEAD_LETTERS: LazyLock<IntCounterVec> =
     LazyLock::new(|| counters("spindle_writer_dead_letters_total", "Dead letters written, by reason", &["reason"]));
-/// Deferrals (NAK with delay) of messages whose dead letter could not be stored, by stream.
+/// Deferrals (NAK with delay) of messages whose dead letter could not be stored, or that the store keeps out, by stream.
 pub(crate) static WRITER_DEFERRED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
         "spindle_writer_deferred_messages_total",
-        "Deferrals of messages whose dead letter could not be stored",
+        "Deferrals of messages whose dead letter could not be stored, or that the store keeps out",
         &["stream"],
     )
 });

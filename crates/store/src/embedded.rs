@@ -52,6 +52,7 @@ pub struct EmbeddedStore {
     path: Arc<PathBuf>,
     commits: Arc<CommitThread>,
     readers: Arc<Readers>,
+    retention: Option<Duration>,
 }
 
 impl EmbeddedStore {
@@ -61,7 +62,16 @@ impl EmbeddedStore {
         let connection = connect(&path).await?;
         let commits = CommitThread::start(Arc::clone(&path), connection)?;
         let readers = Readers::new(Arc::clone(&path));
-        Ok(Self { path, commits: Arc::new(commits), readers: Arc::new(readers) })
+        Ok(Self { path, commits: Arc::new(commits), readers: Arc::new(readers), retention: None })
+    }
+
+    pub(crate) fn with_retention(self, retention: Option<Duration>) -> Self {
+        Self { retention, ..self }
+    }
+
+    /// Returns the time of the oldest point that a write stores; `None` without a retention.
+    pub(crate) fn oldest(&self, received: Timestamp) -> Option<Timestamp> {
+        self.retention.map(|retention| received.minus(retention))
     }
 
     pub(crate) async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
@@ -164,7 +174,7 @@ impl EmbeddedStore {
         .await
     }
 
-    pub(crate) async fn remove_received_before(&self, limit: Timestamp) -> Result<Removed, StoreError> {
+    pub(crate) async fn remove_before(&self, limit: Timestamp) -> Result<Removed, StoreError> {
         let mut removal = Removal::new(limit);
         while !removal.is_done() {
             removal = self.commits.remove(removal).await?;

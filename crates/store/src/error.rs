@@ -119,6 +119,13 @@ pub enum StoreError {
         /// Message of the server.
         message: String,
     },
+    /// The database server takes points, and none of a batch. An operator can repair that; for a type conflict, in the
+    /// server's schema.
+    #[error("InfluxDB takes nothing of a batch: {message}")]
+    NothingTaken {
+        /// Message of the server, or of what stands before it.
+        message: String,
+    },
     /// This store does not support the operation.
     #[error("this store cannot {operation}")]
     Unsupported {
@@ -165,6 +172,7 @@ impl StoreError {
             | Self::Corrupt { .. }
             | Self::Configuration { .. }
             | Self::Query { .. }
+            | Self::NothingTaken { .. }
             | Self::Unsupported { .. }
             | Self::Failed { .. } => StoreErrorKind::Permanent,
             Self::Rejected { .. } | Self::Panicked { .. } => StoreErrorKind::Rejected,

@@ -5,7 +5,8 @@
 //! - `settings`, `line`, `concurrency`, `write_outcome`: address and credentials, line protocol, the limit of
 //!   concurrent requests, the meaning of a response to a write.
 //! - `response`: the meaning of a response to a query.
-//! - `chunk`, `labels`, `noted_devices`: lines sent together; labels and devices already written.
+//! - `chunk`, `labels`, `noted_devices`, `limits`: lines sent together; labels and devices already written; series that a
+//!   limit keeps out.
 //! - `client`: HTTP.
 //! - `provision`: creates the database or bucket and sets its retention.
 //! - `session`: [`Influx`], which owns all of the above.
@@ -13,7 +14,9 @@
 //! - `series`, `devices`, `sequences`: queries for values, devices and sequence numbers.
 //! - `places`: reads points at exact places.
 //! - `arrivals`, `events`: queries for events, by their arrival too.
-//! - `send`, `claims`, `write_events`, `write_devices`, `write`: writes.
+//! - `retention`: the retention in force.
+//! - `verdict`, `send`: whose fault a refusal is; sending.
+//! - `claims`, `write_events`, `write_devices`, `write`: writes.
 //! - `backfill`: completes the indexes from what an earlier version stored.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.
@@ -29,16 +32,19 @@ mod event_order;
 mod event_position;
 pub(crate) mod events;
 mod labels;
+mod limits;
 mod line;
 mod noted_devices;
 mod places;
 mod provision;
 mod response;
+pub(crate) mod retention;
 mod send;
 pub(crate) mod sequences;
 pub(crate) mod series;
 mod session;
 mod settings;
+mod verdict;
 pub(crate) mod write;
 mod write_devices;
 mod write_events;

@@ -5,6 +5,7 @@
 //!
 //! - `error`: errors, and whether a retry helps.
 //! - `results`: results of writes and removals.
+//! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3; see the module's own map.
 //!
@@ -16,6 +17,7 @@ mod embedded;
 mod error;
 mod influx;
 mod results;
+mod retention;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -29,7 +31,8 @@ use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 pub use embedded::EmbeddedStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use influx::{Influx, InfluxSettings, InfluxVersion};
-pub use results::{FirstAndLast, Refused, RefusedItem, Removed, Written};
+pub use results::{FirstAndLast, Refusal, Refused, RefusedItem, Removed, Written};
+use retention::WithinRetention;
 
 /// Store of metrics and events. A clone is a cheap handle to the same store.
 ///
@@ -47,6 +50,15 @@ impl Store {
     /// open one file, to read and to write. Requires a Tokio runtime.
     pub async fn open_embedded(path: &Path) -> Result<Self, StoreError> {
         EmbeddedStore::open(path).await.map(Self::Embedded)
+    }
+
+    /// Sets the retention: a write refuses points older than it. An InfluxDB has it in its settings.
+    #[must_use]
+    pub fn with_retention(self, retention: Option<Duration>) -> Self {
+        match self {
+            Self::Embedded(store) => Self::Embedded(store.with_retention(retention)),
+            Self::Influx(influx) => Self::Influx(influx),
+        }
     }
 
     /// Opens a session with an InfluxDB. Checks only the settings: the first call contacts the server, and so does
@@ -123,18 +135,26 @@ impl Store {
         }
     }
 
-    /// Stores a batch, all or nothing. `Ok` means on disk. Idempotent: a metric's identity is device, type
+    /// Stores a batch, all or nothing but the elements in [`Written::refused`]. `Ok` means on disk. Idempotent: a metric's identity is device, type
     /// and timestamp (the newest value wins), an event's is id, device, type and timestamp (the first
     /// `received` stays). Labels are merged into the device's, the newest value of a key wins. A value without
     /// a `seq` leaves that of the value whose place it takes.
     ///
+    /// A point older than the retention, by its own time, is refused on every store, as [`Refusal::BeyondRetention`].
+    ///
     /// `received` is the current time. Waits while the store has enough writes in flight; the batch of a caller that
     /// stops waiting may be stored all the same.
     pub async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
-        match self {
-            Self::Embedded(store) => store.write(batch, received).await,
-            Self::Influx(influx) => influx::write::write(influx, &batch, received).await,
-        }
+        let oldest = match self {
+            Self::Embedded(store) => store.oldest(received),
+            Self::Influx(influx) => influx::retention::oldest(influx, received).await?,
+        };
+        let within = WithinRetention::of(batch, oldest);
+        let written = match self {
+            Self::Embedded(store) => store.write(within.batch.clone(), received).await?,
+            Self::Influx(influx) => influx::write::write(influx, &within.batch, received).await?,
+        };
+        Ok(within.complete(written))
     }
 
     /// Completes the indexes of an InfluxDB in which an earlier version stored data without them. Takes a second per
@@ -267,14 +287,14 @@ impl Store {
         }
     }
 
-    /// Removes metrics and events received before `limit`, then the series and devices that have nothing left. Age
-    /// is that of the arrival: a replay of old data is as young as its arrival.
+    /// Removes metrics and events whose time lies before `limit`, then the series and devices that have nothing left.
+    /// Age is that of the point, as at the write: whatever is removed would be refused, and the other way round.
     ///
-    /// `limit` must lie before the clock of every writer. Works in small steps between which writes proceed; if it is
+    /// Works in small steps between which writes proceed; if it is
     /// dropped or fails half-way, the next call removes the rest.
-    pub async fn remove_received_before(&self, limit: Timestamp) -> Result<Removed, StoreError> {
+    pub async fn remove_before(&self, limit: Timestamp) -> Result<Removed, StoreError> {
         match self {
-            Self::Embedded(store) => store.remove_received_before(limit).await,
+            Self::Embedded(store) => store.remove_before(limit).await,
             Self::Influx(_) => {
                 Err(StoreError::Unsupported { operation: "remove data; the retention of InfluxDB does" })
             }

@@ -2,18 +2,40 @@
 
 use spindle_core::records::Sample;
 
-/// Result of a write. A batch that is already stored adds nothing and is not an error.
+/// Result of a write: the fate of each element, as the store confirmed it. Every element is counted once, or is in
+/// `refused`. A batch that is already stored adds nothing and is not an error.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Metric values newly stored: no value of that device, type and timestamp existed. InfluxDB cannot tell
     /// and counts each as new.
     pub n_metrics: usize,
-    /// Metric values that replaced a different one of the same device, type and timestamp.
+    /// Metric values that replaced a different one of the same device, type and timestamp, also within the batch.
     pub n_metrics_replaced: usize,
+    /// Metric values that were stored already, equal to the last bit.
+    pub n_metrics_known: usize,
     /// Events newly stored.
     pub n_events: usize,
-    /// Elements that the store will never accept; the rest of the batch is stored.
+    /// Events that were stored already.
+    pub n_events_known: usize,
+    /// Elements that are not stored; the rest of the batch is.
     pub refused: Vec<Refused>,
+}
+
+impl Written {
+    /// Returns the number of metric values of the batch that the store holds now.
+    pub fn n_metrics_stored(&self) -> usize {
+        self.n_metrics + self.n_metrics_replaced + self.n_metrics_known
+    }
+
+    /// Returns the number of events of the batch that the store holds now.
+    pub fn n_events_stored(&self) -> usize {
+        self.n_events + self.n_events_known
+    }
+
+    /// Returns the elements refused for one reason.
+    pub fn refused_for(&self, reason: Refusal) -> impl Iterator<Item = &Refused> {
+        self.refused.iter().filter(move |refused| refused.reason == reason)
+    }
 }
 
 /// Element of a batch.
@@ -25,12 +47,48 @@ pub enum RefusedItem {
     Event(usize),
 }
 
-/// Element that the store will never accept.
+/// Reason for which an element is not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The store itself refused the element and took others: it will never accept it.
+    Invalid,
+    /// The element's time lies before the retention.
+    BeyondRetention,
+    /// A limit of the server, such as that of series, keeps new devices out. Raised, it lets the same element in.
+    Limit,
+    /// The element is not proven to be at fault: something between us and the store refused it, or nothing of its
+    /// batch went in. The same element may go in later.
+    Unproven,
+}
+
+impl Refusal {
+    /// All reasons.
+    pub const ALL: [Self; 4] = [Self::Invalid, Self::BeyondRetention, Self::Limit, Self::Unproven];
+
+    /// Returns the reason's name, a label of metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::BeyondRetention => "beyond_retention",
+            Self::Limit => "limit",
+            Self::Unproven => "unproven",
+        }
+    }
+
+    /// Returns whether the same element may be stored later, without anybody's doing on our side.
+    pub const fn may_pass(self) -> bool {
+        matches!(self, Self::Limit | Self::Unproven)
+    }
+}
+
+/// Element that is not stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The element.
     pub item: RefusedItem,
-    /// Reason, as the store's own message.
+    /// Reason.
+    pub reason: Refusal,
+    /// Details, as the store's own message.
     pub message: String,
 }
 

@@ -191,7 +191,7 @@ async fn two_stores_on_one_file_know_of_each_other() {
     let labels = two.device(&device).await.unwrap().unwrap().labels;
     assert_eq!(labels.into_iter().map(|(key, value)| key + &value).collect::<String>(), "a1b2c3");
 
-    let removed = two.remove_received_before(NOON.plus(std::time::Duration::from_secs(9))).await.unwrap();
+    let removed = two.remove_before(NOON.plus(std::time::Duration::from_secs(9))).await.unwrap();
     assert_eq!((removed.n_metrics, removed.n_devices), (3, 1));
     assert_eq!(["samples", "series", "devices"].map(|table| n_rows(&path, table)), [0; 3]);
     put(&one, 4, ("d", "4")).await;
@@ -218,9 +218,9 @@ async fn a_removal_makes_the_file_shorter() {
     let (_folder, path) = folder();
     let store = Store::open_embedded(&path).await.unwrap();
     store.write(rows("old", 0, 100_000), NOON).await.unwrap();
-    store.write(rows("new", 0, 1_000), NOON.plus(std::time::Duration::from_secs(10 * DAY_S as u64))).await.unwrap();
+    store.write(rows("new", 10 * DAY_S, 1_000), NOON).await.unwrap();
     let before_bytes = store.size_bytes().await.unwrap();
-    store.remove_received_before(NOON.plus(std::time::Duration::from_secs(DAY_S as u64))).await.unwrap();
+    store.remove_before(Timestamp::from_seconds(10 * DAY_S)).await.unwrap();
     store.close().await.unwrap();
     let after_bytes = store.size_bytes().await.unwrap();
     assert!(after_bytes * 5 < before_bytes, "{before_bytes} B became {after_bytes} B");
@@ -236,14 +236,14 @@ async fn a_removal_lets_writes_through() {
     for part in 0..4 {
         store.write(rows("old", part * 50_000, 50_000), NOON).await.unwrap();
     }
-    let later = NOON.plus(std::time::Duration::from_secs(2 * DAY_S as u64));
+    let later = Timestamp::from_seconds(10 * DAY_S);
     let removal = tokio::spawn({
         let store = store.clone();
-        async move { store.remove_received_before(later).await.unwrap() }
+        async move { store.remove_before(later).await.unwrap() }
     });
     let mut n_writes = 0;
     while !removal.is_finished() {
-        store.write(rows("new", n_writes * 10, 10), later).await.unwrap();
+        store.write(rows("new", 10 * DAY_S + n_writes * 10, 10), NOON).await.unwrap();
         n_writes += 1;
     }
     assert_eq!(removal.await.unwrap().n_metrics, 200_000);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use spindle_core::records::{EventFilter, TimeBasis, Window};
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
-use spindle_store::{InfluxSettings, RefusedItem, Store, StoreErrorKind};
+use spindle_store::{InfluxSettings, Refusal, RefusedItem, Store, StoreErrorKind};
 use spindle_testkit::{InfluxOptions, InfluxServer};
 use uuid::Uuid;
 
@@ -128,6 +128,61 @@ async fn what_it_refuses_stands_alone() {
     let refused: Vec<_> = written.refused.iter().map(|refused| refused.item).collect();
     assert_eq!(refused, [RefusedItem::Metric(1)]);
     assert!(written.refused[0].message.contains("field type conflict"), "{:?}", written.refused);
+}
+
+/// Values of known devices pass while `max-values-per-tag` keeps new ones out; those pass once it is raised. Labels of
+/// new devices are kept out as well, and their devices with them.
+#[tokio::test]
+async fn a_limit_keeps_new_devices_out_and_no_others() {
+    let options = InfluxOptions { data_config: "max-values-per-tag = 3".to_owned(), ..InfluxOptions::default() };
+    let mut server = InfluxServer::start_with(options).unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    let at = |seconds: i64| Timestamp::from_seconds(1_700_000_000 + seconds);
+    assert_eq!(store.write(batch(&["a", "b", "c"]), at(0)).await.unwrap().n_metrics, 3);
+    let names: Vec<String> = (0..40).map(|number| format!("new-{number}")).collect();
+    let mut mixed: Vec<&str> = names.iter().map(String::as_str).collect();
+    // Known devices at both ends and in the middle.
+    for (position, known) in [(42, "c"), (20, "b"), (0, "a")] {
+        mixed.insert(position.min(mixed.len()), known);
+    }
+    let with_labels = |names: &[&str]| {
+        let mut metrics = batch(names).metrics.clone();
+        for metric in &mut metrics {
+            metric.timestamp = at(1);
+            metric.labels = Some(Box::new([("rack".to_owned(), "7".to_owned())].into()));
+        }
+        Arc::new(Batch { metrics, events: Vec::new() })
+    };
+    for seconds in [1, 2, 7, 13] {
+        let written = store.write(with_labels(&mixed), at(seconds)).await.unwrap();
+        assert_eq!((written.n_metrics, written.refused.len()), (3, 40), "{seconds}: {:?}", written.refused);
+        assert!(written.refused.iter().all(|refused| refused.reason == Refusal::Limit));
+        assert!(written.refused[0].message.contains("max-values-per-tag"), "{:?}", written.refused[0]);
+    }
+    let labels = async |name| store.device(&DeviceName::new(name).unwrap()).await.unwrap().unwrap().labels.len();
+    assert_eq!((labels("a").await, n_values(&server)), (1, 6));
+    server.restart_with_data_config("max-values-per-tag = 100").unwrap();
+    let written = store.write(with_labels(&mixed), at(20)).await.unwrap();
+    assert_eq!((written.n_metrics, written.refused.len()), (43, 0), "{:?}", written.refused);
+    assert_eq!((labels("new-7").await, n_values(&server)), (1, 46));
+}
+
+/// The other limit of version 1: of series.
+#[tokio::test]
+async fn a_limit_of_series_keeps_new_ones_out_and_no_others() {
+    let options = InfluxOptions { data_config: "max-series-per-database = 2".to_owned(), ..InfluxOptions::default() };
+    let server = InfluxServer::start_with(options).unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    assert_eq!(store.write(batch(&["a", "b"]), Timestamp::from_ns(2)).await.unwrap().n_metrics, 2);
+    let written = store.write(batch(&["c", "a", "d", "b", "e"]), Timestamp::from_ns(2)).await.unwrap();
+    let refused: Vec<_> = written.refused.iter().map(|refused| (refused.item, refused.reason)).collect();
+    assert_eq!((written.n_metrics, refused.len()), (2, 3), "{refused:?}");
+    for index in [0, 2, 4] {
+        assert!(refused.contains(&(RefusedItem::Metric(index), Refusal::Limit)), "{refused:?}");
+    }
+    // The probe point is a new series too: a limit is not mistaken for a server that takes nothing.
+    let alone = store.write(batch(&["f"]), Timestamp::from_ns(2)).await.unwrap();
+    assert_eq!(alone.refused[0].reason, Refusal::Limit);
 }
 
 /// Two concurrent writers can leave one event in two slots: it is one event, and its number is not a duplicate. Another

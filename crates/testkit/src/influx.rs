@@ -30,6 +30,8 @@ pub struct InfluxOptions {
     pub data_dir: Option<PathBuf>,
     /// Lines for the section `[http]` of the configuration.
     pub http_config: String,
+    /// Lines for the section `[data]`, such as limits.
+    pub data_config: String,
 }
 
 /// A running (or killed) `influxd`. Dropping it kills the process and removes its temporary files.
@@ -103,6 +105,12 @@ impl InfluxServer {
         self.launch()
     }
 
+    /// Restarts the server with other lines in the section `[data]`.
+    pub fn restart_with_data_config(&mut self, data_config: &str) -> Result<()> {
+        data_config.clone_into(&mut self.options.data_config);
+        self.restart()
+    }
+
     /// Restarts the server after a crash or a full disk: once on another port, where nobody writes, then on its own.
     ///
     /// At its start, 1.6.7 cuts a torn entry off the end of its write-ahead log, but continues to write behind the
@@ -169,11 +177,12 @@ impl InfluxServer {
         fs::create_dir_all(&data)?;
         let data = data.display();
         let config = format!(
-            "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc}\"\n[meta]\ndir = \"{data}/meta\"\n[data]\ndir = \"{data}/data\"\nwal-dir = \"{data}/wal\"\nquery-log-enabled = false\n[monitor]\nstore-enabled = false\n[http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\nauth-enabled = {auth}\n{http}\n",
+            "reporting-disabled = true\nbind-address = \"127.0.0.1:{rpc}\"\n[meta]\ndir = \"{data}/meta\"\n[data]\ndir = \"{data}/data\"\nwal-dir = \"{data}/wal\"\nquery-log-enabled = false\n{limits}\n[monitor]\nstore-enabled = false\n[http]\nbind-address = \"127.0.0.1:{port}\"\nlog-enabled = false\nauth-enabled = {auth}\n{http}\n",
             rpc = free_port()?,
             port = self.port,
             auth = self.options.auth,
             http = self.options.http_config,
+            limits = self.options.data_config,
         );
         let config_path = self.work_dir.path().join("influxd.conf");
         fs::write(&config_path, config)?;

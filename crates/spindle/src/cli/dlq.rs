@@ -24,7 +24,7 @@ pub(super) enum DlqCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Filters {
-    /// Only dead letters with this reason, such as bad_json, bad_field, store_refused or panic
+    /// Only dead letters with this reason, such as bad_json, store_refused or beyond_retention
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
     /// Only dead letters whose original was published to this subject

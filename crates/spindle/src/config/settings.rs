@@ -86,8 +86,8 @@ StoreConfig "store." {
     influxdb_password: String = "" ["INFLUXDB_PASSWORD"] shown Secret;
     /// Version of InfluxDB: 1, 2 or 3; auto asks the server
     influxdb_version: Option<InfluxVersion> as "value::influx_version" = "auto" ["INFLUXDB_VERSION"];
-    /// Age at which stored data is deleted, counted from when it was stored (InfluxDB: from when it was measured); off
-    /// keeps everything
+    /// Age at which data is deleted, counted from its own time (when it was measured, not when it arrived); what is
+    /// older on arrival becomes a dead letter; off keeps everything
     retention: Option<Duration> as "value::retention" = "off" ["SPINDLE_RETENTION"];
 }
 

@@ -8,7 +8,8 @@
 //! - `decode`: payloads to a batch and rejects; a panic rejects its message.
 //! - `commit`: write, dead-letter, acknowledge; in this order.
 //! - `store_writer`, `breaker`: writes until the store has it; who may try while it is unavailable.
-//! - `dead_letters`: keeps them, or defers their messages.
+//! - `dead_letters`, `deferrals`: keeps them, or defers their messages; and those that the store keeps out.
+//! - `refused`: elements that the store refused, by message.
 //! - `write_order`: batches that must not overtake each other.
 //!
 //! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `self_metrics`, `readiness`.
@@ -17,12 +18,14 @@ mod breaker;
 mod commit;
 mod dead_letters;
 mod decode;
+mod deferrals;
 #[cfg(debug_assertions)]
 mod failpoints;
 mod housekeeping;
 mod indexes;
 mod lane;
 mod readiness;
+mod refused;
 mod restore;
 mod restore_claim;
 mod self_metrics;
@@ -43,8 +46,9 @@ use tracing::{Instrument, info, warn};
 use crate::config;
 use crate::logging::chain;
 use breaker::CircuitBreaker;
-use dead_letters::{DeadLetters, MAX_DEFERRED};
+use dead_letters::DeadLetters;
 use decode::Decoder;
+use deferrals::MAX_DEFERRED;
 use lane::Lane;
 pub(crate) use readiness::Readiness;
 use store_writer::StoreWriter;

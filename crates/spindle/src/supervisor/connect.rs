@@ -76,7 +76,7 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
         return open_influx(config).await;
     }
     data_dir::prepare(&config.data_dir)?;
-    Ok(Store::open_embedded(&config.store_path()).await?)
+    Ok(Store::open_embedded(&config.store_path()).await?.with_retention(config.store.retention))
 }
 
 async fn open_influx(config: &Config) -> Result<Store> {

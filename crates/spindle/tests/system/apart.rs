@@ -43,17 +43,28 @@ impl RoleProcess {
 
     /// Returns the status of `/readyz` and its body.
     pub(crate) fn readiness(&self) -> String {
+        let response = self.get("/readyz");
+        let status = response.split(' ').nth(1).unwrap_or_default();
+        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
+        format!("{status} {body}")
+    }
+
+    /// Returns the value of a metric with its labels; 0 if it is absent.
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let metrics = self.get("/metrics");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.trim().parse().unwrap())
+    }
+
+    fn get(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.health)?;
-            stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n")?;
+            write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
             let mut response = String::new();
             stream.read_to_string(&mut response)?;
             Ok(response)
         };
-        let response = ask().unwrap_or_default();
-        let status = response.split(' ').nth(1).unwrap_or_default();
-        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
-        format!("{status} {body}")
+        ask().unwrap_or_default()
     }
 
     pub(crate) fn wait_until_ready(&self) {

@@ -22,3 +22,4 @@ mod rights;
 mod roles;
 mod shared_restore;
 mod stopping;
+mod truth_of_writes;

@@ -3,7 +3,7 @@
 //! The caches save a lookup per value. They mirror the database as it was last read, so they are cleared when a
 //! transaction fails, when rows are removed, and when another connection has written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, params};
@@ -14,28 +14,17 @@ use super::error::EmbeddedError;
 use super::event_id;
 use crate::Written;
 
-pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
-pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
+const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Most devices cached, about 1 KiB each with labels and ten series.
 const MAX_CACHED_DEVICES: usize = 200_000;
-/// Most pairs of hours cached.
-const MAX_CACHED_ARRIVALS: usize = 100_000;
 
 /// Writes batches and caches devices, series and labels.
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
     devices: HashMap<DeviceName, CachedDevice>,
-    arrivals: HashSet<Arrival>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
-}
-
-/// Hour since the epoch in which a sample was stored, and the hour in which it was measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Arrival {
-    stored_hour: i64,
-    measured_hour: i64,
 }
 
 /// Row of `samples`.
@@ -55,16 +44,12 @@ impl Inserter {
             self.clear();
             self.data_version = version;
         }
-        if self.arrivals.len() > MAX_CACHED_ARRIVALS {
-            self.arrivals.clear();
-        }
         Ok(())
     }
 
     /// Clears the caches.
     pub(super) fn clear(&mut self) {
         self.devices.clear();
-        self.arrivals.clear();
     }
 
     /// Writes a batch.
@@ -82,7 +67,7 @@ impl Inserter {
         let mut rows = self.rows(connection, &batch.metrics, received)?;
         // In key order each page is visited once. The sort is stable, so of two with one identity the later wins.
         rows.sort_by_key(|row| (row.series_id, row.time_ns));
-        self.insert_rows(connection, &rows, &mut written)?;
+        Self::insert_rows(connection, &rows, &mut written)?;
         self.insert_events(connection, &batch.events, received, &mut written)?;
         Ok(written)
     }
@@ -114,17 +99,11 @@ impl Inserter {
         Ok(rows)
     }
 
-    fn insert_rows(
-        &mut self,
-        connection: &Connection,
-        rows: &[SampleRow],
-        written: &mut Written,
-    ) -> Result<(), EmbeddedError> {
+    fn insert_rows(connection: &Connection, rows: &[SampleRow], written: &mut Written) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (series_id, time_ns) DO NOTHING",
         )?;
-        let mut last_arrival = None;
         for row in rows {
             let n_inserted =
                 insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
@@ -133,22 +112,8 @@ impl Inserter {
             } else if replace(connection, row)? {
                 written.n_metrics_replaced += 1;
             } else {
-                continue;
+                written.n_metrics_known += 1;
             }
-            let arrival = row.arrival();
-            if last_arrival != Some(arrival) {
-                self.record_arrival(connection, arrival)?;
-                last_arrival = Some(arrival);
-            }
-        }
-        Ok(())
-    }
-
-    fn record_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), EmbeddedError> {
-        if self.arrivals.insert(arrival) {
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (?1, ?2)")?
-                .execute(params![arrival.stored_hour, arrival.measured_hour])?;
         }
         Ok(())
     }
@@ -169,7 +134,9 @@ impl Inserter {
         for event in events {
             let device = self.device(connection, &event.source_device)?;
             device.merge(connection, event.labels.as_deref())?;
-            written.n_events += insert_event(&mut insert, event, device.id, received)?;
+            let n_inserted = insert_event(&mut insert, event, device.id, received)?;
+            written.n_events += n_inserted;
+            written.n_events_known += 1 - n_inserted;
         }
         Ok(())
     }
@@ -180,15 +147,6 @@ impl Inserter {
             self.devices.insert(name.clone(), device);
         }
         Ok(self.devices.get_mut(name).expect("inserted above if it was missing"))
-    }
-}
-
-impl SampleRow {
-    fn arrival(&self) -> Arrival {
-        // At the far end of the range the sum may exceed 64 bits by less than the second that was rounded up.
-        let stored_ns = self.time_ns as i128 + self.late_s as i128 * i128::from(NS_PER_SECOND);
-        let stored_ns = i64::try_from(stored_ns).unwrap_or(i64::MAX);
-        Arrival { stored_hour: stored_ns.div_euclid(NS_PER_HOUR), measured_hour: self.time_ns.div_euclid(NS_PER_HOUR) }
     }
 }
 

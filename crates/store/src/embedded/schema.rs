@@ -35,12 +35,11 @@ const STATEMENT_CACHE: usize = 64;
 ///   integers (1 to 6 bytes instead of 8), all others as 8-byte floats.
 /// - `late_s` encodes when a sample was stored: seconds from `time_ns` to that instant, rounded up. 0 and 1, the
 ///   values of live data, take no space in SQLite.
-/// - `arrivals` maps hours of arrival to hours of measured time, so that retention finds old samples without reading
-///   younger ones.
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
 /// - An `event_id` is a BLOB of 16 bytes if it is a UUID in lowercase with hyphens, otherwise TEXT: equal ids are equal
 ///   cells, and files of formats 1 and 2, which hold only BLOBs, need no rewriting. Format 3 marks files with TEXT.
-/// - Format 2 drops `totals`, a table of row counts that no query reads any more.
+/// - Format 2 drops `totals`, a table of row counts that no query reads any more. Format 4 drops `arrivals`, which
+///   retention needed when it went by the time of arrival.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -86,6 +85,7 @@ const FORMATS: &[&str] = &[
 ",
     "DROP TABLE IF EXISTS totals;",
     "",
+    "DROP TABLE IF EXISTS arrivals;",
 ];
 
 /// Returns the path of a database's write-ahead log.

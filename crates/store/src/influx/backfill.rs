@@ -129,7 +129,12 @@ async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
             })
             .await?;
     }
-    note_times(influx, times.iter().map(|(device, time)| (device.as_str(), *time)), &influx.event_limit).await
+    let times = times.iter().map(|(device, time)| (RefusedItem::Metric(usize::MAX), device.as_str(), *time));
+    let (n_notes, refused) = note_times(influx, times, &influx.event_limit).await?;
+    if let Some(Refused { message, .. }) = refused.first() {
+        warn!(message, "InfluxDB refused entries of the index of devices");
+    }
+    Ok(n_notes)
 }
 
 /// Returns time and value of the newest point of a field up to an instant.

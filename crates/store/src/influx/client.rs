@@ -7,7 +7,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, HeaderValue, RETRY_AFTER};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url, redirect};
 use serde_json::Value;
 use spindle_core::schema::DEVICE_METRICS;
@@ -16,7 +16,7 @@ use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::response::{self, Document, ResponseError, SeriesPart};
 use super::settings::{InfluxSettings, InfluxVersion};
-use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief};
+use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief, is_own_header};
 use crate::StoreError;
 
 /// Largest error body read.
@@ -180,12 +180,22 @@ impl InfluxClient {
             Ok(response) => response,
             // The server took the request and did not respond: some releases of InfluxDB 3 break off at a certain line.
             Err(error) if !error.is_connect() && !error.is_timeout() => {
-                return Ok(WriteResponse { status: BROKEN_OFF, retry_after: None, body: innermost(&error) });
+                let body = innermost(&error);
+                return Ok(WriteResponse {
+                    status: BROKEN_OFF,
+                    retry_after: None,
+                    content_type: None,
+                    has_own_header: false,
+                    body,
+                });
             }
             Err(error) => return Err(self.failed_request("write", &error)),
         };
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
-        Ok(WriteResponse { status, retry_after, body: self.text(response).await? })
+        let has_own_header = response.headers().keys().any(|name| is_own_header(name.as_str()));
+        let content_type = response.headers().get(CONTENT_TYPE);
+        let content_type = content_type.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
+        Ok(WriteResponse { status, retry_after, content_type, has_own_header, body: self.text(response).await? })
     }
 
     /// Returns the identity of the server's current run; `None` if the version reports none.

@@ -41,6 +41,8 @@ pub(super) struct NotedDevices {
     period_ns: i64,
     /// Distance of this session's points from the end of their periods: no session overwrites the note of another.
     offset_ns: i64,
+    /// Number of times that the session has forgotten what is written.
+    n_forgotten: u64,
 }
 
 impl NotedDevices {
@@ -54,12 +56,20 @@ impl NotedDevices {
             noted: HashMap::new(),
             period_ns: of_retention.clamp(MIN_PERIOD_NS, MAX_PERIOD_NS),
             offset_ns: (random % SESSIONS_NS).cast_signed(),
+            n_forgotten: 0,
         }
     }
 
-    /// Shortens the periods for InfluxDB 3.
-    pub(super) fn limit_to_files(&mut self) {
-        self.period_ns = self.period_ns.min(FILE_PERIOD_NS);
+    /// Forgets everything if the session has since the last call, and shortens the periods if the server writes a file
+    /// for each range of time.
+    pub(super) fn refresh(&mut self, n_forgotten: u64, has_files: bool) {
+        if has_files {
+            self.period_ns = self.period_ns.min(FILE_PERIOD_NS);
+        }
+        if self.n_forgotten != n_forgotten {
+            self.n_forgotten = n_forgotten;
+            self.forget();
+        }
     }
 
     /// Returns the notes that data of devices at some times add: a new device or period, older data, or data newer by
@@ -95,9 +105,8 @@ impl NotedDevices {
         }
     }
 
-    /// Forgets everything, as a new session: notes that follow go to new points, since they may say less than those
-    /// before.
-    pub(super) fn forget(&mut self) {
+    /// Starts as a new session: notes that follow go to new points, since they may say less than those before.
+    fn forget(&mut self) {
         self.noted.clear();
         self.offset_ns = (self.offset_ns + 1) % SESSIONS_NS.cast_signed();
     }
@@ -157,7 +166,7 @@ mod tests {
         let mut noted = noted(None);
         let before = noted.new_notes([("a", 5)].into_iter());
         noted.record(before.clone());
-        noted.forget();
+        noted.refresh(1, false);
         let after = noted.new_notes([("a", 7)].into_iter());
         assert!(after.len() == 1 && after[0].at != before[0].at);
     }

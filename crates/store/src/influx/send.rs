@@ -1,15 +1,17 @@
 //! Sending chunks: several in flight, each taken apart as far as the server's responses require.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, stream};
-use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
+use super::limits::{SeriesState, series};
 use super::session::Influx;
+use super::verdict::{Sent, Suspect, takes_points};
 use super::write_outcome::WriteOutcome;
-use crate::{Refused, RefusedItem, StoreError};
+use crate::{Refusal, Refused, RefusedItem, StoreError};
 
 /// Message for a point that is not sent.
 pub(super) const OUT_OF_TIME: &str = "time outside the range that InfluxDB stores";
@@ -36,7 +38,7 @@ pub(super) async fn send_all(
     let send = async |chunk: Chunk| {
         let permit = limit.acquire().await;
         if has_failed.load(Ordering::Relaxed) {
-            return Ok(Vec::new());
+            return Ok(Sent::default());
         }
         let outcome = ChunkSend::new(influx, &chunk).run().await;
         drop(permit);
@@ -50,14 +52,17 @@ pub(super) async fn send_all(
         outcome
     };
     let mut outcomes = stream::iter(chunks.into_iter().map(send)).buffer_unordered(MAX_CHUNKS_AT_ONCE);
-    let (mut all_refused, mut first_error) = (Vec::new(), None);
+    let (mut all_sent, mut first_error) = (Sent::default(), None);
     while let Some(outcome) = outcomes.next().await {
         match outcome {
-            Ok(refused) => all_refused.extend(refused),
+            Ok(sent) => all_sent.add(sent),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }
-    first_error.map_or(Ok(all_refused), Err)
+    match first_error {
+        Some(error) => Err(error),
+        None => all_sent.judge(influx).await,
+    }
 }
 
 /// Sends lines that belong to no element of a batch.
@@ -75,31 +80,59 @@ struct ChunkSend<'a> {
     lines: Vec<&'a str>,
     /// Parts still to send, as indexes of lines.
     work: Vec<Vec<usize>>,
-    refused: Vec<Refused>,
+    sent: Sent,
     /// Lines that may be poison, with the server's messages.
-    suspects: Vec<(usize, String)>,
+    maybe_poison: Vec<(usize, String)>,
     /// A line that was stored.
     stored: Option<usize>,
+    /// The server took a probe point.
+    is_answering: bool,
+    has_dropped_oldest: bool,
     is_provisioned_again: bool,
 }
 
 impl<'a> ChunkSend<'a> {
     fn new(influx: &'a Influx, chunk: &'a Chunk) -> Self {
         let lines: Vec<&str> = chunk.lines.lines().collect();
-        let work = vec![(0..lines.len()).collect()];
-        Self {
+        let mut send = Self {
             influx,
             chunk,
+            work: Vec::new(),
+            sent: Sent { n_lines: lines.len(), ..Sent::default() },
             lines,
-            work,
-            refused: Vec::new(),
-            suspects: Vec::new(),
+            maybe_poison: Vec::new(),
             stored: None,
+            is_answering: false,
+            has_dropped_oldest: false,
             is_provisioned_again: false,
-        }
+        };
+        send.plan();
+        send
     }
 
-    async fn run(mut self) -> Result<Vec<Refused>, StoreError> {
+    /// Sets aside the lines of series that a limit keeps out, and sends those last that it kept out some time ago.
+    fn plan(&mut self) {
+        let all = 0..self.lines.len();
+        let limits = self.influx.limits();
+        if limits.is_empty() {
+            self.work = vec![all.collect()];
+            return;
+        }
+        let (mut open, mut due) = (Vec::new(), Vec::new());
+        for index in all {
+            match limits.state(self.lines[index], self.influx.now()) {
+                SeriesState::Open => open.push(index),
+                SeriesState::Due => due.push(index),
+                SeriesState::Limited(message) => {
+                    let item = self.chunk.items[index];
+                    self.sent.refused.push(Refused { item, reason: Refusal::Limit, message });
+                }
+            }
+        }
+        self.work = vec![due, open];
+    }
+
+    async fn run(mut self) -> Result<Sent, StoreError> {
         while let Some(part) = self.work.pop() {
             if part.is_empty() {
                 continue;
@@ -108,41 +141,50 @@ impl<'a> ChunkSend<'a> {
             let mut outcome = self.send_lines(&lines, true).await?;
             if let WriteOutcome::RetryUncompressed { .. } = outcome {
                 outcome = match self.send_lines(&lines, false).await? {
-                    WriteOutcome::RetryUncompressed { message } => WriteOutcome::Bisect { message },
+                    WriteOutcome::RetryUncompressed { message } => WriteOutcome::Bisect { lines: Vec::new(), message },
                     other => other,
                 };
             }
             self.apply(outcome, part).await?;
-            if self.suspects.len() > MAX_SUSPECTS && self.stored.is_none() {
+            if self.maybe_poison.len() > MAX_SUSPECTS && self.stored.is_none() {
                 break;
             }
         }
-        self.judge_suspects().await?;
+        self.judge_poison().await?;
         self.influx.failures.forget(self.chunk.key());
-        Ok(self.refused)
+        self.sent.is_any_stored = self.stored.is_some();
+        Ok(self.sent)
     }
 
-    async fn apply(&mut self, outcome: WriteOutcome, part: Vec<usize>) -> Result<(), StoreError> {
+    async fn apply(&mut self, outcome: WriteOutcome, mut part: Vec<usize>) -> Result<(), StoreError> {
         match outcome {
-            WriteOutcome::Stored => self.stored = part.first().copied(),
-            WriteOutcome::StoredWithinRetention { message } => {
-                warn!(message, "InfluxDB dropped points older than its retention");
-                self.stored = part.first().copied();
+            WriteOutcome::Stored => self.note_stored(&part),
+            WriteOutcome::BeyondRetention { n_dropped, are_oldest, message } => {
+                self.drop_old(part, n_dropped, are_oldest, &message);
             }
-            WriteOutcome::StoredExcept { lines: named, message } if !named.is_empty() => {
-                warn!(message, n_refused = named.len(), "InfluxDB refused part of a batch");
-                // The response may hide other errors: the rest is sent again, which changes nothing.
-                let is_named = |at: &usize| named.iter().any(|(number, _)| number == at);
-                self.work.push((0..part.len()).filter(|at| !is_named(at)).map(|at| part[at]).collect());
-                for (at, message) in named {
-                    self.refuse(part[at], message);
+            WriteOutcome::StoredExcept { lines: named, is_limit, .. } if !named.is_empty() => {
+                self.take_out(&part, named, is_limit);
+            }
+            WriteOutcome::StoredExcept { n_dropped, is_limit, message, .. } => {
+                if part.len() == 1 || n_dropped == Some(part.len()) {
+                    part.into_iter().for_each(|index| self.refuse(index, message.clone(), true, is_limit));
+                } else {
+                    if is_limit {
+                        part.sort_by_key(|index| series(self.lines[*index]));
+                    }
+                    self.halve(&part);
                 }
             }
-            WriteOutcome::StoredExcept { message, .. }
-            | WriteOutcome::Bisect { message }
-            | WriteOutcome::Split { message }
-            | WriteOutcome::RetryUncompressed { message } => match part[..] {
-                [only] => self.refuse(only, message),
+            WriteOutcome::Bisect { lines: named, message } if !named.is_empty() => {
+                self.expect_answers(&message).await?;
+                self.take_out(&part, named, false);
+            }
+            WriteOutcome::Bisect { message, .. } | WriteOutcome::RetryUncompressed { message } => {
+                self.search(&part, message, true).await?;
+            }
+            WriteOutcome::Foreign { message } => self.search(&part, message, false).await?,
+            WriteOutcome::Split { message, is_own } => match part[..] {
+                [only] => self.refuse(only, message, is_own, false),
                 _ => self.halve(&part),
             },
             WriteOutcome::Retry { message, after, may_be_poison } => {
@@ -151,7 +193,7 @@ impl<'a> ChunkSend<'a> {
                 }
                 // One line may be poison: it is if others are stored.
                 match part[..] {
-                    [only] => self.suspects.push((only, message)),
+                    [only] => self.maybe_poison.push((only, message)),
                     _ => self.halve(&part),
                 }
             }
@@ -168,12 +210,71 @@ impl<'a> ChunkSend<'a> {
         Ok(())
     }
 
-    /// Refuses the suspects that are poison. If nothing of the chunk was stored, none of them is to blame.
-    async fn judge_suspects(&mut self) -> Result<(), StoreError> {
-        for (index, message) in std::mem::take(&mut self.suspects) {
+    fn note_stored(&mut self, part: &[usize]) {
+        self.stored = part.first().copied();
+        let mut limits = self.influx.limits();
+        if !limits.is_empty() {
+            part.iter().for_each(|index| limits.remove(self.lines[*index]));
+        }
+    }
+
+    /// Takes named lines out. The response may hide other errors: the rest is sent again, which changes nothing.
+    fn take_out(&mut self, part: &[usize], named: Vec<(usize, String)>, is_limit: bool) {
+        let names: HashSet<usize> = named.iter().map(|(at, _)| *at).collect();
+        self.work.push((0..part.len()).filter(|at| !names.contains(at)).map(|at| part[at]).collect());
+        for (at, message) in named {
+            self.refuse(part[at], message, true, is_limit);
+        }
+    }
+
+    /// Finds the points beyond the server's retention by their times. Those that it kept are sent again: the response
+    /// to that confirms them.
+    fn drop_old(&mut self, mut part: Vec<usize>, n_dropped: Option<usize>, are_oldest: bool, message: &str) {
+        part.sort_by_key(|index| time(self.lines[*index]));
+        let n_dropped = n_dropped.filter(|n_dropped| *n_dropped <= part.len()).unwrap_or(0);
+        let n_old = match part.len() {
+            1 => 1,
+            n_lines if n_dropped == n_lines || (are_oldest && !self.has_dropped_oldest) => n_dropped,
+            _ => 0,
+        };
+        if n_old == 0 {
+            return self.halve(&part);
+        }
+        self.has_dropped_oldest = true;
+        for index in part.drain(..n_old) {
+            let item = self.chunk.items[index];
+            self.sent.refused.push(Refused { item, reason: Refusal::BeyondRetention, message: message.to_owned() });
+        }
+        self.work.push(part);
+    }
+
+    /// Looks for the line that keeps all others out, if any gets in at all.
+    async fn search(&mut self, part: &[usize], message: String, is_own: bool) -> Result<(), StoreError> {
+        self.expect_answers(&message).await?;
+        match *part {
+            [only] => self.refuse(only, message, is_own, false),
+            _ => self.halve(part),
+        }
+        Ok(())
+    }
+
+    /// Fails if the server takes no point at all: a search would send a request per line.
+    async fn expect_answers(&mut self, message: &str) -> Result<(), StoreError> {
+        if self.stored.is_none() && !self.is_answering {
+            self.is_answering = takes_points(self.influx).await?;
+            if !self.is_answering {
+                return Err(self.influx.client.misconfigured(message));
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses the lines that are poison. If nothing of the chunk was stored, none of them is to blame.
+    async fn judge_poison(&mut self) -> Result<(), StoreError> {
+        for (index, message) in std::mem::take(&mut self.maybe_poison) {
             let Some(stored) = self.stored else { return Err(self.influx.client.unavailable(message, None)) };
             if self.is_poison(self.lines[index], self.lines[stored]).await? {
-                self.refuse(index, message);
+                self.refuse(index, message, true, false);
             }
         }
         Ok(())
@@ -185,12 +286,12 @@ impl<'a> ChunkSend<'a> {
         let unavailable = |problem| Err(self.influx.client.unavailable(problem, None));
         for _ in 0..POISON_PROBES {
             match self.send_lines(&[line], true).await? {
-                WriteOutcome::Stored | WriteOutcome::StoredWithinRetention { .. } => return Ok(false),
+                WriteOutcome::Stored => return Ok(false),
                 WriteOutcome::Retry { may_be_poison: true, .. } => {}
                 other => return unavailable(format!("another response to the same line: {other:?}")),
             }
             match self.send_lines(&[good], true).await? {
-                WriteOutcome::Stored | WriteOutcome::StoredWithinRetention { .. } => {}
+                WriteOutcome::Stored => {}
                 other => return unavailable(format!("another response to a line stored before: {other:?}")),
             }
         }
@@ -203,9 +304,15 @@ impl<'a> ChunkSend<'a> {
         Ok(response.outcome(lines))
     }
 
-    fn refuse(&mut self, index: usize, message: String) {
+    /// Takes a line as refused; the verdict follows when the whole write is known, except for a limit.
+    fn refuse(&mut self, index: usize, message: String, is_own: bool, is_limit: bool) {
         let item: RefusedItem = self.chunk.items[index];
-        self.refused.push(Refused { item, message });
+        if is_limit {
+            self.influx.limits().add(self.lines[index], &message, self.influx.now());
+            self.sent.refused.push(Refused { item, reason: Refusal::Limit, message });
+        } else {
+            self.sent.suspects.push(Suspect { item, message, is_own });
+        }
     }
 
     fn halve(&mut self, part: &[usize]) {
@@ -213,4 +320,9 @@ impl<'a> ChunkSend<'a> {
         self.work.push(right.to_vec());
         self.work.push(left.to_vec());
     }
+}
+
+/// Returns the time of a line, which ends it.
+fn time(line: &str) -> i64 {
+    line.rsplit(' ').next().and_then(|text| text.parse().ok()).unwrap_or(i64::MAX)
 }

@@ -1,8 +1,10 @@
 //! Session with one InfluxDB: client, detected version, concurrency limits, and what is remembered between calls.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
 
+use spindle_core::Timestamp;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
@@ -12,6 +14,7 @@ use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
+use super::limits::LimitedSeries;
 pub(super) use super::line::{MAX_TIME, MIN_TIME};
 use super::noted_devices::NotedDevices;
 use super::provision;
@@ -35,9 +38,16 @@ pub struct Influx {
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
     /// Held while notes are sent: those of one device and period go to one point, and the later must say more.
-    noted_devices: Mutex<NotedDevices>,
+    pub(super) noted_devices: Mutex<NotedDevices>,
+    /// Number of times that what is written was forgotten.
+    n_forgotten: AtomicU64,
     /// Server run whose data the two above describe.
     incarnation: std::sync::Mutex<Option<String>>,
+    limits: std::sync::Mutex<LimitedSeries>,
+    /// Retention that the server reported last, and when; nothing before the first report.
+    pub(super) server_retention: std::sync::Mutex<Option<(Timestamp, Option<Duration>)>>,
+    /// Time of the last write, in nanoseconds: the only clock here.
+    now_ns: AtomicI64,
 }
 
 impl Influx {
@@ -46,6 +56,7 @@ impl Influx {
         Ok(Self {
             labels: std::sync::Mutex::new(WrittenLabels::new(settings.retention)),
             noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
+            n_forgotten: AtomicU64::new(0),
             incarnation: std::sync::Mutex::default(),
             client: InfluxClient::new(settings)?,
             provisioned: Mutex::new(None),
@@ -53,6 +64,9 @@ impl Influx {
             value_limit: ConcurrencyLimit::new(1, 1),
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
+            limits: std::sync::Mutex::default(),
+            server_retention: std::sync::Mutex::default(),
+            now_ns: AtomicI64::new(0),
         })
     }
 
@@ -70,9 +84,6 @@ impl Influx {
         info!(server = self.client.address(), ?version, database = self.client.settings.database, "InfluxDB ready");
         let shape = BatchShape::of(version);
         self.value_limit.set_bounds(shape.initial_requests, shape.max_requests);
-        if version == InfluxVersion::V3 {
-            self.noted_devices.lock().await.limit_to_files();
-        }
         *provisioned = Some(version);
         Ok(version)
     }
@@ -80,7 +91,7 @@ impl Influx {
     /// Provisions the database again after it disappeared.
     pub(super) async fn provision_again(&self) -> Result<(), StoreError> {
         *self.provisioned.lock().await = None;
-        self.forget_written().await;
+        self.forget_written();
         self.ready().await.map(drop)
     }
 
@@ -105,15 +116,15 @@ impl Influx {
         let last =
             std::mem::replace(&mut *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner), found.clone());
         if last.is_some() && last != found {
-            self.forget_written().await;
+            self.forget_written();
         }
         Ok(found)
     }
 
-    /// Forgets which labels and devices are written: the server may have lost them.
-    async fn forget_written(&self) {
+    /// Forgets which labels and devices are written: the server may have lost them. Takes no lock that a write holds.
+    fn forget_written(&self) {
         self.labels().forget();
-        self.noted_devices.lock().await.forget();
+        self.n_forgotten.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn close(&self) -> Result<(), StoreError> {
@@ -162,8 +173,21 @@ impl Influx {
         Ok(())
     }
 
-    pub(super) async fn noted_devices(&self) -> tokio::sync::MutexGuard<'_, NotedDevices> {
-        self.noted_devices.lock().await
+    pub(super) fn n_forgotten(&self) -> u64 {
+        self.n_forgotten.load(Ordering::Relaxed)
+    }
+
+    /// Sets the time, to that of a write.
+    pub(super) fn set_now(&self, received: Timestamp) {
+        self.now_ns.store(received.as_ns(), Ordering::Relaxed);
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.now_ns.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn limits(&self) -> MutexGuard<'_, LimitedSeries> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {

@@ -1,6 +1,6 @@
 //! Writing a batch: values, then labels, then events.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use spindle_core::schema::PIPELINE;
@@ -12,31 +12,63 @@ use super::labels::NewLabels;
 use super::line;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
-use super::write_devices::note_devices;
+use super::write_devices::note_times;
 use super::write_events::write_events;
-use crate::{Refused, RefusedItem, StoreError, Written};
+use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
-/// `Store::write`.
+/// `Store::write`, for elements within the retention as far as it is known.
 pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -> Result<Written, StoreError> {
     let shape = BatchShape::of(influx.ready().await?);
     if let Some(metric) = batch.metrics.iter().find(|metric| !metric.value.is_finite()) {
         let problem = format!("{} of {} is {}, not finite", metric.metric_type, metric.source_device, metric.value);
         return Err(StoreError::Rejected { problem });
     }
+    influx.set_now(received);
     let mut written = Written::default();
     if batch.is_empty() {
         return Ok(written);
     }
-    let chunks = metric_chunks(&batch.metrics, shape.max_lines, &mut written.refused);
-    let n_metrics: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
-    let refused = send_all(influx, chunks, &influx.value_limit).await?;
-    written.n_metrics = n_metrics - refused.len();
-    written.refused.extend(refused);
-    let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
-    write_labels(influx, batch, received, limit).await?;
+    write_metrics(influx, &batch.metrics, shape.max_lines, &mut written).await?;
     write_events(influx, &batch.events, received, &mut written).await?;
-    note_devices(influx, batch, limit).await?;
+    let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
+    write_labels(influx, batch, received, limit, &mut written).await?;
+    note_devices(influx, batch, limit, &mut written).await?;
+    count_events(batch, &mut written);
     Ok(written)
+}
+
+/// Stores values. Of several with one identity only the last is sent, and its fate is that of all.
+async fn write_metrics(
+    influx: &Influx,
+    metrics: &[DeviceMetric],
+    max_lines: usize,
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    let MetricChunks { chunks, replaced } = metric_chunks(metrics, max_lines, &mut written.refused);
+    let n_sent: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
+    let refused = send_all(influx, chunks, &influx.value_limit).await?;
+    written.n_metrics = n_sent - refused.len();
+    let fates: HashMap<RefusedItem, &Refused> = refused.iter().map(|refused| (refused.item, refused)).collect();
+    for (earlier, last) in replaced {
+        match fates.get(&RefusedItem::Metric(last)) {
+            Some(refused) => {
+                let item = RefusedItem::Metric(earlier);
+                written.refused.push(Refused { item, reason: refused.reason, message: refused.message.clone() });
+            }
+            None if metrics[earlier].value.to_bits() == metrics[last].value.to_bits() => written.n_metrics_known += 1,
+            None => written.n_metrics_replaced += 1,
+        }
+    }
+    written.refused.extend(refused);
+    Ok(())
+}
+
+/// Counts the events that were stored before.
+fn count_events(batch: &Batch, written: &mut Written) {
+    let is_event = |refused: &&Refused| matches!(refused.item, RefusedItem::Event(_));
+    let n_refused = written.refused.iter().filter(is_event).count();
+    written.n_events = written.n_events.min(batch.events.len() - n_refused);
+    written.n_events_known = batch.events.len() - n_refused - written.n_events;
 }
 
 /// `Store::write_self_metrics`.
@@ -57,18 +89,29 @@ pub(crate) async fn write_self_metrics(
     send_own(influx, vec![chunk], &influx.event_limit).await
 }
 
-/// Writes the labels not known to be stored. The newest value of a key is the one written last.
+/// Writes the labels not known to be stored. The newest value of a key is the one written last. An element whose label
+/// is refused is refused: it is not stored as a whole.
 async fn write_labels(
     influx: &Influx,
     batch: &Batch,
     received: Timestamp,
     limit: &ConcurrencyLimit,
+    written: &mut Written,
 ) -> Result<(), StoreError> {
-    let of_metrics = batch.metrics.iter().filter_map(|metric| Some((&metric.source_device, metric.labels.as_ref()?)));
-    let of_events = batch.events.iter().filter_map(|event| Some((&event.source_device, event.labels.as_ref()?)));
-    let mut newest = NewLabels::new();
-    for (device, labels) in of_metrics.chain(of_events) {
-        newest.extend(labels.iter().map(|(key, value)| ((device.as_str(), key.as_str()), value.as_str())));
+    let refused: HashSet<RefusedItem> = written.refused.iter().map(|refused| refused.item).collect();
+    let of_metrics = batch.metrics.iter().enumerate().filter_map(|(index, metric)| {
+        Some((RefusedItem::Metric(index), &metric.source_device, metric.labels.as_ref()?))
+    });
+    let of_events =
+        batch.events.iter().enumerate().filter_map(|(index, event)| {
+            Some((RefusedItem::Event(index), &event.source_device, event.labels.as_ref()?))
+        });
+    let (mut newest, mut carriers) = (NewLabels::new(), HashMap::new());
+    for (item, device, labels) in of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item)) {
+        for (key, value) in labels.iter() {
+            newest.insert((device.as_str(), key.as_str()), value.as_str());
+            carriers.insert((device.as_str(), key.as_str()), item);
+        }
     }
     if newest.is_empty() {
         return Ok(());
@@ -78,28 +121,72 @@ async fn write_labels(
     for ((device, key), value) in &newest {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::label(device, key, value, received, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (device, key, value));
+        chunk.assign(carriers[&(*device, *key)], (device, key, value));
     }
     // The lock is not held meanwhile: another batch that writes the same labels does no harm.
-    send_own(influx, chunks, limit).await?;
-    influx.labels().record(newest, received);
+    let refused = send_all(influx, chunks, limit).await?;
+    if refused.is_empty() {
+        influx.labels().record(newest, received);
+    }
+    refuse(refused, written);
     Ok(())
 }
 
+/// Notes the devices of the stored elements in the index. An element whose note is refused is refused.
+async fn note_devices(
+    influx: &Influx,
+    batch: &Batch,
+    limit: &ConcurrencyLimit,
+    written: &mut Written,
+) -> Result<(), StoreError> {
+    let refused: HashSet<RefusedItem> = written.refused.iter().map(|refused| refused.item).collect();
+    let of_metrics =
+        batch.metrics.iter().enumerate().map(|(index, metric)| {
+            (RefusedItem::Metric(index), metric.source_device.as_str(), metric.timestamp.as_ns())
+        });
+    let of_events = batch
+        .events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| (RefusedItem::Event(index), event.source_device.as_str(), event.timestamp.as_ns()));
+    let stored = of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item));
+    let (_, refused) = note_times(influx, stored, limit).await?;
+    refuse(refused, written);
+    Ok(())
+}
+
+/// Adds elements that were stored in part to the refused ones.
+fn refuse(mut refused: Vec<Refused>, written: &mut Written) {
+    let mut seen = HashSet::new();
+    refused.retain(|refused| seen.insert(refused.item));
+    let n_metrics = refused.iter().filter(|refused| matches!(refused.item, RefusedItem::Metric(_))).count();
+    written.n_metrics = written.n_metrics.saturating_sub(n_metrics);
+    written.refused.extend(refused);
+}
+
+/// Values to send, and values that are not because a later one of the same identity is: their indexes, and its.
+struct MetricChunks {
+    chunks: Vec<Chunk>,
+    replaced: Vec<(usize, usize)>,
+}
+
 /// Of several values with one identity only the last is sent: chunks may overtake each other, so either could win.
-fn metric_chunks(metrics: &[DeviceMetric], max_lines: usize, refused: &mut Vec<Refused>) -> Vec<Chunk> {
+fn metric_chunks(metrics: &[DeviceMetric], max_lines: usize, refused: &mut Vec<Refused>) -> MetricChunks {
     let last: HashMap<Identity<'_>, usize> =
         metrics.iter().enumerate().map(|(index, metric)| (metric.identity(), index)).collect();
-    let mut chunks = Vec::new();
+    let (mut chunks, mut replaced) = (Vec::new(), Vec::new());
     for (index, metric) in metrics.iter().enumerate() {
         let item = RefusedItem::Metric(index);
+        let last = last[&metric.identity()];
         if !(MIN_TIME..=MAX_TIME).contains(&metric.timestamp.as_ns()) {
-            refused.push(Refused { item, message: OUT_OF_TIME.to_owned() });
-        } else if last[&metric.identity()] == index {
+            refused.push(Refused { item, reason: Refusal::Invalid, message: OUT_OF_TIME.to_owned() });
+        } else if last == index {
             let chunk = Chunk::current(&mut chunks, max_lines);
             line::metric(metric, &mut chunk.lines);
             chunk.assign(item, metric.identity());
+        } else {
+            replaced.push((index, last));
         }
     }
-    chunks
+    MetricChunks { chunks, replaced }
 }

@@ -1,38 +1,43 @@
 //! Writes the index of devices.
 
-use spindle_core::Batch;
+use std::collections::HashMap;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
 use super::line;
 use super::noted_devices::DeviceNote;
-use super::send::{SMALL_CHUNK_LINES, send_own};
+use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::Influx;
-use crate::{RefusedItem, StoreError};
+use super::settings::InfluxVersion;
+use crate::{Refused, RefusedItem, StoreError};
 
-/// Notes the devices of a batch that the index does not know yet. The batch itself is stored before.
-pub(super) async fn note_devices(influx: &Influx, batch: &Batch, limit: &ConcurrencyLimit) -> Result<(), StoreError> {
-    let of_metrics = batch.metrics.iter().map(|metric| (metric.source_device.as_str(), metric.timestamp.as_ns()));
-    let of_events = batch.events.iter().map(|event| (event.source_device.as_str(), event.timestamp.as_ns()));
-    note_times(influx, of_metrics.chain(of_events), limit).await.map(drop)
-}
-
-/// Notes devices with the times of their data; returns the number of new notes.
+/// Notes devices at the times of elements, unless they are known. Returns the number of new notes, and an element of
+/// each note that is refused.
 pub(super) async fn note_times<'a>(
     influx: &Influx,
-    times: impl Iterator<Item = (&'a str, i64)>,
+    times: impl Iterator<Item = (RefusedItem, &'a str, i64)>,
     limit: &ConcurrencyLimit,
-) -> Result<usize, StoreError> {
-    let mut noted = influx.noted_devices().await;
+) -> Result<(usize, Vec<Refused>), StoreError> {
+    let mut carriers: HashMap<&str, RefusedItem> = HashMap::new();
+    let times = times.map(|(item, device, time)| {
+        carriers.insert(device, item);
+        (device, time)
+    });
+    let has_files = influx.ready().await? == InfluxVersion::V3;
+    let mut noted = influx.noted_devices.lock().await;
+    let n_forgotten = influx.n_forgotten();
+    noted.refresh(n_forgotten, has_files);
     let notes = noted.new_notes(times);
     let mut chunks = Vec::new();
     for DeviceNote { device, first, last, at } in &notes {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device(device, *first, *last, *at, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
+        chunk.assign(carriers[device.as_str()], (device, at));
     }
-    send_own(influx, chunks, limit).await?;
+    let refused = send_all(influx, chunks, limit).await?;
     let n_notes = notes.len();
-    noted.record(notes);
-    Ok(n_notes)
+    if refused.is_empty() && influx.n_forgotten() == n_forgotten {
+        noted.record(notes);
+    }
+    Ok((n_notes, refused))
 }

@@ -15,7 +15,7 @@ use super::line;
 use super::places::Density;
 use super::send::OUT_OF_TIME;
 use super::session::{Influx, MAX_TIME, MIN_TIME};
-use crate::{Refused, RefusedItem, StoreError, Written};
+use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
 /// Stores events and adds them to `written`.
 pub(super) async fn write_events(
@@ -30,7 +30,8 @@ pub(super) async fn write_events(
             let natural = natural(event);
             claims.push(Claim { index, event, natural, received, place_ns: natural.time });
         } else {
-            written.refused.push(Refused { item: RefusedItem::Event(index), message: OUT_OF_TIME.to_owned() });
+            let (item, message) = (RefusedItem::Event(index), OUT_OF_TIME.to_owned());
+            written.refused.push(Refused { item, reason: Refusal::Invalid, message });
         }
     }
     if claims.is_empty() {

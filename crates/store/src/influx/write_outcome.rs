@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 /// Settings that hold the credentials.
@@ -14,24 +13,27 @@ pub(crate) const CREDENTIALS: &str = "INFLUXDB_TOKEN, or INFLUXDB_USERNAME and I
 pub(crate) enum WriteOutcome {
     /// Everything is stored.
     Stored,
-    /// Everything is stored except points older than the server's retention.
-    StoredWithinRetention { message: String },
+    /// Everything is stored except `n_dropped` points older than the server's retention; `are_oldest` if these are
+    /// exactly the oldest of the request.
+    BeyondRetention { n_dropped: Option<usize>, are_oldest: bool, message: String },
     /// Everything is stored except these lines (counted from 0), each with the server's message. An empty list: some
-    /// lines that the response does not name.
-    StoredExcept { lines: Vec<(usize, String)>, message: String },
+    /// lines that the response does not name, `n_dropped` of them. `is_limit`: a limit of the server keeps them out.
+    StoredExcept { lines: Vec<(usize, String)>, n_dropped: Option<usize>, is_limit: bool, message: String },
     /// Nothing (certain) is stored, and the same bytes may be stored later. `may_be_poison`: if it happens again and
     /// again, one line may make the server fail.
     Retry { after: Option<Duration>, message: String, may_be_poison: bool },
-    /// The body is too large: send it in halves.
-    Split { message: String },
-    /// One line is refused, but not named: send halves until it stands alone.
-    Bisect { message: String },
+    /// The body is too large: send it in halves. `is_own` if InfluxDB itself responded.
+    Split { message: String, is_own: bool },
+    /// Nothing is stored because of some lines: these, or, if the list is empty, lines that the response does not name.
+    Bisect { lines: Vec<(usize, String)>, message: String },
     /// Send the same lines once more, uncompressed; then bisect.
     RetryUncompressed { message: String },
     /// The database does not exist.
     DatabaseMissing { message: String },
     /// An operator must fix something; everything is kept until then.
     Misconfigured { message: String },
+    /// Something other than InfluxDB refused the request: a proxy, or a wrong address. No line is to blame.
+    Foreign { message: String },
 }
 
 /// Status for a connection that broke off before a response; not an HTTP status.
@@ -42,14 +44,37 @@ pub(crate) const BROKEN_OFF: u16 = 0;
 pub(crate) struct WriteResponse {
     pub(crate) status: u16,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) content_type: Option<String>,
+    /// A header that InfluxDB sets, and no proxy.
+    pub(crate) has_own_header: bool,
     pub(crate) body: String,
 }
 
-#[derive(Deserialize)]
+/// Returns whether a header is InfluxDB's (or openGemini's) own.
+pub(crate) fn is_own_header(name: &str) -> bool {
+    name == "x-platform-error-code" || name.starts_with("x-influxdb-") || name.starts_with("x-geminidb-")
+}
+
+/// Error in one of InfluxDB's forms: `error`, and `data` in version 3; `code` and `message`, and details, in version 2.
+/// Proxies respond with JSON as well, and with other members.
 struct ErrorBody {
-    #[serde(alias = "message")]
-    error: Option<String>,
+    message: String,
     data: Option<Value>,
+}
+
+impl ErrorBody {
+    fn of(body: &str) -> Option<Self> {
+        let document = serde_json::Deserializer::from_str(body).into_iter::<Value>().next()?;
+        let Ok(Value::Object(mut members)) = document else { return None };
+        let has_only = |known: &[&str]| members.keys().all(|key| known.contains(&key.as_str()));
+        let message = match members.get("code").is_some_and(Value::is_string) {
+            true if has_only(&["code", "message", "op", "error", "err", "line"]) => members.get("message")?,
+            false if has_only(&["error", "data"]) => members.get("error")?,
+            _ => return None,
+        };
+        let message = message.as_str()?.to_owned();
+        Some(Self { message, data: members.remove("data") })
+    }
 }
 
 impl WriteResponse {
@@ -58,10 +83,11 @@ impl WriteResponse {
         if self.status == 204 {
             return WriteOutcome::Stored;
         }
-        let body = serde_json::Deserializer::from_str(&self.body).into_iter::<ErrorBody>().next().and_then(Result::ok);
+        let body = ErrorBody::of(&self.body);
+        let is_own = self.has_own_header || body.is_some();
         let (message, data) = match body {
-            Some(ErrorBody { error: Some(error), data }) => (error, data),
-            _ => (self.body.trim().to_owned(), None),
+            Some(ErrorBody { message, data }) => (message, data),
+            None => (self.body.trim().to_owned(), None),
         };
         if self.status == BROKEN_OFF {
             let message = format!("could not write: the connection broke off: {}", brief(&message));
@@ -73,19 +99,30 @@ impl WriteResponse {
         if contains(reason, FULL) {
             detail.push_str(WHEN_FULL);
         }
-        self.size_outcome(reason, &detail)
+        self.size_outcome(reason, &detail, is_own)
+            .or_else(|| self.foreign_outcome(is_own, &message))
             .or_else(|| self.partial_outcome(reason, &message, data.as_ref(), &detail, lines))
-            .or_else(|| self.reason_outcome(reason, &detail))
+            .or_else(|| self.reason_outcome(reason, &message, &detail, lines))
             .unwrap_or_else(|| self.status_outcome(reason, detail))
     }
 
     /// A request that took too long or is too large.
-    fn size_outcome(&self, reason: &str, detail: &str) -> Option<WriteOutcome> {
+    fn size_outcome(&self, reason: &str, detail: &str, is_own: bool) -> Option<WriteOutcome> {
         if matches!(self.status, 408 | 499) {
             return Some(self.retry(reason, detail.to_owned()));
         }
         let is_too_large = self.status == 413 || starts(reason, &["max request size (", "request entity too large"]);
-        is_too_large.then(|| WriteOutcome::Split { message: detail.to_owned() })
+        is_too_large.then(|| WriteOutcome::Split { message: detail.to_owned(), is_own })
+    }
+
+    /// A response that is not InfluxDB's own. Those that ask for credentials or for patience mean the same from anybody.
+    fn foreign_outcome(&self, is_own: bool, message: &str) -> Option<WriteOutcome> {
+        if is_own || matches!(self.status, 401 | 429 | 500..=599) {
+            return None;
+        }
+        let content_type = self.content_type.as_deref().map(|text| format!(" {}", brief(text))).unwrap_or_default();
+        let message = format!("{}{content_type}: {}: {NOT_INFLUXDB}", self.status, brief(message));
+        Some(WriteOutcome::Foreign { message })
     }
 
     /// A limit of the server, or a batch of which only a part is stored.
@@ -103,24 +140,44 @@ impl WriteResponse {
         let detail = detail.to_owned();
         let partial = reason.strip_prefix("partial write: ");
         let limit = partial.unwrap_or(reason);
-        if LIMITS.iter().any(|text| limit.starts_with(text) || any_line_error(data, text)) {
+        if starts(limit, &[NO_MORE_DATABASES]) {
             return Some(WriteOutcome::Misconfigured { message: detail });
         }
-        if reason.starts_with("partial write of line protocol") {
-            return Some(WriteOutcome::StoredExcept { lines: named_lines(data, lines.len()), message: detail });
+        let mut named = named_lines(data, lines.len());
+        let is_limit = starts(limit, LIMITS) || named.iter().any(|(_, message)| is_limit_message(message));
+        if is_limit || reason.starts_with("partial write of line protocol") {
+            if is_limit {
+                // The others are named again when they are sent again without these.
+                named.retain(|(_, message)| is_limit_message(message));
+            }
+            return Some(WriteOutcome::StoredExcept {
+                lines: named,
+                n_dropped: n_dropped(limit),
+                is_limit,
+                message: detail,
+            });
         }
         partial.map(|partial| match is_retention(partial) {
-            true => WriteOutcome::StoredWithinRetention { message: detail },
-            false => WriteOutcome::StoredExcept { lines: quoted_lines(message, lines), message: detail },
+            true => WriteOutcome::BeyondRetention {
+                n_dropped: n_dropped(partial),
+                are_oldest: partial.starts_with("points beyond retention policy"),
+                message: detail,
+            },
+            false => WriteOutcome::StoredExcept {
+                lines: quoted_lines(message, lines),
+                n_dropped: n_dropped(partial),
+                is_limit: false,
+                message: detail,
+            },
         })
     }
 
     /// Any other message with a known meaning.
-    fn reason_outcome(&self, reason: &str, detail: &str) -> Option<WriteOutcome> {
+    fn reason_outcome(&self, reason: &str, full: &str, detail: &str, lines: &[&str]) -> Option<WriteOutcome> {
         let status = self.status;
         let message = detail.to_owned();
         if status == 400 && starts(reason, UNREADABLE_LINE) {
-            return Some(WriteOutcome::Bisect { message });
+            return Some(WriteOutcome::Bisect { lines: quoted_lines(full, lines), message });
         }
         if matches!(status, 400 | 500) && starts(reason, &["field type conflict", "engine: field type conflict"]) {
             return Some(WriteOutcome::RetryUncompressed { message });
@@ -147,7 +204,7 @@ impl WriteResponse {
     fn status_outcome(&self, reason: &str, detail: String) -> WriteOutcome {
         match self.status {
             429 | 500..=599 => self.retry(reason, detail),
-            400 | 422 => WriteOutcome::Bisect { message: detail },
+            400 | 422 => WriteOutcome::Bisect { lines: Vec::new(), message: detail },
             _ => WriteOutcome::Misconfigured { message: format!("{detail}: {NOT_INFLUXDB}") },
         }
     }
@@ -162,12 +219,9 @@ impl WriteResponse {
 pub(crate) const NOT_INFLUXDB: &str = "is this an InfluxDB, and no proxy in between?";
 const REPORTED_BY: &[&str] =
     &["failure writing points to database: ", "unexpected error writing points to database: ", "write buffer error: "];
-const LIMITS: &[&str] = &[
-    "max-series-per-database",
-    "max-values-per-tag",
-    "update to schema would exceed",
-    "adding a new database would exceed",
-];
+/// Limits that keep new series, tables or columns out, and nothing else.
+const LIMITS: &[&str] = &["max-series-per-database", "max-values-per-tag", "update to schema would exceed"];
+const NO_MORE_DATABASES: &str = "adding a new database would exceed";
 const UNREADABLE_LINE: &[&str] =
     &["line protocol parsing error", "parsing failed for write_lp", "line protocol parse failed", "unable to parse '"];
 const NO_DATABASE: &[&str] = &["database not found", "bucket ", "no dbrp mapping found", "organization name"];
@@ -214,16 +268,21 @@ fn strip<'a>(text: &'a str, beginnings: &[&str]) -> &'a str {
     beginnings.iter().find_map(|beginning| text.strip_prefix(beginning)).unwrap_or(text)
 }
 
-/// `points beyond retention policy dropped=2`, `dropped 2 points outside retention policy of …`
+/// `points beyond retention policy dropped=2`, `dropped 2 points outside retention policy of …`, and openGemini's.
 fn is_retention(reason: &str) -> bool {
-    reason.starts_with("points beyond retention policy")
+    starts(reason, &["points beyond retention policy", "point time is expired"])
         || (reason.starts_with("dropped ") && reason.contains("points outside retention policy"))
 }
 
-fn any_line_error(data: Option<&Value>, text: &str) -> bool {
-    data.and_then(Value::as_array).into_iter().flatten().any(|rejected| {
-        rejected["error_message"].as_str().is_some_and(|message| message.to_lowercase().starts_with(text))
-    })
+fn is_limit_message(message: &str) -> bool {
+    starts(&message.to_lowercase(), LIMITS)
+}
+
+/// Number in `… dropped=2` and `dropped 2 points …`, the whole message being in lower case.
+fn n_dropped(reason: &str) -> Option<usize> {
+    let rest = reason.strip_prefix("dropped ").or_else(|| Some(reason.rsplit_once("dropped=")?.1))?;
+    let digits = rest.split(|ch: char| !ch.is_ascii_digit()).next()?;
+    digits.parse().ok()
 }
 
 /// Version 3 numbers lines from 1 and skips blank lines and comments, which are never sent.
@@ -261,122 +320,4 @@ pub(crate) fn brief(message: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn outcome(status: u16, body: &str, lines: &[&str]) -> WriteOutcome {
-        WriteResponse { status, retry_after: None, body: body.to_owned() }.outcome(lines)
-    }
-
-    #[test]
-    fn each_answer_of_the_contract_is_understood() {
-        use WriteOutcome as W;
-        let name = |outcome: WriteOutcome| match outcome {
-            W::Stored => "stored",
-            W::StoredWithinRetention { .. } => "retention",
-            W::StoredExcept { .. } => "except",
-            W::Retry { .. } => "retry",
-            W::Split { .. } => "split",
-            W::Bisect { .. } => "bisect",
-            W::RetryUncompressed { .. } => "retry uncompressed",
-            W::DatabaseMissing { .. } => "missing",
-            W::Misconfigured { .. } => "misconfigured",
-        };
-        for (status, body, expect) in [
-            (204, "", "stored"),
-            (408, "", "retry"),
-            (BROKEN_OFF, "connection reset", "retry"),
-            (413, "Request Entity Too Large", "split"),
-            (500, "max request size (10485760 bytes) exceeded", "split"),
-            (
-                400,
-                r#"{"error":"partial write: max-series-per-database exceeded database=x limit=1000000 dropped=3"}"#,
-                "misconfigured",
-            ),
-            (422, r#"{"error":"Adding a new database would exceed limit of 5 databases"}"#, "misconfigured"),
-            (
-                422,
-                r#"{"error":"partial write of line protocol occurred","data":[{"error_message":"Update to schema would exceed number of columns","line_number":1}]}"#,
-                "misconfigured",
-            ),
-            (400, r#"{"error":"partial write: points beyond retention policy dropped=1"}"#, "retention"),
-            (
-                422,
-                r#"{"code":"unprocessable entity","message":"failure writing points to database: partial write: dropped 2 points outside retention policy of duration 1h0m0s - oldest"}"#,
-                "retention",
-            ),
-            (400, r#"{"error":"partial write: field type conflict: input field \"f\" dropped=1"}"#, "except"),
-            (400, r#"{"error":"line protocol parsing error","data":{"line_number":1}}"#, "bisect"),
-            (400, r#"{"code":"invalid","message":"unable to parse 'x': bad"}"#, "bisect"),
-            (400, r#"{"error":"field type conflict"}"#, "retry uncompressed"),
-            (500, r#"{"error":"engine: field type conflict"}"#, "retry uncompressed"),
-            (400, r#"{"code":"invalid","message":"write buffer error: error from wal: wal is shutdown"}"#, "retry"),
-            (500, r#"{"code":"internal error","message":"unable to read data: unexpected EOF"}"#, "retry uncompressed"),
-            (401, r#"{"error":"authorization failed"}"#, "misconfigured"),
-            (403, r#"{"code":"forbidden","message":"insufficient permissions for write"}"#, "misconfigured"),
-            (400, r#"{"error": "Authorization header was malformed, x"}"#, "misconfigured"),
-            (404, r#"{"error":"database not found: \"x\""}"#, "missing"),
-            (404, r#"{"code":"not found","message":"bucket \"b\" not found"}"#, "missing"),
-            (500, r#"{"error":"retention policy not found: x"}"#, "misconfigured"),
-            (400, r#"{"error":"database is required"}"#, "misconfigured"),
-            (503, "request throttled, queue full", "retry"),
-            (500, r#"{"error":"timeout"}"#, "retry"),
-            (500, "Internal Server Error", "retry"),
-            (422, r#"{"message":"something new"}"#, "bisect"),
-            (200, "<html>", "misconfigured"),
-        ] {
-            assert_eq!(name(outcome(status, body, &["x"])), expect, "{status} {body}");
-        }
-    }
-
-    /// A condition of the server is not blamed on a line.
-    #[test]
-    fn a_full_disk_is_said_and_no_line_is_suspected() {
-        let may_be_poison = |status, body: &str| match outcome(status, body, &["x"]) {
-            WriteOutcome::Retry { may_be_poison, .. } => may_be_poison,
-            other => panic!("{other:?}"),
-        };
-        let full = r#"{"error":"engine: error writing WAL entry: write /x/_00001.wal: no space left on device"}"#;
-        assert!(!may_be_poison(500, full) && !may_be_poison(500, r#"{"error":"timeout"}"#));
-        assert!(may_be_poison(500, "Internal Server Error") && may_be_poison(BROKEN_OFF, "reset"));
-        let WriteOutcome::Retry { message, .. } = outcome(500, full, &["x"]) else { panic!() };
-        assert!(message.contains("no space left on device") && message.ends_with(WHEN_FULL), "{message}");
-    }
-
-    #[test]
-    fn a_line_that_is_named_twice_is_refused_once() {
-        let body = r#"{"error":"partial write of line protocol occurred","data":[{"error_message":"bad","line_number":1},{"error_message":"worse","line_number":1},{"line_number":2},{"line_number":0},{"line_number":3}]}"#;
-        let WriteOutcome::StoredExcept { lines, .. } = outcome(400, body, &["a", "b"]) else { panic!() };
-        assert_eq!(lines, [(0, "bad".to_owned()), (1, "(no message)".to_owned())]);
-        let body = r#"{"error":"partial write: unable to parse 'a': bad\nunable to parse 'a': worse dropped=0"}"#;
-        let WriteOutcome::StoredExcept { lines, .. } = outcome(400, body, &["a", "a"]) else { panic!() };
-        assert_eq!(lines, [(0, "bad".to_owned())]);
-    }
-
-    #[test]
-    fn words_are_one_short_line() {
-        let body = format!(
-            r#"{{"error":"partial write of line protocol occurred","data":[{{"error_message":"a\r\u001b[31m{}\nb","line_number":1}}]}}"#,
-            "ü".repeat(400)
-        );
-        let WriteOutcome::StoredExcept { lines, .. } = outcome(400, &body, &["a"]) else { panic!() };
-        assert!(lines[0].1.starts_with("a  [31mü") && lines[0].1.chars().count() == 300, "{}", lines[0].1);
-        let WriteOutcome::Retry { message, .. } = outcome(BROKEN_OFF, "reset\nby peer", &[]) else { panic!() };
-        assert_eq!(message, "could not write: the connection broke off: reset");
-        let WriteOutcome::Misconfigured { message } = outcome(302, "\n<html>\u{85}\r\n<b>", &[]) else { panic!() };
-        assert!(message.starts_with("302 <html> : is this"), "{message}");
-        let WriteOutcome::Retry { message, .. } = outcome(503, " \n", &[]) else { panic!() };
-        assert_eq!(message, "503 (no message)");
-    }
-
-    #[test]
-    fn refused_lines_are_found() {
-        let body = r#"{"error":"partial write: unable to parse 'b x=1': missing tag value\nunable to parse 'c': missing fields dropped=0"}"#;
-        let WriteOutcome::StoredExcept { lines, .. } = outcome(400, body, &["a x=1", "b x=1", "c"]) else { panic!() };
-        assert_eq!(lines.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [1, 2]);
-        let body =
-            r#"{"error":"partial write of line protocol occurred","data":[{"error_message":"bad","line_number":2}]}"#;
-        let WriteOutcome::StoredExcept { lines, .. } = outcome(400, body, &["a", "b"]) else { panic!() };
-        assert_eq!(lines, [(1, "bad".to_owned())]);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! Short constructors for data and queries.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use spindle_core::audit::Tally;
 use spindle_core::records::{EventFilter, TimeBasis, Window};
@@ -13,13 +14,24 @@ pub(crate) trait Place: Sized {
     /// Creates an empty place.
     async fn new() -> Self;
     /// Opens the store of this place, created if absent.
-    async fn open(&self) -> Store;
+    async fn open(&self) -> Store {
+        self.open_keeping(None).await
+    }
+    /// Opens it with a retention.
+    async fn open_keeping(&self, retention: Option<Duration>) -> Store;
 }
 
 /// 2025-06-06T12:00:00Z, the time of arrival unless a check sets another.
 pub(crate) const NOON: i64 = 1_749_211_200_000_000_000;
 pub(crate) const SECOND: i64 = 1_000_000_000;
 pub(crate) const DAY: i64 = 86_400 * SECOND;
+
+/// The current time, by which a server judges age.
+#[allow(clippy::disallowed_methods, reason = "the server under test reads the same clock")]
+pub(crate) fn now() -> i64 {
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    i64::try_from(since_epoch.as_nanos()).unwrap()
+}
 
 pub(crate) fn at(ns: i64) -> Timestamp {
     Timestamp::from_ns(ns)

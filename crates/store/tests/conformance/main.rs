@@ -12,6 +12,8 @@ mod model;
 mod retention;
 mod series;
 
+use std::time::Duration;
+
 use fixture::Place;
 use spindle_store::Store;
 
@@ -85,10 +87,10 @@ macro_rules! conformance {
                 a_closed_store_says_so
             }
             checks! { $place, retention:
-                goes_by_arrival_not_by_measured_time
+                goes_by_the_time_of_the_point_not_of_its_arrival
                 removes_more_than_one_step_holds
                 lets_a_removed_device_come_back
-                keeps_what_came_in_at_the_limit
+                keeps_what_lies_at_the_limit
             }
             checks! { $place, model:
                 agrees_with_a_map_in_memory
@@ -97,6 +99,11 @@ macro_rules! conformance {
             #[tokio::test(flavor = "multi_thread")]
             async fn what_was_written_is_there_after_reopening() {
                 fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn what_is_older_than_the_retention_is_refused_until_it_is_raised() {
+                retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(&<$place>::new().await).await;
             }
         }
     };
@@ -110,15 +117,21 @@ impl Place for EmbeddedPlace {
         Self(tempfile::tempdir().unwrap())
     }
 
-    async fn open(&self) -> Store {
-        Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap()
+    async fn open_keeping(&self, retention: Option<Duration>) -> Store {
+        let store = Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap();
+        store.with_retention(retention)
     }
 }
 
 conformance! { embedded, EmbeddedPlace }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_and_a_removal_agree_on_the_limit() {
+    retention::a_write_and_a_removal_agree_on_the_limit(&EmbeddedPlace::new().await).await;
+}
+
 /// Separate database in a real InfluxDB 1.x. Checks of unsupported features are left out: telling new values from old
-/// ones, removing by arrival, and the outermost nanoseconds.
+/// ones, removing, and the outermost nanoseconds.
 struct InfluxPlace(spindle_testkit::InfluxServer);
 
 impl Place for InfluxPlace {
@@ -126,10 +139,11 @@ impl Place for InfluxPlace {
         Self(spindle_testkit::InfluxServer::start().unwrap())
     }
 
-    async fn open(&self) -> Store {
+    async fn open_keeping(&self, retention: Option<Duration>) -> Store {
         let settings = spindle_store::InfluxSettings {
             host: self.0.url(),
             database: "spindle".to_owned(),
+            retention,
             ..spindle_store::InfluxSettings::default()
         };
         Store::open_influx(settings).unwrap()
@@ -146,10 +160,11 @@ impl<const VERSION: u8> Place for FacadePlace<VERSION> {
         Self(InfluxFacade::start(generation, FacadeOptions::default()).unwrap())
     }
 
-    async fn open(&self) -> Store {
+    async fn open_keeping(&self, retention: Option<Duration>) -> Store {
         let settings = spindle_store::InfluxSettings {
             host: self.0.url(),
             database: "spindle".to_owned(),
+            retention,
             token: Some(spindle_testkit::InfluxFacade::TOKEN.to_owned()),
             org: Some(spindle_testkit::InfluxFacade::ORG.to_owned()),
             ..spindle_store::InfluxSettings::default()
@@ -213,6 +228,11 @@ macro_rules! influxdb_conformance {
             #[tokio::test(flavor = "multi_thread")]
             async fn what_was_written_is_there_after_reopening() {
                 fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn what_is_older_than_the_retention_is_refused_until_it_is_raised() {
+                retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(&<$place>::new().await).await;
             }
         }
     };

@@ -1,6 +1,8 @@
 //! The exchange with InfluxDB 2 and 3 and its failures, against facades that respond as the servers' sources do.
 #![allow(clippy::unwrap_used)]
 
+mod beyond;
+mod blame;
 mod detect;
 mod faults;
 mod provision;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use spindle_core::audit::Tally;
 use spindle_core::records::Window;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
-use spindle_store::{InfluxSettings, RefusedItem, Store, StoreError, Written};
+use spindle_store::{InfluxSettings, Refusal, RefusedItem, Store, StoreError, Written};
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
 use uuid::Uuid;
 
@@ -105,6 +107,11 @@ fn refused(written: &Written) -> Vec<RefusedItem> {
         RefusedItem::Event(index) => (1, *index),
     });
     items
+}
+
+/// Reasons of the refused elements, each once.
+fn reasons(written: &Written) -> Vec<Refusal> {
+    Refusal::ALL.into_iter().filter(|reason| written.refused_for(*reason).next().is_some()).collect()
 }
 
 fn window(from: i64, until: i64) -> Window {

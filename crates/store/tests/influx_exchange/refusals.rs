@@ -75,18 +75,6 @@ async fn a_line_that_keeps_all_others_out_is_found() {
     assert_eq!(counts(&facade, &store).await, (99, 1));
 }
 
-#[tokio::test]
-async fn what_is_older_than_the_retention_is_no_fault() {
-    for generation in BOTH {
-        let facade = start(generation);
-        let retention = Some(std::time::Duration::from_secs(3600));
-        let store = Store::open_influx(spindle_store::InfluxSettings { retention, ..settings(&facade) }).unwrap();
-        let written = write(&store, vec![metric("a", 1), metric("b", 2)], vec![event(1)]).await.unwrap();
-        assert_eq!(written.refused, [], "{generation:?}");
-        assert_eq!(counts(&facade, &store).await, (0, 0), "{generation:?}");
-    }
-}
-
 /// 413 of version 3.10 and of proxies, and 500 with the same message of older releases.
 #[tokio::test]
 async fn a_body_that_is_too_large_goes_in_parts() {

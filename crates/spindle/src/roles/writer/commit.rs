@@ -1,6 +1,5 @@
 //! The commit of a batch: write, dead-letter what was rejected or refused, acknowledge; in this order.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use spindle_bus::Delivery;
 use spindle_core::Batch;
-use spindle_core::dead_letter::Reason;
-use spindle_store::{Refused, RefusedItem};
+use spindle_store::{Refusal, Refused, RefusedItem};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +15,7 @@ use tracing::warn;
 
 use super::dead_letters::DeadLetters;
 use super::decode::{DecodedMessage, Reject};
+use super::refused::{RefusedByMessage, RefusedElements};
 use super::store_writer::{StoreWriter, WriteEnd};
 use super::write_order::Ticket;
 use crate::logging::chain;
@@ -44,20 +43,28 @@ pub(super) struct Message {
 }
 
 /// The answer to the server for one message of a committed batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Disposition {
     Ack,
     /// Nothing in the message can be stored, and its dead letters are kept.
     Term,
-    /// A dead letter could not be kept: NAK with delay.
+    /// A dead letter could not be kept: NAK with delay. The `remaining` elements are not in the store; `None` for all.
     Defer {
-        /// The valid elements are in the store.
-        is_stored: bool,
+        remaining: Option<Vec<usize>>,
+    },
+    /// The store keeps elements out, for a reason that may pass: NAK with delay.
+    Wait {
+        reason: Refusal,
+        detail: String,
     },
 }
 
-/// Elements that the store refused, by the position of their message.
-type RefusedByMessage = BTreeMap<usize, Vec<Reject>>;
+/// Where a batch is written to.
+struct Target<'a> {
+    store_writer: &'a StoreWriter,
+    room: usize,
+    stop: &'a CancellationToken,
+}
 
 impl InFlight {
     /// Commits the batch. On `stop` while the store is unavailable nothing is acknowledged, and all of it is redelivered.
@@ -65,24 +72,30 @@ impl InFlight {
         let n_in_flight = WRITER_BATCHES_IN_FLIGHT.with_label_values(&[self.stream]);
         n_in_flight.inc();
         let committed = with_progress(&self.messages, async {
-            let refused = self.write(store_writer, stop).await?;
+            let refused = self.write(store_writer, dead_letters.deferrals.room(), stop).await?;
             Some(self.dead_letter(&refused, dead_letters).await)
         });
         if let Some(dispositions) = committed.await {
-            self.answer(&dispositions, dead_letters).await;
+            self.answer(dispositions, dead_letters).await;
         }
         n_in_flight.dec();
     }
 
-    /// `None` if `stop` came before the store had it all.
-    async fn write(&self, store_writer: &StoreWriter, stop: &CancellationToken) -> Option<RefusedByMessage> {
+    /// `None` if `stop` came before the store had it all. At most `room` elements may stay out for a reason that may pass.
+    async fn write(
+        &self,
+        store_writer: &StoreWriter,
+        room: usize,
+        stop: &CancellationToken,
+    ) -> Option<RefusedByMessage> {
         let mut refused = RefusedByMessage::new();
         if self.batch.is_empty() {
             return Some(refused);
         }
         tokio::select! { biased; () = stop.cancelled() => return None, () = self.ticket.wait_turn() => {} }
         let all = 0..self.messages.len();
-        self.write_messages(all, self.batch.clone(), &mut refused, store_writer, stop).await?;
+        let target = Target { store_writer, room, stop };
+        self.write_messages(all, self.batch.clone(), &mut refused, &target).await?;
         Some(refused)
     }
 
@@ -92,23 +105,22 @@ impl InFlight {
         range: Range<usize>,
         items: Arc<Batch>,
         refused: &mut RefusedByMessage,
-        store_writer: &StoreWriter,
-        stop: &CancellationToken,
+        target: &Target<'_>,
     ) -> Option<()> {
         if items.is_empty() {
             return Some(());
         }
-        match store_writer.write_until_stored(items, stop).await? {
+        match target.store_writer.write_until_stored(items, target.room, target.stop).await? {
             WriteEnd::Written(written) => self.note_refused(range.start, written.refused, refused),
             WriteEnd::Panicked(panic) if range.len() == 1 => {
                 let poison = Reject::poison(self.messages[range.start].delivery.payload(), panic.as_ref());
-                refused.insert(range.start, vec![poison]);
+                refused.entry(range.start).or_default().add_poison(poison);
             }
             WriteEnd::Panicked(_) => {
                 let middle = range.start + range.len() / 2;
                 for half in [range.start..middle, middle..range.end] {
                     let items = Arc::new(self.items(&half));
-                    Box::pin(self.write_messages(half, items, refused, store_writer, stop)).await?;
+                    Box::pin(self.write_messages(half, items, refused, target)).await?;
                 }
             }
         }
@@ -128,13 +140,15 @@ impl InFlight {
     /// Finds the messages of refused items, which are counted from the first item of message `first`.
     fn note_refused(&self, first: usize, items: Vec<Refused>, refused: &mut RefusedByMessage) {
         let offset = self.messages[first].decoded.first_item;
-        for Refused { item: RefusedItem::Metric(item) | RefusedItem::Event(item), message } in items {
-            let item = offset + item;
+        for Refused { item, reason, message } in items {
+            let (item, time) = match item {
+                RefusedItem::Metric(item) => (offset + item, self.batch.metrics[offset + item].timestamp),
+                RefusedItem::Event(item) => (offset + item, self.batch.events[offset + item].timestamp),
+            };
             let position = self.messages.partition_point(|message| message.decoded.first_item <= item) - 1;
             let decoded = &self.messages[position].decoded;
             let index = decoded.elements[item - decoded.first_item];
-            let reject = Reject { index, bytes: None, reason: Reason::StoreRefused, detail: message };
-            refused.entry(position).or_default().push(reject);
+            refused.entry(position).or_default().add(index, time, reason, message);
         }
     }
 
@@ -156,14 +170,22 @@ impl InFlight {
     async fn dead_letter_message(
         &self,
         position: usize,
-        refused: Option<&Vec<Reject>>,
+        refused: Option<&RefusedElements>,
         dead_letters: &DeadLetters,
     ) -> (usize, Disposition) {
         let Message { delivery, decoded } = &self.messages[position];
-        let rejects: Vec<&Reject> = decoded.rejects.iter().chain(refused.into_iter().flatten()).collect();
+        if let Some(refused) = refused
+            && let Some((reason, detail)) = refused.waiting()
+            && dead_letters.deferrals.hold(delivery, refused.remaining(), reason)
+        {
+            // Its dead letters are kept at the last delivery, once.
+            return (position, Disposition::Wait { reason, detail: detail.to_owned() });
+        }
+        let of_store = refused.map(|refused| refused.rejects(delivery.payload())).unwrap_or_default();
+        let rejects: Vec<&Reject> = decoded.rejects.iter().chain(&of_store).collect();
         let disposition = match dead_letters.keep(delivery, &rejects).await {
             // What the store refused must be written again, to be refused again.
-            false => Disposition::Defer { is_stored: refused.is_none() && decoded.n_valid > 0 },
+            false => Disposition::Defer { remaining: refused.map_or(Some(Vec::new()), RefusedElements::remaining) },
             true if decoded.n_valid == 0 => Disposition::Term,
             true => Disposition::Ack,
         };
@@ -171,14 +193,18 @@ impl InFlight {
     }
 
     /// A lost ack only brings the message back, and storing it again changes nothing.
-    async fn answer(&self, dispositions: &[Disposition], dead_letters: &DeadLetters) {
-        let mut n_acked = 0;
+    async fn answer(&self, dispositions: Vec<Disposition>, dead_letters: &DeadLetters) {
+        let (mut n_acked, deferrals) = (0, &dead_letters.deferrals);
         for (Message { delivery, .. }, disposition) in self.messages.iter().zip(dispositions) {
-            let sent = match *disposition {
+            let sent = match disposition {
                 Disposition::Ack => delivery.ack().await,
                 Disposition::Term => delivery.term().await,
-                Disposition::Defer { is_stored } => {
-                    dead_letters.defer(delivery, is_stored).await;
+                Disposition::Defer { remaining } => {
+                    deferrals.defer(delivery, remaining).await;
+                    continue;
+                }
+                Disposition::Wait { reason, detail } => {
+                    deferrals.defer_for_store(delivery, reason, &detail).await;
                     continue;
                 }
             };
@@ -186,7 +212,7 @@ impl InFlight {
                 warn!(stream = self.stream, error = chain(error), "ack failed; the messages will be redelivered");
                 break;
             }
-            dead_letters.forget(delivery);
+            deferrals.forget(delivery);
             n_acked += 1;
         }
         WRITER_ACKED.with_label_values(&[self.stream]).inc_by(n_acked);

@@ -1,8 +1,6 @@
 //! Dead letters of the writer. A message whose dead letter cannot be kept, mostly because the stream of dead letters is
-//! full, is deferred: NAK with delay. Meanwhile good messages pass it. Nothing of it is acknowledged, so nothing is lost,
-//! and a restart changes nothing.
+//! full, is deferred (`deferrals`).
 
-use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,22 +13,16 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::decode::Reject;
+use super::deferrals::Deferrals;
 use super::readiness::{Problem, Readiness};
 use crate::log_limit::LogLimiter;
 use crate::logging::chain;
-use crate::metrics::{WRITER_DEAD_LETTERS, WRITER_DEFERRED, WRITER_MANY_DELIVERIES, WRITER_POISON};
-
-/// Messages that can be deferred before a lane comes to a halt: the server counts them as unacknowledged (2.15.1
-/// does), and each costs it some hundred bytes. 28,000 of them made no difference to the others' rate.
-pub(super) const MAX_DEFERRED: i64 = 50_000;
+use crate::metrics::{WRITER_DEAD_LETTERS, WRITER_MANY_DELIVERIES, WRITER_POISON};
 
 /// Rejects of one message that get a dead letter each; beyond that the message is kept whole.
 const MAX_PER_MESSAGE: usize = 16;
 /// Dead letters of one message published at once: each waits for a sync of the server's disk.
 const PUBLISHED_AT_ONCE: usize = 8;
-/// The delay after the first delivery, doubled with each, up to the last. Shorter than readiness keeps the problem.
-const FIRST_DELAY: Duration = Duration::from_secs(5);
-const LAST_DELAY: Duration = Duration::from_secs(60);
 /// Pause after a publish without an answer: each takes as long as JetStream's time-out, and a batch may need many. A full
 /// stream refuses at once, and smaller letters may fit.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -42,7 +34,8 @@ pub(super) struct DeadLetters {
     stream: &'static str,
     bus: Bus,
     readiness: Readiness,
-    deferred: Mutex<Deferred>,
+    pub(super) deferrals: Deferrals,
+    paused_until: Mutex<Option<Instant>>,
     /// One for each thing that a sender can cause at will.
     limits: Limits,
 }
@@ -54,19 +47,12 @@ struct Limits {
     many_deliveries: LogLimiter,
 }
 
-/// Only a cache: if it is lost, messages are stored once more.
-#[derive(Default)]
-struct Deferred {
-    /// Identities of messages whose valid elements are stored.
-    stored: HashSet<(u64, i64)>,
-    paused_until: Option<Instant>,
-}
-
 impl DeadLetters {
     pub(super) fn new(stream: &'static str, bus: Bus, readiness: Readiness) -> Self {
         let limit = |n_lines| LogLimiter::new(n_lines, Duration::from_secs(10));
         let limits = Limits { kept: limit(5), poison: limit(5), unkept: limit(1), many_deliveries: limit(1) };
-        Self { stream, bus, readiness, deferred: Mutex::default(), limits }
+        let deferrals = Deferrals::new(stream, readiness.clone());
+        Self { stream, bus, readiness, deferrals, paused_until: Mutex::default(), limits }
     }
 
     /// Keeps the dead letters of one message; `false` if that failed, and the message must be deferred.
@@ -75,14 +61,18 @@ impl DeadLetters {
         let poison = rejects.iter().position(|reject| reject.reason == Reason::Panic);
         let rejects = poison.map_or(rejects, |position| &rejects[position..=position]);
         let Some(first) = rejects.first() else { return true };
-        if self.state().paused_until.is_some_and(|until| Instant::now() < until) {
+        if self.paused_until().is_some_and(|until| Instant::now() < until) {
             return false;
         }
-        let kept = match rejects.len() > MAX_PER_MESSAGE {
-            true => self.keep_whole(delivery, rejects.len(), first).await,
-            false => self.keep_each(delivery, rejects).await,
+        let kept = async {
+            let (whole, single): (Vec<&Reject>, Vec<&Reject>) = rejects.iter().partition(|reject| reject.is_whole);
+            match single.len() > MAX_PER_MESSAGE {
+                true => self.keep_whole(delivery, single.len(), single[0]).await?,
+                false => self.keep_each(delivery, &single).await?,
+            }
+            self.keep_each(delivery, &whole).await
         };
-        if let Err(error) = kept {
+        if let Err(error) = kept.await {
             self.note_unkept(delivery, error);
             return false;
         }
@@ -107,8 +97,7 @@ impl DeadLetters {
                 let bytes =
                     reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
                 let bytes = bytes.unwrap_or_else(|| delivery.payload().clone());
-                let Reject { index, reason, ref detail, .. } = **reject;
-                let is_whole = reason == Reason::Panic;
+                let Reject { index, reason, ref detail, is_whole, .. } = **reject;
                 self.publish(delivery, NewDeadLetter { bytes, reason, detail: detail.clone(), index, is_whole })
             })
             .collect();
@@ -143,7 +132,7 @@ impl DeadLetters {
 
     fn note_unkept(&self, delivery: &Delivery, error: BusError) {
         if error.kind() != BusErrorKind::StreamFull {
-            self.state().paused_until = Some(Instant::now() + PAUSE);
+            *self.paused_until() = Some(Instant::now() + PAUSE);
         }
         let (sequence, error) = (delivery.stream_sequence(), chain(error));
         self.readiness.report(self.stream, Problem::DeadLetters, &error);
@@ -158,32 +147,12 @@ impl DeadLetters {
         }
     }
 
-    /// NAK with delay. `is_stored` if the valid elements of the message are in the store.
-    pub(super) async fn defer(&self, delivery: &Delivery, is_stored: bool) {
-        if is_stored && (self.state().stored.len() as i64) < MAX_DEFERRED {
-            self.state().stored.insert(delivery.identity());
-        }
-        WRITER_DEFERRED.with_label_values(&[self.stream]).inc();
-        if let Err(error) = delivery.nak(delay(delivery.n_delivered())).await {
-            warn!(stream = self.stream, error = chain(error), "NAK failed; the message will be redelivered");
-        }
-    }
-
-    /// Whether the valid elements of a redelivered message are in the store.
-    pub(super) fn has_stored(&self, delivery: &Delivery) -> bool {
-        delivery.n_delivered() > 1 && self.state().stored.contains(&delivery.identity())
-    }
-
-    /// The message is acknowledged.
-    pub(super) fn forget(&self, delivery: &Delivery) {
-        if delivery.n_delivered() > 1 {
-            self.state().stored.remove(&delivery.identity());
-        }
-    }
-
     /// Nothing is done about such messages but to make them visible: a delivery is spent by every restart of a writer.
     pub(super) fn warn_of_many_deliveries(&self, deliveries: &[Delivery]) {
-        let many = || deliveries.iter().filter(|delivery| delivery.n_delivered() >= MANY_DELIVERIES);
+        // A message that the store keeps out is reported as such.
+        let is_wrong =
+            |delivery: &&Delivery| delivery.n_delivered() >= MANY_DELIVERIES && !self.deferrals.is_kept_out(delivery);
+        let many = || deliveries.iter().filter(is_wrong);
         let Some(first) = many().max_by_key(|delivery| delivery.n_delivered()) else { return };
         WRITER_MANY_DELIVERIES.with_label_values(&[self.stream]).inc_by(many().count() as u64);
         if let Some(n_suppressed) = self.limits.many_deliveries.allow() {
@@ -192,24 +161,7 @@ impl DeadLetters {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, Deferred> {
-        self.deferred.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn delay(n_delivered: i64) -> Duration {
-    let n_doublings = n_delivered.saturating_sub(1).clamp(0, 16);
-    FIRST_DELAY.saturating_mul(1 << n_doublings).min(LAST_DELAY)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn delays_grow_to_a_minute() {
-        let seconds = [1, 2, 3, 4, 5, 6, 1000, i64::MAX].map(|n_delivered| delay(n_delivered).as_secs());
-        assert_eq!(seconds, [5, 10, 20, 40, 60, 60, 60, 60]);
-        assert_eq!(delay(0), FIRST_DELAY, "a server that sends no count");
+    fn paused_until(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.paused_until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,6 +2,7 @@
 //! message a dead letter at its first delivery, so that a poison message never takes the writer down.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
@@ -21,6 +22,8 @@ pub(super) struct Reject {
     pub(super) bytes: Option<Bytes>,
     pub(super) reason: Reason,
     pub(super) detail: String,
+    /// The reject stands for the whole message.
+    pub(super) is_whole: bool,
 }
 
 /// Where the elements of one message went.
@@ -69,14 +72,16 @@ impl Reject {
     pub(super) fn poison(payload: &[u8], panic: &(dyn Any + Send)) -> Self {
         let message = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
         let detail = format!("the writer panicked on this message: {}", message.unwrap_or("(no message)"));
-        Self { index: 0, bytes: Some(Bytes::copy_from_slice(payload)), reason: Reason::Panic, detail }
+        let bytes = Some(Bytes::copy_from_slice(payload));
+        Self { index: 0, bytes, reason: Reason::Panic, detail, is_whole: true }
     }
 }
 
 impl From<Rejected> for Reject {
     fn from(rejected: Rejected) -> Self {
         let Rejected { index, bytes, error } = rejected;
-        Self { index, bytes: Some(bytes.into()), reason: error.reason(), detail: error.to_string() }
+        let (reason, detail) = (error.reason(), error.to_string());
+        Self { index, bytes: Some(bytes.into()), reason, detail, is_whole: false }
     }
 }
 
@@ -87,12 +92,12 @@ impl DecodedMessage {
     }
 }
 
-/// Decodes every message into one batch. The valid elements of a message that `has_stored` at an earlier
-/// delivery are left out: storing them at each redelivery could put an old value back in the place of a newer one.
+/// Decodes every message into one batch. Of a message that was written at an earlier delivery only the `remaining`
+/// elements are in it: storing the others at each redelivery could put an old value back in the place of a newer one.
 pub(super) async fn decode_all(
     decoder: Decoder,
     deliveries: &[Delivery],
-    has_stored: impl Fn(&Delivery) -> bool,
+    remaining: impl Fn(&Delivery) -> Option<Vec<usize>>,
 ) -> (Batch, Vec<DecodedMessage>) {
     let mut batch = Batch::default();
     let mut messages = Vec::with_capacity(deliveries.len());
@@ -101,12 +106,14 @@ pub(super) async fn decode_all(
         let (n_metrics, n_events) = (batch.metrics.len(), batch.events.len());
         let rejects = decoder.decode(delivery.payload(), &mut batch);
         let n_valid = batch.len() - first_item;
-        if has_stored(delivery) {
-            batch.metrics.truncate(n_metrics);
-            batch.events.truncate(n_events);
+        let rejected: HashSet<usize> = rejects.iter().map(|reject| reject.index).collect();
+        let mut elements: Vec<usize> = (0..).filter(|index| !rejected.contains(index)).take(n_valid).collect();
+        if let Some(remaining) = remaining(delivery) {
+            let is_wanted: Vec<bool> = elements.iter().map(|index| remaining.contains(index)).collect();
+            keep(&mut batch.metrics, n_metrics, &is_wanted);
+            keep(&mut batch.events, n_events, &is_wanted);
+            keep(&mut elements, 0, &is_wanted);
         }
-        let is_rejected = |index: &usize| rejects.iter().any(|reject| reject.index == *index);
-        let elements = (0..).filter(|index| !is_rejected(index)).take(batch.len() - first_item).collect();
         messages.push(DecodedMessage { rejects, n_valid, elements, first_item });
         // A megabyte takes milliseconds to decode; the other lane must not wait for a whole batch.
         tokio::task::yield_now().await;
@@ -114,9 +121,27 @@ pub(super) async fn decode_all(
     (batch, messages)
 }
 
+/// Keeps, of the items from `first` on, those that are wanted.
+fn keep<T>(items: &mut Vec<T>, first: usize, is_wanted: &[bool]) {
+    let wanted: Vec<T> =
+        items.drain(first..).zip(is_wanted).filter(|(_, is_wanted)| **is_wanted).map(|(item, _)| item).collect();
+    items.extend(wanted);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_remaining_items_are_kept() {
+        let mut items = vec![7, 8, 1, 2, 3];
+        keep(&mut items, 2, &[false, true, true]);
+        assert_eq!(items, [7, 8, 2, 3]);
+        keep(&mut items, 2, &[false, false]);
+        assert_eq!(items, [7, 8]);
+        keep(&mut items, 2, &[true]);
+        assert_eq!(items, [7, 8]);
+    }
 
     const GOOD: &str = r#"{"timestamp":"2025-06-06T12:08:40Z","sourceDevice":"d","metricType":"DiskTemp","value":40}"#;
 

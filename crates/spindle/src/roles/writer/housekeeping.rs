@@ -59,11 +59,11 @@ pub(super) async fn run(
 /// Logs what it removed: nothing leaves the store unseen.
 async fn apply_retention(store: &Store, retention: Duration) {
     let limit = clock::now().minus(retention);
-    match store.remove_received_before(limit).await {
+    match store.remove_before(limit).await {
         Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
         Ok(removed) => {
             let (n_metrics, n_events) = (removed.n_metrics, removed.n_events);
-            info!(n_metrics, n_events, received_before = %limit, "retention applied");
+            info!(n_metrics, n_events, older_than = %limit, "retention applied");
         }
         Err(error) => warn!(error = chain(error), "retention failed"),
     }

@@ -115,7 +115,7 @@ impl Lane {
         WRITER_REDELIVERED.with_label_values(&[self.stream]).inc_by(n_redelivered as u64);
         self.dead_letters.warn_of_many_deliveries(&deliveries);
         let (batch, decoded) =
-            decode_all(self.decoder, &deliveries, |delivery| self.dead_letters.has_stored(delivery)).await;
+            decode_all(self.decoder, &deliveries, |delivery| self.dead_letters.deferrals.remaining(delivery)).await;
         let messages =
             deliveries.into_iter().zip(decoded).map(|(delivery, decoded)| Message { delivery, decoded }).collect();
         let batch = Arc::new(batch);

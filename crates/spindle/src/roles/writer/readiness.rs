@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// A message whose dead letter could not be kept is redelivered within this time. If it is not, it is gone (removed by an
+/// A deferred message is redelivered within this time. If it is not, it is gone (removed by an
 /// operator, or taken by another writer), and so is the problem.
-const DEAD_LETTERS_EXPIRE: Duration = Duration::from_secs(90);
+const DEFERRED_EXPIRE: Duration = Duration::from_secs(90);
 /// Enough of a message for a line on a page.
 const MAX_CHARS: usize = 400;
 
@@ -19,6 +19,8 @@ pub(super) enum Problem {
     Store,
     /// Dead letters cannot be kept.
     DeadLetters,
+    /// The store keeps a part of the messages out, which are deferred.
+    Deferred,
 }
 
 /// Readiness of the writer. A clone is a handle to the same.
@@ -55,7 +57,7 @@ impl Readiness {
         let mut state = self.state();
         state.problems.retain(|(_, problem), (at, _)| match problem {
             Problem::Store => true,
-            Problem::DeadLetters => at.elapsed() < DEAD_LETTERS_EXPIRE,
+            Problem::DeadLetters | Problem::Deferred => at.elapsed() < DEFERRED_EXPIRE,
         });
         if !state.is_running {
             return Some("the writer is not running".to_owned());
@@ -65,6 +67,7 @@ impl Readiness {
         Some(match problem {
             Problem::Store => format!("the writer cannot store: {message}"),
             Problem::DeadLetters => format!("the writer cannot keep dead letters: {message}"),
+            Problem::Deferred => format!("the store keeps messages out, which are deferred; others pass: {message}"),
         })
     }
 
@@ -96,7 +99,7 @@ mod tests {
         let readiness = Readiness::default();
         readiness.set_running(true);
         readiness.report("METRICS", Problem::DeadLetters, "the stream is full");
-        tokio::time::advance(DEAD_LETTERS_EXPIRE - Duration::from_secs(1)).await;
+        tokio::time::advance(DEFERRED_EXPIRE - Duration::from_secs(1)).await;
         assert_eq!(readiness.missing().unwrap(), "the writer cannot keep dead letters: the stream is full");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(readiness.is_ready());

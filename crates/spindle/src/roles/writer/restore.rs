@@ -22,6 +22,7 @@ use anyhow::{Result, bail};
 use spindle_bus::{Bus, BusError, ConsumerPosition, StoredMessage};
 use spindle_core::Batch;
 use spindle_core::backoff::Backoff;
+use spindle_store::{Refusal, RefusedItem, Written};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
@@ -262,9 +263,9 @@ impl Restorer {
     async fn write_paced(&self, messages: &[StoredMessage], beside_lane: bool, stop: &CancellationToken) -> Result<()> {
         let permit = if beside_lane { Some(self.permits.0.acquire().await?) } else { None };
         let began = Instant::now();
-        self.write(messages, stop).await?;
+        let n_restored = self.write(messages, stop).await?;
         drop(permit);
-        WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(messages.len() as u64);
+        WRITER_RESTORED.with_label_values(&[self.stream]).inc_by(n_restored as u64);
         if beside_lane {
             // At most half of the store's time: the live lane goes first.
             sleep(began.elapsed()).await;
@@ -272,31 +273,90 @@ impl Restorer {
         Ok(())
     }
 
-    /// Rejects and refusals are ignored: their dead letters were kept before the message was acknowledged.
-    async fn write(&self, messages: &[StoredMessage], stop: &CancellationToken) -> Result<()> {
+    /// Returns the number of messages of which something is stored. Rejects are ignored: their dead letters were kept
+    /// before the message was acknowledged.
+    async fn write(&self, messages: &[StoredMessage], stop: &CancellationToken) -> Result<usize> {
         let mut batch = Batch::default();
+        let mut ends = Vec::with_capacity(messages.len());
         for message in messages {
             let _rejects = self.decoder.decode(&message.payload, &mut batch);
+            ends.push(batch.len());
             tokio::task::yield_now().await;
         }
         if batch.is_empty() {
-            return Ok(());
+            return Ok(0);
         }
         let batch = Arc::new(batch);
         let ticket = self.order.lock().unwrap_or_else(PoisonError::into_inner).join(&batch);
         ticket.wait_turn().await;
-        match self.store_writer.write_until_stored(batch, stop).await {
+        match self.store_writer.write_until_stored(batch, usize::MAX, stop).await {
             None => bail!("stopped"),
-            Some(WriteEnd::Written(_)) => Ok(()),
+            Some(WriteEnd::Written(written)) => {
+                self.check_refused(&written)?;
+                Ok(n_messages_stored(&ends, &written))
+            }
             Some(WriteEnd::Panicked(_)) => match messages {
-                [_poison] => Ok(()),
+                [_poison] => Ok(0),
                 several => {
                     drop(ticket);
                     let (left, right) = several.split_at(several.len() / 2);
-                    Box::pin(self.write(left, stop)).await?;
-                    Box::pin(self.write(right, stop)).await
+                    Ok(Box::pin(self.write(left, stop)).await? + Box::pin(self.write(right, stop)).await?)
                 }
             },
+        }
+    }
+
+    /// Reports what the store takes no longer. Messages that the lane has deferred are among it.
+    fn check_refused(&self, written: &Written) -> Result<()> {
+        if let Some(refused) = written.refused_for(Refusal::Unproven).next() {
+            bail!("the store keeps points out: {}", refused.message);
+        }
+        for reason in [Refusal::Invalid, Refusal::Limit] {
+            let n_refused = written.refused_for(reason).count();
+            if let Some(first) = written.refused_for(reason).next() {
+                let (reason, detail) = (reason.as_str(), &first.message);
+                warn!(stream = self.stream, n_refused, reason, detail, "points not restored");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Counts the messages with an element that was not refused; `ends` are the ends of their elements in the batch.
+fn n_messages_stored(ends: &[usize], written: &Written) -> usize {
+    let mut n_refused = vec![0; ends.len()];
+    for refused in &written.refused {
+        let (RefusedItem::Metric(index) | RefusedItem::Event(index)) = refused.item;
+        n_refused[ends.partition_point(|end| *end <= index)] += 1;
+    }
+    let begins = std::iter::once(&0).chain(ends);
+    let sizes = begins.zip(ends).map(|(begin, end)| end - begin);
+    sizes.zip(n_refused).filter(|(size, n_refused)| size > n_refused).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_store::Refused;
+
+    use super::*;
+
+    #[test]
+    fn a_message_of_which_nothing_is_stored_is_not_counted() {
+        let refused = |index| Refused {
+            item: RefusedItem::Metric(index),
+            reason: Refusal::BeyondRetention,
+            message: String::new(),
+        };
+        let written = |indexes: &[usize]| Written {
+            refused: indexes.iter().map(|index| refused(*index)).collect(),
+            ..Written::default()
+        };
+        // Messages of 2, 0, 3 and 1 elements.
+        let ends = [2, 2, 5, 6];
+        for (indexes, n_stored) in
+            [(&[][..], 3), (&[0][..], 3), (&[0, 1][..], 2), (&[2, 3, 4, 5][..], 1), (&[0, 1, 2, 3, 4, 5][..], 0)]
+        {
+            assert_eq!(n_messages_stored(&ends, &written(indexes)), n_stored, "{indexes:?}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use spindle_core::Batch;
-use spindle_store::{Store, StoreError, Written};
+use spindle_store::{Refusal, RefusedItem, Store, StoreError, Written};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -18,7 +18,7 @@ use super::readiness::{Problem, Readiness};
 use crate::clock;
 use crate::log_limit::LogLimiter;
 use crate::logging::chain;
-use crate::metrics::{WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
+use crate::metrics::{WRITER_REFUSED, WRITER_REPEATED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
 
 pub(super) struct StoreWriter {
     stream: &'static str,
@@ -67,8 +67,14 @@ impl StoreWriter {
         self.breaker.closed().await;
     }
 
-    /// Retries until the store has the batch; `None` only if `stop` came first.
-    pub(super) async fn write_until_stored(&self, batch: Arc<Batch>, stop: &CancellationToken) -> Option<WriteEnd> {
+    /// Retries until the store has the batch; `None` only if `stop` came first. A few elements, `room`, may stay out for
+    /// a reason that may pass; with more of them the batch counts as not stored.
+    pub(super) async fn write_until_stored(
+        &self,
+        batch: Arc<Batch>,
+        room: usize,
+        stop: &CancellationToken,
+    ) -> Option<WriteEnd> {
         loop {
             let permit = tokio::select! {
                 biased;
@@ -83,10 +89,9 @@ impl StoreWriter {
             };
             let outcome = AssertUnwindSafe(write).catch_unwind().await;
             timer.observe_duration();
-            match outcome {
+            match outcome.map(|written| written.and_then(|written| within_room(written, room))) {
                 Ok(Ok(written)) => {
-                    WRITER_STORED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
-                    WRITER_STORED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
+                    count(&written);
                     self.note_available();
                     return Some(WriteEnd::Written(written));
                 }
@@ -128,6 +133,32 @@ impl StoreWriter {
         if opened || n_suppressed.is_some() {
             error!(stream = self.stream, error, n_suppressed, "store unavailable; nothing is acknowledged, retrying");
         }
+    }
+}
+
+/// Returns an error if more elements than `room` stay out without proof that they are at fault.
+fn within_room(written: Written, room: usize) -> Result<Written, StoreError> {
+    if let Some(refused) = written.refused_for(Refusal::Unproven).nth(room) {
+        return Err(StoreError::NothingTaken { message: refused.message.clone() });
+    }
+    Ok(written)
+}
+
+/// Counts what the store confirmed, and never what it was sent.
+fn count(written: &Written) {
+    let add = |counter: &prometheus::IntCounterVec, kind, number: usize| {
+        counter.with_label_values(&[kind]).inc_by(number as u64);
+    };
+    add(&WRITER_STORED, "metric", written.n_metrics_stored());
+    add(&WRITER_STORED, "event", written.n_events_stored());
+    add(&WRITER_REPEATED, "metric", written.n_metrics_known);
+    add(&WRITER_REPEATED, "event", written.n_events_known);
+    for refused in &written.refused {
+        let kind = match refused.item {
+            RefusedItem::Metric(_) => "metric",
+            RefusedItem::Event(_) => "event",
+        };
+        WRITER_REFUSED.with_label_values(&[kind, refused.reason.as_str()]).inc();
     }
 }
 
