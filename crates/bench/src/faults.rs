@@ -4,26 +4,22 @@
 //! The harness shares no code with the system that it judges: messages are written by hand, and NATS has a separate
 //! client. The store is read with `spindle-store`, which its conformance suite covers.
 //!
-//! - `messages`, `conditions`, `nats`, `publish`: the known messages, published until they are acknowledged.
-//! - `system`, `process`, `proxy`, `disk`, `clock`, `backup`: the system under test, and the means to hurt it.
+//! - `messages`, `conditions`, `publish`: the known messages, published until they are acknowledged.
+//! - `system`, `proxy`, `disk`, `backup`: the system under test, and the means to hurt it.
 //! - `plan`, `inflict`: choice and execution of the faults.
 //! - `watch`: recovery and memory.
 //! - `verdict`, `points`, `audit`, `report`: the result.
 
 mod audit;
 mod backup;
-mod clock;
 mod conditions;
 mod disk;
 mod inflict;
 mod messages;
-mod nats;
 mod plan;
 mod points;
-mod process;
 mod proxy;
 mod publish;
-mod random;
 mod report;
 mod round;
 mod system;

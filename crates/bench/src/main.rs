@@ -3,9 +3,11 @@
 //! reference.
 
 mod faults;
+mod harness;
 mod pipeline;
 mod queries;
 mod store;
+mod truth;
 mod wire;
 
 use std::process::ExitCode;
@@ -59,12 +61,15 @@ enum Benchmark {
     },
     /// Send known messages through real processes under faults, then check that each acknowledged one is stored once
     Faults(faults::Options),
+    /// Compare what Spindle says with what is: foreign answers, aged data, colliding ids, unsafe streams, wrong clocks
+    Truth(truth::Options),
 }
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
     match Cli::parse().benchmark {
         Benchmark::Faults(options) => return faults::run(options).await,
+        Benchmark::Truth(options) => return truth::run(options).await,
         Benchmark::Wire => wire::run(),
         Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,
         Benchmark::Store { influxdb: Some(host), values, series } => store::influxdb(&host, values, series).await,

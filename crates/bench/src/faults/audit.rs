@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use spindle_core::Timestamp;
 
 use super::messages::{DEVICE_PREFIX, Shape};
-use super::nats::{Address, Connection};
+use crate::harness::nats::{Address, Connection};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ATTEMPTS: usize = 5;

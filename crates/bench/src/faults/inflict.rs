@@ -14,11 +14,11 @@ use super::backup::Backup;
 use super::conditions::Conditions;
 use super::plan::{Act, Fault, LinkFault, Target};
 use super::points;
-use super::process::send_signal;
 use super::progress;
 use super::proxy::Mode;
 use super::system::{DiskOf, ROLES, System};
 use super::watch::{Recovery, Watch};
+use crate::harness::process::send_signal;
 
 /// Attempts to start a server that does not come back.
 const START_ATTEMPTS: usize = 5;

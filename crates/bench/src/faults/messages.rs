@@ -8,7 +8,7 @@ use std::sync::Arc;
 use spindle_core::Timestamp;
 
 use super::conditions::{Conditions, NS_PER_SECOND};
-use super::random::mix;
+use crate::harness::random::mix;
 
 /// Metric types of the values, in turn: two from the metric table, one unknown.
 pub(super) const METRICS: [&str; 3] = ["DiskTemp", "IOPs", "FaultNumber"];

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::proxy::Mode;
-use super::random::Random;
 use super::system::{DiskOf, ROLES};
+use crate::harness::random::Random;
 
 /// Duration of most faults, in seconds.
 const LASTS_S: (f64, f64) = (0.2, 5.0);

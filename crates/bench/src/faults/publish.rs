@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::messages::{Message, Messages};
-use super::nats::{Address, Connection, Received, push_publish};
+use crate::harness::nats::{Address, Connection, Received, push_publish};
 
 /// Publishing connections; each waits only for the syncs of its own messages.
 const CONNECTIONS: u64 = 2;

@@ -15,7 +15,6 @@ use super::audit;
 use super::conditions::Conditions;
 use super::inflict::{Outcome, Scene, inflict, start_store};
 use super::messages::{Messages, Shape};
-use super::nats::{Address, jetstream};
 use super::plan::{Act, Fault, Target, Targets, plan};
 use super::points;
 use super::publish::{self, Ledger};
@@ -24,6 +23,7 @@ use super::system::{DiskOf, System};
 use super::verdict::{Sources, judge, n_expected};
 use super::watch::Watch;
 use super::{NatsKind, Options, StoreKind, disk, progress};
+use crate::harness::nats::{Address, jetstream};
 
 const STREAMS: [&str; 2] = ["METRICS", "EVENTS"];
 /// Longer than the interval at which a writer asks whether a restore is due.

@@ -14,13 +14,13 @@ use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, free_port};
 use tokio::time::{Instant, sleep};
 
 use super::backup::Backup;
-use super::clock::Clocks;
 use super::disk::Disk;
 use super::messages::PANIC_TOKEN;
-use super::nats::{Address, jetstream};
-use super::process::{Recipe, Role};
 use super::proxy::Proxy;
 use super::{NatsKind, Options, StoreKind};
+use crate::harness::clock::Clocks;
+use crate::harness::nats::{Address, jetstream};
+use crate::harness::process::{Recipe, Role};
 
 /// Size of a disk: base, and per value or event. Several times the need; only the contents use memory.
 const DISK_BYTES: (u64, u64) = (1 << 30, 500);

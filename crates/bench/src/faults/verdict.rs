@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use super::audit::Audit;
 use super::conditions::Conditions;
 use super::messages::{Item, METRICS, Message, Messages, PANIC_REASON, Shape, device_name, event_type};
-use super::nats::{Address, Connection, Received};
 use super::publish::{Ledger, number_of};
+use crate::harness::nats::{Address, Connection, Received};
 
 /// Limit of described findings; the others are only counted.
 const MAX_FINDINGS: usize = 20;

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::process::Role;
+use crate::harness::process::Role;
 
 /// Interval for reading the counters of a writer: the resolution of recovery times.
 const COUNT_INTERVAL: Duration = Duration::from_millis(50);

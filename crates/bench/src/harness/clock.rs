@@ -13,14 +13,14 @@ const LIBRARY_FOLDERS: [&str; 4] =
 
 /// Clocks of the roles.
 #[derive(Debug)]
-pub(super) struct Clocks {
+pub(crate) struct Clocks {
     library: PathBuf,
     folder: PathBuf,
 }
 
 impl Clocks {
     /// Returns `None` if libfaketime is not installed.
-    pub(super) fn find(folder: &Path) -> Result<Option<Self>> {
+    pub(crate) fn find(folder: &Path) -> Result<Option<Self>> {
         let mut places = LIBRARY_FOLDERS.iter().map(|place| Path::new(place).join(LIBRARY));
         let Some(library) = places.find(|place| place.is_file()) else { return Ok(None) };
         let clocks = Self { library, folder: folder.join("clocks") };
@@ -33,7 +33,7 @@ impl Clocks {
     }
 
     /// Returns the environment variables that put a role under libfaketime.
-    pub(super) fn variables(&self, role: &str) -> Vec<(String, String)> {
+    pub(crate) fn variables(&self, role: &str) -> Vec<(String, String)> {
         // A role whose file cannot be written starts with the right time, which is harmless.
         let _ = self.set(role, 0);
         [
@@ -48,7 +48,7 @@ impl Clocks {
     }
 
     /// Sets the offset of a role's clock, in seconds.
-    pub(super) fn set(&self, role: &str, offset_s: i64) -> Result<()> {
+    pub(crate) fn set(&self, role: &str, offset_s: i64) -> Result<()> {
         let (path, new) = (self.file(role), self.file(&format!("{role}.new")));
         fs::write(&new, format!("{offset_s:+}s\n"))?;
         fs::rename(&new, &path).with_context(|| format!("cannot set the clock in {}", path.display()))

@@ -17,29 +17,29 @@ const RESTART_PAUSE: Duration = Duration::from_millis(500);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Prefixes of the environment variables that `spindle` reads.
-const PROGRAM_VARIABLES: [&str; 5] = ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"];
+pub(crate) const PROGRAM_VARIABLES: [&str; 5] = ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"];
 
 /// Command line, environment and files of a role.
 #[derive(Clone, Debug)]
-pub(super) struct Recipe {
-    pub(super) name: String,
-    pub(super) program: PathBuf,
-    pub(super) arguments: Vec<String>,
-    pub(super) variables: Vec<(String, String)>,
-    pub(super) log: PathBuf,
+pub(crate) struct Recipe {
+    pub(crate) name: String,
+    pub(crate) program: PathBuf,
+    pub(crate) arguments: Vec<String>,
+    pub(crate) variables: Vec<(String, String)>,
+    pub(crate) log: PathBuf,
     /// Port of its health endpoint.
-    pub(super) health_port: u16,
+    pub(crate) health_port: u16,
 }
 
 /// Role that is restarted whenever it ends.
 #[derive(Debug)]
-pub(super) struct Role {
-    pub(super) recipe: Recipe,
+pub(crate) struct Role {
+    pub(crate) recipe: Recipe,
     child: Mutex<Wanted>,
     pid: AtomicU32,
     /// Number of ends that the harness did not cause.
-    pub(super) n_unexpected_ends: AtomicU64,
-    pub(super) n_starts: AtomicU64,
+    pub(crate) n_unexpected_ends: AtomicU64,
+    pub(crate) n_starts: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -50,7 +50,7 @@ struct Wanted {
 }
 
 impl Role {
-    pub(super) fn new(recipe: Recipe) -> Self {
+    pub(crate) fn new(recipe: Recipe) -> Self {
         let child = Mutex::new(Wanted { child: None, runs: false });
         Self {
             recipe,
@@ -66,11 +66,11 @@ impl Role {
     }
 
     /// Process id; 0 while the role is not running.
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid.load(Ordering::Relaxed)
     }
 
-    pub(super) fn start(&self) -> Result<()> {
+    pub(crate) fn start(&self) -> Result<()> {
         let mut wanted = self.lock();
         wanted.runs = true;
         if wanted.child.is_none() {
@@ -102,7 +102,7 @@ impl Role {
     }
 
     /// Kills the role (SIGKILL) until the next [`Self::start`].
-    pub(super) fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let mut wanted = self.lock();
         wanted.runs = false;
         if let Some(mut child) = wanted.child.take() {
@@ -114,14 +114,14 @@ impl Role {
     }
 
     /// Sends a signal.
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(child) = &self.lock().child {
             send_signal(child.id(), signal);
         }
     }
 
     /// Stops the role (SIGTERM) and waits; returns false if it had to be killed.
-    pub(super) async fn stop(&self) -> bool {
+    pub(crate) async fn stop(&self) -> bool {
         self.lock().runs = false;
         self.signal(Signal::TERM);
         let deadline = Instant::now() + STOP_TIMEOUT;
@@ -148,7 +148,7 @@ impl Role {
     }
 
     /// Restarts the role whenever it ends. Never returns.
-    pub(super) async fn keep(&self) {
+    pub(crate) async fn keep(&self) {
         loop {
             sleep(POLL_INTERVAL).await;
             let runs = self.lock().runs;
@@ -172,7 +172,7 @@ impl Drop for Role {
     }
 }
 
-pub(super) fn send_signal(pid: u32, signal: Signal) {
+pub(crate) fn send_signal(pid: u32, signal: Signal) {
     if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
         // A process that has ended already is noticed elsewhere.
         let _ = kill_process(pid, signal);

@@ -23,13 +23,13 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Address of NATS, or those of a cluster, tried in turn.
 #[derive(Clone, Debug)]
-pub(super) struct Address {
+pub(crate) struct Address {
     ports: Arc<Vec<u16>>,
     n_tried: Arc<AtomicUsize>,
 }
 
 impl Address {
-    pub(super) fn new(ports: Vec<u16>) -> Self {
+    pub(crate) fn new(ports: Vec<u16>) -> Self {
         Self { ports: Arc::new(ports), n_tried: Arc::default() }
     }
 
@@ -40,17 +40,17 @@ impl Address {
 
 /// Message from the server.
 #[derive(Debug)]
-pub(super) struct Received {
-    pub(super) subject: String,
-    pub(super) reply: Option<String>,
+pub(crate) struct Received {
+    pub(crate) subject: String,
+    pub(crate) reply: Option<String>,
     /// Headers as on the wire, `NATS/1.0` first; empty if there are none.
-    pub(super) headers: String,
-    pub(super) payload: Vec<u8>,
+    pub(crate) headers: String,
+    pub(crate) payload: Vec<u8>,
 }
 
 impl Received {
     /// Returns a header's value.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.lines().find_map(|line| {
             let (key, value) = line.split_once(':')?;
             key.eq_ignore_ascii_case(name).then(|| value.trim())
@@ -58,13 +58,13 @@ impl Received {
     }
 
     /// Returns true if the subject has no responders, as while JetStream is unavailable.
-    pub(super) fn has_no_responders(&self) -> bool {
+    pub(crate) fn has_no_responders(&self) -> bool {
         self.headers.starts_with("NATS/1.0 503")
     }
 }
 
 /// Connection to one server. It never reconnects; long-lived users open a new one.
-pub(super) struct Connection {
+pub(crate) struct Connection {
     writer: OwnedWriteHalf,
     received: mpsc::Receiver<Frame>,
     reading: JoinHandle<()>,
@@ -87,7 +87,7 @@ impl Drop for Connection {
 }
 
 impl Connection {
-    pub(super) async fn open(address: &Address) -> Result<Self> {
+    pub(crate) async fn open(address: &Address) -> Result<Self> {
         let port = address.next();
         timeout(CONNECT_TIMEOUT, Self::open_at(port)).await.with_context(|| format!("no NATS on port {port}"))?
     }
@@ -119,7 +119,7 @@ impl Connection {
         }
     }
 
-    pub(super) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    pub(crate) async fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if std::mem::take(&mut self.owes_pong) {
             timeout(WRITE_TIMEOUT, self.writer.write_all(b"PONG\r\n")).await.context("NATS does not read")??;
         }
@@ -128,7 +128,7 @@ impl Connection {
     }
 
     /// Returns the next message, or an error once the connection has ended. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Received> {
+    pub(crate) async fn next(&mut self) -> Result<Received> {
         if let Some(received) = self.waiting.pop_front() {
             return Ok(received);
         }
@@ -143,7 +143,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for the reply.
-    pub(super) async fn ask(&mut self, subject: &str, payload: &[u8], limit: Duration) -> Result<Received> {
+    pub(crate) async fn ask(&mut self, subject: &str, payload: &[u8], limit: Duration) -> Result<Received> {
         let inbox = format!("_FAULTS.ask.{}", std::process::id());
         let mut bytes =
             format!("SUB {inbox} 7\r\nUNSUB 7 1\r\nPUB {subject} {inbox} {}\r\n", payload.len()).into_bytes();
@@ -167,7 +167,7 @@ impl Connection {
     }
 
     /// Sends a JetStream API request; an `error` in the reply is an error.
-    pub(super) async fn jetstream(&mut self, api: &str, payload: &Value) -> Result<Value> {
+    pub(crate) async fn jetstream(&mut self, api: &str, payload: &Value) -> Result<Value> {
         let payload = if payload.is_null() { String::new() } else { payload.to_string() };
         let received = self.ask(&format!("$JS.API.{api}"), payload.as_bytes(), Duration::from_secs(5)).await?;
         if received.has_no_responders() {
@@ -183,12 +183,12 @@ impl Connection {
 }
 
 /// Sends one JetStream API request over a new connection.
-pub(super) async fn jetstream(address: &Address, api: &str, payload: &Value) -> Result<Value> {
+pub(crate) async fn jetstream(address: &Address, api: &str, payload: &Value) -> Result<Value> {
     Connection::open(address).await?.jetstream(api, payload).await
 }
 
 /// Appends a message with a message id and a reply subject to the outgoing bytes.
-pub(super) fn push_publish(bytes: &mut Vec<u8>, subject: &str, reply: &str, message_id: &str, payload: &[u8]) {
+pub(crate) fn push_publish(bytes: &mut Vec<u8>, subject: &str, reply: &str, message_id: &str, payload: &[u8]) {
     let headers = format!("NATS/1.0\r\nNats-Msg-Id: {message_id}\r\n\r\n");
     let total = headers.len() + payload.len();
     bytes.extend_from_slice(format!("HPUB {subject} {reply} {} {total}\r\n{headers}", headers.len()).as_bytes());
