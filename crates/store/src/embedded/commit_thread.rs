@@ -197,7 +197,10 @@ impl Committer {
         if outcome.is_err() || n_names(&removal) != n_before {
             self.inserter.clear();
         }
-        outcome.map_err(|error| error.into_error("remove old data", &self.path))?;
+        if let Err(error) = outcome {
+            self.oldest = Oldest::default();
+            return Err(error.into_error("remove old data", &self.path));
+        }
         Ok(removal)
     }
 }

@@ -7,7 +7,7 @@
 use spindle_core::records::EventRecord;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS, INDEXES};
 use spindle_core::{DeviceName, Timestamp};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::chunk::Chunk;
 use super::claims::Claim;
@@ -19,7 +19,7 @@ use super::send::send_own;
 use super::session::Influx;
 use super::write_devices::note_times;
 use super::write_events::write_arrivals;
-use crate::{Refused, RefusedItem, StoreError};
+use crate::{RefusedItem, StoreError};
 
 /// Version of the indexes. A later one completes them again.
 const INDEX_VERSION: i64 = 1;
@@ -74,9 +74,7 @@ async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
             received: *received,
             place_ns: *place_ns,
         });
-        if let Some(Refused { message, .. }) = write_arrivals(influx, claims.collect(), Density::History).await?.pop() {
-            warn!(message, "InfluxDB refused entries of the index of arrivals");
-        }
+        write_arrivals(influx, claims.collect(), Density::History).await?;
         n_events += page.len();
         let Some(before) = next.checked_sub(1).filter(|before| *before >= MIN_TIME) else { break };
         cursor = before;
@@ -129,12 +127,7 @@ async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
             })
             .await?;
     }
-    let times = times.iter().map(|(device, time)| (RefusedItem::Metric(usize::MAX), device.as_str(), *time));
-    let (n_notes, refused) = note_times(influx, times, &influx.event_limit).await?;
-    if let Some(Refused { message, .. }) = refused.first() {
-        warn!(message, "InfluxDB refused entries of the index of devices");
-    }
-    Ok(n_notes)
+    note_times(influx, times.iter().map(|(device, time)| (device.as_str(), *time)), &influx.event_limit).await
 }
 
 /// Returns time and value of the newest point of a field up to an instant.

@@ -128,11 +128,11 @@ pub(crate) fn arrival(event: &Event, received: Timestamp, place_ns: i64, place: 
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
     begin(lines, EVENT_ARRIVALS.name, if place.slot == 0 { &tags[..2] } else { &tags });
-    lines.push_str(" event_id=\"");
+    let _ = write!(lines, " place_ns={place_ns}i,event_id=\"");
     push_quoted(lines, &event.id.text());
     let _ = write!(
         lines,
-        "\",criticality={}i,timestamp_ns={}i,received_ns={}i,place_ns={place_ns}i",
+        "\",criticality={}i,timestamp_ns={}i,received_ns={}i",
         event.criticality.level(),
         event.timestamp.as_ns(),
         received.as_ns()

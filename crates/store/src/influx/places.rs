@@ -25,8 +25,9 @@ const REQUESTS_WITH_ONE: usize = 8;
 const DENSE_NS: i64 = 20_000_000;
 /// Longest gap in a range of history.
 const HISTORY_GAP_NS: i64 = 3_600 * 1_000_000_000;
-/// Rows read per place of a range; beyond that, its places are read one by one.
-const MAX_ROWS_PER_PLACE: usize = 16;
+/// Rows read per place of a range; beyond that, its places are read one by one. In data as dense as that, a place costs
+/// as much: the server decodes the block around it.
+const MAX_ROWS_PER_PLACE: usize = 100;
 
 /// Place of points: of one device and event type at one instant, in any slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -32,7 +32,7 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
     write_events(influx, &batch.events, received, &mut written).await?;
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
     write_labels(influx, batch, received, limit, &mut written).await?;
-    note_devices(influx, batch, limit, &mut written).await?;
+    note_devices(influx, batch, limit, &written).await?;
     count_events(batch, &mut written);
     Ok(written)
 }
@@ -124,20 +124,25 @@ async fn write_labels(
         chunk.assign(carriers[&(*device, *key)], (device, key, value));
     }
     // The lock is not held meanwhile: another batch that writes the same labels does no harm.
-    let refused = send_all(influx, chunks, limit).await?;
+    let mut refused = send_all(influx, chunks, limit).await?;
     if refused.is_empty() {
         influx.labels().record(newest, received);
+        return Ok(());
     }
-    refuse(refused, written);
+    let mut seen = HashSet::new();
+    refused.retain(|refused| seen.insert(refused.item));
+    let n_metrics = refused.iter().filter(|refused| matches!(refused.item, RefusedItem::Metric(_))).count();
+    written.n_metrics = written.n_metrics.saturating_sub(n_metrics);
+    written.refused.extend(refused);
     Ok(())
 }
 
-/// Notes the devices of the stored elements in the index. An element whose note is refused is refused.
+/// Notes the devices of the stored elements in the index.
 async fn note_devices(
     influx: &Influx,
     batch: &Batch,
     limit: &ConcurrencyLimit,
-    written: &mut Written,
+    written: &Written,
 ) -> Result<(), StoreError> {
     let refused: HashSet<RefusedItem> = written.refused.iter().map(|refused| refused.item).collect();
     let of_metrics =
@@ -150,18 +155,7 @@ async fn note_devices(
         .enumerate()
         .map(|(index, event)| (RefusedItem::Event(index), event.source_device.as_str(), event.timestamp.as_ns()));
     let stored = of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item));
-    let (_, refused) = note_times(influx, stored, limit).await?;
-    refuse(refused, written);
-    Ok(())
-}
-
-/// Adds elements that were stored in part to the refused ones.
-fn refuse(mut refused: Vec<Refused>, written: &mut Written) {
-    let mut seen = HashSet::new();
-    refused.retain(|refused| seen.insert(refused.item));
-    let n_metrics = refused.iter().filter(|refused| matches!(refused.item, RefusedItem::Metric(_))).count();
-    written.n_metrics = written.n_metrics.saturating_sub(n_metrics);
-    written.refused.extend(refused);
+    note_times(influx, stored.map(|(_, device, time)| (device, time)), limit).await.map(drop)
 }
 
 /// Values to send, and values that are not because a later one of the same identity is: their indexes, and its.

@@ -1,6 +1,6 @@
 //! Writes the index of devices.
 
-use std::collections::HashMap;
+use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
@@ -11,18 +11,14 @@ use super::session::Influx;
 use super::settings::InfluxVersion;
 use crate::{Refused, RefusedItem, StoreError};
 
-/// Notes devices at the times of elements, unless they are known. Returns the number of new notes, and an element of
-/// each note that is refused.
+/// Notes devices at the times of their data, unless they are known; returns the number of new notes. A note that the
+/// server refuses, at a limit of series for example, keeps no value out: the device is missing from the list until a
+/// later batch notes it.
 pub(super) async fn note_times<'a>(
     influx: &Influx,
-    times: impl Iterator<Item = (RefusedItem, &'a str, i64)>,
+    times: impl Iterator<Item = (&'a str, i64)>,
     limit: &ConcurrencyLimit,
-) -> Result<(usize, Vec<Refused>), StoreError> {
-    let mut carriers: HashMap<&str, RefusedItem> = HashMap::new();
-    let times = times.map(|(item, device, time)| {
-        carriers.insert(device, item);
-        (device, time)
-    });
+) -> Result<usize, StoreError> {
     let has_files = influx.ready().await? == InfluxVersion::V3;
     let mut noted = influx.noted_devices.lock().await;
     let n_forgotten = influx.n_forgotten();
@@ -32,12 +28,14 @@ pub(super) async fn note_times<'a>(
     for DeviceNote { device, first, last, at } in &notes {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device(device, *first, *last, *at, &mut chunk.lines);
-        chunk.assign(carriers[device.as_str()], (device, at));
+        chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
     }
     let refused = send_all(influx, chunks, limit).await?;
     let n_notes = notes.len();
-    if refused.is_empty() && influx.n_forgotten() == n_forgotten {
+    if let Some(Refused { message, .. }) = refused.first() {
+        warn!(message, n_refused = refused.len(), "InfluxDB refused entries of the index of devices");
+    } else if influx.n_forgotten() == n_forgotten {
         noted.record(notes);
     }
-    Ok((n_notes, refused))
+    Ok(n_notes)
 }

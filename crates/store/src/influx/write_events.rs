@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use spindle_core::schema::{EVENT_ARRIVALS, EVENTS};
 use spindle_core::{Event, Timestamp};
+use tracing::warn;
 
 use super::claims::{Claim, LookUp, Settled, settle};
 use super::event_position::{arrival, natural};
@@ -43,10 +44,10 @@ pub(super) async fn write_events(
         received,
         ..claim
     });
-    let refused = write_arrivals(influx, arrivals.collect(), Density::Live).await?;
-    let items: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
+    let unproven = write_arrivals(influx, arrivals.collect(), Density::Live).await?;
+    let items: HashSet<RefusedItem> = unproven.iter().map(|refused| refused.item).collect();
     claims.retain(|claim| !items.contains(&RefusedItem::Event(claim.index)));
-    written.refused.extend(refused);
+    written.refused.extend(unproven);
     let write_line = |claim: &Claim<'_>, place, received, lines: &mut String| {
         line::event(claim.event, received, place, lines);
     };
@@ -56,7 +57,8 @@ pub(super) async fn write_events(
     Ok(())
 }
 
-/// Stores the entries of arrivals.
+/// Stores the entries of arrivals. Returns those not proven to be at fault: they may go in later, their events too. An
+/// entry that the server itself refuses, at a limit of series for example, keeps no event out.
 pub(super) async fn write_arrivals(
     influx: &Influx,
     claims: Vec<Claim<'_>>,
@@ -65,5 +67,10 @@ pub(super) async fn write_arrivals(
     let write_line = |claim: &Claim<'_>, place, _, lines: &mut String| {
         line::arrival(claim.event, claim.received, claim.place_ns, place, lines);
     };
-    settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await.map(|(_, refused)| refused)
+    let (_, mut refused) = settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await?;
+    if let Some(Refused { message, .. }) = refused.first() {
+        warn!(message, n_refused = refused.len(), "InfluxDB refused entries of the index of arrivals");
+    }
+    refused.retain(|refused| refused.reason == Refusal::Unproven);
+    Ok(refused)
 }

@@ -103,7 +103,10 @@ macro_rules! conformance {
 
             #[tokio::test(flavor = "multi_thread")]
             async fn what_is_older_than_the_retention_is_refused_until_it_is_raised() {
-                retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(&<$place>::new().await).await;
+                crate::retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(
+                    &<$place>::new().await,
+                )
+                .await;
             }
         }
     };
@@ -232,7 +235,10 @@ macro_rules! influxdb_conformance {
 
             #[tokio::test(flavor = "multi_thread")]
             async fn what_is_older_than_the_retention_is_refused_until_it_is_raised() {
-                retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(&<$place>::new().await).await;
+                crate::retention::what_is_older_than_the_retention_is_refused_until_it_is_raised(
+                    &<$place>::new().await,
+                )
+                .await;
             }
         }
     };

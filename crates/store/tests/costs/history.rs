@@ -102,26 +102,25 @@ async fn measure(store: &Store) -> Vec<(&'static str, usize, Duration)> {
             all.push(($name, $n_rows(&found), took));
         }};
     }
-    let len = Vec::len;
-    query!("events that happened", store.events(filter(TimeBasis::Happened, None, 1)), len);
-    query!("events that arrived", store.events(filter(TimeBasis::Received, None, 1)), len);
-    query!("events by either", store.events(filter(TimeBasis::Either, None, 1)), len);
-    query!("critical events by either", store.events(filter(TimeBasis::Either, None, 8)), len);
-    query!("a device's events that happened", store.events(filter(TimeBasis::Happened, Some(&device), 1)), len);
-    query!("a device's events that arrived", store.events(filter(TimeBasis::Received, Some(&device), 1)), len);
-    query!("a device's critical events", store.events(filter(TimeBasis::Either, Some(&device), 8)), len);
+    query!("events that happened", store.events(filter(TimeBasis::Happened, None, 1)), Vec::len);
+    query!("events that arrived", store.events(filter(TimeBasis::Received, None, 1)), Vec::len);
+    query!("events by either", store.events(filter(TimeBasis::Either, None, 1)), Vec::len);
+    query!("critical events by either", store.events(filter(TimeBasis::Either, None, 8)), Vec::len);
+    query!("a device's events that happened", store.events(filter(TimeBasis::Happened, Some(&device), 1)), Vec::len);
+    query!("a device's events that arrived", store.events(filter(TimeBasis::Received, Some(&device), 1)), Vec::len);
+    query!("a device's critical events", store.events(filter(TimeBasis::Either, Some(&device), 8)), Vec::len);
     let count = |counts: &Vec<(DeviceName, u64)>| counts.iter().map(|(_, count)| *count as usize).sum::<usize>();
     query!("count by either", store.count_events_by_device(filter(TimeBasis::Either, None, 1)), count);
     query!("count that arrived", store.count_events_by_device(filter(TimeBasis::Received, None, 8)), count);
-    query!("devices", store.devices(None, 200), len);
+    query!("devices", store.devices(None, 200), Vec::len);
     query!("device", store.device(&device), |found: &Option<_>| usize::from(found.is_some()));
-    query!("latest", store.latest_many(&devices, hour), len);
-    query!("range", store.range(&device, &kind, hour, 10_000), len);
+    query!("latest", store.latest_many(&devices, hour), Vec::len);
+    query!("range", store.range(&device, &kind, hour, 10_000), Vec::len);
     query!("first and last", store.first_and_last(&device, &kind, hour), |found: &Option<_>| usize::from(
         found.is_some()
     ));
-    query!("buckets", store.buckets(&device, &kind, hour, Duration::from_secs(12)), len);
-    query!("tally", store.tally(&devices, hour), len);
+    query!("buckets", store.buckets(&device, &kind, hour, Duration::from_secs(12)), Vec::len);
+    query!("tally", store.tally(&devices, hour), Vec::len);
     query!("ping", store.ping(), |_: &()| 0);
     all
 }
