@@ -24,21 +24,13 @@ pub(super) struct Arrival {
     received: Timestamp,
 }
 
-/// Returns the entries of the window in the order of the events that they point at, newest first. Leaves out events
-/// that happened in `except`. `condition` is the rest of the filter, as InfluxQL.
-pub(super) async fn entries(
-    influx: &Influx,
-    window: Window,
-    condition: &str,
-    except: Option<Window>,
-) -> Result<Vec<Arrival>, StoreError> {
+/// Returns the entries of events that arrived in the window and did not happen in it, in the order of the events, newest
+/// first. `condition` is the rest of the filter, as InfluxQL.
+pub(super) async fn late_entries(influx: &Influx, window: Window, condition: &str) -> Result<Vec<Arrival>, StoreError> {
     let Some((from, until)) = bounds(window) else { return Ok(Vec::new()) };
-    let except = except
-        .and_then(bounds)
-        .map_or_else(String::new, |(from, until)| format!(" AND (timestamp_ns < {from} OR timestamp_ns > {until})"));
     let query = |first, last| {
         format!(
-            "SELECT {FIELDS} FROM {} WHERE time >= {first} AND time <= {last} AND received_ns >= {from} AND received_ns <= {until}{condition}{except}",
+            "SELECT {FIELDS} FROM {} WHERE time >= {first} AND time <= {last} AND received_ns >= {from} AND received_ns <= {until} AND (timestamp_ns < {from} OR timestamp_ns > {until}){condition}",
             EVENT_ARRIVALS.name
         )
     };

@@ -4,6 +4,7 @@
 //! devices from the ends of their data. A marker says when both are complete. It does no harm to stop half-way or to
 //! do it twice: whatever is there already stays.
 
+use serde_json::Value;
 use spindle_core::records::EventRecord;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS, INDEXES};
 use spindle_core::{DeviceName, Timestamp};
@@ -137,12 +138,8 @@ async fn newest(influx: &Influx, measurement: &str, field: &str, until: i64) -> 
     let mut newest = None;
     influx
         .select(MIN_TIME, until, query, |series| {
-            newest = series
-                .values
-                .iter()
-                .filter_map(|row| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?)))
-                .last()
-                .or(newest);
+            let pair = |row: &Vec<Value>| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?));
+            newest = series.values.iter().rev().find_map(pair).or(newest);
         })
         .await?;
     Ok(newest)

@@ -47,13 +47,13 @@ async fn matching(
     fields: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let condition = condition(filter);
-    let mut found = match filter.basis {
-        TimeBasis::Received => Vec::new(),
-        TimeBasis::Happened | TimeBasis::Either => happened(influx, filter, &condition, fields).await?,
-    };
+    let mut found = happened(influx, filter, &condition, fields).await?;
     if filter.basis != TimeBasis::Happened {
-        let except = (filter.basis == TimeBasis::Either).then_some(filter.window);
-        let entries = arrivals::entries(influx, filter.window, &condition, except).await?;
+        // Most of what arrives in a window happened in it too: only the late ones are looked for one by one.
+        if filter.basis == TimeBasis::Received {
+            found.retain(|record| filter.window.contains(record.received));
+        }
+        let entries = arrivals::late_entries(influx, filter.window, &condition).await?;
         found.append(&mut arrivals::read_first(influx, &entries, n_wanted, fields).await?);
     }
     sort(&mut found);
