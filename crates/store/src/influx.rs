@@ -8,13 +8,12 @@
 //! - `chunk`, `labels`, `noted_devices`, `limits`: lines sent together; labels and devices already written; series that a
 //!   limit keeps out.
 //! - `client`: HTTP.
-//! - `provision`: creates the database or bucket and sets its retention.
+//! - `provision`, `retention`: creates the database or bucket and sets its retention; reads the one in force.
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`, `event_order`: the time and slot of an event's point; the order of events in a response.
 //! - `series`, `devices`, `sequences`: queries for values, devices and sequence numbers.
 //! - `places`: reads points at exact places.
 //! - `arrivals`, `events`: queries for events, by their arrival too.
-//! - `retention`: the retention in force.
 //! - `verdict`, `send`: whose fault a refusal is; sending.
 //! - `claims`, `write_events`, `write_devices`, `write`: writes.
 //! - `backfill`: completes the indexes from what an earlier version stored.
@@ -38,7 +37,7 @@ mod noted_devices;
 mod places;
 mod provision;
 mod response;
-pub(crate) mod retention;
+mod retention;
 mod send;
 pub(crate) mod sequences;
 pub(crate) mod series;

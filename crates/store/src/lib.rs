@@ -147,7 +147,7 @@ impl Store {
     pub async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
         let oldest = match self {
             Self::Embedded(store) => store.oldest(received),
-            Self::Influx(influx) => influx::retention::oldest(influx, received).await?,
+            Self::Influx(influx) => influx.oldest(received).await?,
         };
         let within = WithinRetention::of(batch, oldest);
         let written = match self {

@@ -230,6 +230,7 @@ async fn a_bad_message_alone_blocks_nothing() {
     facade.fault(Fault::answer("/api/v3/write_lp", 400, body).if_body_holds("source_device=bad,").times(usize::MAX));
     let writer = start_on(folder.path(), &nats, &facade);
     let jetstream = connect(&nats.url()).await;
+    writer.wait_until_ready();
     publish(&jetstream, "events.metrics", value("bad", hours_ago(1), 1)).await;
     wait_until_acknowledged(&jetstream, "METRICS").await;
     assert_eq!((n_letters(&jetstream).await, writer.metric(STORED)), (1, 0.0));
@@ -270,6 +271,7 @@ async fn new_devices_beyond_a_limit_wait_and_hold_up_no_others() {
     let mut influx = InfluxServer::start_with(options).unwrap();
     let writer = start(folder.path(), "writer", &nats, &influx, &[("SPINDLE_BATCH_MESSAGES", "5")]);
     let jetstream = connect(&nats.url()).await;
+    writer.wait_until_ready();
     let begin = hours_ago(1).as_ns();
     let at = |number: usize| Timestamp::from_ns(begin + number as i64);
     for number in 0..20 {

@@ -1,53 +1,16 @@
-//! Retention in force: the configured one, or a shorter one that the server has of its own. Version 3 drops older points
-//! in silence, so they must be known before they are sent; versions 1 and 2 report them (`write_outcome`).
+//! Retention that the server has of its own. Version 3 drops older points in silence, so they must be known before they
+//! are sent; versions 1 and 2 report them as well (`write_outcome`).
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
-use spindle_core::Timestamp;
-use tracing::{debug, info};
-
+use super::client::InfluxClient;
 use super::response::SeriesPart;
-use super::session::Influx;
 use crate::StoreError;
 
-/// Age of the last report after which the server is asked again: an operator may change its retention at any time.
-const ASK_AGAIN_NS: u64 = 60_000_000_000;
-
-/// Returns the time of the oldest point that a write at `received` may store; `None` without a retention.
-pub(crate) async fn oldest(influx: &Influx, received: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-    influx.ready().await?;
-    let configured = influx.client.settings.retention;
-    let shortest = configured.into_iter().chain(of_server(influx, received).await).min();
-    Ok(shortest.map(|retention| received.minus(retention)))
-}
-
-/// Returns the server's retention as last reported. A server that reports none is taken to have none.
-async fn of_server(influx: &Influx, received: Timestamp) -> Option<Duration> {
-    let last = *influx.server_retention.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((at, retention)) = last
-        && at.as_ns().abs_diff(received.as_ns()) < ASK_AGAIN_NS
-    {
-        return retention;
-    }
-    let before = last.and_then(|(_, retention)| retention);
-    let retention = match ask(influx).await {
-        Ok(retention) => retention,
-        Err(error) => {
-            debug!(%error, "retention of InfluxDB not readable");
-            before
-        }
-    };
-    if retention != before {
-        info!(seconds = retention.map(|retention| retention.as_secs()), "InfluxDB reports its retention");
-    }
-    *influx.server_retention.lock().unwrap_or_else(PoisonError::into_inner) = Some((received, retention));
-    retention
-}
-
-async fn ask(influx: &Influx) -> Result<Option<Duration>, StoreError> {
-    let text = format!("SHOW RETENTION POLICIES ON \"{}\"", influx.client.settings.database);
-    let mut rows = influx.client.query(&text).await?;
+/// Asks the server for its retention. `None` if it has none or reports none.
+pub(super) async fn ask(client: &InfluxClient) -> Result<Option<Duration>, StoreError> {
+    let text = format!("SHOW RETENTION POLICIES ON \"{}\"", client.settings.database);
+    let mut rows = client.query(&text).await?;
     let mut found = None;
     loop {
         let series = rows.next().await?;

@@ -8,7 +8,7 @@ use spindle_core::Timestamp;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
-use tracing::info;
+use tracing::{debug, info};
 
 use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
@@ -17,13 +17,16 @@ use super::labels::WrittenLabels;
 use super::limits::LimitedSeries;
 pub(super) use super::line::{MAX_TIME, MIN_TIME};
 use super::noted_devices::NotedDevices;
-use super::provision;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
+use super::{provision, retention};
 use crate::StoreError;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
+
+/// Age of the server's report of its retention after which it is asked again: an operator may change it at any time.
+const ASK_RETENTION_NS: u64 = 60_000_000_000;
 
 /// Session with an InfluxDB server.
 #[derive(Debug)]
@@ -44,10 +47,16 @@ pub struct Influx {
     /// Server run whose data the two above describe.
     incarnation: std::sync::Mutex<Option<String>>,
     limits: std::sync::Mutex<LimitedSeries>,
-    /// Retention that the server reported last, and when; nothing before the first report.
-    pub(super) server_retention: std::sync::Mutex<Option<(Timestamp, Option<Duration>)>>,
+    server_retention: std::sync::Mutex<ServerRetention>,
     /// Time of the last write, in nanoseconds: the only clock here.
     now_ns: AtomicI64,
+}
+
+/// Retention that the server reported last. The time of the report is that of the first write after it.
+#[derive(Clone, Copy, Debug, Default)]
+struct ServerRetention {
+    retention: Option<Duration>,
+    at: Option<Timestamp>,
 }
 
 impl Influx {
@@ -84,8 +93,40 @@ impl Influx {
         info!(server = self.client.address(), ?version, database = self.client.settings.database, "InfluxDB ready");
         let shape = BatchShape::of(version);
         self.value_limit.set_bounds(shape.initial_requests, shape.max_requests);
+        self.read_retention(None).await;
         *provisioned = Some(version);
         Ok(version)
+    }
+
+    /// Returns the time of the oldest point that a write at `received` may store; `None` without a retention. The
+    /// shorter one counts of the configured retention and the server's own.
+    pub(crate) async fn oldest(&self, received: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        self.ready().await?;
+        let last = *self.server_retention();
+        match last.at {
+            None => self.server_retention().at = Some(received),
+            Some(at) if at.as_ns().abs_diff(received.as_ns()) < ASK_RETENTION_NS => {}
+            Some(_) => self.read_retention(Some(received)).await,
+        }
+        let shortest = self.client.settings.retention.into_iter().chain(self.server_retention().retention).min();
+        Ok(shortest.map(|retention| received.minus(retention)))
+    }
+
+    /// Reads the server's retention; keeps the last one if that fails.
+    async fn read_retention(&self, at: Option<Timestamp>) {
+        let last = *self.server_retention();
+        let retention = retention::ask(&self.client).await.unwrap_or_else(|error| {
+            debug!(%error, "retention of InfluxDB not readable");
+            last.retention
+        });
+        if retention != last.retention {
+            info!(seconds = retention.map(|retention| retention.as_secs()), "InfluxDB reports its retention");
+        }
+        *self.server_retention() = ServerRetention { retention, at };
+    }
+
+    fn server_retention(&self) -> MutexGuard<'_, ServerRetention> {
+        self.server_retention.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Provisions the database again after it disappeared.

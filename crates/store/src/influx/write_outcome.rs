@@ -115,14 +115,18 @@ impl WriteResponse {
         is_too_large.then(|| WriteOutcome::Split { message: detail.to_owned(), is_own })
     }
 
-    /// A response that is not InfluxDB's own. Those that ask for credentials or for patience mean the same from anybody.
+    /// A response that is not InfluxDB's own. Those that ask for credentials or for patience mean the same from anybody;
+    /// a page or a redirection has nothing to do with what was sent.
     fn foreign_outcome(&self, is_own: bool, message: &str) -> Option<WriteOutcome> {
         if is_own || matches!(self.status, 401 | 429 | 500..=599) {
             return None;
         }
         let content_type = self.content_type.as_deref().map(|text| format!(" {}", brief(text))).unwrap_or_default();
         let message = format!("{}{content_type}: {}: {NOT_INFLUXDB}", self.status, brief(message));
-        Some(WriteOutcome::Foreign { message })
+        Some(match self.status {
+            400..=499 => WriteOutcome::Foreign { message },
+            _ => WriteOutcome::Misconfigured { message },
+        })
     }
 
     /// A limit of the server, or a batch of which only a part is stored.

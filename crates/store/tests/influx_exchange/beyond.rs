@@ -51,15 +51,15 @@ async fn a_retention_that_was_shortened_is_noticed() {
     let (store, now) = (open(&facade), now());
     write_at(&store, vec![metric("first", now)], vec![], now).await;
     keep_an_hour(&facade);
-    // In no order, and 40 of them old.
+    // In no order, and 40 of them old: beyond the shard of a week that the server keeps until all of it is old.
     let values = (0..100).map(|number| {
-        let age = if number % 5 < 2 { (2 + number) * HOUR } else { number * 1_000_000 };
+        let age = if number % 5 < 2 { (200 + number) * HOUR } else { number * 1_000_000 };
         metric(&format!("disk-{number}"), now - age)
     });
     let values: Vec<_> = values.collect();
     let old: Vec<_> = (0..100).filter(|number| number % 5 < 2).map(RefusedItem::Metric).collect();
     let n_before = facade.record_of(write_path(Generation::V2)).len();
-    let written = write_at(&store, values, vec![old_event(1, now - 5 * HOUR), old_event(2, now)], now + 1).await;
+    let written = write_at(&store, values, vec![old_event(1, now - 200 * HOUR), old_event(2, now)], now + 1).await;
     let (mut metrics, mut events) = (refused(&written), Vec::new());
     metrics.retain(|item| {
         matches!(item, RefusedItem::Metric(_)) || {

@@ -44,10 +44,10 @@ async fn a_proxy_that_refuses_everything_condemns_nothing() {
                 facade.fault(Fault::answer(path, status, body).header("Content-Type", "text/html").times(usize::MAX));
                 let error = write(&store, values, events).await.unwrap_err();
                 assert_eq!(error.kind(), StoreErrorKind::Permanent, "{status} {body}: {error}");
-                expect_message(
-                    &error,
-                    &[&status.to_string(), body.lines().next().unwrap_or("(no message)").get(..12).unwrap_or("")],
-                );
+                // Status and first line; InfluxDB's own words without their JSON.
+                let own = ["bad timestamp", "something new"].into_iter().find(|word| body.contains(word));
+                let word = own.unwrap_or_else(|| body.lines().next().unwrap_or_default());
+                expect_message(&error, &[&status.to_string(), word]);
                 let n_requests = facade.record_of(path).len() - n_before;
                 // Too large a body goes in parts, whoever says so.
                 assert!(n_requests <= 3 || status == 413, "{status} {body}: {n_requests} requests");
@@ -132,7 +132,7 @@ async fn twenty_thousand_refused_points_cost_few_requests() {
         assert_eq!((written.refused.len(), reasons(&written)), (20_000, vec![Refusal::Invalid]), "{generation:?}");
         assert_eq!(written.n_metrics, 1);
         let n_requests = facade.record_of(path).len() - n_before;
-        assert!(n_requests < 50, "{generation:?}: {n_requests} requests");
+        assert!(n_requests < 100, "{generation:?}: {n_requests} requests");
     }
 }
 

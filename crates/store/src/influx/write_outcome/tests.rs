@@ -109,7 +109,7 @@ fn words_are_one_short_line() {
     assert!(lines[0].1.starts_with("a  [31mü") && lines[0].1.chars().count() == 300, "{}", lines[0].1);
     let WriteOutcome::Retry { message, .. } = outcome(BROKEN_OFF, "reset\nby peer", &[]) else { panic!() };
     assert_eq!(message, "could not write: the connection broke off: reset");
-    let WriteOutcome::Foreign { message } = response(302, "\n<html>\u{85}\r\n<b>", false).outcome(&[]) else {
+    let WriteOutcome::Misconfigured { message } = response(302, "\n<html>\u{85}\r\n<b>", false).outcome(&[]) else {
         panic!()
     };
     assert!(message.starts_with("302 text/html: <html> : is this"), "{message}");
@@ -146,13 +146,16 @@ fn what_a_proxy_refuses_is_not_a_refusal_of_the_server() {
         r#"{"code":400,"message":"bad"}"#,
         r#"{"code":"invalid","message":"bad","requestId":"7"}"#,
     ];
-    for status in [200, 301, 302, 307, 400, 402, 403, 404, 405, 406, 407, 410, 411, 415, 418, 422, 431, 451] {
+    for status in [400, 402, 403, 404, 405, 406, 407, 410, 411, 415, 418, 422, 431, 451] {
         for body in foreign {
             let WriteOutcome::Foreign { message } = response(status, body, false).outcome(&["x"]) else {
                 panic!("{status} {body}: {:?}", response(status, body, false).outcome(&["x"]))
             };
             assert!(message.starts_with(&format!("{status} text/html: ")), "{message}");
         }
+    }
+    for status in [200, 202, 301, 302, 307, 308] {
+        assert!(matches!(response(status, html, false).outcome(&[]), WriteOutcome::Misconfigured { .. }), "{status}");
     }
     // Patience and credentials mean the same from anybody, and so does a size.
     assert!(matches!(response(503, html, false).outcome(&[]), WriteOutcome::Retry { .. }));
