@@ -73,12 +73,13 @@ async fn reads_its_own_places_only() {
     for some in stored.collect::<Vec<_>>().chunks(5_000) {
         assert_eq!(write(&store, some.to_vec(), NOON).await, some.len());
     }
-    for (case, gap) in [("minutes", 220 * SECOND), ("second", 2_000_000), ("seconds", SECOND)] {
+    for (case, gap, arrival) in [("minutes", 220 * SECOND, 1), ("second", 2_000_000, 2), ("seconds", SECOND, 3)] {
+        let arrival = NOON + arrival * HOUR;
         let late: Vec<Event> = (0..N_LATE)
             .map(|number| event(&format!("{case}-{number}"), "disk-3", NOON - 32 * HOUR + number * gap + 1, 9))
             .collect();
         // New, then delivered again: it is read, found, and stays as it is.
-        for (received, n_new) in [(NOON + HOUR, N_LATE), (NOON + 2 * HOUR, 0)] {
+        for (received, n_new) in [(arrival, N_LATE), (arrival + SECOND, 0)] {
             let start = facade.record_of("/query").len();
             assert_eq!(write(&store, late.clone(), received).await, n_new as usize, "{case}");
             let (n_rows, largest) = rows_read(&facade, start);
@@ -89,7 +90,7 @@ async fn reads_its_own_places_only() {
             );
         }
         let arrived = EventFilter {
-            window: window(NOON + HOUR, NOON + HOUR + 1),
+            window: window(arrival, arrival + 1),
             basis: TimeBasis::Received,
             source_device: None,
             event_type: None,
