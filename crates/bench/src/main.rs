@@ -6,6 +6,7 @@ mod faults;
 mod harness;
 mod memory;
 mod pipeline;
+mod queries;
 mod store;
 mod truth;
 mod wire;
@@ -38,6 +39,15 @@ enum Benchmark {
         #[arg(long, default_value_t = 1_000)]
         series: usize,
     },
+    /// Query one window of a store with 1, 10 and 100 times its data before it
+    Queries {
+        /// Address of an InfluxDB 1 without credentials, instead of the embedded store
+        #[arg(long)]
+        influxdb: Option<String>,
+        /// Values in the window
+        #[arg(long, default_value_t = 20_000)]
+        values: usize,
+    },
     /// Measure from a publisher's ack to the reader's response, through a running `spindle up`
     Pipeline {
         /// Address of the NATS server
@@ -67,6 +77,7 @@ async fn main() -> Result<ExitCode> {
         Benchmark::Wire => wire::run(),
         Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,
         Benchmark::Store { influxdb: Some(host), values, series } => store::influxdb(&host, values, series).await,
+        Benchmark::Queries { influxdb, values } => queries::run(influxdb.as_deref(), values).await,
         Benchmark::Pipeline { nats, values, per_message } => pipeline::run(&nats, values, per_message).await,
     }?;
     Ok(ExitCode::SUCCESS)

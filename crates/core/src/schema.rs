@@ -75,6 +75,39 @@ pub const EVENTS: Measurement = Measurement {
     ],
 };
 
+/// Arrivals of events: an index by the time of storage, whose entries point at the points of [`EVENTS`]. An entry's own
+/// time is up to a millisecond after the arrival; `slot` is present only on entries that share device, type and time
+/// with another.
+pub const EVENT_ARRIVALS: Measurement = Measurement {
+    name: "event_arrivals",
+    tags: &["source_device", "event_type", "slot"],
+    fields: &[
+        text("event_id", "the event's id"),
+        integer("criticality", "1 to 10"),
+        integer("timestamp_ns", "when it happened, in nanoseconds since 1970"),
+        integer("received_ns", "when it was stored, in nanoseconds since 1970"),
+        integer("place_ns", "time of the event's point in `events`, in nanoseconds since 1970"),
+    ],
+};
+
+/// Devices: for each period of up to 30 days in which a device has data, a point of each writer at the period's end. An
+/// index: the list of devices takes no look at their data.
+pub const DEVICES: Measurement = Measurement {
+    name: "devices",
+    tags: &["source_device"],
+    fields: &[
+        integer("first_ns", "time of the oldest data in the period, in nanoseconds since 1970"),
+        integer("last_ns", "time of the newest data in the period, up to an hour old, in nanoseconds since 1970"),
+    ],
+};
+
+/// Marker of the indexes [`EVENT_ARRIVALS`] and [`DEVICES`]: they are complete, also for what earlier versions stored.
+pub const INDEXES: Measurement = Measurement {
+    name: "spindle_indexes",
+    tags: &[],
+    fields: &[integer("index_version", "version of the indexes that are complete")],
+};
+
 /// Labels of devices: the newest value of each key.
 pub const DEVICE_LABELS: Measurement = Measurement {
     name: "device_labels",
@@ -105,12 +138,13 @@ pub const PIPELINE: Measurement = Measurement {
 pub const PROBE: Measurement =
     Measurement { name: "spindle_probe", tags: &[], fields: &[integer("ok", "1: the server took the point")] };
 
-/// All measurements with data of the pipeline.
-pub const MEASUREMENTS: [Measurement; 5] = [DEVICE_METRICS, REPLACED_NUMBERS, EVENTS, DEVICE_LABELS, PIPELINE];
+/// All measurements with data of the pipeline, and their indexes.
+pub const MEASUREMENTS: [Measurement; 8] =
+    [DEVICE_METRICS, REPLACED_NUMBERS, EVENTS, EVENT_ARRIVALS, DEVICES, INDEXES, DEVICE_LABELS, PIPELINE];
 
 /// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    static ALL: [Measurement; 5] = MEASUREMENTS;
+    static ALL: [Measurement; 8] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)
 }
 

@@ -1,11 +1,12 @@
 //! A real InfluxDB 1.x: outages, credentials, and single points that it refuses.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spindle_core::records::Window;
-use spindle_core::{Batch, DeviceMetric, DeviceName, MetricType, Timestamp};
+use spindle_core::records::{EventFilter, TimeBasis, Window};
+use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, Refusal, RefusedItem, Store, StoreErrorKind};
 use spindle_testkit::{InfluxOptions, InfluxServer};
 use uuid::Uuid;
@@ -216,4 +217,126 @@ async fn an_event_in_two_slots_has_its_number_once() {
     assert_eq!(counted().await, (1, (1, 0, 0)));
     server.write("fleet", &line("", 2, 7, 1002)).unwrap();
     assert_eq!(counted().await, (2, (1, 0, 1)));
+}
+
+/// Lines of an earlier version, which had no indexes.
+fn unindexed(n_events: u64) -> String {
+    let line = |number: u64| {
+        let (id, time) = (Uuid::from_u128(number.into()), 1_700_000_000_000_000_000 + number * 3_600_000_000_000);
+        let received = 1_749_211_200_000_000_000_u64 + number % 7;
+        format!(
+            "events,source_device=a{},event_type=Note event_id=\"{id}\",criticality=9i,timestamp_ns={time}i,received_ns={received}i {time}",
+            number % 3
+        )
+    };
+    let metrics = "device_metrics,source_device=silent,metric_type=IOPs value=1.5 1600000000000000000\ndevice_metrics,source_device=silent,metric_type=IOPs value=1.5 1610000000000000000";
+    (0..n_events).map(line).chain([metrics.to_owned()]).collect::<Vec<_>>().join("\n")
+}
+
+fn arrived() -> EventFilter {
+    EventFilter {
+        window: Window {
+            from: Timestamp::from_ns(1_749_211_200_000_000_000),
+            until: Timestamp::from_ns(1_749_211_200_000_000_007),
+        },
+        basis: TimeBasis::Received,
+        source_device: None,
+        event_type: None,
+        min_criticality: Criticality::MAX,
+        limit: 100_000,
+        offset: 0,
+    }
+}
+
+/// After an upgrade, what was stored before is found by its arrival, and silent devices are listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn indexes_are_completed_from_what_an_earlier_version_stored() {
+    const N_EVENTS: u64 = 2_500;
+    let server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    store.check().await.unwrap();
+    server.write("fleet", &unindexed(N_EVENTS)).unwrap();
+    let filter = EventFilter { min_criticality: Criticality::new(9).unwrap(), ..arrived() };
+    assert!(store.events(filter.clone()).await.unwrap().is_empty());
+    let now = Timestamp::from_ns(1_750_000_000_000_000_000);
+    for _ in 0..2 {
+        store.complete_indexes(now).await.unwrap();
+        let found = store.events(filter.clone()).await.unwrap();
+        let ids: BTreeSet<String> = found.iter().map(|record| record.event.id.to_string()).collect();
+        assert_eq!((found.len(), ids.len()), (N_EVENTS as usize, N_EVENTS as usize));
+        let devices = store.devices(None, 10).await.unwrap();
+        let names: Vec<&str> = devices.iter().map(|record| record.source_device.as_str()).collect();
+        assert_eq!(names, ["a0", "a1", "a2", "silent"]);
+        let silent = &devices[3];
+        assert_eq!(
+            (silent.first_seen.as_ns(), silent.last_seen.as_ns()),
+            (1_600_000_000_000_000_000, 1_610_000_000_000_000_000)
+        );
+        // The marker is valid for other sessions too, as are the notes of this one.
+        let other = Store::open_influx(settings(&server)).unwrap();
+        assert_eq!(other.devices(None, 10).await.unwrap(), devices);
+    }
+    // Marked as complete: what appears without an index from here on is not looked for.
+    server.write("fleet", "events,source_device=b,event_type=Note event_id=\"x\",criticality=9i,timestamp_ns=1i,received_ns=1749211200000000001i 1").unwrap();
+    store.complete_indexes(now).await.unwrap();
+    assert_eq!(store.events(filter).await.unwrap().len(), N_EVENTS as usize);
+}
+
+/// The retention takes events by their own time: entries of their arrivals may outlive them.
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_without_their_events_are_passed_over() {
+    let server = InfluxServer::start().unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    let received = Timestamp::from_ns(1_749_211_200_000_000_001);
+    let event = |number: u64, device: &str| Event {
+        id: Uuid::from_u128(number.into()).into(),
+        criticality: Criticality::MAX,
+        timestamp: Timestamp::from_ns(1_000 + number.cast_signed()),
+        source_device: DeviceName::new(device).unwrap(),
+        event_type: EventType::new("Note").unwrap(),
+        event_message: None,
+        seq: None,
+        labels: None,
+    };
+    let events = (0..50).map(|number| event(number, if number % 2 == 0 { "kept" } else { "gone" })).collect();
+    store.write(Arc::new(Batch { metrics: Vec::new(), events }), received).await.unwrap();
+    server.query("fleet", "DELETE FROM events WHERE source_device = 'gone'").unwrap();
+    let page = store.events(EventFilter { limit: 20, ..arrived() }).await.unwrap();
+    assert_eq!(page.len(), 20);
+    let rest = store.events(EventFilter { limit: 20, offset: 20, ..arrived() }).await.unwrap();
+    assert_eq!(rest.len(), 5);
+    let counts = store.count_events_by_device(arrived()).await.unwrap();
+    assert_eq!(counts, [(DeviceName::new("kept").unwrap(), 25)]);
+}
+
+/// Two sessions note one device, in any order, and a restart that loses a note has it written again.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_session_narrows_what_another_has_noted() {
+    let mut server = InfluxServer::start().unwrap();
+    let one = Store::open_influx(settings(&server)).unwrap();
+    let other = Store::open_influx(settings(&server)).unwrap();
+    let at = |time: i64| {
+        let mut batch = (*batch(&["a"])).clone();
+        batch.metrics[0].timestamp = Timestamp::from_ns(time);
+        Arc::new(batch)
+    };
+    let day = 86_400_000_000_000_i64;
+    let received = Timestamp::from_ns(2);
+    for (store, time) in [(&one, 5 * day), (&other, 3 * day), (&one, 6 * day), (&other, 4 * day), (&one, 5 * day + 1)] {
+        store.write(at(time), received).await.unwrap();
+    }
+    let life = async || {
+        let record = one.device(&DeviceName::new("a").unwrap()).await.unwrap().unwrap();
+        (record.first_seen.as_ns(), record.last_seen.as_ns())
+    };
+    assert_eq!(life().await, (3 * day, 6 * day));
+    other.write(at(6 * day + 60_000_000_000), received).await.unwrap();
+    assert_eq!(life().await, (3 * day, 6 * day + 60_000_000_000), "newer than the index by a minute");
+    one.server_incarnation().await.unwrap();
+    server.query("fleet", "DELETE FROM devices").unwrap();
+    server.kill();
+    server.restart().unwrap();
+    one.server_incarnation().await.unwrap();
+    one.write(at(6 * day), received).await.unwrap();
+    assert_eq!(life().await.1, 6 * day + 60_000_000_000);
 }

@@ -123,7 +123,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
     },
     QueryType {
         name: "devices",
-        help: "the devices by name, with labels and latest values",
+        help: "the devices by name, with labels and latest values (those of the week before a device's last sign of life)",
         params: &[
             optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
             optional(

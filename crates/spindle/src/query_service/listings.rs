@@ -1,17 +1,21 @@
 //! Queries that return a list: `events`, `alerts_critical` and `devices`, page by page.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
 use serde_json::Value;
 use spindle_core::query::EventsQuery;
-use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
+use spindle_core::records::{DeviceRecord, EventFilter, EventRecord, LatestSample, TimeBasis, Window};
 use spindle_core::response::{Basis, DeviceCount, DeviceRow, EventRow, Listing, MetricRow};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
 use super::fit::{Page, json_bytes};
+
+/// Age up to which a value still counts as a latest one of `devices`, before the device's last sign of life.
+const LATEST_LOOKBACK: Duration = Duration::from_secs(7 * 86_400);
 
 /// Returns events by a filter, newest first; `with_summary` adds the number per device.
 pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool) -> Result<Listing<EventRow>> {
@@ -73,12 +77,12 @@ pub(super) async fn devices(
     let mut records = store.devices(after.as_ref(), limit + 1).await?;
     let has_more = records.len() > limit;
     records.truncate(limit);
-    let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
-    let until = at.plus(std::time::Duration::from_nanos(1));
-    let latest = store.latest_many(&names, Window { from: Timestamp::from_ns(i64::MIN), until }).await?;
+    let until = at.plus(Duration::from_nanos(1));
+    let mut latest = latest(store, &records, until).await?;
     let mut n_points = 0;
     let mut data = Vec::with_capacity(records.len());
-    for (record, samples) in records.into_iter().zip(latest) {
+    for record in records {
+        let samples = latest.remove(&record.source_device).unwrap_or_default();
         n_points += samples.len() as u64;
         let metrics = samples.into_iter().map(|sample| {
             let row = MetricRow::new(&sample.metric_type, sample.value, sample.time);
@@ -98,6 +102,35 @@ pub(super) async fn devices(
         listing.next = next_devices(&listing);
     }
     Ok(listing)
+}
+
+/// Returns the latest values of each device before `until`, those within [`LATEST_LOOKBACK`] of its last sign of life.
+/// Devices that were last seen at about the same time are read together.
+async fn latest(
+    store: &Store,
+    records: &[DeviceRecord],
+    until: Timestamp,
+) -> Result<BTreeMap<DeviceName, Vec<LatestSample>>> {
+    let end = |record: &DeviceRecord| record.last_seen.plus(Duration::from_nanos(1)).min(until);
+    let mut by_time: Vec<(Timestamp, &DeviceName)> =
+        records.iter().map(|record| (end(record), &record.source_device)).collect();
+    by_time.sort_unstable();
+    let mut latest = BTreeMap::new();
+    let mut rest = &by_time[..];
+    while let Some((first, _)) = rest.first() {
+        let n_together = rest.partition_point(|(end, _)| *end <= first.plus(LATEST_LOOKBACK));
+        let (together, others) = rest.split_at(n_together.max(1));
+        rest = others;
+        let names: Vec<DeviceName> = together.iter().map(|(_, name)| (*name).clone()).collect();
+        let window = Window { from: first.minus(LATEST_LOOKBACK), until: together[together.len() - 1].0 };
+        for ((end, _), (name, mut samples)) in
+            together.iter().zip(names.iter().zip(store.latest_many(&names, window).await?))
+        {
+            samples.retain(|sample| sample.time >= end.minus(LATEST_LOOKBACK));
+            latest.insert(name.clone(), samples);
+        }
+    }
+    Ok(latest)
 }
 
 fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {

@@ -12,8 +12,8 @@
 //! - `refused`: elements that the store refused, by message.
 //! - `write_order`: batches that must not overtake each other.
 //!
-//! Beside it: `restore` (after the store came back with less), `housekeeping`, `stream_watch`, `self_metrics`,
-//! `readiness`.
+//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `stream_watch`,
+//! `self_metrics`, `readiness`.
 
 mod breaker;
 mod commit;
@@ -23,6 +23,7 @@ mod deferrals;
 #[cfg(debug_assertions)]
 mod failpoints;
 mod housekeeping;
+mod indexes;
 mod lane;
 mod readiness;
 mod refused;
@@ -115,6 +116,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
     parts.spawn(housekeeping.in_current_span());
     parts.spawn(stream_watch::run(bus.clone(), streams, readiness.clone(), stop.clone()).in_current_span());
+    parts.spawn(indexes::run(store.clone(), stop.clone()).in_current_span());
     parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the writer panicked")?;

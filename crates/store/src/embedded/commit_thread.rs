@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::error::EmbeddedError;
 use super::insert::Inserter;
-use super::removal::Removal;
+use super::removal::{Oldest, Removal};
 use crate::{StoreError, Written};
 
 /// Requests queued for the thread, and as many again that it has taken from the queue to find the urgent ones. When
@@ -54,7 +54,8 @@ impl CommitThread {
     /// Starts the thread.
     pub(super) fn start(path: Arc<PathBuf>, connection: Connection) -> Result<Self, StoreError> {
         let (requests, queue) = mpsc::channel(MAX_QUEUED);
-        let committer = Committer { path: Arc::clone(&path), connection, inserter: Inserter::default() };
+        let committer =
+            Committer { path: Arc::clone(&path), connection, inserter: Inserter::default(), oldest: Oldest::default() };
         let thread = std::thread::Builder::new()
             .name("store-commit".to_owned())
             .spawn(move || committer.run(queue))
@@ -114,6 +115,7 @@ struct Committer {
     path: Arc<PathBuf>,
     connection: Connection,
     inserter: Inserter,
+    oldest: Oldest,
 }
 
 impl Committer {
@@ -164,6 +166,10 @@ impl Committer {
     }
 
     fn write_together(&mut self, group: &[WriteRequest]) -> Result<Vec<Written>, EmbeddedError> {
+        for WriteRequest { batch, .. } in group {
+            self.oldest.add(batch.metrics.iter().map(|metric| metric.timestamp));
+            self.oldest.add(batch.events.iter().map(|event| event.timestamp));
+        }
         // The transaction is rolled back when it is dropped, also by a panic.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             in_transaction(&mut self.connection, |connection| {
@@ -179,15 +185,22 @@ impl Committer {
     }
 
     fn remove(&mut self, mut removal: Box<Removal>) -> Result<Box<Removal>, StoreError> {
-        if removal.invalidates_caches() {
+        let n_names = |removal: &Removal| removal.removed().n_series + removal.removed().n_devices;
+        let n_before = n_names(&removal);
+        let Self { connection, oldest, .. } = self;
+        let outcome = if removal.needs_transaction() {
+            in_transaction(connection, |connection| removal.step(connection, oldest))
+        } else {
+            removal.step(connection, oldest)
+        };
+        // The caches must not hold what is removed, nor what a step removed that then failed.
+        if outcome.is_err() || n_names(&removal) != n_before {
             self.inserter.clear();
         }
-        if removal.needs_transaction() {
-            in_transaction(&mut self.connection, |connection| removal.step(connection))
-        } else {
-            removal.step(&self.connection)
+        if let Err(error) = outcome {
+            self.oldest = Oldest::default();
+            return Err(error.into_error("remove old data", &self.path));
         }
-        .map_err(|error| error.into_error("remove old data", &self.path))?;
         Ok(removal)
     }
 }

@@ -3,7 +3,7 @@
 //! The caches save a lookup per value. They mirror the database as it was last read, so they are cleared when a
 //! transaction fails, when rows are removed, and when another connection has written.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, params};
@@ -14,20 +14,15 @@ use super::error::EmbeddedError;
 use super::event_id;
 use crate::Written;
 
-pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
-pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
+const NS_PER_SECOND: i64 = 1_000_000_000;
 
 /// Most devices cached, about 1 KiB each with labels and ten series.
 const MAX_CACHED_DEVICES: usize = 200_000;
-/// Most hours cached.
-const MAX_CACHED_HOURS: usize = 100_000;
 
 /// Writes batches and caches devices, series and labels.
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
     devices: HashMap<DeviceName, CachedDevice>,
-    /// Hours since the epoch in which a sample was measured.
-    hours: HashSet<i64>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
 }
@@ -49,16 +44,12 @@ impl Inserter {
             self.clear();
             self.data_version = version;
         }
-        if self.hours.len() > MAX_CACHED_HOURS {
-            self.hours.clear();
-        }
         Ok(())
     }
 
     /// Clears the caches.
     pub(super) fn clear(&mut self) {
         self.devices.clear();
-        self.hours.clear();
     }
 
     /// Writes a batch.
@@ -76,7 +67,7 @@ impl Inserter {
         let mut rows = self.rows(connection, &batch.metrics, received)?;
         // In key order each page is visited once. The sort is stable, so of two with one identity the later wins.
         rows.sort_by_key(|row| (row.series_id, row.time_ns));
-        self.insert_rows(connection, &rows, &mut written)?;
+        Self::insert_rows(connection, &rows, &mut written)?;
         self.insert_events(connection, &batch.events, received, &mut written)?;
         Ok(written)
     }
@@ -108,17 +99,11 @@ impl Inserter {
         Ok(rows)
     }
 
-    fn insert_rows(
-        &mut self,
-        connection: &Connection,
-        rows: &[SampleRow],
-        written: &mut Written,
-    ) -> Result<(), EmbeddedError> {
+    fn insert_rows(connection: &Connection, rows: &[SampleRow], written: &mut Written) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (series_id, time_ns) DO NOTHING",
         )?;
-        let mut last_hour = None;
         for row in rows {
             let n_inserted =
                 insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
@@ -128,23 +113,7 @@ impl Inserter {
                 written.n_metrics_replaced += 1;
             } else {
                 written.n_metrics_known += 1;
-                continue;
             }
-            let hour = row.time_ns.div_euclid(NS_PER_HOUR);
-            if last_hour != Some(hour) {
-                self.record_hour(connection, hour)?;
-                last_hour = Some(hour);
-            }
-        }
-        Ok(())
-    }
-
-    /// Tells retention where to look.
-    fn record_hour(&mut self, connection: &Connection, hour: i64) -> Result<(), EmbeddedError> {
-        if self.hours.insert(hour) {
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (0, ?1)")?
-                .execute([hour])?;
         }
         Ok(())
     }

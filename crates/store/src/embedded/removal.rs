@@ -1,17 +1,16 @@
 //! Retention: removes old data in steps of some ten milliseconds, between which writes proceed.
 //!
-//! Age is that of the point: what lies before the limit goes, and a write refuses it (`crate::retention`). `arrivals`
-//! lists the hours in which something was measured, so that a removal looks only at those that begin before the limit,
-//! and reads no row that it does not remove.
+//! Age is that of the point: what lies before the limit goes, and a write refuses it (`crate::retention`). A removal
+//! takes the oldest rows of each series off its key, so it reads no row that it does not remove. It remembers the
+//! oldest point that it leaves ([`Oldest`]), so the next one does nothing until the limit has passed that point.
 
 use rusqlite::{Connection, OptionalExtension, params};
 use spindle_core::Timestamp;
 
 use super::error::EmbeddedError;
-use super::insert::NS_PER_HOUR;
 use crate::Removed;
 
-/// Rows read in one step; about 20 ms.
+/// Rows removed in one step; about 20 ms.
 const STEP_ROWS: i64 = 10_000;
 /// Lookups in one step, for series that have nothing to remove.
 const STEP_SEEKS: usize = 5_000;
@@ -20,39 +19,60 @@ const STEP_PAGES: i64 = 1_000;
 /// Share of the file (one part in…) kept as free pages for the next writes.
 const KEPT_FREE_SHARE: i64 = 10;
 
+/// Time of the oldest point in the store, as far as the last complete removal and the writes since tell.
+#[derive(Debug, Default)]
+pub(super) struct Oldest {
+    /// In nanoseconds; `None` unless a removal was completed.
+    known_ns: Option<i64>,
+    /// Oldest point written since the last removal began, in nanoseconds.
+    written_ns: i64,
+    /// `PRAGMA data_version`: changes when another connection has written.
+    data_version: i64,
+}
+
+impl Oldest {
+    /// Takes in the times of points that may be stored.
+    pub(super) fn add(&mut self, times: impl Iterator<Item = Timestamp>) {
+        if let Some(time) = times.min() {
+            self.written_ns = self.written_ns.min(time.as_ns());
+        }
+    }
+
+    /// Returns whether nothing lies before a limit. Otherwise a removal begins.
+    fn is_at_least(&mut self, limit_ns: i64, connection: &Connection) -> Result<bool, EmbeddedError> {
+        let data_version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let known_ns = self.known_ns.filter(|_| data_version == self.data_version);
+        let has_nothing = known_ns.is_some_and(|oldest| oldest.min(self.written_ns) >= limit_ns);
+        if !has_nothing {
+            *self = Self { known_ns: None, written_ns: i64::MAX, data_version };
+        }
+        Ok(has_nothing)
+    }
+}
+
 /// Removal in progress: limit, stage and result so far.
 #[derive(Debug)]
 pub(super) struct Removal {
     limit_ns: i64,
     stage: Stage,
+    /// Time of the oldest point found that stays.
+    oldest_ns: i64,
     removed: Removed,
 }
 
 #[derive(Debug)]
 enum Stage {
+    Start,
     Events,
-    Plan,
-    Samples(Cursor),
-    Arrivals,
-    Series { after: i64 },
+    Samples { series_id: i64 },
     Devices { after: i64 },
     Pages,
     Done,
 }
 
-/// Position of the removal in `samples`: series by series, range by range.
-#[derive(Debug)]
-struct Cursor {
-    /// From (inclusive) until (exclusive), in nanoseconds, ascending and disjoint.
-    ranges: Vec<(i64, i64)>,
-    series_id: i64,
-    range: usize,
-    from_ns: i64,
-}
-
 impl Removal {
     pub(super) fn new(limit: Timestamp) -> Self {
-        Self { limit_ns: limit.as_ns(), stage: Stage::Events, removed: Removed::default() }
+        Self { limit_ns: limit.as_ns(), stage: Stage::Start, oldest_ns: i64::MAX, removed: Removed::default() }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -65,124 +85,88 @@ impl Removal {
 
     /// Returns whether the next step needs a transaction; returning pages makes its own.
     pub(super) fn needs_transaction(&self) -> bool {
-        !matches!(self.stage, Stage::Pages)
-    }
-
-    /// Returns whether the next step may remove cached rows.
-    pub(super) fn invalidates_caches(&self) -> bool {
-        matches!(self.stage, Stage::Arrivals | Stage::Series { .. } | Stage::Devices { .. })
+        !matches!(self.stage, Stage::Start | Stage::Pages)
     }
 
     /// Performs one step. After an error the removal is unusable: start a new one.
-    pub(super) fn step(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
+    pub(super) fn step(&mut self, connection: &Connection, oldest: &mut Oldest) -> Result<(), EmbeddedError> {
         let stage = std::mem::replace(&mut self.stage, Stage::Done);
         self.stage = match stage {
+            Stage::Start if oldest.is_at_least(self.limit_ns, connection)? => Stage::Done,
+            Stage::Start => Stage::Events,
             Stage::Events => self.remove_events(connection)?,
-            Stage::Plan => self.plan(connection)?,
-            Stage::Samples(cursor) => self.remove_samples(connection, cursor)?,
-            Stage::Arrivals => self.forget_arrivals(connection)?,
-            Stage::Series { after } => self.remove_series(connection, after)?,
+            Stage::Samples { series_id } => self.remove_samples(connection, series_id)?,
             Stage::Devices { after } => self.remove_devices(connection, after)?,
             Stage::Pages => return_pages(connection)?,
             Stage::Done => Stage::Done,
         };
+        if matches!(self.stage, Stage::Pages | Stage::Done) {
+            oldest.known_ns = oldest.known_ns.or(Some(self.oldest_ns));
+        }
         Ok(())
     }
 
     fn remove_events(&mut self, connection: &Connection) -> Result<Stage, EmbeddedError> {
         // Before the samples: without its neighbours, a replaced number would look like a gap.
-        connection.prepare_cached("DELETE FROM replaced WHERE received_ns < ?1")?.execute([self.limit_ns])?;
+        connection.prepare_cached("DELETE FROM replaced WHERE time_ns < ?1")?.execute([self.limit_ns])?;
         let n_events = connection
             .prepare_cached("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ?1 LIMIT ?2)")?
             .execute(params![self.limit_ns, STEP_ROWS])?;
         self.removed.n_events += n_events as u64;
-        Ok(if (n_events as i64) < STEP_ROWS { Stage::Plan } else { Stage::Events })
-    }
-
-    fn plan(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
-        Ok(match Cursor::start(self.old_ranges(connection)?) {
-            Some(cursor) => Stage::Samples(cursor),
-            None => Stage::Arrivals,
-        })
-    }
-
-    /// Returns the ranges of time before the limit in which something was measured.
-    fn old_ranges(&self, connection: &Connection) -> Result<Vec<(i64, i64)>, EmbeddedError> {
-        let mut select = connection.prepare_cached(
-            "SELECT DISTINCT measured_hour FROM arrivals WHERE measured_hour <= ?1 ORDER BY measured_hour",
-        )?;
-        let mut ranges: Vec<(i64, i64)> = Vec::new();
-        let mut rows = select.query([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
-        while let Some(row) = rows.next()? {
-            let hour: i64 = row.get(0)?;
-            // At the early end of the range of time the hour is truncated.
-            let from = hour.saturating_mul(NS_PER_HOUR);
-            let until = (hour + 1).saturating_mul(NS_PER_HOUR).min(self.limit_ns);
-            match ranges.last_mut() {
-                Some(last) if last.1 == from => last.1 = until,
-                _ if from < until => ranges.push((from, until)),
-                _ => {}
-            }
+        if n_events as i64 == STEP_ROWS {
+            return Ok(Stage::Events);
         }
-        Ok(ranges)
+        let oldest: Option<i64> =
+            connection.prepare_cached("SELECT min(time_ns) FROM events")?.query_row([], |row| row.get(0))?;
+        self.keep(oldest);
+        Ok(Stage::Samples { series_id: 0 })
     }
 
-    fn remove_samples(&mut self, connection: &Connection, mut cursor: Cursor) -> Result<Stage, EmbeddedError> {
+    fn remove_samples(&mut self, connection: &Connection, mut series_id: i64) -> Result<Stage, EmbeddedError> {
         let mut next_series = connection.prepare_cached("SELECT id FROM series WHERE id >= ?1 ORDER BY id LIMIT 1")?;
-        let mut far_row = connection.prepare_cached(
-            "SELECT time_ns FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3
-             ORDER BY time_ns LIMIT 1 OFFSET ?4",
-        )?;
-        let mut delete =
-            connection.prepare_cached("DELETE FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3")?;
-        let mut n_removed = 0_u64;
-        let mut more = true;
+        let mut oldest = connection.prepare_cached("SELECT min(time_ns) FROM samples WHERE series_id = ?1")?;
+        let mut n_removed = 0;
         for _ in 0..STEP_SEEKS {
-            let series: Option<i64> = next_series.query_row([cursor.series_id], |row| row.get(0)).optional()?;
-            let Some(series_id) = series else {
-                more = false;
-                break;
+            let Some(found) = next_series.query_row([series_id], |row| row.get(0)).optional()? else {
+                self.removed.n_metrics += n_removed;
+                return Ok(self.after_samples());
             };
-            cursor.enter(series_id);
-            let (from_ns, until_ns) = cursor.rest();
-            let far: Option<i64> =
-                far_row.query_row(params![series_id, from_ns, until_ns, STEP_ROWS], |row| row.get(0)).optional()?;
-            let end_ns = far.unwrap_or(until_ns);
-            n_removed += delete.execute(params![series_id, from_ns, end_ns])? as u64;
-            match far {
-                Some(_) => cursor.from_ns = end_ns,
-                None => cursor.advance(),
-            }
-            if far.is_some() || n_removed >= STEP_ROWS as u64 {
-                break;
+            series_id = found;
+            match oldest.query_row([series_id], |row| row.get(0))? {
+                Some(time_ns) if time_ns < self.limit_ns => {
+                    n_removed += remove_oldest(connection, series_id, self.limit_ns)?;
+                    if n_removed >= STEP_ROWS as u64 {
+                        break;
+                    }
+                }
+                None => {
+                    connection.prepare_cached("DELETE FROM series WHERE id = ?1")?.execute([series_id])?;
+                    self.removed.n_series += 1;
+                    series_id += 1;
+                }
+                kept => {
+                    self.keep(kept);
+                    series_id += 1;
+                }
             }
         }
         self.removed.n_metrics += n_removed;
-        Ok(if more { Stage::Samples(cursor) } else { Stage::Arrivals })
+        Ok(Stage::Samples { series_id })
     }
 
-    /// Forgets the hours that ended before the limit: their samples are gone.
-    fn forget_arrivals(&self, connection: &Connection) -> Result<Stage, EmbeddedError> {
-        connection
-            .prepare_cached("DELETE FROM arrivals WHERE measured_hour < ?1")?
-            .execute([self.limit_ns.div_euclid(NS_PER_HOUR)])?;
-        Ok(Stage::Series { after: 0 })
-    }
-
-    fn remove_series(&mut self, connection: &Connection, after: i64) -> Result<Stage, EmbeddedError> {
-        let Some(last) = nth_after(connection, "series", after)? else { return Ok(Stage::Devices { after: 0 }) };
-        let n_removed = connection
-            .prepare_cached(
-                "DELETE FROM series WHERE id > ?1 AND id <= ?2
-                 AND NOT EXISTS (SELECT 1 FROM samples WHERE series_id = series.id)",
-            )?
-            .execute([after, last])?;
-        self.removed.n_series += n_removed as u64;
-        Ok(Stage::Series { after: last })
+    /// Without a series or an event less, no device has lost its last.
+    fn after_samples(&self) -> Stage {
+        match self.removed.n_series + self.removed.n_events {
+            0 => Stage::Pages,
+            _ => Stage::Devices { after: 0 },
+        }
     }
 
     fn remove_devices(&mut self, connection: &Connection, after: i64) -> Result<Stage, EmbeddedError> {
-        let Some(last) = nth_after(connection, "devices", after)? else { return Ok(Stage::Pages) };
+        let last: Option<i64> = connection
+            .prepare_cached("SELECT max(id) FROM (SELECT id FROM devices WHERE id > ?1 ORDER BY id LIMIT ?2)")?
+            .query_row(params![after, STEP_SEEKS as i64], |row| row.get(0))?;
+        let Some(last) = last else { return Ok(Stage::Pages) };
         let n_removed = connection
             .prepare_cached(
                 "DELETE FROM devices WHERE id > ?1 AND id <= ?2
@@ -193,40 +177,24 @@ impl Removal {
         self.removed.n_devices += n_removed as u64;
         Ok(Stage::Devices { after: last })
     }
-}
 
-impl Cursor {
-    /// Starts before the first series; `None` if there is no range to read.
-    fn start(ranges: Vec<(i64, i64)>) -> Option<Self> {
-        let from_ns = ranges.first()?.0;
-        Some(Self { ranges, series_id: 0, range: 0, from_ns })
-    }
-
-    /// Continues with a series: the current one, or, if that is gone, the start of the next.
-    fn enter(&mut self, series_id: i64) {
-        if self.series_id != series_id {
-            (self.series_id, self.range, self.from_ns) = (series_id, 0, self.ranges[0].0);
-        }
-    }
-
-    /// Returns the rest of the current range.
-    fn rest(&self) -> (i64, i64) {
-        (self.from_ns, self.ranges[self.range].1)
-    }
-
-    /// Moves to the next range, or to the next series.
-    fn advance(&mut self) {
-        match self.ranges.get(self.range + 1) {
-            Some(next) => (self.range, self.from_ns) = (self.range + 1, next.0),
-            None => self.enter(self.series_id + 1),
-        }
+    fn keep(&mut self, oldest: Option<i64>) {
+        self.oldest_ns = oldest.map_or(self.oldest_ns, |time_ns| time_ns.min(self.oldest_ns));
     }
 }
 
-/// Returns the last id of the next step in a table; `None` if there is none after `after`.
-fn nth_after(connection: &Connection, table: &'static str, after: i64) -> Result<Option<i64>, EmbeddedError> {
-    let sql = format!("SELECT max(id) FROM (SELECT id FROM {table} WHERE id > ?1 ORDER BY id LIMIT ?2)");
-    Ok(connection.prepare_cached(&sql)?.query_row(params![after, STEP_SEEKS as i64], |row| row.get(0))?)
+/// Removes the oldest rows of a series before a limit, as many as a step may; returns how many.
+fn remove_oldest(connection: &Connection, series_id: i64, limit_ns: i64) -> Result<u64, EmbeddedError> {
+    let far: Option<i64> = connection
+        .prepare_cached(
+            "SELECT time_ns FROM samples WHERE series_id = ?1 AND time_ns < ?2 ORDER BY time_ns LIMIT 1 OFFSET ?3",
+        )?
+        .query_row(params![series_id, limit_ns, STEP_ROWS], |row| row.get(0))
+        .optional()?;
+    let n_removed = connection
+        .prepare_cached("DELETE FROM samples WHERE series_id = ?1 AND time_ns < ?2")?
+        .execute([series_id, far.unwrap_or(limit_ns)])?;
+    Ok(n_removed as u64)
 }
 
 /// Shortens the file if much of it is free.
@@ -241,4 +209,71 @@ fn return_pages(connection: &Connection) -> Result<Stage, EmbeddedError> {
     let mut rows = vacuum.query([])?;
     while rows.next()?.is_some() {}
     Ok(if n_excess > STEP_PAGES { Stage::Pages } else { Stage::Done })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::embedded::schema::memory_for_tests;
+
+    fn at(ns: i64) -> Timestamp {
+        Timestamp::from_ns(ns)
+    }
+
+    /// Runs a removal; returns what it removed and the number of its steps that took a transaction.
+    fn remove(connection: &Connection, oldest: &mut Oldest, limit: i64) -> (Removed, usize) {
+        let mut removal = Removal::new(at(limit));
+        let mut n_transactions = 0;
+        while !removal.is_done() {
+            n_transactions += usize::from(removal.needs_transaction());
+            removal.step(connection, oldest).unwrap();
+        }
+        (removal.removed(), n_transactions)
+    }
+
+    fn add(connection: &Connection, oldest: &mut Oldest, series_id: i64, time: i64) {
+        let sql = "INSERT INTO samples (series_id, time_ns, value, late_s) VALUES (?1, ?2, 1, 0)";
+        connection.execute(sql, [series_id, time]).unwrap();
+        oldest.add([at(time)].into_iter());
+    }
+
+    #[test]
+    fn a_pass_without_work_takes_no_transaction() {
+        let (connection, mut oldest) = (memory_for_tests(), Oldest::default());
+        connection
+            .execute_batch(
+                "INSERT INTO devices VALUES (1, 'd', '{}'); INSERT INTO series VALUES (1, 1, 'a'), (2, 1, 'b');",
+            )
+            .unwrap();
+        for (series_id, time) in [(1, 100), (1, 300), (2, 200), (2, 400)] {
+            add(&connection, &mut oldest, series_id, time);
+        }
+        let (removed, n_transactions) = remove(&connection, &mut oldest, 150);
+        assert!(removed.n_metrics == 1 && n_transactions > 0, "{removed:?}");
+        for limit in [150, 160, 200] {
+            assert_eq!(remove(&connection, &mut oldest, limit), (Removed::default(), 0), "{limit}");
+        }
+        assert_eq!(remove(&connection, &mut oldest, 201).0.n_metrics, 1);
+        // A point older than all others is stored meanwhile.
+        assert_eq!(remove(&connection, &mut oldest, 250), (Removed::default(), 0));
+        add(&connection, &mut oldest, 2, 240);
+        assert_eq!(remove(&connection, &mut oldest, 250).0.n_metrics, 1);
+        assert_eq!(remove(&connection, &mut oldest, 300), (Removed::default(), 0));
+        let (removed, _) = remove(&connection, &mut oldest, 500);
+        assert_eq!((removed.n_metrics, removed.n_series, removed.n_devices), (2, 2, 1));
+        assert_eq!(remove(&connection, &mut oldest, 1_000), (Removed::default(), 0));
+    }
+
+    #[test]
+    fn what_is_half_done_is_no_knowledge() {
+        let (connection, mut oldest) = (memory_for_tests(), Oldest::default());
+        connection
+            .execute_batch("INSERT INTO devices VALUES (1, 'd', '{}'); INSERT INTO series VALUES (1, 1, 'a');")
+            .unwrap();
+        add(&connection, &mut oldest, 1, 100);
+        let mut dropped = Removal::new(at(150));
+        dropped.step(&connection, &mut oldest).unwrap();
+        dropped.step(&connection, &mut oldest).unwrap();
+        assert_eq!(remove(&connection, &mut oldest, 150).0.n_metrics, 1);
+    }
 }

@@ -35,14 +35,13 @@ const STATEMENT_CACHE: usize = 64;
 ///   integers (1 to 6 bytes instead of 8), all others as 8-byte floats.
 /// - `late_s` encodes when a sample was stored: seconds from `time_ns` to that instant, rounded up. 0 and 1, the
 ///   values of live data, take no space in SQLite.
-/// - `arrivals` lists the hours of measured time, so that retention finds old samples without reading younger ones.
-///   `stored_hour` is 0; it counted when retention went by the time of arrival.
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
 /// - An `event_id` is a BLOB of 16 bytes if it is a UUID in lowercase with hyphens, otherwise TEXT: equal ids are equal
 ///   cells, and files of formats 1 and 2, which hold only BLOBs, need no rewriting. Format 3 marks files with TEXT.
 /// - `replaced` (format 3) lists the sequence numbers of samples that another one replaced, for the gap audit. They go
-///   with the samples that arrived with theirs.
-/// - Format 2 drops `totals`, a table of row counts that no query reads any more.
+///   with the samples of the same time.
+/// - Format 2 drops `totals`, a table of row counts that no query reads any more. Format 4 drops `arrivals`, which
+///   retention needed when it went by the time of arrival.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -95,8 +94,9 @@ const FORMATS: &[&str] = &[
         received_ns INTEGER NOT NULL,
         PRIMARY KEY (device_id, time_ns, seq)
     ) WITHOUT ROWID;
-    CREATE INDEX replaced_by_received ON replaced (received_ns);
+    CREATE INDEX replaced_by_time ON replaced (time_ns);
 ",
+    "DROP TABLE IF EXISTS arrivals;",
 ];
 
 /// Returns the path of a database's write-ahead log.

@@ -4,11 +4,10 @@
 //! after any other time. The offset derives from the event's id, so every writer computes the same position. The field
 //! `timestamp_ns` keeps the exact time. Of two events with one position, the second moves to the next `slot`.
 
-use spindle_core::{Event, EventId, IdentityDigest};
+use spindle_core::{Event, EventId, IdentityDigest, Timestamp};
 use uuid::Uuid;
 
-use super::line::EventPosition;
-use super::session::MAX_TIME;
+use super::line::{EventPosition, MAX_TIME, MIN_TIME};
 
 /// Largest distance of an event's point from the event's time.
 pub(super) const SPREAD_NS: i64 = 1_000_000_000;
@@ -18,14 +17,25 @@ pub(super) const SPREAD_NS: i64 = 1_000_000_000;
 /// millisecond, 100,000 events of one device and type take a handful of slots; at one instant each would need its own.
 const WHOLE_SECOND_NS: i64 = SPREAD_NS;
 const MIN_RANGE_NS: i64 = 1_000_000;
+/// Largest distance of an arrival's entry from the arrival.
+pub(super) const ARRIVAL_SPREAD_NS: i64 = MIN_RANGE_NS;
 
 /// Returns the position of an event in slot 0. It must be equal for the same event in every process and never change
 /// between versions.
 pub(super) fn natural(event: &Event) -> EventPosition {
     let happened = event.timestamp.as_ns();
     let range = if happened.rem_euclid(WHOLE_SECOND_NS) == 0 { WHOLE_SECOND_NS } else { MIN_RANGE_NS };
+    shifted(happened, range, event)
+}
+
+/// Returns the place of an event's arrival in slot 0: up to a millisecond after the arrival.
+pub(super) fn arrival(event: &Event, received: Timestamp) -> EventPosition {
+    shifted(received.as_ns().max(MIN_TIME), ARRIVAL_SPREAD_NS, event)
+}
+
+fn shifted(time: i64, range: i64, event: &Event) -> EventPosition {
     let offset = ((u128::from(scattered(&event.id)) * u128::from(range.cast_unsigned())) >> 64) as i64;
-    EventPosition { time: happened.saturating_add(offset).min(MAX_TIME), slot: 0 }
+    EventPosition { time: time.saturating_add(offset).min(MAX_TIME), slot: 0 }
 }
 
 /// Maps ids evenly to the numbers of 64 bits. Ids that meet there take one slot each: nothing here decides whether two
@@ -38,12 +48,6 @@ fn scattered(id: &EventId) -> u64 {
         }
         None => IdentityDigest::of(&[b"event position", id.text().as_bytes()]).leading_bits(),
     }
-}
-
-/// Returns the key of a position of a device and event type.
-pub(super) fn key(device: &str, event_type: &str, position: EventPosition) -> IdentityDigest {
-    let EventPosition { time, slot } = position;
-    IdentityDigest::of(&[device.as_bytes(), event_type.as_bytes(), &time.to_be_bytes(), &slot.to_be_bytes()])
 }
 
 #[cfg(test)]

@@ -7,8 +7,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS, REPLACED_NUMBERS};
+use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENT_ARRIVALS, EVENTS, INDEXES, REPLACED_NUMBERS};
 use spindle_core::{DeviceMetric, Event, Timestamp};
+
+/// First and last instant that all versions store.
+pub(crate) const MIN_TIME: i64 = i64::MIN + 2;
+pub(crate) const MAX_TIME: i64 = i64::MAX - 1;
 
 /// Look-alike of a backslash.
 const BACKSLASH: char = '\u{29F5}';
@@ -121,6 +125,39 @@ pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: 
     lines.push_str(" value=\"");
     push_quoted(lines, value);
     lines.push('"');
+    end(lines, at.as_ns());
+}
+
+/// Writes the entry of an event's arrival at a place in the index of arrivals.
+/// `place_ns` is the time of the event's own point.
+pub(crate) fn arrival(event: &Event, received: Timestamp, place_ns: i64, place: EventPosition, lines: &mut String) {
+    let slot = place.slot.to_string();
+    let tags: [(&str, &str); 3] =
+        [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
+    begin(lines, EVENT_ARRIVALS.name, if place.slot == 0 { &tags[..2] } else { &tags });
+    let _ = write!(lines, " place_ns={place_ns}i,event_id=\"");
+    push_quoted(lines, &event.id.text());
+    let _ = write!(
+        lines,
+        "\",criticality={}i,timestamp_ns={}i,received_ns={}i",
+        event.criticality.level(),
+        event.timestamp.as_ns(),
+        received.as_ns()
+    );
+    end(lines, place.time);
+}
+
+/// Writes the oldest and newest time of a device's data in one period, at the period's point.
+pub(crate) fn device(device: &str, first: i64, last: i64, at: i64, lines: &mut String) {
+    begin(lines, DEVICES.name, &[("source_device", device)]);
+    let _ = write!(lines, " first_ns={first}i,last_ns={last}i");
+    end(lines, at);
+}
+
+/// Writes the marker of complete indexes.
+pub(crate) fn index_version(version: i64, at: Timestamp, lines: &mut String) {
+    begin(lines, INDEXES.name, &[]);
+    let _ = write!(lines, " index_version={version}i");
     end(lines, at.as_ns());
 }
 

@@ -27,9 +27,6 @@ impl StoredEvent {
     }
 }
 
-/// Stored events by the key of their position.
-pub(super) type Positions = HashMap<IdentityDigest, StoredEvent>;
-
 #[derive(Debug)]
 pub(super) struct RecentPlacements {
     opened: Instant,

@@ -166,6 +166,34 @@ pub(crate) fn event(series: &SeriesPart, row: &[Value]) -> Option<EventRecord> {
     Some(EventRecord { event, received })
 }
 
+/// Row of the index of arrivals.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ArrivalEntry {
+    pub(crate) id: EventId,
+    /// Time of the event, in nanoseconds.
+    pub(crate) happened: i64,
+    pub(crate) received: Timestamp,
+    /// Time of the event's point, in nanoseconds.
+    pub(crate) place_ns: i64,
+    pub(crate) device: DeviceName,
+    pub(crate) event_type: EventType,
+}
+
+/// Reads a row of the index of arrivals.
+pub(crate) fn arrival(series: &SeriesPart, row: &[Value]) -> Option<ArrivalEntry> {
+    let cell = |name: &str| series.column(name).and_then(|at| row.get(at));
+    let text = |name: &str| cell(name).and_then(Value::as_str).map(line::decode);
+    let whole = |name: &str| cell(name).and_then(Value::as_i64);
+    Some(ArrivalEntry {
+        id: EventId::new(&text("event_id")?).ok()?,
+        happened: whole("timestamp_ns")?,
+        received: Timestamp::from_ns(whole("received_ns")?),
+        place_ns: whole("place_ns")?,
+        device: DeviceName::new(&text("source_device")?).ok()?,
+        event_type: EventType::new(&text("event_type")?).ok()?,
+    })
+}
+
 /// Event stored at some position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Occupant {

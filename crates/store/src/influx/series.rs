@@ -1,108 +1,21 @@
-//! Queries for devices and their series: one set of InfluxQL for versions 1, 2 and 3, always with both bounds of time.
+//! Queries for series: one set of InfluxQL for versions 1, 2 and 3, always with both bounds of time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use spindle_core::alias::Alias;
-use spindle_core::records::{Bucket, DeviceRecord, LatestSample, Sample, Window};
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};
-use spindle_core::{DeviceName, Labels, MetricType, Timestamp};
+use spindle_core::records::{Bucket, LatestSample, Sample, Window};
+use spindle_core::schema::DEVICE_METRICS;
+use spindle_core::{DeviceName, MetricType};
 
 use super::line::{self, one_of_devices, quoted};
 use super::response::{self, SeriesPart, merge, samples};
-use super::session::{Influx, MAX_TIME, MIN_TIME, bounds};
+use super::session::{Influx, bounds};
 use crate::{FirstAndLast, StoreError};
 
 /// Most buckets that the server computes; more are computed here from the values.
 const MAX_SERVER_BUCKETS: i128 = 20_000;
 /// Most devices named in a query; more are filtered from the response.
 pub(super) const MAX_NAMED_DEVICES: usize = 50;
-
-/// `Store::devices`.
-pub(crate) async fn devices(
-    influx: &Influx,
-    after: Option<&DeviceName>,
-    limit: usize,
-) -> Result<Vec<DeviceRecord>, StoreError> {
-    let all = device_records(influx, "").await?;
-    Ok(all.into_values().filter(|record| after.is_none_or(|after| record.source_device > *after)).take(limit).collect())
-}
-
-/// `Store::device`.
-pub(crate) async fn device(influx: &Influx, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
-    let only = format!(" AND source_device = {}", quoted(name));
-    Ok(device_records(influx, &only).await?.remove(name))
-}
-
-async fn device_records(influx: &Influx, only: &str) -> Result<BTreeMap<DeviceName, DeviceRecord>, StoreError> {
-    let mut records: BTreeMap<DeviceName, DeviceRecord> = BTreeMap::new();
-    for (measurement, column, field) in [
-        (DEVICE_METRICS.name, 0, "first(value)"),
-        (DEVICE_METRICS.name, 0, "last(value)"),
-        (EVENTS.name, 1, "min(timestamp_ns)"),
-        (EVENTS.name, 1, "max(timestamp_ns)"),
-    ] {
-        let query = |from, until| {
-            format!(
-                "SELECT {field} FROM {measurement} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device"
-            )
-        };
-        influx
-            .select(MIN_TIME, MAX_TIME, query, |series| {
-                let Ok(name) = DeviceName::new(&line::decode(series.tag("source_device"))) else { return };
-                for time in series.values.iter().filter_map(|row| row.get(column)?.as_i64()).map(Timestamp::from_ns) {
-                    let record = records.entry(name.clone()).or_insert_with(|| DeviceRecord {
-                        source_device: name.clone(),
-                        labels: Labels::new(),
-                        first_seen: time,
-                        last_seen: time,
-                    });
-                    record.first_seen = record.first_seen.min(time);
-                    record.last_seen = record.last_seen.max(time);
-                }
-            })
-            .await?;
-    }
-    let labels = |from, until| {
-        format!(
-            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, label",
-            DEVICE_LABELS.name
-        )
-    };
-    influx
-        .select(MIN_TIME, MAX_TIME, labels, |series| {
-            let record = records.get_mut(&*line::decode(series.tag("source_device")));
-            let value = series.values.last().and_then(|row| row.get(1)?.as_str());
-            if let (Some(record), Some(value)) = (record, value) {
-                record.labels.insert(line::decode(series.tag("label")).into_owned(), line::decode(value).into_owned());
-            }
-        })
-        .await?;
-    Ok(records)
-}
-
-/// `Store::devices_at`.
-pub(crate) async fn devices_at(influx: &Influx, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
-    let keys: Vec<_> = Alias::KEYS.iter().map(|key| format!("label = {}", quoted(key))).collect();
-    let query = |from, until| {
-        format!(
-            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until} AND ({}) GROUP BY source_device, label",
-            DEVICE_LABELS.name,
-            keys.join(" OR ")
-        )
-    };
-    let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
-    influx
-        .select(MIN_TIME, MAX_TIME, query, |series| {
-            let Some(value) = series.values.last().and_then(|row| row.get(1)?.as_str()) else { return };
-            let device = line::decode(series.tag("source_device")).into_owned();
-            let key = line::decode(series.tag("label")).into_owned();
-            labels.entry(device).or_default().insert(key, line::decode(value).into_owned());
-        })
-        .await?;
-    let matching = labels.iter().filter(|(_, labels)| alias.matches(labels));
-    Ok(matching.filter_map(|(name, _)| DeviceName::new(name).ok()).collect())
-}
 
 /// `Store::latest_many`.
 pub(crate) async fn latest_many(

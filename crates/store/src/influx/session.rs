@@ -1,6 +1,6 @@
 //! Session with one InfluxDB: client, detected version, concurrency limits, and what is remembered between calls.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,15 +17,13 @@ use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
 use super::last_values::LastValues;
 use super::limits::LimitedSeries;
+pub(super) use super::line::{MAX_TIME, MIN_TIME};
+use super::noted_devices::NotedDevices;
 use super::placements::RecentPlacements;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
 use super::{detect, provision, retention};
 use crate::StoreError;
-
-/// First and last instant that all versions store.
-pub(super) const MIN_TIME: i64 = i64::MIN + 2;
-pub(super) const MAX_TIME: i64 = i64::MAX - 1;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
@@ -48,6 +46,12 @@ pub struct Influx {
     last_values: std::sync::Mutex<LastValues>,
     /// Positions of events that queries may not show yet.
     placements: std::sync::Mutex<RecentPlacements>,
+    /// Held while notes are sent: those of one device and period go to one point, and the later must say more.
+    pub(super) noted_devices: Mutex<NotedDevices>,
+    /// Number of times that what is written was forgotten.
+    n_forgotten: AtomicU64,
+    /// Server run whose data the two above describe.
+    incarnation: std::sync::Mutex<Option<String>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
     /// Time of the last write, in nanoseconds: the only clock here.
@@ -65,13 +69,16 @@ impl Influx {
     /// Checks the settings without contacting the server.
     pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
         Ok(Self {
+            labels: std::sync::Mutex::new(WrittenLabels::new(settings.retention)),
+            noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
+            n_forgotten: AtomicU64::new(0),
+            incarnation: std::sync::Mutex::default(),
             client: InfluxClient::new(settings)?,
             provisioned: Mutex::new(None),
             is_closed: AtomicBool::new(false),
             value_limit: ConcurrencyLimit::new(1, 1),
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
-            labels: std::sync::Mutex::default(),
             last_values: std::sync::Mutex::default(),
             placements: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
@@ -133,6 +140,7 @@ impl Influx {
     /// Provisions the database again after it disappeared.
     pub(super) async fn provision_again(&self) -> Result<(), StoreError> {
         *self.provisioned.lock().await = None;
+        self.forget_written();
         self.ready().await.map(drop)
     }
 
@@ -180,7 +188,19 @@ impl Influx {
     /// Returns the identity of the server's current run, if the server reports one.
     pub(crate) async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         let version = self.ready().await?;
-        self.client.server_incarnation(version).await
+        let found = self.client.server_incarnation(version).await?;
+        let last =
+            std::mem::replace(&mut *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner), found.clone());
+        if last.is_some() && last != found {
+            self.forget_written();
+        }
+        Ok(found)
+    }
+
+    /// Forgets which labels and devices are written: the server may have lost them. Takes no lock that a write holds.
+    fn forget_written(&self) {
+        self.labels().forget();
+        self.n_forgotten.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn close(&self) -> Result<(), StoreError> {
@@ -231,6 +251,10 @@ impl Influx {
 
     pub(super) fn placements(&self) -> MutexGuard<'_, RecentPlacements> {
         self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn n_forgotten(&self) -> u64 {
+        self.n_forgotten.load(Ordering::Relaxed)
     }
 
     /// Sets the time, to that of a write.

@@ -11,6 +11,7 @@ use super::concurrency::ConcurrencyLimit;
 use super::labels::NewLabels;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
+use super::write_devices::note_times;
 use super::write_events::write_events;
 use super::{line, replaced};
 use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
@@ -31,6 +32,7 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
     write_events(influx, &batch.events, received, &mut written).await?;
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
     write_labels(influx, batch, received, limit, &mut written).await?;
+    note_devices(influx, batch, limit, &written).await?;
     count_events(batch, &mut written);
     Ok(written)
 }
@@ -142,6 +144,27 @@ async fn write_labels(
     written.n_metrics = written.n_metrics.saturating_sub(n_metrics);
     written.refused.extend(refused);
     Ok(())
+}
+
+/// Notes the devices of the stored elements in the index.
+async fn note_devices(
+    influx: &Influx,
+    batch: &Batch,
+    limit: &ConcurrencyLimit,
+    written: &Written,
+) -> Result<(), StoreError> {
+    let refused: HashSet<RefusedItem> = written.refused.iter().map(|refused| refused.item).collect();
+    let of_metrics =
+        batch.metrics.iter().enumerate().map(|(index, metric)| {
+            (RefusedItem::Metric(index), metric.source_device.as_str(), metric.timestamp.as_ns())
+        });
+    let of_events = batch
+        .events
+        .iter()
+        .enumerate()
+        .map(|(index, event)| (RefusedItem::Event(index), event.source_device.as_str(), event.timestamp.as_ns()));
+    let stored = of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item));
+    note_times(influx, stored.map(|(_, device, time)| (device, time)), limit).await.map(drop)
 }
 
 /// Values to send, and values that are not because a later one of the same identity is: their indexes, and its.

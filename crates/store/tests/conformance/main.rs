@@ -2,6 +2,7 @@
 //! this file, and a `Place` that creates it.
 #![allow(clippy::unwrap_used)]
 
+mod arrivals;
 mod audit;
 mod devices;
 mod events;
@@ -54,6 +55,11 @@ macro_rules! conformance {
                 different_events_never_overwrite_each_other
                 ids_of_any_text_come_back_as_they_came
                 ids_that_follow_their_clock_are_all_there
+            }
+            checks! { $place, arrivals:
+                at_one_instant_are_all_found
+                of_late_events_are_found_with_every_filter
+                are_paged_while_late_events_come_in
             }
             checks! { $place, devices:
                 are_paged_by_name
@@ -220,6 +226,11 @@ macro_rules! influxdb_conformance {
                 different_events_never_overwrite_each_other
                 ids_of_any_text_come_back_as_they_came
                 ids_that_follow_their_clock_are_all_there
+            }
+            checks! { $place, arrivals:
+                at_one_instant_are_all_found
+                of_late_events_are_found_with_every_filter
+                are_paged_while_late_events_come_in
             }
             checks! { $place, devices:
                 are_paged_by_name

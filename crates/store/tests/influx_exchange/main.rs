@@ -48,6 +48,12 @@ fn open(facade: &InfluxFacade) -> Store {
     Store::open_influx(settings(facade)).unwrap()
 }
 
+/// Returns the requests so far that write lines of a measurement.
+fn writes_of(facade: &InfluxFacade, path: &str, measurement: &str) -> Vec<spindle_testkit::Request> {
+    let starts = |line: &str| line.strip_prefix(measurement).is_some_and(|rest| rest.starts_with(','));
+    facade.record_of(path).into_iter().filter(|request| request.text().lines().any(starts)).collect()
+}
+
 /// Path of writes.
 fn write_path(generation: Generation) -> &'static str {
     match generation {

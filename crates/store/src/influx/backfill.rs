@@ -1,0 +1,146 @@
+//! Completes the indexes of arrivals and of devices from what an earlier version stored without them, once.
+//!
+//! Reads the events backwards from the newest, a page at a time, and adds the entries of their arrivals; takes the
+//! devices from the ends of their data. A marker says when both are complete. It does no harm to stop half-way or to
+//! do it twice: whatever is there already stays.
+
+use serde_json::Value;
+use spindle_core::records::EventRecord;
+use spindle_core::schema::{DEVICE_METRICS, EVENTS, INDEXES};
+use spindle_core::{DeviceName, Timestamp};
+use tracing::info;
+
+use super::chunk::Chunk;
+use super::claims::Claim;
+use super::event_position::arrival;
+use super::line::{self, MAX_TIME, MIN_TIME};
+use super::places::Density;
+use super::response;
+use super::send::send_own;
+use super::session::Influx;
+use super::write_devices::note_times;
+use super::write_events::write_arrivals;
+use crate::{RefusedItem, StoreError};
+
+/// Version of the indexes. A later one completes them again.
+const INDEX_VERSION: i64 = 1;
+/// Events read at once, and the longest range they are read from.
+const PAGE_ROWS: usize = 20_000;
+const PAGE_NS: i64 = 24 * 3_600 * 1_000_000_000;
+
+/// `Store::complete_indexes`.
+pub(crate) async fn complete_indexes(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
+    if newest(influx, INDEXES.name, "index_version", MAX_TIME)
+        .await?
+        .is_some_and(|(_, version)| version >= INDEX_VERSION)
+    {
+        return mark(influx, now).await;
+    }
+    let n_events = complete_arrivals(influx).await?;
+    let n_devices = complete_devices(influx).await?;
+    mark(influx, now).await?;
+    if n_events + n_devices > 0 {
+        info!(n_events, n_devices, "indexes completed from the data of an earlier version");
+    }
+    Ok(())
+}
+
+/// Writes the marker, again at each start: the retention takes old ones.
+async fn mark(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
+    let mut chunk = Chunk::default();
+    line::index_version(INDEX_VERSION, now, &mut chunk.lines);
+    chunk.assign(RefusedItem::Metric(usize::MAX), (INDEX_VERSION, now));
+    send_own(influx, vec![chunk], &influx.event_limit).await
+}
+
+async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
+    let (mut cursor, mut n_events) = (MAX_TIME, 0);
+    while let Some((until, _)) = newest(influx, EVENTS.name, "timestamp_ns", cursor).await? {
+        let from = until.saturating_sub(PAGE_NS).max(MIN_TIME);
+        let mut page = read_page(influx, from, until, Some(PAGE_ROWS)).await?;
+        let mut next = from;
+        if let Some((place_ns, _)) = page.last().filter(|_| page.len() >= PAGE_ROWS) {
+            // The page may end amid the points of one instant: the next page begins there.
+            next = *place_ns;
+            if next == until {
+                page = read_page(influx, until, until, None).await?;
+            } else {
+                next += 1;
+            }
+        }
+        let claims = page.iter().enumerate().map(|(index, (place_ns, EventRecord { event, received }))| Claim {
+            index,
+            event,
+            natural: arrival(event, *received),
+            received: *received,
+            place_ns: *place_ns,
+        });
+        write_arrivals(influx, claims.collect(), Density::History).await?;
+        n_events += page.len();
+        let Some(before) = next.checked_sub(1).filter(|before| *before >= MIN_TIME) else { break };
+        cursor = before;
+    }
+    Ok(n_events)
+}
+
+/// Reads events with the times of their points, the newest first.
+async fn read_page(
+    influx: &Influx,
+    from: i64,
+    until: i64,
+    limit: Option<usize>,
+) -> Result<Vec<(i64, EventRecord)>, StoreError> {
+    let limit = limit.map_or_else(String::new, |limit| format!(" LIMIT {limit}"));
+    let query = |from, until| {
+        format!(
+            "SELECT event_id, criticality, timestamp_ns, received_ns, source_device, event_type FROM {} WHERE time >= {from} AND time <= {until} ORDER BY time DESC{limit}",
+            EVENTS.name
+        )
+    };
+    let mut page = Vec::new();
+    influx
+        .select(from, until, query, |series| {
+            page.extend(
+                series.values.iter().filter_map(|row| Some((row.first()?.as_i64()?, response::event(series, row)?))),
+            );
+        })
+        .await?;
+    page.sort_by_key(|(place_ns, _)| std::cmp::Reverse(*place_ns));
+    Ok(page)
+}
+
+async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
+    let mut times: Vec<(String, i64)> = Vec::new();
+    for (measurement, column, field) in [
+        (DEVICE_METRICS.name, 0, "first(value)"),
+        (DEVICE_METRICS.name, 0, "last(value)"),
+        (EVENTS.name, 1, "first(timestamp_ns)"),
+        (EVENTS.name, 1, "last(timestamp_ns)"),
+    ] {
+        let query = |from, until| {
+            format!("SELECT {field} FROM {measurement} WHERE time >= {from} AND time <= {until} GROUP BY source_device")
+        };
+        influx
+            .select(MIN_TIME, MAX_TIME, query, |series| {
+                let Ok(name) = DeviceName::new(&line::decode(series.tag("source_device"))) else { return };
+                let found = series.values.iter().filter_map(|row| row.get(column)?.as_i64());
+                times.extend(found.map(|time| (name.to_string(), time)));
+            })
+            .await?;
+    }
+    note_times(influx, times.iter().map(|(device, time)| (device.as_str(), *time)), &influx.event_limit).await
+}
+
+/// Returns time and value of the newest point of a field up to an instant.
+async fn newest(influx: &Influx, measurement: &str, field: &str, until: i64) -> Result<Option<(i64, i64)>, StoreError> {
+    let query =
+        |from, until| format!("SELECT last({field}) FROM {measurement} WHERE time >= {from} AND time <= {until}");
+    let mut newest = None;
+    influx
+        .select(MIN_TIME, until, query, |series| {
+            let pair = |row: &Vec<Value>| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?));
+            newest = series.values.iter().rev().find_map(pair).or(newest);
+        })
+        .await?;
+    Ok(newest)
+}

@@ -1,0 +1,41 @@
+//! Writes the index of devices.
+
+use tracing::warn;
+
+use super::chunk::Chunk;
+use super::concurrency::ConcurrencyLimit;
+use super::line;
+use super::noted_devices::DeviceNote;
+use super::send::{SMALL_CHUNK_LINES, send_all};
+use super::session::Influx;
+use super::settings::InfluxVersion;
+use crate::{Refused, RefusedItem, StoreError};
+
+/// Notes devices at the times of their data, unless they are known; returns the number of new notes. A note that the
+/// server refuses, at a limit of series for example, keeps no value out: the device is missing from the list until a
+/// later batch notes it.
+pub(super) async fn note_times<'a>(
+    influx: &Influx,
+    times: impl Iterator<Item = (&'a str, i64)>,
+    limit: &ConcurrencyLimit,
+) -> Result<usize, StoreError> {
+    let has_files = influx.ready().await? == InfluxVersion::V3;
+    let mut noted = influx.noted_devices.lock().await;
+    let n_forgotten = influx.n_forgotten();
+    noted.refresh(n_forgotten, has_files);
+    let notes = noted.new_notes(times);
+    let mut chunks = Vec::new();
+    for DeviceNote { device, first, last, at } in &notes {
+        let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
+        line::device(device, *first, *last, *at, &mut chunk.lines);
+        chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
+    }
+    let refused = send_all(influx, chunks, limit).await?;
+    let n_notes = notes.len();
+    if let Some(Refused { message, .. }) = refused.first() {
+        warn!(message, n_refused = refused.len(), "InfluxDB refused entries of the index of devices");
+    } else if influx.n_forgotten() == n_forgotten {
+        noted.record(notes);
+    }
+    Ok(n_notes)
+}
