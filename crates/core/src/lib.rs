@@ -9,12 +9,14 @@
 pub mod audit;
 pub mod backblaze;
 pub mod backoff;
+pub mod buckets;
 pub mod dead_letter;
 pub mod health;
 pub mod log_limit;
 pub mod metric;
 pub mod name;
 pub mod query;
+pub mod reading;
 pub mod recording;
 pub mod records;
 pub mod redact;

@@ -122,8 +122,14 @@ pub const METRICS: &[MetricKind] = &[
     ),
     kind("Utilization", Unit::Percent, 0.0, 100.0, "share of the time the device was busy"),
     kind("WriteThroughput", Unit::BytesPerSecond, 0.0, 1e15, "bytes written per second"),
-    // Names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have limits; 65,535
-    // and above are vendor-packed and never judged (see `health`).
+    // Names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have limits, which
+    // apply to the decoded value (see `reading`). Ranges are those of the raw value.
+    limited(
+        kind("smart_190_raw", Unit::Celsius, -60.0, MAX_COUNT, "SMART 190, airflow temperature"),
+        55.0,
+        65.0,
+        "hotter than the drive is specified for",
+    ),
     limited(
         kind("smart_194_raw", Unit::Celsius, -60.0, MAX_COUNT, "SMART 194, temperature"),
         55.0,
@@ -142,12 +148,14 @@ pub const METRICS: &[MetricKind] = &[
         500.0,
         "unreadable sectors",
     ),
+    kind("smart_240_raw", Unit::Hours, 0.0, MAX_COUNT, "SMART 240, head flying hours"),
     limited(
         kind("smart_5_raw", Unit::Count, 0.0, MAX_COUNT, "SMART 5, reallocated sectors"),
         50.0,
         2000.0,
         "the drive is using up its spare sectors",
     ),
+    kind("smart_9_raw", Unit::Hours, 0.0, MAX_COUNT, "SMART 9, power-on hours"),
 ];
 
 /// Returns the row of a metric type; `None` if it is unknown.

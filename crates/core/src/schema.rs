@@ -69,6 +69,16 @@ pub const DEVICE_LABELS: Measurement = Measurement {
     fields: &[text("value", "the label's value")],
 };
 
+/// Newest arrival of values of each device, one point per hour of arrival.
+pub const DEVICE_ARRIVALS: Measurement = Measurement {
+    name: "device_arrivals",
+    tags: &["source_device"],
+    fields: &[
+        integer("received_ns", "when the newest values of the hour were stored, in nanoseconds since 1970"),
+        integer("measured_ns", "the newest time of measurement among them, in nanoseconds since 1970"),
+    ],
+};
+
 /// Metrics of the pipeline itself, every 10 s from each writer. Rates refer to the time since the previous point.
 pub const PIPELINE: Measurement = Measurement {
     name: "spindle_pipeline",
@@ -89,11 +99,11 @@ pub const PIPELINE: Measurement = Measurement {
 };
 
 /// All measurements.
-pub const MEASUREMENTS: [Measurement; 4] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, PIPELINE];
+pub const MEASUREMENTS: [Measurement; 5] = [DEVICE_METRICS, EVENTS, DEVICE_LABELS, DEVICE_ARRIVALS, PIPELINE];
 
 /// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    static ALL: [Measurement; 4] = MEASUREMENTS;
+    static ALL: [Measurement; 5] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)
 }
 

@@ -31,7 +31,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -80,6 +80,18 @@ impl EmbeddedStore {
     pub(crate) async fn device(&self, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
         let name = name.clone();
         self.read("read a device", move |connection| series::device(connection, &name)).await
+    }
+
+    pub(crate) async fn last_arrivals(
+        &self,
+        devices: &[DeviceName],
+        window: Window,
+    ) -> Result<Vec<Option<Arrival>>, StoreError> {
+        let devices = devices.to_vec();
+        self.read("read arrivals", move |connection| {
+            devices.iter().map(|device| series::last_arrival(connection, device, window)).collect()
+        })
+        .await
     }
 
     pub(crate) async fn latest_many(

@@ -10,10 +10,11 @@
 //! - `provision`: creates the database or bucket and sets its retention.
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`: the time and slot of an event's point.
-//! - `series`, `events`, `sequences`, `send`, `write_events`, `write`: functions over the session.
+//! - `series`, `arrivals`, `events`, `sequences`, `send`, `write_events`, `write`: functions over the session.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.
 
+pub(crate) mod arrivals;
 mod chunk;
 mod client;
 mod concurrency;

@@ -7,6 +7,7 @@
 //! - `results`: results of writes and removals.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3; see the module's own map.
+//! - `known_arrivals`: arrivals of devices that are already written.
 //!
 //! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
 //! is an argument.
@@ -15,6 +16,7 @@
 mod embedded;
 mod error;
 mod influx;
+mod known_arrivals;
 mod results;
 
 use std::ops::RangeInclusive;
@@ -23,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 
 pub use embedded::EmbeddedStore;
@@ -150,6 +152,20 @@ impl Store {
         match self {
             Self::Embedded(store) => store.device(name).await,
             Self::Influx(influx) => influx::series::device(influx, name).await,
+        }
+    }
+
+    /// Returns the newest arrival of values of each device received in the window, in the order of `devices`; exact to
+    /// about ten seconds. A value that was already stored does not arrive again; InfluxDB cannot tell, so there a
+    /// restore counts as an arrival.
+    pub async fn last_arrivals(
+        &self,
+        devices: &[DeviceName],
+        window: Window,
+    ) -> Result<Vec<Option<Arrival>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.last_arrivals(devices, window).await,
+            Self::Influx(influx) => influx::arrivals::last(influx, devices, window).await,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Queries that return a list: `events`, `alerts_critical` and `devices`, page by page.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::Result;
 use serde::Serialize;
@@ -11,7 +12,10 @@ use spindle_core::response::{Basis, DeviceCount, DeviceRow, EventRow, Listing, M
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
+use super::arrivals;
 use super::fit::{Page, json_bytes};
+
+const ONE_NS: Duration = Duration::from_nanos(1);
 
 /// Returns events by a filter, newest first; `with_summary` adds the number per device.
 pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool) -> Result<Listing<EventRow>> {
@@ -74,11 +78,22 @@ pub(super) async fn devices(
     let has_more = records.len() > limit;
     records.truncate(limit);
     let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
-    let until = at.plus(std::time::Duration::from_nanos(1));
-    let latest = store.latest_many(&names, Window { from: Timestamp::from_ns(i64::MIN), until }).await?;
+    let until = at.plus(ONE_NS);
+    let mut latest = store.latest_many(&names, Window { from: Timestamp::from_ns(i64::MIN), until }).await?;
+    let arrivals = match arrivals::is_past(until) {
+        true => vec![None; names.len()],
+        false => arrivals::last_of(store, &names, until).await?,
+    };
+    // The newest values of a device whose clock is ahead lie behind the end of the window.
+    for ((name, arrival), latest) in names.iter().zip(&arrivals).zip(&mut latest) {
+        if let Some(arrival) = arrival.filter(|arrival| arrival.measured >= until) {
+            let from = Timestamp::from_ns(i64::MIN);
+            *latest = store.latest(name, Window { from, until: arrival.measured.plus(ONE_NS) }).await?;
+        }
+    }
     let mut n_points = 0;
     let mut data = Vec::with_capacity(records.len());
-    for (record, samples) in records.into_iter().zip(latest) {
+    for ((record, samples), arrival) in records.into_iter().zip(latest).zip(arrivals) {
         n_points += samples.len() as u64;
         let metrics = samples.into_iter().map(|sample| {
             let row = MetricRow::new(&sample.metric_type, sample.value, sample.time);
@@ -88,6 +103,8 @@ pub(super) async fn devices(
             source_device: record.source_device,
             first_seen: record.first_seen,
             last_seen: record.last_seen,
+            last_received: arrival.map(|arrival| arrival.received),
+            clock_offset_seconds: arrivals::clock_offset_seconds(arrival),
             labels: record.labels,
             metrics: metrics.collect(),
         });

@@ -15,6 +15,7 @@ mod harness;
 mod http;
 mod in_flight;
 mod influxdb;
+mod judgement;
 mod mistakes;
 mod pipeline;
 mod poison;

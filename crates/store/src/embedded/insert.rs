@@ -12,6 +12,7 @@ use spindle_core::{Batch, DeviceMetric, DeviceName, Event, Timestamp};
 use super::device::{CachedDevice, labels_to_sql};
 use super::error::EmbeddedError;
 use crate::Written;
+use crate::known_arrivals::{KnownArrivals, newest_per_device};
 
 pub(super) const NS_PER_SECOND: i64 = 1_000_000_000;
 pub(super) const NS_PER_HOUR: i64 = 3600 * NS_PER_SECOND;
@@ -25,20 +26,22 @@ const MAX_CACHED_ARRIVALS: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
     devices: HashMap<DeviceName, CachedDevice>,
-    arrivals: HashSet<Arrival>,
+    arrivals: HashSet<ArrivalHours>,
+    last_arrivals: KnownArrivals<i64>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
 }
 
 /// Hour since the epoch in which a sample was stored, and the hour in which it was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Arrival {
+struct ArrivalHours {
     stored_hour: i64,
     measured_hour: i64,
 }
 
 /// Row of `samples`.
 struct SampleRow {
+    device_id: i64,
     series_id: i64,
     time_ns: i64,
     value: f64,
@@ -64,6 +67,7 @@ impl Inserter {
     pub(super) fn clear(&mut self) {
         self.devices.clear();
         self.arrivals.clear();
+        self.last_arrivals.clear();
     }
 
     /// Writes a batch.
@@ -81,7 +85,8 @@ impl Inserter {
         let mut rows = self.rows(connection, &batch.metrics, received)?;
         // In key order each page is visited once. The sort is stable, so of two with one identity the later wins.
         rows.sort_by_key(|row| (row.series_id, row.time_ns));
-        self.insert_rows(connection, &rows, &mut written)?;
+        self.insert_rows(connection, &mut rows, &mut written)?;
+        self.record_last_arrivals(connection, &rows, received)?;
         self.insert_events(connection, &batch.events, received, &mut written)?;
         Ok(written)
     }
@@ -103,6 +108,7 @@ impl Inserter {
             device.merge(connection, metric.labels.as_deref())?;
             let time_ns = metric.timestamp.as_ns();
             rows.push(SampleRow {
+                device_id: device.id,
                 series_id: device.series_id(connection, &metric.metric_type)?,
                 time_ns,
                 value: metric.value,
@@ -113,10 +119,11 @@ impl Inserter {
         Ok(rows)
     }
 
+    /// Inserts rows, and keeps in `rows` those that changed the table.
     fn insert_rows(
         &mut self,
         connection: &Connection,
-        rows: &[SampleRow],
+        rows: &mut Vec<SampleRow>,
         written: &mut Written,
     ) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
@@ -124,7 +131,9 @@ impl Inserter {
              ON CONFLICT (series_id, time_ns) DO NOTHING",
         )?;
         let mut last_arrival = None;
-        for row in rows {
+        let mut n_kept = 0;
+        for index in 0..rows.len() {
+            let row = &rows[index];
             let n_inserted =
                 insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
             if n_inserted == 1 {
@@ -139,11 +148,34 @@ impl Inserter {
                 self.record_arrival(connection, arrival)?;
                 last_arrival = Some(arrival);
             }
+            rows.swap(n_kept, index);
+            n_kept += 1;
+        }
+        rows.truncate(n_kept);
+        Ok(())
+    }
+
+    fn record_last_arrivals(
+        &mut self,
+        connection: &Connection,
+        stored: &[SampleRow],
+        received: Timestamp,
+    ) -> Result<(), EmbeddedError> {
+        let mut upsert = connection.prepare_cached(
+            "INSERT INTO last_arrivals (device_id, received_ns, measured_ns) VALUES (?1, ?2, ?3)
+             ON CONFLICT (device_id) DO UPDATE SET received_ns = ?2, measured_ns = ?3",
+        )?;
+        let values = stored.iter().map(|row| (row.device_id, Timestamp::from_ns(row.time_ns)));
+        for (device_id, arrival) in newest_per_device(values, received) {
+            if self.last_arrivals.is_outdated(&device_id, arrival) {
+                upsert.execute(params![device_id, received.as_ns(), arrival.measured.as_ns()])?;
+                self.last_arrivals.record(device_id, arrival);
+            }
         }
         Ok(())
     }
 
-    fn record_arrival(&mut self, connection: &Connection, arrival: Arrival) -> Result<(), EmbeddedError> {
+    fn record_arrival(&mut self, connection: &Connection, arrival: ArrivalHours) -> Result<(), EmbeddedError> {
         if self.arrivals.insert(arrival) {
             connection
                 .prepare_cached("INSERT OR IGNORE INTO arrivals (stored_hour, measured_hour) VALUES (?1, ?2)")?
@@ -183,11 +215,14 @@ impl Inserter {
 }
 
 impl SampleRow {
-    fn arrival(&self) -> Arrival {
+    fn arrival(&self) -> ArrivalHours {
         // At the far end of the range the sum may exceed 64 bits by less than the second that was rounded up.
         let stored_ns = self.time_ns as i128 + self.late_s as i128 * i128::from(NS_PER_SECOND);
         let stored_ns = i64::try_from(stored_ns).unwrap_or(i64::MAX);
-        Arrival { stored_hour: stored_ns.div_euclid(NS_PER_HOUR), measured_hour: self.time_ns.div_euclid(NS_PER_HOUR) }
+        ArrivalHours {
+            stored_hour: stored_ns.div_euclid(NS_PER_HOUR),
+            measured_hour: self.time_ns.div_euclid(NS_PER_HOUR),
+        }
     }
 }
 

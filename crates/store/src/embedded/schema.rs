@@ -39,6 +39,8 @@ const STATEMENT_CACHE: usize = 64;
 ///   younger ones.
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
 /// - Format 2 drops `totals`, a table of row counts that no query reads any more.
+/// - Format 3 keeps when the newest values of each device arrived. `events_by_type` finds the faults of a device among
+///   any number of its other events.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -83,6 +85,19 @@ const FORMATS: &[&str] = &[
     ) WITHOUT ROWID;
 ",
     "DROP TABLE IF EXISTS totals;",
+    "
+    CREATE TABLE last_arrivals (
+        device_id INTEGER PRIMARY KEY,
+        received_ns INTEGER NOT NULL,
+        measured_ns INTEGER NOT NULL
+    );
+    INSERT INTO last_arrivals (device_id, received_ns, measured_ns)
+        SELECT s.device_id, max(CAST(v.time_ns + v.late_s * 1000000000 AS INTEGER)), max(v.time_ns)
+        FROM series s JOIN samples v ON v.series_id = s.id
+            AND v.time_ns = (SELECT max(time_ns) FROM samples WHERE series_id = s.id)
+        GROUP BY s.device_id;
+    CREATE INDEX events_by_type ON events (device_id, event_type, time_ns);
+",
 ];
 
 /// Returns the path of a database's write-ahead log.

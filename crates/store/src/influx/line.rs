@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, EVENTS};
+use spindle_core::records::Arrival;
+use spindle_core::schema::{DEVICE_ARRIVALS, DEVICE_LABELS, DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceMetric, Event, Timestamp};
 
 /// Look-alike of a backslash.
@@ -114,6 +115,13 @@ pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: 
     push_quoted(lines, value);
     lines.push('"');
     end(lines, at.as_ns());
+}
+
+/// Writes the line of a device's newest arrival, at the end of its slot of time.
+pub(crate) fn arrival(device: &str, arrival: Arrival, slot: i64, lines: &mut String) {
+    begin(lines, DEVICE_ARRIVALS.name, &[("source_device", device)]);
+    let _ = write!(lines, " received_ns={}i,measured_ns={}i", arrival.received.as_ns(), arrival.measured.as_ns());
+    end(lines, slot);
 }
 
 /// Time and slot of an event's point.

@@ -16,6 +16,7 @@ use super::provision;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
 use crate::StoreError;
+use crate::known_arrivals::KnownArrivals;
 
 /// First and last instant that all versions store.
 pub(super) const MIN_TIME: i64 = i64::MIN + 2;
@@ -36,6 +37,7 @@ pub struct Influx {
     pub(super) event_limit: ConcurrencyLimit,
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
+    arrivals: std::sync::Mutex<KnownArrivals<String>>,
 }
 
 impl Influx {
@@ -49,6 +51,7 @@ impl Influx {
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
             labels: std::sync::Mutex::default(),
+            arrivals: std::sync::Mutex::default(),
         })
     }
 
@@ -144,6 +147,10 @@ impl Influx {
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn arrivals(&self) -> MutexGuard<'_, KnownArrivals<String>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

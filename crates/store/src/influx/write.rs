@@ -6,6 +6,7 @@ use std::fmt::Write;
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceMetric, Timestamp};
 
+use super::arrivals;
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
 use super::event_position::hash;
@@ -34,6 +35,7 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
     written.refused.extend(refused);
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
     write_labels(influx, batch, received, limit).await?;
+    arrivals::write(influx, batch, &written.refused, received, limit).await?;
     write_events(influx, &batch.events, received, &mut written).await?;
     Ok(written)
 }

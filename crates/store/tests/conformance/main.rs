@@ -57,6 +57,7 @@ macro_rules! conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+                know_when_their_newest_values_arrived
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device
