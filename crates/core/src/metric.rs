@@ -148,14 +148,12 @@ pub const METRICS: &[MetricKind] = &[
         500.0,
         "unreadable sectors",
     ),
-    kind("smart_240_raw", Unit::Hours, 0.0, MAX_COUNT, "SMART 240, head flying hours"),
     limited(
         kind("smart_5_raw", Unit::Count, 0.0, MAX_COUNT, "SMART 5, reallocated sectors"),
         50.0,
         2000.0,
         "the drive is using up its spare sectors",
     ),
-    kind("smart_9_raw", Unit::Hours, 0.0, MAX_COUNT, "SMART 9, power-on hours"),
 ];
 
 /// Returns the row of a metric type; `None` if it is unknown.

@@ -150,7 +150,7 @@ async fn what_cannot_be_opened_says_why_in_one_line() {
     let newer = folder.path().join("newer.db");
     Store::open_embedded(&newer).await.unwrap().close().await.unwrap();
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    check(newer, "has format 99, this version supports formats up to 2: use a newer Spindle").await;
+    check(newer, "has format 99, this version supports formats up to 3: use a newer Spindle").await;
 }
 
 #[tokio::test]

@@ -199,7 +199,7 @@ async fn a_slow_answer_is_waited_for() {
     facade.fault(Fault::delay("/api/v3/write_lp", Duration::from_millis(1_500)));
     write(&store, metrics(&["a"]), vec![]).await.unwrap();
     assert_eq!(counts(&facade, &store).await, (1, 0));
-    assert_eq!(facade.record_of("/api/v3/write_lp").len(), 1);
+    assert_eq!(value_writes(&facade, "/api/v3/write_lp").len(), 1);
 }
 
 /// Headers and parameters of every write request.
@@ -208,7 +208,7 @@ async fn writes_say_unit_place_and_packing() {
     for generation in BOTH {
         let facade = start(generation);
         write(&open(&facade), metrics(&["a"]), vec![]).await.unwrap();
-        let request = facade.record_of(write_path(generation)).pop().unwrap();
+        let request = value_writes(&facade, write_path(generation)).pop().unwrap();
         let (unit, place) = match generation {
             Generation::V2 => ("ns", "bucket"),
             Generation::V3 => ("nanosecond", "db"),

@@ -13,7 +13,7 @@ use spindle_core::audit::Tally;
 use spindle_core::records::Window;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use spindle_store::{InfluxSettings, RefusedItem, Store, StoreError, Written};
-use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
+use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, Request};
 use uuid::Uuid;
 
 /// 2025-06-06T12:00:00Z.
@@ -96,6 +96,11 @@ async fn counts(facade: &InfluxFacade, store: &Store) -> (u64, u64) {
     let tallies = store.tally(&names, window(i64::MIN, i64::MAX)).await.unwrap();
     assert_eq!(tallies.iter().map(Tally::n_points).sum::<u64>(), counts.0 + counts.1);
     counts
+}
+
+/// Returns the write requests with metric values; arrivals of devices travel apart.
+fn value_writes(facade: &InfluxFacade, path: &str) -> Vec<Request> {
+    facade.record_of(path).into_iter().filter(|request| request.text().contains("device_metrics,")).collect()
 }
 
 fn refused(written: &Written) -> Vec<RefusedItem> {

@@ -59,7 +59,7 @@ async fn lines_that_are_named_are_not_looked_for() {
     let written = write(&store, many, vec![]).await.unwrap();
     let expected = [0, 57, 199].map(RefusedItem::Metric);
     assert_eq!((refused(&written).as_slice(), written.n_metrics), (&expected[..], 197));
-    assert_eq!(facade.record_of("/api/v3/write_lp").len(), 2);
+    assert_eq!(value_writes(&facade, "/api/v3/write_lp").len(), 2);
 }
 
 /// Version 2 refuses all lines because of one that it cannot parse.
