@@ -46,11 +46,7 @@ pub fn current_window(window: Window, arrival: Option<Arrival>) -> Window {
 
 /// Returns the metric of the newest value if the device's last arrival is so old that silence depends on its usual
 /// reporting interval.
-pub fn may_be_silent<'a>(
-    latest: &'a [LatestSample],
-    arrival: Option<Arrival>,
-    window: Window,
-) -> Option<&'a LatestSample> {
+pub fn may_be_silent(latest: &[LatestSample], arrival: Option<Arrival>, window: Window) -> Option<&LatestSample> {
     let silent_for = duration(window.until, arrival?.received);
     newest(latest).filter(|_| silent_for > MIN_SILENCE)
 }
