@@ -25,7 +25,7 @@ fuzz_target!(|file: &[u8]| {
                 Err(refused) => is_explained(refused, line),
             }
         }
-        if let Some(fields) = fields_of(line) {
+        if let Some(fields) = fields_of(line, columns.delimiter()) {
             is_what_the_columns_say(columns, &fields, records);
         }
     }
@@ -53,9 +53,9 @@ fn is_explained(refused: &RefusedRecord, line: &[u8]) {
 }
 
 /// Returns the fields of a line without quotes, which needs no CSV parser.
-fn fields_of(line: &[u8]) -> Option<Vec<&str>> {
+fn fields_of(line: &[u8], delimiter: u8) -> Option<Vec<&str>> {
     let line = std::str::from_utf8(line).ok().filter(|line| !line.contains('"'))?;
-    Some(line.split(',').collect())
+    Some(line.split(char::from(delimiter)).collect())
 }
 
 fn is_what_the_columns_say(columns: &Columns, fields: &[&str], records: Vec<Result<Record, RefusedRecord>>) {

@@ -33,7 +33,21 @@ fuzz_target!(|file: &[u8]| {
 /// Returns the non-blank lines, counted from 1, computed independently of the code under test.
 fn lines_of(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let file = file.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(file);
-    let lines = file.split(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    // CR LF is one break: the line feed that follows a carriage return is dropped with it.
+    let follows_return = |index: usize| index > 0 && file[index - 1] == b'\r';
+    let mut lines = Vec::new();
+    let mut start = 0;
+    for (index, byte) in file.iter().enumerate() {
+        match byte {
+            b'\n' if follows_return(index) => start = index + 1,
+            b'\n' | b'\r' => {
+                lines.push(&file[start..index]);
+                start = index + 1;
+            }
+            _ => {}
+        }
+    }
+    lines.push(&file[start..]);
     (1..).zip(lines).filter(|(_, line)| !line.iter().all(u8::is_ascii_whitespace))
 }
 

@@ -1,9 +1,10 @@
 //! Backblaze Drive Stats: parses the CSV in which Backblaze publishes the SMART values of its fleet, one row per drive
 //! and day, into metrics and drive failures.
 //!
-//! Columns come, go and move between the years, so the header decides. A bad SMART value is rejected alone and never
+//! Columns come, go and move between the years, so the header decides; `cells` reads what other programs made of it. A bad SMART value is rejected alone and never
 //! costs the row its good ones. Values are not judged here; `health` does that.
 
+mod cells;
 #[cfg(test)]
 mod tests;
 
@@ -26,9 +27,13 @@ const MAX_CAPACITY_BYTES: f64 = 1e15;
 /// that Backblaze itself watches first.
 const QUOTED: [&str; 3] = ["smart_5_raw", "smart_187_raw", "smart_197_raw"];
 
+/// Columns of 2023 and later that describe where a drive is; each becomes a label of the same name.
+const PLACES: [&str; 6] = ["datacenter", "cluster_id", "vault_id", "pod_id", "pod_slot_num", "is_legacy_format"];
+
 /// Column layout of a file, built from its header and valid for all its rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Columns {
+    delimiter: u8,
     width: usize,
     date: usize,
     serial_number: usize,
@@ -37,6 +42,8 @@ pub struct Columns {
     failure: usize,
     /// Every `smart_<id>_raw` and `smart_<id>_normalized`, in the order of the file.
     smart: Vec<(usize, MetricType)>,
+    /// Those of [`PLACES`] that are present.
+    places: Vec<(usize, &'static str)>,
 }
 
 /// Error for a header, row or value that does not belong to Backblaze Drive Stats.
@@ -69,15 +76,23 @@ pub enum BackblazeError {
 }
 
 impl Columns {
-    /// Finds the columns by name; unknown ones are ignored.
+    /// Finds the columns of a table delimited by commas.
+    ///
+    /// # Errors
+    /// As [`Columns::with_delimiter`].
+    pub fn from_header(fields: &[&str]) -> Result<Self, BackblazeError> {
+        Self::with_delimiter(fields, b',')
+    }
+
+    /// Finds the columns by name, in any case; unknown ones are ignored.
     ///
     /// # Errors
     /// [`BackblazeError::MissingColumn`] without one of date, serial_number, model, capacity_bytes or
     /// failure; [`BackblazeError::DuplicateColumn`] if a column that is read is present twice.
-    pub fn from_header(fields: &[&str]) -> Result<Self, BackblazeError> {
+    pub fn with_delimiter(fields: &[&str], delimiter: u8) -> Result<Self, BackblazeError> {
         let mut smart: Vec<(usize, MetricType)> = Vec::new();
         for (index, field) in fields.iter().enumerate() {
-            if let Some(metric_type) = smart_metric(field.trim()) {
+            if let Some(metric_type) = smart_metric(&field.trim().to_ascii_lowercase()) {
                 smart.push((index, metric_type));
             }
         }
@@ -86,7 +101,12 @@ impl Columns {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(BackblazeError::DuplicateColumn(pair[0].to_owned()));
         }
+        let mut places = Vec::new();
+        for name in PLACES {
+            places.extend(optional_column(fields, name)?.map(|index| (index, name)));
+        }
         Ok(Self {
+            delimiter,
             width: fields.len(),
             date: column(fields, "date")?,
             serial_number: column(fields, "serial_number")?,
@@ -94,7 +114,13 @@ impl Columns {
             capacity_bytes: column(fields, "capacity_bytes")?,
             failure: column(fields, "failure")?,
             smart,
+            places,
         })
+    }
+
+    /// Returns the delimiter of the table.
+    pub fn delimiter(&self) -> u8 {
+        self.delimiter
     }
 
     /// Parses one row: its SMART values as metrics named like their columns, and with `failure` = 1 a [`DRIVE_FAILURE`]
@@ -110,10 +136,17 @@ impl Columns {
         if fields.len() != self.width {
             return Err(BackblazeError::Width { found: fields.len(), expected: self.width });
         }
-        let timestamp = day(fields[self.date].trim())?;
+        let date = fields[self.date].trim();
+        let timestamp = cells::time(date).map_err(|problem| wrong("date", date, problem))?;
         let serial = fields[self.serial_number].trim();
-        let device = DeviceName::new(serial).map_err(|error| wrong("serial_number", serial, error))?;
-        let failed = failed(fields[self.failure].trim())?;
+        if let Some(problem) = cells::damaged_serial(serial) {
+            return Err(wrong("serial_number", serial, problem));
+        }
+        let missing = || wrong("serial_number", serial, "is empty");
+        let device = DeviceName::new(cells::present(serial).ok_or_else(missing)?);
+        let device = device.map_err(|error| wrong("serial_number", serial, error))?;
+        let failure_flag = fields[self.failure].trim();
+        let failed = cells::flag(failure_flag).ok_or_else(|| wrong("failure", failure_flag, "expected 0 or 1"))?;
         let labels = self.labels(fields, serial, refused);
 
         let mut metrics = self.metrics(fields, timestamp, &device, refused);
@@ -136,11 +169,8 @@ impl Columns {
     ) -> Vec<DeviceMetric> {
         let mut metrics = Vec::new();
         for (index, metric_type) in &self.smart {
-            let text = fields[*index].trim();
-            if text.is_empty() {
-                continue;
-            }
-            match smart_value(metric_type, text) {
+            let Some(text) = cells::present(fields[*index]) else { continue };
+            match smart_value(metric_type, text, self.delimiter) {
                 Ok(value) => metrics.push(DeviceMetric {
                     timestamp,
                     source_device: device.clone(),
@@ -158,13 +188,21 @@ impl Columns {
     /// Returns model, serial and capacity, as far as present. Never empty: the serial is always present.
     fn labels(&self, fields: &[&str], serial: &str, refused: &mut Vec<BackblazeError>) -> Labels {
         let mut labels = Labels::from([("serial".to_owned(), serial.to_owned())]);
-        let model = fields[self.model].trim();
-        if model.len() > MAX_LABEL_BYTES {
-            refused.push(wrong("model", model, format_args!("is longer than {MAX_LABEL_BYTES} bytes")));
-        } else if !model.is_empty() {
-            labels.insert("model".to_owned(), model.to_owned());
+        let model = cells::present(fields[self.model]).map(|model| ("model", model));
+        let places = self.places.iter().filter_map(|(index, name)| Some((*name, cells::present(fields[*index])?)));
+        for (name, text) in model.into_iter().chain(places) {
+            if text.len() > MAX_LABEL_BYTES {
+                refused.push(wrong(name, text, format_args!("is longer than {MAX_LABEL_BYTES} bytes")));
+                continue;
+            }
+            let text = match name {
+                "model" => text.to_owned(),
+                "is_legacy_format" => cells::flag(text).map_or_else(|| text.to_owned(), |flag| flag.to_string()),
+                _ => cells::without_fraction(text).to_owned(),
+            };
+            labels.insert(name.to_owned(), text);
         }
-        if let Some(capacity_bytes) = capacity(fields[self.capacity_bytes].trim()) {
+        if let Some(capacity_bytes) = capacity(fields[self.capacity_bytes].trim(), self.delimiter) {
             labels.insert("capacity_bytes".to_owned(), capacity_bytes.to_string());
         }
         labels
@@ -194,33 +232,20 @@ fn smart_metric(column: &str) -> Option<MetricType> {
 }
 
 fn column(fields: &[&str], name: &'static str) -> Result<usize, BackblazeError> {
-    let mut indices = (0..fields.len()).filter(|index| fields[*index].trim() == name);
-    let first = indices.next().ok_or(BackblazeError::MissingColumn(name))?;
-    match indices.next() {
-        None => Ok(first),
-        Some(_) => Err(BackblazeError::DuplicateColumn(name.to_owned())),
-    }
+    optional_column(fields, name)?.ok_or(BackblazeError::MissingColumn(name))
 }
 
-/// Parses a day (`2013-04-10`, at its start in UTC) or an RFC 3339 time.
-fn day(text: &str) -> Result<Timestamp, BackblazeError> {
-    Timestamp::parse(&format!("{text}T00:00:00Z")).or_else(|_| Timestamp::parse(text)).map_err(|_| {
-        wrong("date", text, "expected a day such as 2013-04-10, or an RFC 3339 time, in the years 1677 to 2262")
-    })
-}
-
-fn failed(text: &str) -> Result<bool, BackblazeError> {
-    match text {
-        "0" | "0.0" => Ok(false),
-        "1" | "1.0" => Ok(true),
-        other => Err(wrong("failure", other, "expected 0 or 1")),
+fn optional_column(fields: &[&str], name: &str) -> Result<Option<usize>, BackblazeError> {
+    let mut indices = (0..fields.len()).filter(|index| fields[*index].trim().eq_ignore_ascii_case(name));
+    match (indices.next(), indices.next()) {
+        (_, Some(_)) => Err(BackblazeError::DuplicateColumn(name.to_owned())),
+        (first, None) => Ok(first),
     }
 }
 
 /// Parses a SMART value. Raw values may be `16`, `115059024.0`, or 48 bits with three numbers packed by the vendor.
-fn smart_value(metric_type: &MetricType, text: &str) -> Result<f64, BackblazeError> {
-    let value = text.parse::<f64>().ok().filter(|value| value.is_finite());
-    let value = value.ok_or_else(|| wrong(metric_type, text, "expected a finite number"))?;
+fn smart_value(metric_type: &MetricType, text: &str, delimiter: u8) -> Result<f64, BackblazeError> {
+    let value = cells::number(text, delimiter).map_err(|problem| wrong(metric_type, text, problem))?;
     match metric::lookup(metric_type) {
         Some(kind) if !(kind.min..=kind.max).contains(&value) => {
             Err(wrong(metric_type, text, format_args!("expected a number from {} to {}", kind.min, kind.max)))
@@ -230,8 +255,8 @@ fn smart_value(metric_type: &MetricType, text: &str) -> Result<f64, BackblazeErr
 }
 
 /// Parses a capacity in whole bytes; `None` if implausible.
-fn capacity(text: &str) -> Option<u64> {
-    let bytes = text.parse::<f64>().ok()?;
+fn capacity(text: &str, delimiter: u8) -> Option<u64> {
+    let bytes = cells::number(text, delimiter).ok()?;
     (1.0..=MAX_CAPACITY_BYTES).contains(&bytes).then_some(bytes as u64)
 }
 

@@ -122,8 +122,14 @@ pub const METRICS: &[MetricKind] = &[
     ),
     kind("Utilization", Unit::Percent, 0.0, 100.0, "share of the time the device was busy"),
     kind("WriteThroughput", Unit::BytesPerSecond, 0.0, 1e15, "bytes written per second"),
-    // Names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have limits; 65,535
-    // and above are vendor-packed and never judged (see `health`).
+    // Names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have limits, which
+    // apply to the decoded value (see `reading`). Ranges are those of the raw value.
+    limited(
+        kind("smart_190_raw", Unit::Celsius, -60.0, MAX_COUNT, "SMART 190, airflow temperature"),
+        55.0,
+        65.0,
+        "hotter than the drive is specified for",
+    ),
     limited(
         kind("smart_194_raw", Unit::Celsius, -60.0, MAX_COUNT, "SMART 194, temperature"),
         55.0,

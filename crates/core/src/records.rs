@@ -70,6 +70,22 @@ pub struct Bucket {
     pub count: u64,
 }
 
+/// Newest arrival of metric values of a device. The two clocks are those of Spindle and of the sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Arrival {
+    /// Time of storage.
+    pub received: Timestamp,
+    /// Newest time of measurement among the values that arrived.
+    pub measured: Timestamp,
+}
+
+impl Arrival {
+    /// Returns the seconds by which the sender's clock is ahead; negative if it is behind, or if the values are late.
+    pub fn clock_offset_seconds(&self) -> f64 {
+        self.measured.seconds_since(self.received)
+    }
+}
+
 /// Device in a store.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DeviceRecord {

@@ -10,6 +10,7 @@ use crate::event_id::EventId;
 use crate::health::Verdict;
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
+use crate::reading::{self, Reading};
 use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
@@ -59,11 +60,18 @@ pub enum Data {
         unit: Option<&'static str>,
         /// Length of a bucket in seconds.
         bucket_seconds: f64,
+        /// Number of values without a reading or not understood, which no bucket contains.
+        #[serde(skip_serializing_if = "is_zero")]
+        n_not_understood: u64,
         /// Data it is based on.
         basis: Basis,
     },
     /// Result of `audit_gaps`.
     AuditGaps(GapAudit),
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// List that may be longer than one response.
@@ -154,8 +162,13 @@ pub struct DeviceRow {
     pub source_device: DeviceName,
     /// Time of its oldest data.
     pub first_seen: Timestamp,
-    /// Time of its newest data.
+    /// Newest time of its data, by its own clock.
     pub last_seen: Timestamp,
+    /// Time at which its newest values arrived, by Spindle's clock.
+    pub last_received: Option<Timestamp>,
+    /// Seconds by which its clock is ahead of ours (behind, if negative), if the two disagree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_offset_seconds: Option<f64>,
     /// Labels.
     pub labels: Labels,
     /// Latest value of each metric.
@@ -165,8 +178,14 @@ pub struct DeviceRow {
 /// Value with its unit and time.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MetricRow {
-    /// Value.
-    pub value: f64,
+    /// Value, decoded; `None` if there is no reading or it is not understood.
+    pub value: Option<f64>,
+    /// Value as stored, if decoding changed it or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raw: Option<f64>,
+    /// Reason for the lack of a value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// Unit, if the metric table has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<&'static str>,
@@ -175,9 +194,15 @@ pub struct MetricRow {
 }
 
 impl MetricRow {
-    /// Returns the value of a metric with the unit of the metric table.
-    pub fn new(metric_type: &MetricType, value: f64, time: Timestamp) -> Self {
-        Self { value, unit: metric::unit_symbol(metric_type), time }
+    /// Decodes a stored value and adds the unit of the metric table.
+    pub fn new(metric_type: &MetricType, stored: f64, time: Timestamp) -> Self {
+        let (value, note) = match reading::read(metric_type, stored) {
+            Reading::Value(value) => (Some(value), None),
+            Reading::Absent => (None, Some("no reading".to_owned())),
+            Reading::Unclear(unclear) => (None, Some(format!("not understood: {}", unclear.reason))),
+        };
+        let raw = (value != Some(stored)).then_some(stored);
+        Self { value, raw, note, unit: metric::unit_symbol(metric_type), time }
     }
 }
 
@@ -189,8 +214,13 @@ pub struct DeviceHealth {
     /// Verdict, score and reasons.
     #[serde(flatten)]
     pub verdict: Verdict,
-    /// Time of its newest data.
+    /// Newest time of its data, by its own clock.
     pub last_seen: Option<Timestamp>,
+    /// Time at which its newest values arrived, by Spindle's clock; silence is judged by it.
+    pub last_received: Option<Timestamp>,
+    /// Seconds by which its clock is ahead of ours (behind, if negative), if the two disagree.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_offset_seconds: Option<f64>,
 }
 
 /// First and last temperature in a window.

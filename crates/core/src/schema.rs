@@ -115,6 +115,16 @@ pub const DEVICE_LABELS: Measurement = Measurement {
     fields: &[text("value", "the label's value")],
 };
 
+/// Newest arrival of values of each device, one point per hour of arrival.
+pub const DEVICE_ARRIVALS: Measurement = Measurement {
+    name: "device_arrivals",
+    tags: &["source_device"],
+    fields: &[
+        integer("received_ns", "when the newest values of the hour were stored, in nanoseconds since 1970"),
+        integer("measured_ns", "the newest time of measurement among them, in nanoseconds since 1970"),
+    ],
+};
+
 /// Metrics of the pipeline itself, every 10 s from each writer. Rates refer to the time since the previous point.
 pub const PIPELINE: Measurement = Measurement {
     name: "spindle_pipeline",
@@ -139,12 +149,21 @@ pub const PROBE: Measurement =
     Measurement { name: "spindle_probe", tags: &[], fields: &[integer("ok", "1: the server took the point")] };
 
 /// All measurements with data of the pipeline, and their indexes.
-pub const MEASUREMENTS: [Measurement; 8] =
-    [DEVICE_METRICS, REPLACED_NUMBERS, EVENTS, EVENT_ARRIVALS, DEVICES, INDEXES, DEVICE_LABELS, PIPELINE];
+pub const MEASUREMENTS: [Measurement; 9] = [
+    DEVICE_METRICS,
+    REPLACED_NUMBERS,
+    EVENTS,
+    EVENT_ARRIVALS,
+    DEVICES,
+    INDEXES,
+    DEVICE_LABELS,
+    DEVICE_ARRIVALS,
+    PIPELINE,
+];
 
 /// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    static ALL: [Measurement; 8] = MEASUREMENTS;
+    static ALL: [Measurement; 9] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)
 }
 

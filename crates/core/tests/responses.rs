@@ -87,8 +87,14 @@ fn devices() {
             source_device: device(),
             first_seen: T0,
             last_seen: T1,
+            last_received: Some(T0),
+            clock_offset_seconds: Some(900.0),
             labels: Labels::from([("model".to_owned(), "M".to_owned())]),
-            metrics: BTreeMap::from([value("DiskTemp", 41.5), value("FanSpeed", 7200.0)]),
+            metrics: BTreeMap::from([
+                value("DiskTemp", 41.5),
+                value("FanSpeed", 7200.0),
+                value("smart_194_raw", 8481.0),
+            ]),
         }],
         summary: None,
         next: None,
@@ -97,7 +103,7 @@ fn devices() {
     }));
     check(
         &answer,
-        r#"{"status":"success","data":[{"source_device":"DiskUnit","first_seen":"2025-06-06T12:00:00Z","last_seen":"2025-06-06T12:15:00Z","labels":{"model":"M"},"metrics":{"DiskTemp":{"value":41.5,"unit":"°C","time":"2025-06-06T12:15:00Z"},"FanSpeed":{"value":7200.0,"time":"2025-06-06T12:15:00Z"}}}],"next":null,"basis":{"from":null,"until":"2025-06-06T12:15:00Z","n_points":7}}"#,
+        r#"{"status":"success","data":[{"source_device":"DiskUnit","first_seen":"2025-06-06T12:00:00Z","last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:00:00Z","clock_offset_seconds":900.0,"labels":{"model":"M"},"metrics":{"DiskTemp":{"value":41.5,"unit":"°C","time":"2025-06-06T12:15:00Z"},"FanSpeed":{"value":7200.0,"time":"2025-06-06T12:15:00Z"},"smart_194_raw":{"value":33.0,"raw":8481.0,"unit":"°C","time":"2025-06-06T12:15:00Z"}}}],"next":null,"basis":{"from":null,"until":"2025-06-06T12:15:00Z","n_points":7}}"#,
     );
 }
 
@@ -105,24 +111,31 @@ fn devices() {
 fn device_health() {
     let health = |verdict, last_seen| {
         Response::Success(Data::DeviceHealth {
-            data: DeviceHealth { device: device(), verdict, last_seen },
+            data: DeviceHealth {
+                device: device(),
+                verdict,
+                last_seen,
+                last_received: last_seen,
+                clock_offset_seconds: None,
+            },
             basis: basis(),
         })
     };
     let reason = HealthReason {
         metric: "DiskTemp".to_owned(),
         value: Some(58.2),
+        raw: None,
         limit: Some(55.0),
         time: Some(T1),
         why: "hot".to_owned(),
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot"}],"last_seen":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot"}],"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
     );
     check(
         &health(Verdict { health: Health::Unknown, score: None, reasons: vec![] }, None),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"unknown","score":null,"reasons":[],"last_seen":null},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"unknown","score":null,"reasons":[],"last_seen":null,"last_received":null},"basis":BASIS}"#,
     );
     let words = [Health::Unknown, Health::Ok, Health::Warning, Health::Critical].map(|health| json!(health));
     assert_eq!(words, ["unknown", "ok", "warning", "critical"].map(Value::from));
@@ -149,8 +162,13 @@ fn anomaly_temperature() {
 #[test]
 fn series() {
     let bucket = Bucket { time: T0, min: 40.0, mean: 41.25, max: 42.5, count: 6 };
-    let answer =
-        Response::Success(Data::Series { data: vec![bucket], unit: Some("°C"), bucket_seconds: 60.0, basis: basis() });
+    let answer = Response::Success(Data::Series {
+        data: vec![bucket],
+        unit: Some("°C"),
+        n_not_understood: 0,
+        bucket_seconds: 60.0,
+        basis: basis(),
+    });
     check(
         &answer,
         r#"{"status":"success","data":[{"time":"2025-06-06T12:00:00Z","min":40.0,"mean":41.25,"max":42.5,"count":6}],"unit":"°C","bucket_seconds":60.0,"basis":BASIS}"#,

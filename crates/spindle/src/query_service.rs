@@ -2,6 +2,7 @@
 //! what this module returns; it never parses a request and never touches a socket.
 
 mod alias;
+mod arrivals;
 mod audit;
 mod device;
 mod fit;
@@ -10,9 +11,8 @@ mod listings;
 use std::time::Duration;
 
 use anyhow::Result;
-use spindle_core::metric;
 use spindle_core::query::{Query, QueryError};
-use spindle_core::response::{Basis, Data, Response};
+use spindle_core::response::{Data, Response};
 use spindle_store::Store;
 use tracing::error;
 
@@ -94,14 +94,7 @@ async fn run(store: &Store, query: Query) -> Result<Data> {
             device::temperature_anomaly(store, source_device, threshold, window).await
         }
         Query::Series { source_device, metric_type, window, bucket } => {
-            let data = store.buckets(&source_device, &metric_type, window, bucket).await?;
-            let n_points = data.iter().map(|bucket| bucket.count).sum();
-            Ok(Data::Series {
-                data,
-                unit: metric::unit_symbol(&metric_type),
-                bucket_seconds: bucket.as_secs_f64(),
-                basis: Basis::of(window, n_points),
-            })
+            device::series(store, &source_device, &metric_type, window, bucket).await
         }
         Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
     }

@@ -33,7 +33,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
 
@@ -97,6 +97,18 @@ impl EmbeddedStore {
     pub(crate) async fn devices_at(&self, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
         let alias = alias.clone();
         self.read("find a device by its place", move |connection| series::devices_at(connection, &alias)).await
+    }
+
+    pub(crate) async fn last_arrivals(
+        &self,
+        devices: &[DeviceName],
+        window: Window,
+    ) -> Result<Vec<Option<Arrival>>, StoreError> {
+        let devices = devices.to_vec();
+        self.read("read arrivals", move |connection| {
+            devices.iter().map(|device| series::last_arrival(connection, device, window)).collect()
+        })
+        .await
     }
 
     pub(crate) async fn latest_many(

@@ -17,6 +17,7 @@
 //! - `series`, `devices`, `sequences`: queries for values, devices and sequence numbers.
 //! - `places`: reads points at exact places.
 //! - `arrivals`, `events`: queries for events, by their arrival too.
+//! - `device_arrivals`: when the newest values of a device arrived.
 //! - `verdict`, `send`: whose fault a refusal is; sending.
 //! - `claims`, `write_events`, `write_devices`, `replaced`, `write`: writes.
 //! - `backfill`: completes the indexes from what an earlier version stored.
@@ -31,6 +32,7 @@ mod claims;
 mod client;
 mod concurrency;
 mod detect;
+pub(crate) mod device_arrivals;
 pub(crate) mod devices;
 mod event_order;
 mod event_position;

@@ -8,6 +8,7 @@
 //! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
+//! - `known_arrivals`: arrivals of devices that are already written.
 //!
 //! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
 //! is an argument.
@@ -16,6 +17,7 @@
 mod embedded;
 mod error;
 mod influx;
+mod known_arrivals;
 mod results;
 mod retention;
 
@@ -26,7 +28,7 @@ use std::time::Duration;
 
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
+use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 
 pub use embedded::EmbeddedStore;
@@ -226,6 +228,20 @@ impl Store {
         match self {
             Self::Embedded(store) => store.devices_at(alias).await,
             Self::Influx(influx) => influx::devices::devices_at(influx, alias).await,
+        }
+    }
+
+    /// Returns the newest arrival of values of each device received in the window, in the order of `devices`; exact to
+    /// about ten seconds. A value that was already stored does not arrive again; InfluxDB cannot tell, so there a
+    /// restore counts as an arrival.
+    pub async fn last_arrivals(
+        &self,
+        devices: &[DeviceName],
+        window: Window,
+    ) -> Result<Vec<Option<Arrival>>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.last_arrivals(devices, window).await,
+            Self::Influx(influx) => influx::device_arrivals::last(influx, devices, window).await,
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OpenFlags};
-use spindle_core::records::Window;
+use spindle_core::records::{Arrival, Window};
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp};
 use spindle_store::{Store, StoreError, StoreErrorKind};
 use spindle_testkit::SmallDisk;
@@ -50,6 +50,37 @@ fn check_error(error: &StoreError, kind: StoreErrorKind, path: &Path, message: &
     let text = error.to_string();
     assert_eq!(error.kind(), kind, "{text}");
     assert!(!text.contains('\n') && text.contains(path.to_str().unwrap()) && text.contains(message), "{text}");
+}
+
+/// A store of format 2 knows the arrival of each sample, and so that of each device.
+#[tokio::test]
+async fn arrivals_are_taken_over_from_an_older_format() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    store.write(rows("disk", 1_749_211_100, 60), NOON).await.unwrap();
+    store.close().await.unwrap();
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("DROP TABLE last_arrivals; DROP INDEX events_by_type; PRAGMA user_version = 2;").unwrap();
+    drop(connection);
+    let store = Store::open_embedded(&path).await.unwrap();
+    let found = store.last_arrivals(&[DeviceName::new("disk").unwrap()], ALWAYS).await.unwrap();
+    let measured = Timestamp::from_seconds(1_749_211_159);
+    assert_eq!(found, [Some(Arrival { received: NOON, measured })]);
+}
+
+/// A redelivered value is not a sign of life.
+#[tokio::test]
+async fn what_is_already_stored_does_not_arrive_again() {
+    let (_folder, path) = folder();
+    let store = Store::open_embedded(&path).await.unwrap();
+    store.write(rows("disk", 1_749_211_100, 60), NOON).await.unwrap();
+    let later = Timestamp::from_seconds(1_749_211_200 + DAY_S);
+    store.write(rows("disk", 1_749_211_100, 60), later).await.unwrap();
+    let names = [DeviceName::new("disk").unwrap()];
+    assert_eq!(store.last_arrivals(&names, ALWAYS).await.unwrap()[0].unwrap().received, NOON);
+    store.remove_received_before(later).await.unwrap();
+    assert_eq!(store.last_arrivals(&names, ALWAYS).await.unwrap(), [None]);
+    assert_eq!(n_rows(&path, "last_arrivals"), 0);
 }
 
 /// A copy of the files after a write returned is what a kill would leave behind.
@@ -119,7 +150,7 @@ async fn what_cannot_be_opened_says_why_in_one_line() {
     let newer = folder.path().join("newer.db");
     Store::open_embedded(&newer).await.unwrap().close().await.unwrap();
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    check(newer, "has format 99, this version supports formats up to 4: use a newer Spindle").await;
+    check(newer, "has format 99, this version supports formats up to 5: use a newer Spindle").await;
 }
 
 #[tokio::test]

@@ -30,8 +30,30 @@ fn verdict(latest: &[LatestSample], events: &[EventRecord]) -> Verdict {
 }
 
 fn verdict_with(latest: &[LatestSample], events: &[EventRecord], rhythm: Option<Duration>) -> Verdict {
-    let window = Window::ending_at(NOW, Duration::from_secs(3600));
-    judge(&Evidence { window, latest, events, last_seen: None, rhythm })
+    // Clocks agree: each value arrived when it was measured.
+    let newest = latest.iter().map(|sample| sample.time).max();
+    verdict_at(latest, events, rhythm, newest.map(|time| arrival(time, time)))
+}
+
+fn verdict_at(
+    latest: &[LatestSample],
+    events: &[EventRecord],
+    rhythm: Option<Duration>,
+    arrival: Option<Arrival>,
+) -> Verdict {
+    judge(&Evidence { window: window(), latest, events, events_cut_off: false, last_seen: None, arrival, rhythm })
+}
+
+fn window() -> Window {
+    Window::ending_at(NOW, Duration::from_secs(3600))
+}
+
+fn arrival(received: Timestamp, measured: Timestamp) -> Arrival {
+    Arrival { received, measured }
+}
+
+fn minutes(n_minutes: u64) -> Duration {
+    Duration::from_secs(60 * n_minutes)
 }
 
 fn old(metric: &str, value: f64, minutes: u64) -> LatestSample {
@@ -64,9 +86,13 @@ fn how_long_a_silence_is_allowed_depends_on_the_rhythm() {
     assert_eq!((after(5, Some(2)), after(6, Some(2))), (Health::Ok, Health::Unknown));
     assert_eq!((after(20, Some(120)), after(21, Some(120))), (Health::Ok, Health::Unknown));
     assert_eq!((after(15, None), after(16, None)), (Health::Ok, Health::Unknown));
-    let window = Window::ending_at(NOW, Duration::from_secs(3600));
-    assert_eq!(may_be_silent(&[old("a", 1.0, 5), old("b", 1.0, 50)], window), None);
-    assert_eq!(may_be_silent(&[old("a", 1.0, 6), old("b", 1.0, 50)], window), Some(&old("a", 1.0, 6)));
+    let ask = |latest: &[LatestSample], age| {
+        let received = NOW.minus(minutes(age));
+        may_be_silent(latest, Some(arrival(received, received)), window()).cloned()
+    };
+    assert_eq!(ask(&[old("a", 1.0, 5), old("b", 1.0, 50)], 5), None);
+    assert_eq!(ask(&[old("a", 1.0, 6), old("b", 1.0, 50)], 6), Some(old("a", 1.0, 6)));
+    assert_eq!(may_be_silent(&[old("a", 1.0, 6)], None, window()), None);
 }
 
 #[test]
@@ -88,11 +114,156 @@ fn limits_give_warning_and_critical_with_the_reason() {
 }
 
 #[test]
-fn vendor_packed_values_accuse_nobody() {
+fn what_is_not_understood_is_unknown_and_says_why() {
+    for (metric, value) in [
+        ("smart_5_raw", 65_535.0),
+        ("smart_5_raw", 65_536.0),
+        ("smart_197_raw", 70_000.0),
+        ("smart_198_raw", 281_474_976_710_655.0),
+        ("smart_194_raw", 330.0),
+        ("DiskTemp", 150.0),
+        ("DiskTemp", f64::NAN),
+        ("CapacityUsed", -3.0),
+    ] {
+        let alone = verdict(&[latest(metric, value)], &[]);
+        assert_eq!((alone.health, alone.score), (Health::Unknown, None), "{metric} {value}");
+        let reason = &alone.reasons[0];
+        assert_eq!((reason.metric.as_str(), reason.value), (metric, None));
+        assert!(reason.why.starts_with(&format!("not understood: {metric} is ")), "{}", reason.why);
+        assert_eq!(verdict(&[latest(metric, value), latest("Latency", 1.0)], &[]).health, Health::Unknown);
+        let worse = verdict(&[latest(metric, value), latest("Latency", 200.0)], &[]);
+        assert_eq!((worse.health, worse.reasons.len()), (Health::Warning, 2), "{metric} {value}");
+        let failed = verdict(&[latest(metric, value)], &[event("DriveFailure", 600)]);
+        assert_eq!(failed.health, Health::Critical, "{metric} {value}");
+    }
+}
+
+#[test]
+fn raw_values_are_judged_as_they_are_decoded() {
+    let cool = verdict(&[latest("smart_194_raw", 8481.0), latest("smart_190_raw", 622_460_961.0)], &[]);
+    assert_eq!((cool.health, cool.score), (Health::Ok, Some(100)));
+    // 57 °C, between 13 and 61 °C.
+    let warm = verdict(&[latest("smart_194_raw", f64::from(61 << 16 | 13 << 8) * 65_536.0 / 256.0 + 57.0)], &[]);
     assert_eq!(
-        verdict(&[latest("smart_5_raw", 65_535.0), latest("smart_194_raw", 141_734_510_625.0)], &[]).health,
-        Health::Ok
+        (warm.health, warm.reasons[0].value, warm.reasons[0].raw.is_some()),
+        (Health::Warning, Some(57.0), true)
     );
+    // All layouts of attribute 5 agree on at least 4,464 sectors.
+    assert_eq!(verdict(&[latest("smart_5_raw", 70_000.0)], &[]).health, Health::Critical);
+    // No reading is neither good nor bad.
+    assert_eq!(verdict(&[latest("smart_194_raw", 0.0)], &[]).health, Health::Unknown);
+    assert_eq!(verdict(&[latest("smart_194_raw", 255.0), latest("smart_5_raw", 0.0)], &[]).health, Health::Ok);
+}
+
+#[test]
+fn only_a_judged_value_makes_a_device_ok() {
+    for metrics in [&[latest("IOPs", 1.0)][..], &[latest("Zing", 1.0), latest("PowerOnHours", 5.0)]] {
+        let verdict = verdict(metrics, &[]);
+        assert_eq!((verdict.health, verdict.score), (Health::Unknown, None));
+        assert!(verdict.reasons[0].why.contains("nothing it sends is judged"), "{:?}", verdict.reasons);
+    }
+    assert_eq!(verdict(&[latest("IOPs", 1.0), latest("DiskTemp", 40.0)], &[]).health, Health::Ok);
+}
+
+#[test]
+fn cut_off_events_are_not_read_as_none() {
+    let latest = [latest("DiskTemp", 40.0)];
+    let cut = |events: &[EventRecord]| {
+        let arrival = Some(arrival(NOW, NOW));
+        let window = window();
+        judge(&Evidence {
+            window,
+            latest: &latest,
+            events,
+            events_cut_off: true,
+            last_seen: None,
+            arrival,
+            rhythm: None,
+        })
+    };
+    assert_eq!((cut(&[]).health, cut(&[]).reasons[0].metric.as_str()), (Health::Unknown, "events"));
+    assert_eq!(cut(&[event("FanFailure", 60)]).health, Health::Warning);
+    assert_eq!(cut(&[event("DriveFailure", 60)]).health, Health::Critical);
+    let at = |seconds_ahead: u64, received_ago: u64| {
+        let mut record = event("DriveFailure", 0);
+        record.event.timestamp = NOW.plus(Duration::from_secs(seconds_ahead));
+        record.received = NOW.minus(Duration::from_secs(received_ago));
+        record
+    };
+    assert!(!may_hide_newer(&[event("DriveFailure", 5), event("DriveFailure", 9)]));
+    assert!(may_hide_newer(&[at(900, 100), at(800, 200)]));
+    assert!(!may_hide_newer(&[]));
+}
+
+#[test]
+fn an_event_of_any_type_that_calls_a_person_is_a_warning() {
+    let fine = [latest("DiskTemp", 40.0)];
+    let mut record = event("ControllerLost", 60);
+    assert_eq!(verdict(&fine, std::slice::from_ref(&record)).health, Health::Warning);
+    assert_eq!(verdict(&fine, &[event("ControllerLost", 3700)]).health, Health::Ok, "before the window");
+    record.event.criticality = Criticality::new(u64::from(PAGING_CRITICALITY) - 1).unwrap();
+    assert_eq!(verdict(&fine, &[record]).health, Health::Ok);
+    assert_eq!(verdict(&fine, &[event("DriveReplaced", 60)]).health, Health::Ok, "good news");
+}
+
+/// A year ahead and dead since yesterday; an hour behind and alive.
+#[test]
+fn silence_is_judged_by_arrival() {
+    let year = minutes(365 * 24 * 60);
+    let dead = arrival(NOW.minus(minutes(24 * 60)), NOW.minus(minutes(24 * 60)).plus(year));
+    let stamped = |time| LatestSample { time, ..latest("DiskTemp", 40.0) };
+    let found = verdict_at(&[stamped(NOW)], &[], None, Some(dead));
+    assert_eq!((found.health, found.reasons[0].metric.as_str()), (Health::Unknown, "silence"));
+    assert!(found.reasons[0].why.contains("by its own clock"), "{}", found.reasons[0].why);
+
+    let behind = arrival(NOW, NOW.minus(minutes(60)));
+    assert_eq!(verdict_at(&[stamped(behind.measured)], &[], None, Some(behind)).health, Health::Ok);
+    let ahead = arrival(NOW, NOW.plus(year));
+    assert_eq!(verdict_at(&[stamped(ahead.measured)], &[], None, Some(ahead)).health, Health::Ok);
+    assert!(clock_disagrees(behind) && clock_disagrees(ahead) && !clock_disagrees(arrival(NOW, NOW)));
+}
+
+#[test]
+fn a_recording_that_arrives_now_is_not_current() {
+    let replayed = arrival(NOW, NOW.minus(minutes(60 * 24 * 365)));
+    let found = verdict_at(&[], &[], None, Some(replayed));
+    assert_eq!((found.health, found.score, found.reasons[0].metric.as_str()), (Health::Unknown, None, "clock"));
+    assert!(found.reasons[0].why.contains("not current"), "{}", found.reasons[0].why);
+    assert_eq!(verdict_at(&[], &[], None, None).reasons[0].metric, "silence");
+}
+
+#[test]
+fn the_window_follows_the_clock_of_the_sender() {
+    let check = |measured: Timestamp, from: Timestamp, until: Timestamp| {
+        assert_eq!(current_window(window(), Some(arrival(NOW, measured))), Window { from, until });
+    };
+    let Window { from, until } = window();
+    assert_eq!(current_window(window(), None), window());
+    check(NOW.plus(minutes(5)), from, until);
+    check(NOW.minus(minutes(5)), from, until);
+    check(NOW.plus(minutes(6)), from.plus(minutes(6)), until.plus(minutes(6)));
+    check(NOW.minus(minutes(60)), from.minus(minutes(60)), until);
+    check(NOW.minus(MAX_CLOCK_LAG), from.minus(MAX_CLOCK_LAG), until);
+    check(NOW.minus(minutes(24 * 60 + 1)), from, until);
+}
+
+/// A clock that is ahead must not hide what happened later.
+#[test]
+fn events_are_ordered_by_arrival_where_a_clock_is_ahead() {
+    let fine = [latest("DiskTemp", 40.0)];
+    let stamped = |event_type: &str, ahead: u64, received_ago: u64| {
+        let mut record = event(event_type, received_ago);
+        record.event.timestamp = NOW.plus(Duration::from_secs(ahead));
+        record
+    };
+    let failed = stamped("DriveFailure", 1_000_000, 600);
+    assert_eq!(verdict(&fine, std::slice::from_ref(&failed)).health, Health::Critical);
+    assert_eq!(verdict(&fine, &[failed.clone(), event("DriveReplaced", 60)]).health, Health::Ok);
+    assert_eq!(
+        verdict(&fine, &[failed, event("DriveReplaced", 60), event("DriveFailure", 30)]).health,
+        Health::Critical
+    );
+    assert_eq!(verdict(&fine, &[event("DriveFailure", 31 * 86_400)]).health, Health::Ok, "too old to count");
 }
 
 #[test]

@@ -4,17 +4,21 @@ use std::fmt;
 use std::io::{self, BufRead};
 
 use super::Record;
-use super::lines::{Line, Lines};
+use super::lines::Lines;
+use super::refused::RefusedRecord;
+use super::values::is_open;
 use crate::backblaze::{BackblazeError, Columns};
 use crate::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
 
-const EXPECTED: &str = "expected NDJSON of Spindle's wire format (one metric, event or array of them per line) or Backblaze Drive Stats CSV (with its header)";
+const EXPECTED: &str = "expected metrics and events in Spindle's wire format (JSON or NDJSON) or Backblaze Drive Stats CSV (with its header)";
 
 /// Format of a recording.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Format {
     /// One metric, event, or array of either per line, as on the wire.
     Ndjson,
+    /// Metrics, events or arrays of either that spread over lines.
+    Json,
     /// Backblaze Drive Stats, with the columns of its header.
     Backblaze(Columns),
 }
@@ -23,6 +27,7 @@ impl fmt::Display for Format {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Ndjson => "NDJSON of Spindle's wire format",
+            Self::Json => "JSON of Spindle's wire format",
             Self::Backblaze(_) => "Backblaze Drive Stats CSV",
         })
     }
@@ -53,17 +58,22 @@ pub enum RecordingError {
 /// Content of a file that is not a recording, with a remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum Foreign {
-    /// Pretty-printed JSON.
-    #[error(
-        "looks like JSON over several lines: {EXPECTED}; `jq -c '.[]? // .'` puts each record on a line of its own"
-    )]
-    SpreadJson,
-    /// gzip file.
-    #[error("looks gzip-compressed: unpack it first (gunzip)")]
-    Gzip,
-    /// ZIP archive.
-    #[error("looks like a ZIP archive, as Backblaze publishes them: unpack it first (unzip)")]
-    Zip,
+    /// Compressed file or archive.
+    #[error("looks like {what}: unpack it first ({remedy})")]
+    Packed {
+        /// Format.
+        what: &'static str,
+        /// Command that unpacks it.
+        remedy: &'static str,
+    },
+    /// File of another program.
+    #[error("looks like {what}: {remedy}")]
+    Table {
+        /// Format.
+        what: &'static str,
+        /// Way to a CSV file.
+        remedy: &'static str,
+    },
     /// Header of Drive Stats with a missing or duplicate column.
     #[error("looks like an incomplete header of Backblaze Drive Stats")]
     Header(#[source] BackblazeError),
@@ -72,82 +82,98 @@ pub enum Foreign {
     Unknown,
 }
 
-/// Bytes of a bad record that are kept for display.
-const MAX_KEPT_BYTES: usize = 1_024;
+/// Delimiters of tables, the usual one first.
+const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
-/// Part of a line that is not a record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefusedRecord {
-    /// Stable identifier for counters and filters, as [`wire::WireError::reason`]; `unreadable` if the reader failed.
-    pub kind: &'static str,
-    /// Problem, with the offending value.
-    pub reason: String,
-    /// First 1,024 bytes of the record.
-    pub bytes: Vec<u8>,
-}
+/// First bytes of files that are not text.
+const PACKED: [(&[u8], &str, &str); 6] = [
+    (b"\x1F\x8B", "gzip", "gunzip"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\xFD7zXZ\0", "xz", "unxz"),
+    (b"\x28\xB5\x2F\xFD", "Zstandard", "unzstd"),
+    (b"7z\xBC\xAF\x27\x1C", "a 7-Zip archive", "7z x"),
+    (b"PK\x03\x04", "a ZIP archive (as Backblaze publishes) or a spreadsheet (.xlsx)", "unzip, or save it as CSV"),
+];
+const TABLES: [(&[u8], &str, &str); 3] = [
+    (b"PAR1", "Parquet", "convert it to CSV first (duckdb -csv -c \"SELECT * FROM 'FILE'\")"),
+    (b"SQLite format 3\0", "an SQLite database", "export the table as CSV first (sqlite3 -header -csv)"),
+    (b"\xD0\xCF\x11\xE0", "an old spreadsheet (.xls)", "save it as CSV (UTF-8)"),
+];
 
-impl RefusedRecord {
-    /// Describes a [`Line::TooLong`].
-    pub fn too_long(n_bytes: u64, head: &[u8]) -> Self {
-        let reason = format!("line of {n_bytes} bytes is longer than {MAX_PAYLOAD_BYTES}: split it");
-        Self::new("too_large", reason, head)
-    }
-
-    /// Describes the end of a recording whose reader failed.
-    pub fn unreadable(error: &io::Error) -> Self {
-        Self::new("unreadable", format!("read failed, the replay ends here: {error}"), &[])
-    }
-
-    fn new(kind: &'static str, reason: impl ToString, bytes: &[u8]) -> Self {
-        let kept = &bytes[..bytes.len().min(MAX_KEPT_BYTES)];
-        Self { kind, reason: reason.to_string(), bytes: kept.to_vec() }
-    }
-}
-
-/// Detects the format from the first non-blank line. A CSV header is consumed; a line of NDJSON is returned again.
+/// Detects the format from the first non-blank line. A CSV header is consumed; JSON is returned again, line by line if
+/// the first line is whole, else from [`Lines::into_rest`].
 ///
 /// # Errors
 /// [`RecordingError`] with a remedy if the format is unknown.
 pub fn detect<R: BufRead>(lines: &mut Lines<R>) -> Result<Format, RecordingError> {
-    let (line, first) = match lines.next_line().map_err(RecordingError::Unreadable)? {
-        None => return Err(RecordingError::Empty),
-        Some((_, Line::TooLong { n_bytes, .. })) => return Err(RecordingError::FirstLineTooLong(n_bytes)),
-        Some((line, Line::Whole(bytes))) => (line, bytes),
-    };
-    let format = recognise(first).map_err(|source| RecordingError::Foreign { line, source })?;
-    if format == Format::Ndjson {
-        lines.hold();
+    if !lines.read_start().map_err(RecordingError::Unreadable)? {
+        return Err(RecordingError::Empty);
     }
-    Ok(format)
+    let line = lines.number();
+    let foreign = |source| RecordingError::Foreign { line, source };
+    let is_too_long = lines.start().len() > MAX_PAYLOAD_BYTES;
+    let first = lines.start().trim_ascii();
+    if let [b'{' | b'[', ..] = first {
+        let is_spread = is_too_long || is_open(first);
+        lines.hold();
+        return Ok(if is_spread { Format::Json } else { Format::Ndjson });
+    }
+    if let Some(packed) = packed(first) {
+        return Err(foreign(packed));
+    }
+    if is_too_long {
+        let n_bytes = lines.count_rest().map_err(RecordingError::Unreadable)?;
+        return Err(RecordingError::FirstLineTooLong(n_bytes));
+    }
+    // A spreadsheet may name its delimiter in a line before the header.
+    if first.len() == 5 && first[..4].eq_ignore_ascii_case(b"sep=") {
+        let delimiter = first[4];
+        if !lines.read_start().map_err(RecordingError::Unreadable)? {
+            return Err(RecordingError::Empty);
+        }
+        return table(lines.start(), &[delimiter]).map_err(foreign);
+    }
+    table(first, &DELIMITERS).map_err(foreign)
 }
 
-fn recognise(first: &[u8]) -> Result<Format, Foreign> {
-    match first.trim_ascii() {
-        b"{" | b"[" => return Err(Foreign::SpreadJson),
-        [b'{' | b'[', ..] => return Ok(Format::Ndjson),
-        [0x1f, 0x8b, ..] => return Err(Foreign::Gzip),
-        [b'P', b'K', 3, 4, ..] => return Err(Foreign::Zip),
-        _ => {}
+fn packed(first: &[u8]) -> Option<Foreign> {
+    let found = |list: &[(&'static [u8], &'static str, &'static str)]| {
+        list.iter().find(|(magic, ..)| first.starts_with(magic)).map(|(_, what, remedy)| (*what, *remedy))
+    };
+    let packed = found(&PACKED).map(|(what, remedy)| Foreign::Packed { what, remedy });
+    packed.or_else(|| found(&TABLES).map(|(what, remedy)| Foreign::Table { what, remedy }))
+}
+
+/// Reads the header of Drive Stats with the first delimiter that fits.
+fn table(header: &[u8], delimiters: &[u8]) -> Result<Format, Foreign> {
+    let header = std::str::from_utf8(header).map_err(|_| Foreign::Unknown)?;
+    let mut problem = Foreign::Unknown;
+    for delimiter in delimiters {
+        let Some(fields) = split(header, *delimiter) else { continue };
+        match Columns::with_delimiter(&fields.iter().collect::<Vec<_>>(), *delimiter) {
+            Ok(columns) => return Ok(Format::Backblaze(columns)),
+            Err(error) if fields.len() > 1 && looks_like_backblaze(&fields) => problem = Foreign::Header(error),
+            Err(_) => {}
+        }
     }
-    let header = std::str::from_utf8(first).ok().and_then(split).ok_or(Foreign::Unknown)?;
-    match Columns::from_header(&header.iter().collect::<Vec<_>>()) {
-        Ok(columns) => Ok(Format::Backblaze(columns)),
-        Err(error) if looks_like_backblaze(&header) => Err(Foreign::Header(error)),
-        Err(_) => Err(Foreign::Unknown),
-    }
+    Err(problem)
 }
 
 /// Returns `true` if a header is meant as one of Drive Stats, so that the error names what it lacks.
 fn looks_like_backblaze(header: &csv::StringRecord) -> bool {
-    header.iter().any(|name| name.starts_with("smart_") || matches!(name.trim(), "serial_number" | "capacity_bytes"))
+    let is_ours = |name: &str| name.starts_with("smart_") || matches!(name, "serial_number" | "capacity_bytes");
+    header.iter().any(|name| is_ours(&name.trim().to_ascii_lowercase()))
 }
 
 /// Splits one line of CSV into its fields. Fields with line breaks are not supported: Drive Stats has none, and an
 /// unclosed quote would swallow the rest of the file. In CSV a lone carriage return ends a row: a line with a second row
 /// is rejected, so that the row is not lost silently.
-fn split(line: &str) -> Option<csv::StringRecord> {
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).buffer_capacity(line.len().max(1)).from_reader(line.as_bytes());
+fn split(line: &str, delimiter: u8) -> Option<csv::StringRecord> {
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .delimiter(delimiter)
+        .buffer_capacity(line.len().max(1))
+        .from_reader(line.as_bytes());
     let (mut record, mut second) = (csv::StringRecord::new(), csv::StringRecord::new());
     let is_one = reader.read_record(&mut record).is_ok_and(|found| found)
         && reader.read_record(&mut second).is_ok_and(|found| !found);
@@ -158,7 +184,7 @@ impl Format {
     /// Parses one line and passes each record in it, good or bad, to `take`, in order.
     pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
         match self {
-            Self::Ndjson => read_json(line, take),
+            Self::Ndjson | Self::Json => read_json(line, take),
             Self::Backblaze(columns) => read_row(columns, line, take),
         }
     }
@@ -166,7 +192,7 @@ impl Format {
 
 fn read_row(columns: &Columns, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     let record = match std::str::from_utf8(line) {
-        Ok(text) => split(text),
+        Ok(text) => split(text, columns.delimiter()),
         Err(error) => return take(Err(RefusedRecord::new("bad_row", format!("invalid UTF-8: {error}"), line))),
     };
     let Some(record) = record else {

@@ -12,8 +12,10 @@ use spindle_core::response::{Basis, DeviceCount, DeviceRow, EventRow, Listing, M
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
+use super::arrivals;
 use super::fit::{Page, json_bytes};
 
+const ONE_NS: Duration = Duration::from_nanos(1);
 /// Age up to which a value still counts as a latest one of `devices`, before the device's last sign of life.
 const LATEST_LOOKBACK: Duration = Duration::from_secs(7 * 86_400);
 
@@ -77,11 +79,24 @@ pub(super) async fn devices(
     let mut records = store.devices(after.as_ref(), limit + 1).await?;
     let has_more = records.len() > limit;
     records.truncate(limit);
-    let until = at.plus(Duration::from_nanos(1));
+    let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
+    let until = at.plus(ONE_NS);
     let mut latest = latest(store, &records, until).await?;
+    let arrivals = match arrivals::is_past(until) {
+        true => vec![None; names.len()],
+        false => arrivals::last_of(store, &names, until).await?,
+    };
+    // The newest values of a device whose clock is ahead lie behind the end of the window.
+    for (name, arrival) in names.iter().zip(&arrivals) {
+        if let Some(arrival) = arrival.filter(|arrival| arrival.measured >= until) {
+            let end = arrival.measured.plus(ONE_NS);
+            let window = Window { from: end.minus(LATEST_LOOKBACK), until: end };
+            latest.insert(name.clone(), store.latest(name, window).await?);
+        }
+    }
     let mut n_points = 0;
     let mut data = Vec::with_capacity(records.len());
-    for record in records {
+    for (record, arrival) in records.into_iter().zip(arrivals) {
         let samples = latest.remove(&record.source_device).unwrap_or_default();
         n_points += samples.len() as u64;
         let metrics = samples.into_iter().map(|sample| {
@@ -92,6 +107,8 @@ pub(super) async fn devices(
             source_device: record.source_device,
             first_seen: record.first_seen,
             last_seen: record.last_seen,
+            last_received: arrival.map(|arrival| arrival.received),
+            clock_offset_seconds: arrivals::clock_offset_seconds(arrival),
             labels: record.labels,
             metrics: metrics.collect(),
         });

@@ -1,9 +1,11 @@
-//! Replays recorded metrics and events in the order of the file: Spindle's own wire format (one JSON object or array
-//! per line) or Backblaze Drive Stats (CSV).
+//! Replays recorded metrics and events in the order of the file: Spindle's own wire format (JSON) or Backblaze Drive
+//! Stats (CSV), plain or compressed.
 //!
 //! The content of the file decides the format. A bad record is returned with its line, the reason and its bytes, and
 //! never stops the records after it. Memory is bounded whatever the file contains: by one line of
-//! [`wire::MAX_PAYLOAD_BYTES`] and one batch.
+//! [`wire::MAX_PAYLOAD_BYTES`], one batch and the window of a decoder.
+
+mod unpack;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -15,11 +17,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use spindle_core::backblaze::derived_id;
-use spindle_core::recording::{Format, Line, Lines, Record, RefusedRecord, detect};
+use spindle_core::recording::{Record, Recording, RefusedRecord, Utf8Reader};
 #[cfg(doc)]
 use spindle_core::wire;
 use spindle_core::{Batch, EventId, Timestamp};
 use tracing::info;
+
+use unpack::Unpacked;
 
 /// Maximum number of metrics and events in one batch, so that a fleet's whole day is published in steps. At about 130
 /// bytes each this is below NATS's default limit of 1 MiB; the publisher splits by bytes anyway.
@@ -36,11 +40,9 @@ pub(crate) struct Options {
 }
 
 /// A file being replayed.
-#[derive(Debug)]
 pub(crate) struct Replay {
     file: Arc<Path>,
-    lines: Lines<BufReader<File>>,
-    format: Format,
+    recording: Recording<BufReader<Utf8Reader<Unpacked>>>,
     options: Options,
     /// Offset of the recorded times in nanoseconds; set by the first record.
     offset_ns: Option<i64>,
@@ -69,7 +71,7 @@ impl Replay {
     /// Opens a file and detects its format.
     ///
     /// # Errors
-    /// If the file is missing, a directory or device, unreadable, empty, compressed, or of neither format; the error
+    /// If the file is missing, a directory or device, unreadable, empty, an archive, or of neither format; the error
     /// names the cause and the remedy.
     pub(crate) fn open(path: impl Into<PathBuf>, options: Options) -> anyhow::Result<Self> {
         let path = path.into();
@@ -80,18 +82,15 @@ impl Replay {
         ensure!(!metadata.is_dir(), "cannot replay {name}: it is a directory, name one of the files in it");
         let has_an_end = metadata.is_file() || metadata.file_type().is_fifo();
         ensure!(has_an_end, "cannot replay {name}: it is a device, name a file or a pipe");
-        let mut lines = Lines::new(BufReader::with_capacity(1 << 16, file));
-        let format = detect(&mut lines).with_context(|| format!("cannot replay {name}"))?;
-        info!(file = name, %format, "recording opened");
-        Ok(Self {
-            file: path.into(),
-            lines,
-            format,
-            options,
-            offset_ns: None,
-            pending: VecDeque::new(),
-            finished: false,
-        })
+        let cannot = || format!("cannot replay {name}");
+        let (content, packing) = unpack::unpack(BufReader::with_capacity(1 << 16, file)).with_context(cannot)?;
+        let text = Utf8Reader::new(content).with_context(|| match packing {
+            Some(packing) => format!("cannot replay {name}: cannot unpack it ({packing})"),
+            None => cannot(),
+        })?;
+        let recording = Recording::open(BufReader::with_capacity(1 << 16, text)).with_context(cannot)?;
+        info!(file = name, format = %recording.format(), packing, "recording opened");
+        Ok(Self { file: path.into(), recording, options, offset_ns: None, pending: VecDeque::new(), finished: false })
     }
 
     /// Returns the next records with the same recorded time, at most [`MAX_BATCH`] of them, and that time (as recorded:
@@ -120,30 +119,21 @@ impl Replay {
     /// Returns the next record without taking it; reads from the file if none is pending.
     fn peek(&mut self) -> Option<&Result<Record, BadRecord>> {
         while self.pending.is_empty() && !self.finished {
-            self.read_line();
+            self.read_records();
         }
         self.pending.front()
     }
 
-    /// Reads the records of one line, good and bad, into `pending`.
-    fn read_line(&mut self) {
+    /// Reads the records of one line or object, good and bad, into `pending`.
+    fn read_records(&mut self) {
         let (file, pending) = (&self.file, &mut self.pending);
-        match self.lines.next_line() {
-            Ok(Some((number, Line::Whole(bytes)))) => self.format.read(bytes, &mut |record| {
-                pending.push_back(record.map_err(|refused| BadRecord::new(file, number, refused)));
-            }),
-            Ok(Some((number, Line::TooLong { n_bytes, head }))) => {
-                pending.push_back(Err(BadRecord::new(file, number, RefusedRecord::too_long(n_bytes, head))));
-            }
-            Ok(None) => self.finished = true,
-            Err(error) => {
-                self.finished = true;
-                pending.push_back(Err(BadRecord::new(
-                    file,
-                    self.lines.number() + 1,
-                    RefusedRecord::unreadable(&error),
-                )));
-            }
+        let more = self.recording.read(&mut |line, record| {
+            pending.push_back(record.map_err(|refused| BadRecord::new(file, line, refused)));
+        });
+        self.finished = !matches!(more, Ok(true));
+        if let Err(error) = more {
+            let line = self.recording.line() + 1;
+            self.pending.push_back(Err(BadRecord::new(&self.file, line, RefusedRecord::unreadable(&error))));
         }
     }
 
@@ -179,6 +169,12 @@ fn shifted_id(id: &EventId, offset_ns: i64) -> EventId {
     match id.as_uuid() {
         Some(uuid) => derived_id(&[b"replay shift", uuid.as_bytes(), &offset]),
         None => derived_id(&[b"replay shift of a text", id.text().as_bytes(), &offset]),
+    }
+}
+
+impl fmt::Debug for Replay {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Replay").field("file", &self.file).finish_non_exhaustive()
     }
 }
 

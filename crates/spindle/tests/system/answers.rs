@@ -13,28 +13,28 @@ const LEGACY_METRIC: &str =
     r#"{"timestamp":"2025-06-06T12:08:40.123456789Z","sourceDevice":"DiskUnit","metricType":"DiskTemp","value":45.75}"#;
 const LEGACY_EVENT: &str = r#"{"id":"e4d5f6a7-8b9c-0d1e-2f3a-4b5c6d7e8f90","criticality":8,"timestamp":"2025-06-06T12:08:40.987654321Z","sourceDevice":"StorageArray","eventType":"UnauthorizedAccess","eventMessage":"who is there?"}"#;
 
-struct Requester {
+pub(crate) struct Requester {
     client: async_nats::Client,
     jetstream: jetstream::Context,
 }
 
 impl Requester {
-    async fn new(system: &System) -> Self {
+    pub(crate) async fn new(system: &System) -> Self {
         let client = system.nats().await;
         Self { jetstream: jetstream::new(client.clone()), client }
     }
 
-    async fn publish(&self, subject: &'static str, payload: impl Into<Vec<u8>>) {
+    pub(crate) async fn publish(&self, subject: &'static str, payload: impl Into<Vec<u8>>) {
         self.jetstream.publish(subject, payload.into().into()).await.unwrap().await.unwrap();
     }
 
-    async fn query(&self, payload: impl Into<Vec<u8>>) -> Value {
+    pub(crate) async fn query(&self, payload: impl Into<Vec<u8>>) -> Value {
         let reply = self.client.request("reader.query", payload.into().into()).await.unwrap();
         serde_json::from_slice(&reply.payload).unwrap()
     }
 
     /// Repeats a query until `is_expected` accepts the response.
-    async fn wait_for(&self, query: Value, is_expected: impl Fn(&Value) -> bool) -> Value {
+    pub(crate) async fn wait_for(&self, query: Value, is_expected: impl Fn(&Value) -> bool) -> Value {
         let deadline = tokio::time::Instant::now() + crate::harness::PATIENCE;
         loop {
             let response = self.query(query.to_string()).await;
@@ -125,19 +125,20 @@ async fn check_lists(requester: &Requester) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
+    // Silence is judged by arrival, so the question is asked as of later.
     let system = System::start(NO_SOURCES, &[]);
     let requester = Requester::new(&system).await;
     let now = time::OffsetDateTime::now_utc();
-    let ago = |minutes: u64| {
-        (now - Duration::from_secs(60 * minutes)).format(&time::format_description::well_known::Rfc3339).unwrap()
-    };
+    let rfc_3339 = |time: time::OffsetDateTime| time.format(&time::format_description::well_known::Rfc3339).unwrap();
+    let ago = |minutes: u64| rfc_3339(now - Duration::from_secs(60 * minutes));
+    let later = |minutes: u64| Some(rfc_3339(now + Duration::from_secs(60 * minutes + 59)));
     let values = |device: &str, metric: &str, minutes: &[u64]| -> String {
         let value = |minutes: &u64| json!({ "timestamp": ago(*minutes), "sourceDevice": device, "metricType": metric, "value": 40.0 });
         json!(minutes.iter().map(value).collect::<Vec<_>>()).to_string()
     };
-    requester.publish("events.metrics", values("often", "DiskTemp", &[30, 29, 28, 27, 26, 25, 24])).await;
-    requester.publish("events.metrics", values("rarely", "DiskTemp", &[50, 40, 30, 20])).await;
-    requester.publish("events.metrics", values("once", "DiskTemp", &[20])).await;
+    requester.publish("events.metrics", values("often", "DiskTemp", &[6, 5, 4, 3, 2, 1, 0])).await;
+    requester.publish("events.metrics", values("rarely", "DiskTemp", &[30, 20, 10, 0])).await;
+    requester.publish("events.metrics", values("once", "DiskTemp", &[0])).await;
     requester.publish("events.metrics", values("strange", "Zing", &[0])).await;
     requester.wait_for(json!({"query_type":"devices"}), |answer| answer["data"].as_array().unwrap().len() == 4).await;
     let health = |device: &str, at: Option<String>| {
@@ -145,20 +146,23 @@ async fn a_device_that_fell_silent_is_unknown_and_since_when_is_said() {
         requester.query(query.to_string())
     };
     let reason = |answer: &Value| answer["data"]["reasons"][0]["why"].as_str().unwrap_or_default().to_owned();
-    let often = health("often", None).await;
+    let often = health("often", later(24)).await;
     assert_eq!((&often["data"]["health"], &often["data"]["score"]), (&json!("unknown"), &Value::Null));
     assert!(reason(&often).contains("silent since") && reason(&often).contains("24 minutes"), "{often}");
     // Silence counts up to the time in the query.
-    assert_eq!(health("often", Some(ago(23))).await["data"]["health"], "ok");
-    assert_eq!(health("rarely", None).await["data"]["health"], "ok");
-    assert_eq!(health("once", None).await["data"]["health"], "unknown");
+    assert_eq!(health("often", None).await["data"]["health"], "ok");
+    assert_eq!(health("rarely", later(20)).await["data"]["health"], "ok");
+    assert_eq!(health("once", later(20)).await["data"]["health"], "unknown");
     let strange = health("strange", None).await;
     assert_eq!(strange["data"]["health"], "unknown");
     assert!(reason(&strange).contains("nothing it sends is judged"), "{strange}");
-    let output = system.query(&["device_health", "source_device=often"]);
+    let output = system.query(&["device_health", "source_device=often", &format!("at={}", later(24).unwrap())]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(text.contains("often is unknown\n") && text.contains("last seen 20"), "{text}");
+    assert!(
+        text.contains("often is unknown\n") && text.contains("last seen 20") && text.contains(", received 20"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,7 @@ mod harness;
 mod http;
 mod in_flight;
 mod influxdb;
+mod judgement;
 mod memory;
 mod mistakes;
 mod pipeline;

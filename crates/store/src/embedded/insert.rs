@@ -13,6 +13,7 @@ use super::device::{CachedDevice, labels_to_sql};
 use super::error::EmbeddedError;
 use super::event_id;
 use crate::Written;
+use crate::known_arrivals::{KnownArrivals, newest_per_device};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
@@ -23,12 +24,14 @@ const MAX_CACHED_DEVICES: usize = 200_000;
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
     devices: HashMap<DeviceName, CachedDevice>,
+    last_arrivals: KnownArrivals<i64>,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
 }
 
 /// Row of `samples`.
 struct SampleRow {
+    device_id: i64,
     series_id: i64,
     time_ns: i64,
     value: f64,
@@ -50,6 +53,7 @@ impl Inserter {
     /// Clears the caches.
     pub(super) fn clear(&mut self) {
         self.devices.clear();
+        self.last_arrivals.clear();
     }
 
     /// Writes a batch.
@@ -67,7 +71,8 @@ impl Inserter {
         let mut rows = self.rows(connection, &batch.metrics, received)?;
         // In key order each page is visited once. The sort is stable, so of two with one identity the later wins.
         rows.sort_by_key(|row| (row.series_id, row.time_ns));
-        Self::insert_rows(connection, &rows, &mut written)?;
+        Self::insert_rows(connection, &mut rows, &mut written)?;
+        self.record_last_arrivals(connection, &rows, received)?;
         self.insert_events(connection, &batch.events, received, &mut written)?;
         Ok(written)
     }
@@ -89,6 +94,7 @@ impl Inserter {
             device.merge(connection, metric.labels.as_deref())?;
             let time_ns = metric.timestamp.as_ns();
             rows.push(SampleRow {
+                device_id: device.id,
                 series_id: device.series_id(connection, &metric.metric_type)?,
                 time_ns,
                 value: metric.value,
@@ -99,12 +105,19 @@ impl Inserter {
         Ok(rows)
     }
 
-    fn insert_rows(connection: &Connection, rows: &[SampleRow], written: &mut Written) -> Result<(), EmbeddedError> {
+    /// Inserts rows, and keeps in `rows` those that changed the table.
+    fn insert_rows(
+        connection: &Connection,
+        rows: &mut Vec<SampleRow>,
+        written: &mut Written,
+    ) -> Result<(), EmbeddedError> {
         let mut insert = connection.prepare_cached(
             "INSERT INTO samples (series_id, time_ns, value, seq, late_s) VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT (series_id, time_ns) DO NOTHING",
         )?;
-        for row in rows {
+        let mut n_kept = 0;
+        for index in 0..rows.len() {
+            let row = &rows[index];
             let n_inserted =
                 insert.execute(params![row.series_id, row.time_ns, to_sql(row.value), row.seq, row.late_s])?;
             if n_inserted == 1 {
@@ -113,6 +126,30 @@ impl Inserter {
                 written.n_metrics_replaced += 1;
             } else {
                 written.n_metrics_known += 1;
+                continue;
+            }
+            rows.swap(n_kept, index);
+            n_kept += 1;
+        }
+        rows.truncate(n_kept);
+        Ok(())
+    }
+
+    fn record_last_arrivals(
+        &mut self,
+        connection: &Connection,
+        stored: &[SampleRow],
+        received: Timestamp,
+    ) -> Result<(), EmbeddedError> {
+        let mut upsert = connection.prepare_cached(
+            "INSERT INTO last_arrivals (device_id, received_ns, measured_ns) VALUES (?1, ?2, ?3)
+             ON CONFLICT (device_id) DO UPDATE SET received_ns = ?2, measured_ns = ?3",
+        )?;
+        let values = stored.iter().map(|row| (row.device_id, Timestamp::from_ns(row.time_ns)));
+        for (device_id, arrival) in newest_per_device(values, received) {
+            if self.last_arrivals.is_outdated(&device_id, arrival) {
+                upsert.execute(params![device_id, received.as_ns(), arrival.measured.as_ns()])?;
+                self.last_arrivals.record(device_id, arrival);
             }
         }
         Ok(())

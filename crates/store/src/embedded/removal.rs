@@ -175,6 +175,14 @@ impl Removal {
             )?
             .execute([after, last])?;
         self.removed.n_devices += n_removed as u64;
+        if n_removed > 0 {
+            connection
+                .prepare_cached(
+                    "DELETE FROM last_arrivals WHERE device_id > ?1 AND device_id <= ?2
+                     AND NOT EXISTS (SELECT 1 FROM devices WHERE id = device_id)",
+                )?
+                .execute([after, last])?;
+        }
         Ok(Stage::Devices { after: last })
     }
 

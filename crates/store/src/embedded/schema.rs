@@ -42,6 +42,8 @@ const STATEMENT_CACHE: usize = 64;
 ///   with the samples of the same time.
 /// - Format 2 drops `totals`, a table of row counts that no query reads any more. Format 4 drops `arrivals`, which
 ///   retention needed when it went by the time of arrival.
+/// - Format 5 keeps when the newest values of each device arrived. `events_by_type` finds the faults of a device among
+///   any number of its other events.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -97,6 +99,19 @@ const FORMATS: &[&str] = &[
     CREATE INDEX replaced_by_time ON replaced (time_ns);
 ",
     "DROP TABLE IF EXISTS arrivals;",
+    "
+    CREATE TABLE last_arrivals (
+        device_id INTEGER PRIMARY KEY,
+        received_ns INTEGER NOT NULL,
+        measured_ns INTEGER NOT NULL
+    );
+    INSERT INTO last_arrivals (device_id, received_ns, measured_ns)
+        SELECT s.device_id, max(CAST(v.time_ns + v.late_s * 1000000000 AS INTEGER)), max(v.time_ns)
+        FROM series s JOIN samples v ON v.series_id = s.id
+            AND v.time_ns = (SELECT max(time_ns) FROM samples WHERE series_id = s.id)
+        GROUP BY s.device_id;
+    CREATE INDEX events_by_type ON events (device_id, event_type, time_ns);
+",
 ];
 
 /// Returns the path of a database's write-ahead log.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use spindle_core::alias::Alias;
-use spindle_core::records::{Bucket, DeviceRecord, LatestSample, Sample, Window};
+use spindle_core::buckets::Buckets;
+use spindle_core::records::{Arrival, Bucket, DeviceRecord, LatestSample, Sample, Window};
 use spindle_core::{DeviceName, MetricType, Timestamp};
 
 use super::device::labels_from_sql;
@@ -40,6 +41,10 @@ const LATEST_SQL: &str = "
     WHERE d.name = ?1
     ORDER BY s.metric_type";
 
+const ARRIVAL_SQL: &str = "
+    SELECT a.received_ns, a.measured_ns FROM devices d JOIN last_arrivals a ON a.device_id = d.id
+    WHERE d.name = ?1 AND a.received_ns >= ?2 AND a.received_ns < ?3";
+
 const RANGE_SQL: &str = "
     SELECT time_ns, value FROM samples
     WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3 ORDER BY time_ns LIMIT ?4";
@@ -72,6 +77,18 @@ pub(super) fn devices_at(connection: &Connection, alias: &Alias) -> rusqlite::Re
         Err(error) => Some(Err(error)),
     });
     matching.collect()
+}
+
+/// `Store::last_arrivals` for one device.
+pub(super) fn last_arrival(
+    connection: &Connection,
+    device: &DeviceName,
+    window: Window,
+) -> rusqlite::Result<Option<Arrival>> {
+    let mut select = connection.prepare_cached(ARRIVAL_SQL)?;
+    let bounds = params![device.as_str(), window.from.as_ns(), window.until.as_ns()];
+    let arrival = |row: &Row<'_>| Ok(Arrival { received: time_from_sql(row, 0)?, measured: time_from_sql(row, 1)? });
+    select.query_row(bounds, arrival).optional()
 }
 
 /// `Store::latest`.
@@ -130,56 +147,12 @@ pub(super) fn buckets(
     let Some(series_id) = series_id(connection, device, metric)? else { return Ok(Vec::new()) };
     let mut select = connection.prepare_cached(RANGE_SQL)?;
     let bounds = params![series_id, window.from.as_ns(), window.until.as_ns(), i64::MAX];
-    let mut buckets = Vec::new();
-    let mut current: Option<Filling> = None;
+    let mut buckets = Buckets::new(bucket);
     for row in select.query_map(bounds, sample)? {
         let sample = row?;
-        let time = bucket_start(sample.time, bucket);
-        match &mut current {
-            Some(filling) if filling.time == time => filling.add(sample.value),
-            other => buckets.extend(other.replace(Filling::new(time, sample.value)).map(Filling::bucket)),
-        }
+        buckets.add(sample.time, sample.value);
     }
-    buckets.extend(current.map(Filling::bucket));
-    Ok(buckets)
-}
-
-/// Bucket being filled.
-struct Filling {
-    time: Timestamp,
-    min: f64,
-    max: f64,
-    sum: f64,
-    count: u64,
-}
-
-impl Filling {
-    fn new(time: Timestamp, value: f64) -> Self {
-        Self { time, min: value, max: value, sum: value, count: 1 }
-    }
-
-    fn add(&mut self, value: f64) {
-        self.min = self.min.min(value);
-        self.max = self.max.max(value);
-        self.sum += value;
-        self.count += 1;
-    }
-
-    fn bucket(self) -> Bucket {
-        // Clamped: rounding can carry the quotient past the largest value, and huge values the sum to infinity.
-        let mean = (self.sum / self.count as f64).clamp(self.min, self.max);
-        Bucket { time: self.time, min: self.min, mean, max: self.max, count: self.count }
-    }
-}
-
-/// Returns the whole multiple of `bucket` since the epoch at or before `time`, or the start of the range if that is
-/// later.
-fn bucket_start(time: Timestamp, bucket: Duration) -> Timestamp {
-    let Ok(bucket_ns) = i64::try_from(bucket.as_nanos()) else {
-        return if time.as_ns() < 0 { Timestamp::from_ns(i64::MIN) } else { Timestamp::from_ns(0) };
-    };
-    let past_start = time.as_ns().rem_euclid(bucket_ns.max(1));
-    Timestamp::from_ns(time.as_ns().saturating_sub(past_start))
+    Ok(buckets.finish())
 }
 
 fn series_id(connection: &Connection, device: &DeviceName, metric: &MetricType) -> rusqlite::Result<Option<i64>> {
@@ -238,32 +211,9 @@ mod tests {
     #[test]
     fn every_query_seeks() {
         let connection = memory_for_tests();
-        for sql in [DEVICE_SQL, DEVICES_SQL, LATEST_SQL, RANGE_SQL, LAST_SQL, COUNT_SQL] {
+        for sql in [DEVICE_SQL, DEVICES_SQL, ARRIVAL_SQL, LATEST_SQL, RANGE_SQL, LAST_SQL, COUNT_SQL] {
             let plan = plan_for_tests(&connection, sql);
             assert!(!plan.contains("SCAN") && !plan.contains("TEMP B-TREE"), "{sql}\n{plan}");
         }
-    }
-
-    #[test]
-    fn buckets_start_at_multiples_before_1970_too() {
-        let check = |time, bucket_ns, expect| {
-            let start = bucket_start(Timestamp::from_ns(time), Duration::from_nanos(bucket_ns));
-            assert_eq!(start.as_ns(), expect, "{time} by {bucket_ns}");
-        };
-        check(0, 10, 0);
-        check(19, 10, 10);
-        check(20, 10, 20);
-        check(-1, 10, -10);
-        check(-10, 10, -10);
-        check(7, 0, 7);
-        check(i64::MIN, 10, i64::MIN);
-        check(i64::MAX, u64::MAX, 0);
-    }
-
-    #[test]
-    fn a_mean_lies_between_its_values() {
-        let mut filling = Filling::new(Timestamp::default(), f64::MAX);
-        filling.add(f64::MAX);
-        assert_eq!(filling.bucket().mean, f64::MAX);
     }
 }

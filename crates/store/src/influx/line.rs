@@ -7,7 +7,10 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENT_ARRIVALS, EVENTS, INDEXES, REPLACED_NUMBERS};
+use spindle_core::records;
+use spindle_core::schema::{
+    DEVICE_ARRIVALS, DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENT_ARRIVALS, EVENTS, INDEXES, REPLACED_NUMBERS,
+};
 use spindle_core::{DeviceMetric, Event, Timestamp};
 
 /// First and last instant that all versions store.
@@ -159,6 +162,13 @@ pub(crate) fn index_version(version: i64, at: Timestamp, lines: &mut String) {
     begin(lines, INDEXES.name, &[]);
     let _ = write!(lines, " index_version={version}i");
     end(lines, at.as_ns());
+}
+
+/// Writes the line of a device's newest arrival, at the end of its slot of time.
+pub(crate) fn device_arrival(device: &str, arrival: records::Arrival, slot: i64, lines: &mut String) {
+    begin(lines, DEVICE_ARRIVALS.name, &[("source_device", device)]);
+    let _ = write!(lines, " received_ns={}i,measured_ns={}i", arrival.received.as_ns(), arrival.measured.as_ns());
+    end(lines, slot);
 }
 
 /// Time and slot of an event's point.

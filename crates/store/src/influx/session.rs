@@ -24,6 +24,7 @@ use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
 use super::{detect, provision, retention};
 use crate::StoreError;
+use crate::known_arrivals::KnownArrivals;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
@@ -44,6 +45,7 @@ pub struct Influx {
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
     last_values: std::sync::Mutex<LastValues>,
+    arrivals: std::sync::Mutex<KnownArrivals<String>>,
     /// Positions of events that queries may not show yet.
     placements: std::sync::Mutex<RecentPlacements>,
     /// Held while notes are sent: those of one device and period go to one point, and the later must say more.
@@ -80,6 +82,7 @@ impl Influx {
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
             last_values: std::sync::Mutex::default(),
+            arrivals: std::sync::Mutex::default(),
             placements: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
@@ -197,9 +200,11 @@ impl Influx {
         Ok(found)
     }
 
-    /// Forgets which labels and devices are written: the server may have lost them. Takes no lock that a write holds.
+    /// Forgets which labels, devices and arrivals are written: the server may have lost them. Takes no lock that a write
+    /// holds.
     fn forget_written(&self) {
         self.labels().forget();
+        self.arrivals().clear();
         self.n_forgotten.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -276,6 +281,10 @@ impl Influx {
 
     pub(super) fn last_values(&self) -> MutexGuard<'_, LastValues> {
         self.last_values.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn arrivals(&self) -> MutexGuard<'_, KnownArrivals<String>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

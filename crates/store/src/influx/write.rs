@@ -13,7 +13,7 @@ use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::write_devices::note_times;
 use super::write_events::write_events;
-use super::{line, replaced};
+use super::{device_arrivals, line, replaced};
 use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
 /// `Store::write`, for elements within the retention as far as it is known.
@@ -29,8 +29,9 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
         return Ok(written);
     }
     write_metrics(influx, &batch.metrics, shape.max_lines, &mut written).await?;
-    write_events(influx, &batch.events, received, &mut written).await?;
     let limit = if batch.metrics.is_empty() { &influx.event_limit } else { &influx.value_limit };
+    device_arrivals::write(influx, batch, &written.refused, received, limit).await?;
+    write_events(influx, &batch.events, received, &mut written).await?;
     write_labels(influx, batch, received, limit, &mut written).await?;
     note_devices(influx, batch, limit, &written).await?;
     count_events(batch, &mut written);

@@ -56,6 +56,30 @@ pub(crate) async fn know_their_first_and_last_sign_of_life(store: &Store) {
     assert_eq!(listed[1], store.device(&device("disk")).await.unwrap().unwrap());
 }
 
+/// Arrival is a fact of its own: the sender's clock may be years off in either direction.
+pub(crate) async fn know_when_their_newest_values_arrived(store: &Store) {
+    let names = ["ahead", "behind", "array", "nobody"].map(device);
+    let last = async |from, until| {
+        let found = store.last_arrivals(&names, window(from, until)).await.unwrap();
+        found
+            .into_iter()
+            .map(|found| found.map(|found| (found.received.as_ns(), found.measured.as_ns())))
+            .collect::<Vec<_>>()
+    };
+    let year = 365 * DAY;
+    let put = async |metrics, received| drop(store.write(batch(metrics, vec![]), at(received)).await.unwrap());
+    put(vec![metric("ahead", "IOPs", NOON + year, 1.0), metric("ahead", "Latency", NOON + year - 9, 1.0)], NOON).await;
+    put(vec![metric("behind", "IOPs", NOON - year, 1.0)], NOON).await;
+    put_events(store, vec![event(1, "array", "Note", NOON, 1)]).await;
+    let ahead = Some((NOON, NOON + year));
+    assert_eq!(last(NOON - DAY, NOON + 1).await, [ahead, Some((NOON, NOON - year)), None, None]);
+    assert_eq!(last(NOON + 1, NOON + DAY).await, [None; 4]);
+    // The clock is set right: the newest arrival counts, not the newest time.
+    put(vec![metric("ahead", "IOPs", NOON + DAY, 2.0)], NOON + DAY).await;
+    let set_right = Some((NOON + DAY, NOON + DAY));
+    assert_eq!(last(NOON - DAY, NOON + 2 * DAY).await, [set_right, Some((NOON, NOON - year)), None, None]);
+}
+
 pub(crate) async fn have_unicode_names(store: &Store) {
     let longest = "ß".repeat(128);
     let names = [

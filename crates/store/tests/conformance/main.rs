@@ -67,6 +67,7 @@ macro_rules! conformance {
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
                 are_found_by_their_place
+                know_when_their_newest_values_arrived
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device

@@ -73,7 +73,13 @@ fn health(data: &Value) -> String {
         lines += &format!("  - {}\n", text(&reason["why"]));
     }
     let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
-    lines + &format!("last seen {last_seen}\n")
+    let clock = data["clock_offset_seconds"].as_f64().map_or_else(String::new, |offset| {
+        let direction = if offset > 0.0 { "ahead" } else { "behind" };
+        format!("; its clock is {} s {direction}, or its values are late", offset.abs())
+    });
+    let received =
+        data["last_received"].as_str().map_or_else(String::new, |time| format!(", received {}", short_time(time)));
+    lines + &format!("last seen {last_seen}{received}{clock}\n")
 }
 
 fn audit(response: &Value) -> String {

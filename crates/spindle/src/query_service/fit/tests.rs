@@ -48,6 +48,8 @@ fn devices(n_rows: usize) -> Listing<DeviceRow> {
         source_device: device(index),
         first_seen: Timestamp::from_ns(index as i64),
         last_seen: Timestamp::from_seconds(index as i64),
+        last_received: None,
+        clock_offset_seconds: None,
         labels: [("model".to_owned(), "M".repeat(index))].into_iter().collect(),
         metrics: (0..index % 4).map(metric).collect(),
     };
@@ -102,7 +104,13 @@ fn counting_gives_what_serialising_every_attempt_gives() {
         alerts.summary = Some((0..n_rows).map(count).collect());
         let mut middle = events(n_rows);
         middle.next = Some(BTreeMap::from([("offset", 1.into())]));
-        let series = Data::Series { data: Vec::new(), unit: Some("°C"), bucket_seconds: 1.5, basis: basis(0) };
+        let series = Data::Series {
+            data: Vec::new(),
+            unit: Some("°C"),
+            bucket_seconds: 1.5,
+            n_not_understood: 0,
+            basis: basis(0),
+        };
         let all = [
             Data::AlertsCritical(alerts),
             Data::Events(middle),

@@ -1,0 +1,110 @@
+//! Findings from events: faults that no later event closes, and other events that call a person.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Evidence, Finding, Health, HealthReason};
+use crate::name::EventType;
+use crate::records::EventRecord;
+use crate::timestamp::Timestamp;
+
+/// Period for which a fault counts that no event reports as resolved.
+pub const FAULT_LOOKBACK: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Criticality from which on an event of any type is worth a look while it is in the window.
+pub const PAGING_CRITICALITY: u8 = 8;
+
+/// Event type that counts against a device until another resolves it.
+struct Fault {
+    event_type: &'static str,
+    resolved_by: Option<&'static str>,
+    health: Health,
+}
+
+const FAULTS: &[Fault] = &[
+    Fault { event_type: "DriveFailure", resolved_by: Some("DriveReplaced"), health: Health::Critical },
+    Fault { event_type: "ShelfOffline", resolved_by: Some("ShelfOnline"), health: Health::Critical },
+    Fault { event_type: "FanFailure", resolved_by: Some("FanRestored"), health: Health::Warning },
+    Fault { event_type: "DataCorruption", resolved_by: None, health: Health::Warning },
+];
+
+/// Returns the event types that decide a verdict: faults, and the events that close them.
+pub fn event_types() -> impl Iterator<Item = EventType> {
+    let names = FAULTS.iter().flat_map(|fault| [Some(fault.event_type), fault.resolved_by]).flatten();
+    names.filter_map(|name| EventType::new(name).ok())
+}
+
+/// Returns `true` for an event type of [`event_types`].
+pub fn is_deciding(event_type: &str) -> bool {
+    FAULTS.iter().any(|fault| fault.event_type == event_type || fault.resolved_by == Some(event_type))
+}
+
+/// Returns `true` if events of one type that a limit cut off behind these (sorted by time, newest first) may be newer:
+/// those of a clock that is ahead come first, however long ago they arrived.
+pub fn may_hide_newer(kept: &[EventRecord]) -> bool {
+    kept.last().is_some_and(|last| kept.iter().all(|record| moment(record) < last.event.timestamp))
+}
+
+/// Judges the events of a device.
+pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = FAULTS.iter().filter_map(|fault| judge_fault(fault, evidence)).collect();
+    findings.extend(other_events(evidence));
+    if evidence.events_cut_off {
+        let why = "not all of its events were read: there are more than one verdict reads".to_owned();
+        findings.push((Health::Unknown, HealthReason::without_value("events", None, why)));
+    }
+    findings
+}
+
+fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<Finding> {
+    let record = newest(evidence, fault.event_type)?;
+    let is_resolved = match fault.resolved_by {
+        Some(resolved_by) => newest(evidence, resolved_by).is_some_and(|closing| moment(closing) >= moment(record)),
+        // No event resolves these; they count while they are recent.
+        None => moment(record) < evidence.window.from,
+    };
+    let is_old = moment(record) < evidence.window.until.minus(FAULT_LOOKBACK).min(evidence.window.from);
+    (!is_resolved && !is_old).then(|| (fault.health, reason(record)))
+}
+
+/// Returns the newest event in the window of each other type that calls a person.
+fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
+    let mut by_type: BTreeMap<&str, &EventRecord> = BTreeMap::new();
+    for record in evidence.events {
+        let event = &record.event;
+        let calls = event.criticality.level() >= PAGING_CRITICALITY && moment(record) >= evidence.window.from;
+        if calls && !is_deciding(&event.event_type) {
+            let newest = by_type.entry(&event.event_type).or_insert(record);
+            *newest = newer(newest, record);
+        }
+    }
+    by_type.into_values().map(|record| (Health::Warning, reason(record)))
+}
+
+fn newest<'a>(evidence: &Evidence<'a>, event_type: &str) -> Option<&'a EventRecord> {
+    let of_type = evidence.events.iter().filter(|record| record.event.event_type.as_str() == event_type);
+    of_type.reduce(newer)
+}
+
+/// Returns the newer of two events; of two with one time, the same one in either order.
+fn newer<'a>(one: &'a EventRecord, other: &'a EventRecord) -> &'a EventRecord {
+    let age = |record: &'a EventRecord| (moment(record), record.event.timestamp, &record.event.id);
+    if age(other) > age(one) { other } else { one }
+}
+
+/// Returns the time of an event: not later than its arrival, since a clock that is ahead must not hide what follows.
+fn moment(record: &EventRecord) -> Timestamp {
+    record.event.timestamp.min(record.received)
+}
+
+fn reason(record: &EventRecord) -> HealthReason {
+    let event = &record.event;
+    let detail = event.event_message.as_deref().unwrap_or("no details given");
+    let received = match event.timestamp > record.received.plus(super::CLOCK_TOLERANCE) {
+        true => format!(", received {}", record.received),
+        false => String::new(),
+    };
+    let why = format!("{} at {}{received}: {detail}", event.event_type, event.timestamp);
+    let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
+    HealthReason { value: Some(f64::from(event.criticality.level())), ..reason }
+}

@@ -1,0 +1,89 @@
+//! Newest arrival of values per device: one point per device and hour of arrival, overwritten as values arrive.
+
+use std::collections::{HashMap, HashSet};
+
+use spindle_core::records::{Arrival, Window};
+use spindle_core::schema::DEVICE_ARRIVALS;
+use spindle_core::{Batch, DeviceName, Timestamp};
+
+use super::chunk::Chunk;
+use super::concurrency::ConcurrencyLimit;
+use super::line::{self, one_of_devices};
+use super::send::{SMALL_CHUNK_LINES, send_own};
+use super::series::MAX_NAMED_DEVICES;
+use super::session::{Influx, MAX_TIME, MIN_TIME};
+use crate::known_arrivals::newest_per_device;
+use crate::{Refused, RefusedItem, StoreError};
+
+/// Distance of the points of one device.
+const SLOT_NS: i64 = 3_600_000_000_000;
+
+/// Writes the arrivals of a batch's values, except those that were refused or are known to be written.
+pub(super) async fn write(
+    influx: &Influx,
+    batch: &Batch,
+    refused: &[Refused],
+    received: Timestamp,
+    limit: &ConcurrencyLimit,
+) -> Result<(), StoreError> {
+    let refused: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
+    let stored = batch.metrics.iter().enumerate().filter(|(index, _)| !refused.contains(&RefusedItem::Metric(*index)));
+    let values = stored.map(|(_, metric)| (metric.source_device.as_str(), metric.timestamp));
+    let mut outdated = newest_per_device(values, received);
+    {
+        let known = influx.arrivals();
+        outdated.retain(|device, arrival| known.is_outdated(&device.to_string(), *arrival));
+    }
+    if outdated.is_empty() {
+        return Ok(());
+    }
+    // The end of the hour: its start may be older than the shortest retention, which is an hour.
+    let slot = (received.as_ns().div_euclid(SLOT_NS) + 1).saturating_mul(SLOT_NS).clamp(MIN_TIME, MAX_TIME);
+    let mut chunks = Vec::new();
+    for (device, arrival) in &outdated {
+        let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
+        line::device_arrival(device, *arrival, slot, &mut chunk.lines);
+        chunk.assign(RefusedItem::Metric(usize::MAX), (device, slot));
+    }
+    send_own(influx, chunks, limit).await?;
+    let mut known = influx.arrivals();
+    for (device, arrival) in outdated {
+        known.record(device.to_owned(), arrival);
+    }
+    Ok(())
+}
+
+/// `Store::last_arrivals`.
+pub(crate) async fn last(
+    influx: &Influx,
+    devices: &[DeviceName],
+    window: Window,
+) -> Result<Vec<Option<Arrival>>, StoreError> {
+    let (mut received, mut measured) = (HashMap::new(), HashMap::new());
+    let from = window.from.as_ns().max(MIN_TIME);
+    let until = window.until.as_ns().saturating_add(SLOT_NS).min(MAX_TIME);
+    if from > until || devices.is_empty() {
+        return Ok(devices.iter().map(|_| None).collect());
+    }
+    let named = devices.len() <= MAX_NAMED_DEVICES;
+    let only = if named { one_of_devices(devices.iter().map(|name| name.as_str())) } else { String::new() };
+    for (field, found) in [("received_ns", &mut received), ("measured_ns", &mut measured)] {
+        let query = |from, until| {
+            format!(
+                "SELECT last({field}) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device",
+                DEVICE_ARRIVALS.name
+            )
+        };
+        influx
+            .select(from, until, query, |series| {
+                let time = series.values.last().and_then(|row| row.get(1)?.as_i64()).map(Timestamp::from_ns);
+                found.extend(time.map(|time| (line::decode(series.tag("source_device")).into_owned(), time)));
+            })
+            .await?;
+    }
+    let arrival = |name: &DeviceName| {
+        let (received, measured) = (*received.get(name.as_str())?, *measured.get(name.as_str())?);
+        window.contains(received).then_some(Arrival { received, measured })
+    };
+    Ok(devices.iter().map(arrival).collect())
+}
