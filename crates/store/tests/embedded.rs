@@ -78,7 +78,7 @@ async fn what_is_already_stored_does_not_arrive_again() {
     store.write(rows("disk", 1_749_211_100, 60), later).await.unwrap();
     let names = [DeviceName::new("disk").unwrap()];
     assert_eq!(store.last_arrivals(&names, ALWAYS).await.unwrap()[0].unwrap().received, NOON);
-    store.remove_received_before(later).await.unwrap();
+    store.remove_before(later).await.unwrap();
     assert_eq!(store.last_arrivals(&names, ALWAYS).await.unwrap(), [None]);
     assert_eq!(n_rows(&path, "last_arrivals"), 0);
 }
