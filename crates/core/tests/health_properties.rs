@@ -53,7 +53,7 @@ fn event(n_types: usize) -> impl Strategy<Value = EventRecord> {
     (0..n_types, 1_u64..=10, -100_000_i64..4_000_000, 0_u64..3_000_000, 0_u128..50).prop_map(
         |(index, criticality, age, received_age, id)| {
             let event = Event {
-                id: Uuid::from_u128(id).to_string().parse().unwrap(),
+                id: Uuid::from_u128(id).into(),
                 criticality: Criticality::new(criticality).unwrap(),
                 timestamp: Timestamp::from_ns(NOW.as_ns() - age * 1_000_000_000),
                 source_device: DeviceName::new("d").unwrap(),
