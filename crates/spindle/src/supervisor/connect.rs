@@ -6,12 +6,14 @@ use anyhow::{Context, Result};
 use spindle_bus::{Bus, BusError, NatsSettings};
 use spindle_store::Store;
 use tokio::net::TcpListener;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{error, warn};
 
 use crate::config::{Config, StoreKind};
 use crate::data_dir::{self, run_file};
 
+/// Longest wait for the store at the start: one that hangs must not hold up the health probes.
+const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two attempts to create the streams.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
@@ -84,8 +86,10 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
 async fn open_influx(config: &Config) -> Result<Store> {
     let store = Store::open_influx(config.influx_settings()?)?;
     // Does not fail on a server that is away or that an operator must fix: JetStream keeps everything meanwhile.
-    if let Err(error) = store.check().await {
-        warn!(error = format!("{:#}", anyhow::Error::from(error)), "store unavailable, retrying");
+    match timeout(STORE_CHECK_TIMEOUT, store.check()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(error = format!("{:#}", anyhow::Error::from(error)), "store unavailable, retrying"),
+        Err(_) => warn!(timeout_s = STORE_CHECK_TIMEOUT.as_secs(), "store does not respond, retrying"),
     }
     Ok(store)
 }
