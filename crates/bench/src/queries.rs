@@ -77,9 +77,9 @@ fn hour(n_values: usize, until: Timestamp, number: usize) -> Result<Batch> {
     for index in 0..n_values {
         let timestamp = until.minus(step * u32::try_from(index + 1)?);
         let source_device = DeviceName::new(&format!("disk-{}", index % N_DEVICES))?;
-        if index % VALUES_PER_EVENT == 0 {
+        if index.is_multiple_of(VALUES_PER_EVENT) {
             let event = index / VALUES_PER_EVENT;
-            let is_late = event % LATE_EVERY == 0;
+            let is_late = event.is_multiple_of(LATE_EVERY);
             batch.events.push(Event {
                 id: EventId::new(&format!("event-{number}-{index}"))?,
                 criticality: Criticality::new(1 + (event % 10) as u64).context("criticality")?,
