@@ -21,6 +21,8 @@ TOOLS="$ROOT/.tools"
 
 # shellcheck source=scripts/lib/messages.sh
 . "$ROOT/scripts/lib/messages.sh"
+# shellcheck source=scripts/lib/words.sh
+. "$ROOT/scripts/lib/words.sh"
 # shellcheck source=scripts/lib/dotenv.sh
 . "$ROOT/scripts/lib/dotenv.sh"
 # shellcheck source=scripts/lib/fetch.sh
@@ -63,6 +65,8 @@ Usage: ./run.sh [COMMAND]
   test        fetch what the tests need, then check the format, lint, and run every test
   help        print this text
 
+Words of other tools work where they mean the same: down is stop, ps is status, log is logs, setup is init.
+
 The platform runs in containers if Docker and Compose are available: NATS, InfluxDB, Grafana and a container per role.
 Otherwise it runs natively: one process with all roles, which starts nats-server (fetched if needed) and uses the
 embedded store, or the InfluxDB that INFLUXDB_HOST names.
@@ -81,7 +85,7 @@ main() {
   # The current directory is kept, so that relative paths in the arguments stay valid.
   local command="${1:-}"
   [ $# -eq 0 ] || shift
-  case "$command" in
+  case "$(known_command "$command")" in
     '') start_command ;;
     up) up "$@" ;;
     init) init_command "$@" ;;
@@ -94,8 +98,8 @@ main() {
     all) no_arguments all "$@" && all_command ;;
     replace) replace_command "$@" ;;
     test) no_arguments test "$@" && run_tests ;;
-    help | -h | --help) usage ;;
-    *) fail_usage "unknown command '$command': ./run.sh help lists the commands" ;;
+    help) usage ;;
+    *) fail_usage "unknown command '$command': $(tip_for "$command")" ;;
   esac
 }
 
@@ -201,8 +205,8 @@ stop_command() {
   local services=()
   for word in "$@"; do
     case "$word" in
-      --volumes) remove=yes ;;
-      --yes) yes=yes ;;
+      --volumes | -v) remove=yes ;;
+      --yes | -y) yes=yes ;;
       -* | '') fail_usage "stop: unknown option '$word': expected names of services, --volumes or --yes" ;;
       *) services[${#services[@]}]="$word" ;;
     esac

@@ -40,8 +40,9 @@ fn lines_of(file: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
 fn is_what_the_wire_says(line: &[u8], records: Vec<Result<Record, RefusedRecord>>) {
     let first = wire::decode_metrics(line);
     assert_eq!(records.len(), first.items.len() + first.rejected.len(), "one record per element");
+    let elements = wire::elements(line);
     for (index, record) in records.into_iter().enumerate() {
-        let element = wire::element(line, index).map_or(line, str::as_bytes);
+        let element = elements.get(index).map_or(line, |text| text.as_bytes());
         // An array on its own is a payload.
         let is_array = element.trim_ascii_start().starts_with(b"[");
         let (metric, event) = (wire::decode_metrics(element).items.pop(), wire::decode_events(element).items.pop());

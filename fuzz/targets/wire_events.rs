@@ -11,8 +11,9 @@ fuzz_target!(|payload: &[u8]| {
     is_accounted_for(payload, &decoded);
     let n_elements = decoded.items.len() + decoded.rejected.len();
     let (mut items, mut rejected) = (decoded.items.iter(), decoded.rejected.iter().peekable());
+    let elements = wire::elements(payload);
     for index in 0..n_elements {
-        let Some(element) = wire::element(payload, index) else { return };
+        let Some(element) = elements.get(index) else { return };
         match rejected.next_if(|rejected| rejected.index == index) {
             // An array on its own is a payload.
             Some(_) if element.trim_start().starts_with('[') => {}

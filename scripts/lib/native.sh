@@ -90,10 +90,12 @@ run_value() {
 # The pid file is created exclusively (noclobber): of two starts at once one fails. Sets STARTED.
 launch() {
   [ -n "$(running_pid)" ] || rm -f "$PID_FILE"
+  # The log is private to its user too, also if an earlier version has created it.
+  (umask 077 && : >>"$OUTPUT" && chmod go= "$OUTPUT") || die "cannot write $OUTPUT"
   set -m
   # At the root, so that its spindle.toml is read. Open descriptors would keep a caller waiting for their end.
   # shellcheck disable=SC2016 # expanded by the inner shell
-  (cd "$ROOT" && trap '' HUP && exec sh -c 'set -C; echo $$ >"$1" || exit 1; shift; exec "$@"' sh "$PID_FILE" \
+  (cd "$ROOT" && umask 077 && trap '' HUP && exec sh -c 'set -C; echo $$ >"$1" || exit 1; shift; exec "$@"' sh "$PID_FILE" \
     "$PROGRAM" up --data-dir "$DATA") </dev/null >>"$OUTPUT" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   STARTED=$!
   set +m
@@ -227,12 +229,12 @@ show_log_end() {
 }
 
 native_summary() {
-  local store="embedded (SQLite); Grafana reads InfluxDB only: set INFLUXDB_HOST to use one" host
-  host="$(setting INFLUXDB_HOST)"
-  if [ -n "$host" ] && [ "$(setting SPINDLE_STORE)" != embedded ]; then
-    # The address may contain a password.
-    store="InfluxDB at $(printf '%s\n' "$host" | sed 's|//[^/]*@|//|')"
-  fi
+  local store
+  # As the running system has found it: place, address and version. Its text may contain commas.
+  store="$(sed -n 's/^ *"store": "\(.*\)",\{0,1\}$/\1/p' "$DATA/run.json" 2>/dev/null)" || true
+  case "$store" in
+    embedded*) store="$store (SQLite; Grafana reads InfluxDB only: set INFLUXDB_HOST to use one)" ;;
+  esac
   cat <<TEXT
 Spindle is running natively.
   page and HTTP    $(run_value http)

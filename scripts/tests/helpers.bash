@@ -66,7 +66,7 @@ run_sh() {
 # part FUNCTION ARG…: calls a function of run.sh's parts.
 part() {
   "${SPINDLE_TEST_BASH:-bash}" -c 'set -euo pipefail; ROOT="$1" TOOLS="$1/.tools"; shift
-    for file in messages dotenv native; do . "$ROOT/scripts/lib/$file.sh"; done; "$@"' part "$CHECKOUT" "$@"
+    for file in messages words dotenv native; do . "$ROOT/scripts/lib/$file.sh"; done; "$@"' part "$CHECKOUT" "$@"
 }
 
 # begin OUTPUT ARG…: runs run.sh in the background as the leader of a process group, as a terminal does. Sets begun.

@@ -217,6 +217,40 @@ TEXT
   done
 }
 
+@test "words of other tools: the same command, or a tip in one line" {
+  check() {
+    local command="$1" word
+    shift
+    for word in "$@"; do
+      [ "$(part known_command "$word")" = "$command" ] || { echo "$word: $(part known_command "$word")" && false; }
+    done
+  }
+  check help -h --help help
+  check start launch start
+  check up run serve up
+  check stop down halt shutdown stop
+  check restart reload
+  check logs log tail
+  check status ps ls list health info
+  check build make compile rebuild
+  check init setup configure install
+  check test tests verify
+  check '' ''
+  # Its own options still apply.
+  try down --now
+  is_usage_error "'--now'"
+  for word in query devices dlq check config version --version; do
+    try "$word"
+    is_usage_error "\`spindle $word\`"
+  done
+  for word in rm clean purge; do
+    try "$word"
+    is_usage_error "./run.sh stop --volumes"
+  done
+  try -d
+  is_usage_error "./run.sh start"
+}
+
 @test "a link to run.sh works, from another folder" {
   ln -s "$CHECKOUT/run.sh" "$BATS_TEST_TMPDIR/spindle here"
   cd /

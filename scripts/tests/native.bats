@@ -34,7 +34,10 @@ devices_are_listed() {
   says "$err" ".env: generated" "mode: native (set by SPINDLE_MODE)"
   says "$out" "$(run_json http)" "nats://127.0.0.1:" "embedded" "$DATA/run.json" "./run.sh stop"
   [ "${out#*"$(cat "$DATA/nats/password")"}" = "$out" ]
+  says "$out" "embedded, $DATA/spindle.db"
   [ "$(curl -s "$(run_json http)/readyz")" = ready ]
+  # Private, whatever the umask of the caller is.
+  [ -z "$(find "$DATA" -perm /077)" ]
   wait_for devices_are_listed
   pid="$(run_json pid)"
 

@@ -4,6 +4,7 @@
 
 mod faults;
 mod harness;
+mod memory;
 mod pipeline;
 mod queries;
 mod store;
@@ -61,6 +62,8 @@ enum Benchmark {
     },
     /// Send known messages through real processes under faults, then check that each acknowledged one is stored once
     Faults(faults::Options),
+    /// Put each role under its worst load and compare its memory with the limit of its container
+    Memory(memory::MemoryOptions),
     /// Compare what Spindle says with what is: foreign answers, aged data, colliding ids, unsafe streams, wrong clocks
     Truth(truth::Options),
 }
@@ -69,6 +72,7 @@ enum Benchmark {
 async fn main() -> Result<ExitCode> {
     match Cli::parse().benchmark {
         Benchmark::Faults(options) => return faults::run(options).await,
+        Benchmark::Memory(options) => return memory::run(options).await,
         Benchmark::Truth(options) => return truth::run(options).await,
         Benchmark::Wire => wire::run(),
         Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,

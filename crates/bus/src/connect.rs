@@ -3,11 +3,13 @@
 mod diagnose;
 
 use std::fmt;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use spindle_core::backoff::Backoff;
+use spindle_core::log_limit::LogLimit;
 use spindle_core::redact::without_userinfo;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
@@ -38,15 +40,31 @@ pub struct Bus {
     settings: NatsSettings,
     name: String,
     inbox: String,
-    channel: usize,
+    queues: Queues,
+}
+
+/// Lengths of the queues inside async-nats. Both count messages, of up to `max_payload` bytes each.
+#[derive(Clone, Copy, Debug)]
+struct Queues {
+    /// Commands on their way out; senders wait when it is full.
+    commands: usize,
+    /// Messages of one subscription; when it is full, async-nats drops them and reports a slow consumer.
+    messages: usize,
 }
 
 /// Time limit for a reply of JetStream; afterwards a call counts as lost and is repeated.
 pub(crate) const ACK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Interval between pings; three unanswered ones mean that the connection is dead.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
-/// Capacity of the async-nats command channel; senders wait when it is full.
-const CHANNEL: usize = 2_048;
+/// For most connections. A pull asks for at most 10,000 messages, and for bounded bytes.
+const QUEUES: Queues = Queues { commands: 2_048, messages: 12_000 };
+/// For a connection that publishes.
+const PUBLISHING_QUEUES: Queues = Queues { commands: 1, messages: 1_024 };
+/// For a connection that answers. Its requests are taken at once, but hundreds of small ones fit into one read of the
+/// socket, which async-nats queues before anything else runs.
+const ANSWERING_QUEUES: Queues = Queues { commands: 32, messages: 1_024 };
+/// Minimum interval between log lines about dropped messages.
+const DROPPED_LOG_INTERVAL: Duration = Duration::from_secs(10);
 const FIRST_RETRY: Duration = Duration::from_millis(50);
 const LAST_RETRY: Duration = Duration::from_secs(2);
 /// Random share of a [`Backoff`] for its full pause: one process opens few connections.
@@ -71,14 +89,14 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn connect_with_notice(settings: &NatsSettings, name: &str, notice: fn(&str)) -> Result<Self, BusError> {
-        Self::connect_with(settings, name, &format!("_INBOX.{name}"), CHANNEL, notice).await
+        Self::connect_with(settings, name, &format!("_INBOX.{name}"), QUEUES, notice).await
     }
 
     async fn connect_with(
         settings: &NatsSettings,
         name: &str,
         inbox: &str,
-        channel: usize,
+        queues: Queues,
         notice: fn(&str),
     ) -> Result<Self, BusError> {
         let with_userinfo = parse_addresses(&settings.url)?;
@@ -90,13 +108,16 @@ impl Bus {
         loop {
             let denied = DeniedPermissions::default();
             let options = options(settings, &with_userinfo, name, denied.clone()).await?;
-            let options = options.custom_inbox_prefix(inbox).client_capacity(channel);
+            let options = options
+                .custom_inbox_prefix(inbox)
+                .client_capacity(queues.commands)
+                .subscription_capacity(queues.messages);
             let error = match options.connect(&addresses[..]).await {
                 Ok(client) => {
                     let jetstream =
                         async_nats::jetstream::ContextBuilder::new().timeout(ACK_TIMEOUT).build(client.clone());
                     let (settings, name, inbox) = (settings.clone(), name.to_owned(), inbox.to_owned());
-                    return Ok(Self { client, jetstream, denied, settings, name, inbox, channel });
+                    return Ok(Self { client, jetstream, denied, settings, name, inbox, queues });
                 }
                 Err(error) => error,
             };
@@ -122,7 +143,7 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, CHANNEL, log_notice).await
+        Self::connect_with(&self.settings, name, &self.inbox, QUEUES, log_notice).await
     }
 
     /// Opens a new connection for a [`crate::Publisher`], with room for one command. After a lost connection async-nats
@@ -132,12 +153,20 @@ impl Bus {
     /// # Errors
     /// As [`Bus::connect`].
     pub async fn another_for_publishing(&self, name: &str) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, name, &self.inbox, 1, log_notice).await
+        Self::connect_with(&self.settings, name, &self.inbox, PUBLISHING_QUEUES, log_notice).await
+    }
+
+    /// Opens a new connection for [`crate::serve`], whose queues hold few requests and answers.
+    ///
+    /// # Errors
+    /// As [`Bus::connect`].
+    pub async fn another_for_answering(&self, name: &str) -> Result<Self, BusError> {
+        Self::connect_with(&self.settings, name, &self.inbox, ANSWERING_QUEUES, log_notice).await
     }
 
     /// Opens a replacement for this connection.
     pub(crate) async fn replacement(&self) -> Result<Self, BusError> {
-        Self::connect_with(&self.settings, &self.name, &self.inbox, self.channel, log_notice).await
+        Self::connect_with(&self.settings, &self.name, &self.inbox, self.queues, log_notice).await
     }
 
     /// Returns `true` if the connection is up right now.
@@ -218,9 +247,18 @@ async fn options(
     name: &str,
     denied: DeniedPermissions,
 ) -> Result<ConnectOptions, BusError> {
-    let connection = name.to_owned();
+    let (connection, dropped) = (name.to_owned(), Mutex::new(LogLimit::new(1, DROPPED_LOG_INTERVAL)));
     let options = ConnectOptions::new().name(name).ping_interval(PING_INTERVAL).event_callback(move |event| {
-        on_event(event, &connection, &denied);
+        match event {
+            // One for every message.
+            async_nats::Event::SlowConsumer(_) => {
+                let allowed = dropped.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
+                if let Some(n_suppressed) = allowed {
+                    warn!(connection, n_suppressed, "more messages than this process can take, some dropped");
+                }
+            }
+            event => on_event(event, &connection, &denied),
+        }
         std::future::ready(())
     });
     settings.credentials.apply(options, addresses).await

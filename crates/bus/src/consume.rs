@@ -12,11 +12,12 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use spindle_core::Timestamp;
+use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::connect::Bus;
-use crate::consumer_metadata;
-use crate::error::BusError;
+use crate::consumer_check::{self, Ahead};
+use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::stream_reader::published;
 
@@ -42,9 +43,25 @@ pub struct Consumer {
     stream: &'static str,
     durable: &'static str,
     limits: ConsumerLimits,
-    /// The consumer, and the connection count when it was looked up: another server may hold an older state.
-    consumer: Option<(PullConsumer, u64)>,
+    consumer: Option<Opened>,
 }
+
+/// A consumer that was looked up.
+#[derive(Debug)]
+struct Opened {
+    consumer: PullConsumer,
+    /// Connection count at that time: another server may hold an older state.
+    n_connects: u64,
+    /// Time of the look-up: somebody may change the consumer.
+    at: Instant,
+}
+
+/// Interval at which the consumer's configuration is compared and corrected.
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+/// Pause between the two look-ups that must both find a consumer ahead of its stream.
+const AHEAD_PAUSE: Duration = Duration::from_secs(1);
+/// The same for a stream with copies: a new leader may still be applying what the former one had acknowledged.
+const REPLICATED_AHEAD_PAUSE: Duration = Duration::from_secs(10);
 
 /// A delivered message, to be acknowledged once it is stored.
 #[derive(Debug)]
@@ -101,36 +118,86 @@ impl Consumer {
 
     async fn consumer(&mut self) -> Result<PullConsumer, BusError> {
         let n_connects = self.bus.n_connects();
-        if let Some((consumer, at)) = &self.consumer
-            && *at == n_connects
+        if let Some(opened) = &self.consumer
+            && opened.n_connects == n_connects
+            && opened.at.elapsed() < CHECK_INTERVAL
         {
-            return Ok(consumer.clone());
+            return Ok(opened.consumer.clone());
         }
-        let attempt = || format!("open consumer {} of stream {}", self.durable, self.stream);
-        let stream =
-            self.bus.jetstream.get_stream(self.stream).await.map_err(|error| BusError::transient(attempt(), error))?;
-        let metadata = consumer_metadata::existing(&stream, self.durable).await;
-        let metadata = metadata.map_err(|error| BusError::transient(attempt(), error))?;
-        let config = Config { metadata, ..self.config() };
-        let create = || stream.create_consumer(config.clone());
-        let mut consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
-        // Requested after the consumer's state: publishers and other members go on meanwhile.
-        let state = stream.get_info().await.map_err(|error| BusError::transient(attempt(), error))?.state;
-        let last_sequence = state.last_sequence;
-        if consumer.cached_info().delivered.stream_sequence > last_sequence {
+        let mut consumer = self.create().await?;
+        if self.is_ahead().await? {
             // The server was restored from an older state. Older servers would now silently skip every new message
             // up to the old position (nats-server #5412).
-            error!(
-                stream = self.stream,
-                consumer = self.durable,
-                last_sequence,
-                "consumer is ahead of its stream, resetting it"
-            );
-            stream.delete_consumer(self.durable).await.map_err(|error| BusError::transient(attempt(), error))?;
-            consumer = create().await.map_err(|error| BusError::transient(attempt(), error))?;
+            error!(stream = self.stream, consumer = self.durable, "consumer is ahead of its stream, resetting it");
+            let metadata = consumer_check::metadata(&self.bus, self.stream, self.durable).await?;
+            self.delete().await?;
+            consumer = self.create_with(Config { metadata, ..self.config() }).await?;
         }
-        self.consumer = Some((consumer.clone(), n_connects));
+        self.consumer = Some(Opened { consumer: consumer.clone(), n_connects, at: Instant::now() });
         Ok(consumer)
+    }
+
+    /// Creates the consumer, or corrects the one that exists. One whose differences the server does not let change is
+    /// created again: then everything in the stream is delivered again, which is harmless because storing is idempotent.
+    async fn create(&self) -> Result<PullConsumer, BusError> {
+        let found = self.bus.raw_consumer(self.stream, self.durable).await?;
+        let (stream, consumer) = (self.stream, self.durable);
+        let mut metadata = std::collections::HashMap::new();
+        if let Some(found) = found {
+            metadata = consumer_check::metadata_of(&found);
+            let differences = consumer_check::differences(&found.config);
+            if !differences.is_empty() {
+                let found = consumer_check::listed(&differences);
+                warn!(stream, consumer, found, "consumer was changed, correcting it");
+            }
+            if consumer_check::is_fixed(&differences) {
+                error!(stream, consumer, "consumer cannot be corrected, creating it again");
+                self.delete().await?;
+            }
+        }
+        let created = self.create_with(Config { metadata, ..self.config() }).await?;
+        let left =
+            self.bus.raw_consumer(stream, consumer).await?.map(|found| consumer_check::differences(&found.config));
+        let left = left.unwrap_or_default();
+        if left.is_empty() {
+            return Ok(created);
+        }
+        let message = format!(
+            "consumer {consumer} of stream {stream} would lose messages: {}; look for limits in `nats stream info {stream}`",
+            consumer_check::listed(&left)
+        );
+        Err(BusError::new(BusErrorKind::Transient, message))
+    }
+
+    async fn create_with(&self, config: Config) -> Result<PullConsumer, BusError> {
+        let created = self.bus.jetstream.create_consumer_on_stream(config, self.stream).await;
+        let api = format!("CONSUMER.CREATE.{}.{}", self.stream, self.durable);
+        created.map_err(|error| self.bus.denied.api_error(self.attempt(), &api, error))
+    }
+
+    async fn delete(&self) -> Result<(), BusError> {
+        let deleted = self.bus.jetstream.delete_consumer_from_stream(self.durable, self.stream).await;
+        deleted.map(drop).map_err(|error| BusError::transient(self.attempt(), error))
+    }
+
+    fn attempt(&self) -> String {
+        format!("open consumer {} of stream {}", self.durable, self.stream)
+    }
+
+    /// Returns `true` if two look-ups with a pause between them find the consumer ahead of its stream.
+    async fn is_ahead(&self) -> Result<bool, BusError> {
+        let look = async || consumer_check::ahead(&self.bus, self.stream, self.durable).await;
+        let Some(Ahead { is_replicated, last_sequence, delivered }) = look().await? else { return Ok(false) };
+        let (stream, consumer) = (self.stream, self.durable);
+        warn!(stream, consumer, last_sequence, delivered, "consumer is ahead of its stream, looking again");
+        sleep(if is_replicated { REPLICATED_AHEAD_PAUSE } else { AHEAD_PAUSE }).await;
+        let Some(again) = look().await? else { return Ok(false) };
+        // Still moving: the leader applies its log, and has not reached its end.
+        if is_replicated && again.last_sequence != last_sequence {
+            let message = format!("stream {stream} is still behind its consumer {consumer}");
+            return Err(BusError::new(BusErrorKind::Transient, message));
+        }
+        Ok(true)
     }
 
     fn config(&self) -> Config {

@@ -1,12 +1,8 @@
 //! Metadata of durable consumers: small values that belong to a position in a stream and must outlive the process that
 //! writes them (nats-server 2.10 and later).
 
-use std::collections::HashMap;
-
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{FromConsumer, PullConsumer};
-use async_nats::jetstream::context::{ConsumerInfoError, ConsumerInfoErrorKind};
-use async_nats::jetstream::stream::Stream;
 
 use crate::connect::Bus;
 use crate::error::BusError;
@@ -49,17 +45,5 @@ impl Bus {
         updated
             .map(drop)
             .map_err(|error| self.denied.api_error(attempt(), &format!("CONSUMER.CREATE.{stream}.{durable}"), error))
-    }
-}
-
-/// Returns the metadata of a consumer that exists, so that creating it again with other limits keeps them.
-pub(crate) async fn existing<I>(
-    stream: &Stream<I>,
-    durable: &str,
-) -> Result<HashMap<String, String>, ConsumerInfoError> {
-    match stream.consumer_info(durable).await {
-        Ok(info) => Ok(info.config.metadata),
-        Err(error) if error.kind() == ConsumerInfoErrorKind::NotFound => Ok(HashMap::new()),
-        Err(error) => Err(error),
     }
 }

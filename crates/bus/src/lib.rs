@@ -9,6 +9,7 @@
 
 mod connect;
 mod consume;
+mod consumer_check;
 mod consumer_metadata;
 mod credentials;
 mod deadletter;
@@ -30,10 +31,10 @@ pub use deadletter::{
 };
 pub use error::{BusError, BusErrorKind};
 pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
-pub use service::{Endpoint, Reply, serve};
+pub use service::{Endpoint, Reply, ServiceLimits, Unanswered, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};
 pub use streams::{
-    DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamFinding, StreamLimits,
-    StreamState,
+    DEAD_LETTER_STREAM, Difference, EVENTS_STREAM, EVENTS_SUBJECT, Impact, METRICS_STREAM, METRICS_SUBJECT, StreamFill,
+    StreamFinding, StreamHolder, StreamLimits, StreamState,
 };
 pub use trim::trim_acknowledged;

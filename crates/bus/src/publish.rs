@@ -29,7 +29,7 @@ pub use shared::PublishStats;
 /// Limits of the outbound buffer.
 #[derive(Clone, Copy, Debug)]
 pub struct BufferLimits {
-    /// Bytes of payload in the buffer, in flight or not.
+    /// Memory of the messages in the buffer, in flight or not, in bytes; see [`Outgoing::held_bytes`].
     pub max_bytes: usize,
     /// Messages in flight. Far below the 5,000 at which async-nats stops taking more.
     pub window: usize,
@@ -96,6 +96,12 @@ impl Publisher {
             }
             room.await;
         }
+    }
+
+    /// Returns why NATS does not take messages at present, one line for each kind of message; empty if it takes them, or
+    /// is away.
+    pub fn refusals(&self) -> Vec<String> {
+        self.shared.refusals().iter().flatten().cloned().collect()
     }
 
     /// Returns the counts of all items so far.

@@ -1,15 +1,26 @@
 //! The three streams: created if missing, verified if present. They refuse new messages when full, rather than discard
 //! old ones that are not stored yet.
 
+mod difference;
+mod fill;
+mod info;
+
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{CreateStreamErrorKind, GetStreamErrorKind};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, RetentionPolicy, StorageType};
+use async_nats::jetstream::context::CreateStreamErrorKind;
+use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use serde_json::Value;
 use tracing::{info, warn};
 
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
+pub use difference::{Difference, Impact};
+use difference::{Requirements, differences, remedy};
+pub(crate) use difference::{is_default, text};
+pub(crate) use fill::floor;
+pub use fill::{StreamFill, StreamHolder};
+pub(crate) use info::{RawConsumer, RawStream};
 
 /// Stream of metrics.
 pub const METRICS_STREAM: &str = "METRICS";
@@ -24,7 +35,7 @@ pub const EVENTS_SUBJECT: &str = "events.event";
 /// Subjects of dead letters; the reason is the last token.
 pub(crate) const DEAD_LETTER_SUBJECTS: &str = "deadletter.>";
 
-/// Size limits of the streams, in bytes.
+/// Limits of the streams: sizes in bytes, and the age of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamLimits {
     /// Limit of METRICS.
@@ -33,6 +44,8 @@ pub struct StreamLimits {
     pub events_bytes: u64,
     /// Limit of DEADLETTER.
     pub dead_letter_bytes: u64,
+    /// Age from which the store keeps nothing: a stream may drop older messages. `None` if the store keeps everything.
+    pub retention: Option<Duration>,
 }
 
 impl StreamLimits {
@@ -45,7 +58,7 @@ impl StreamLimits {
 impl Default for StreamLimits {
     /// Room for more than a day of 200 metrics a second.
     fn default() -> Self {
-        Self { metrics_bytes: 4 << 30, events_bytes: 1 << 30, dead_letter_bytes: 1 << 30 }
+        Self { metrics_bytes: 4 << 30, events_bytes: 1 << 30, dead_letter_bytes: 1 << 30, retention: None }
     }
 }
 
@@ -73,6 +86,8 @@ pub enum StreamFinding {
         bytes: u64,
         /// Its limit, if it has one.
         max_bytes: Option<u64>,
+        /// What differs from the configuration with which Spindle creates it.
+        differences: Vec<Difference>,
     },
     /// It exists, and would lose messages; the error names the reasons and the remedy.
     Unsafe(BusError),
@@ -97,18 +112,18 @@ impl Bus {
     }
 
     /// Ensures the streams of metrics and events, for a role that only publishes: a user who may not create streams
-    /// waits for one who may.
+    /// waits for one who may. The age limit of a stream is the writer's concern.
     ///
     /// # Errors
     /// As [`Bus::ensure_streams`], but transient for a missing stream that this user may not create.
     pub async fn ensure_publishing(&self, limits: StreamLimits) -> Result<(), BusError> {
-        for wanted in wanted(limits) {
-            let name = wanted.name.clone();
+        for wanted in wanted(StreamLimits { retention: Some(Duration::ZERO), ..limits }) {
+            let name = wanted.name;
             if name == DEAD_LETTER_STREAM {
                 continue;
             }
             let Err(error) = self.ensure_stream(wanted).await else { continue };
-            if self.denied.has("publish", &create_subject(&name)) {
+            if self.denied.has("publish", &create_subject(name)) {
                 let message =
                     format!("stream {name} does not exist, and this NATS user may not create it: start a writer");
                 return Err(BusError::new(BusErrorKind::Transient, message));
@@ -119,44 +134,50 @@ impl Bus {
     }
 
     /// Looks the stream up before creating it: a server short of room refuses to create even a stream that exists.
-    async fn ensure_stream(&self, wanted: Config) -> Result<(), BusError> {
-        let Some(found) = self.find_stream(&wanted.name).await? else { return self.create_stream(wanted).await };
-        verify(&found.config, &wanted)?;
+    async fn ensure_stream(&self, wanted: WantedStream) -> Result<(), BusError> {
+        let Some(found) = self.raw_stream(wanted.name).await? else { return self.create_stream(wanted.config()).await };
+        for difference in self.verify(&found, &wanted)? {
+            let (stream, field, found, wanted) =
+                (wanted.name, &difference.field, &difference.found, &difference.wanted);
+            match difference.impact {
+                Impact::Harmless => info!(stream, field, found, wanted, "stream differs from Spindle's configuration"),
+                Impact::Weakens | Impact::Loses => {
+                    warn!(stream, field, found, wanted, consequence = difference.consequence, "stream differs");
+                }
+            }
+        }
         if wanted.name == DEAD_LETTER_STREAM {
-            self.grow(&found.config, wanted.max_bytes).await;
+            self.grow(found, wanted.max_bytes).await;
         }
         Ok(())
     }
 
-    /// Returns a stream if it exists.
-    async fn find_stream(&self, name: &str) -> Result<Option<Info>, BusError> {
-        match self.jetstream.get_stream(name).await {
-            Ok(stream) => Ok(Some(stream.cached_info().clone())),
-            Err(error) => match error.kind() {
-                GetStreamErrorKind::JetStream(reply) if reply.error_code() == ErrorCode::STREAM_NOT_FOUND => Ok(None),
-                _ => {
-                    Err(self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error))
-                }
-            },
+    /// Returns the differences of a stream that is safe to use.
+    fn verify(&self, found: &RawStream, wanted: &WantedStream) -> Result<Vec<Difference>, BusError> {
+        let max_payload = i64::try_from(self.max_payload()).unwrap_or(i64::MAX);
+        let differences = differences(&found.config, &wanted.requirements(max_payload));
+        let losing = differences.iter().filter(|difference| difference.impact == Impact::Loses);
+        let losing: Vec<String> = losing.map(ToString::to_string).collect();
+        if losing.is_empty() {
+            return Ok(differences);
         }
+        let (name, remedy) = (wanted.name, remedy(wanted.name, &differences));
+        let message = format!("stream {name} loses messages: {}; {remedy}", losing.join("; "));
+        Err(BusError::new(BusErrorKind::Configuration, message))
     }
 
     /// Enlarges the stream of dead letters to its configured size: that is the remedy for a full one. Never shrinks it,
     /// and nothing depends on its success.
-    async fn grow(&self, found: &Config, max_bytes: i64) {
-        if found.max_bytes <= 0 || found.max_bytes >= max_bytes {
+    async fn grow(&self, found: RawStream, max_bytes: i64) {
+        let from = found.config.get("max_bytes").and_then(Value::as_i64).unwrap_or(-1);
+        if from <= 0 || from >= max_bytes {
             return;
         }
-        let name = &found.name;
-        match self.jetstream.update_stream(Config { max_bytes, ..found.clone() }).await {
-            Ok(_) => {
-                info!(stream = name, from = found.max_bytes, to = max_bytes, "stream enlarged to its configured size")
-            }
-            Err(error) => {
-                let error =
-                    self.denied.api_error(format!("enlarge stream {name}"), &format!("STREAM.UPDATE.{name}"), error);
-                warn!(%error, "stream keeps its size");
-            }
+        let (name, mut config) = (DEAD_LETTER_STREAM, found.config);
+        config.insert("max_bytes".to_owned(), max_bytes.into());
+        match self.update_raw_stream(name, &config).await {
+            Ok(()) => info!(stream = name, from, to = max_bytes, "stream enlarged to its configured size"),
+            Err(error) => warn!(%error, stream = name, "stream keeps its size"),
         }
     }
 
@@ -198,7 +219,7 @@ impl Bus {
     ///
     /// # Errors
     /// Configuration, if this user may not look up the stream; transient, if JetStream does not answer.
-    pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(String, Result<StreamFinding, BusError>)> {
+    pub async fn inspect_streams(&self, limits: StreamLimits) -> Vec<(&'static str, Result<StreamFinding, BusError>)> {
         let inspections = wanted(limits).map(|wanted| async move {
             let finding = self.inspect_stream(&wanted).await;
             (wanted.name, finding)
@@ -206,13 +227,20 @@ impl Bus {
         futures::future::join_all(inspections).await
     }
 
-    async fn inspect_stream(&self, wanted: &Config) -> Result<StreamFinding, BusError> {
-        let Some(found) = self.find_stream(&wanted.name).await? else { return Ok(StreamFinding::Missing) };
-        if let Err(error) = verify(&found.config, wanted) {
-            return Ok(StreamFinding::Unsafe(error));
-        }
-        let max_bytes = u64::try_from(found.config.max_bytes).ok().filter(|limit| *limit > 0);
-        Ok(StreamFinding::Usable { messages: found.state.messages, bytes: found.state.bytes, max_bytes })
+    async fn inspect_stream(&self, wanted: &WantedStream) -> Result<StreamFinding, BusError> {
+        let Some(found) = self.raw_stream(wanted.name).await? else { return Ok(StreamFinding::Missing) };
+        Ok(match self.verify(&found, wanted) {
+            Ok(differences) => {
+                let fill = StreamFill::from(&found);
+                StreamFinding::Usable {
+                    messages: fill.messages,
+                    bytes: fill.bytes,
+                    max_bytes: fill.max_bytes,
+                    differences,
+                }
+            }
+            Err(error) => StreamFinding::Unsafe(error),
+        })
     }
 
     /// Returns the bytes that JetStream stores for this account, and its limit if there is one.
@@ -240,53 +268,60 @@ impl Bus {
     }
 }
 
-/// Returns the configurations of the streams.
-fn wanted(limits: StreamLimits) -> impl Iterator<Item = Config> {
+/// A stream as Spindle creates it.
+#[derive(Clone, Copy, Debug)]
+struct WantedStream {
+    name: &'static str,
+    subject: &'static str,
+    max_bytes: i64,
+    duplicate_window: Duration,
+    retention: Option<Duration>,
+}
+
+impl WantedStream {
+    fn config(&self) -> Config {
+        Config {
+            name: self.name.to_owned(),
+            subjects: vec![self.subject.to_owned()],
+            max_bytes: self.max_bytes,
+            discard: DiscardPolicy::New,
+            retention: RetentionPolicy::Limits,
+            storage: StorageType::File,
+            num_replicas: 1,
+            duplicate_window: self.duplicate_window,
+            ..Config::default()
+        }
+    }
+
+    fn requirements(&self, max_payload: i64) -> Requirements {
+        let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        Requirements {
+            subject: self.subject,
+            max_bytes: self.max_bytes,
+            duplicate_window_ns: ns(self.duplicate_window),
+            min_age_ns: self.retention.map_or(i64::MAX, ns),
+            max_payload,
+            is_trimmed: self.name != DEAD_LETTER_STREAM,
+        }
+    }
+}
+
+/// Returns the streams as Spindle creates them.
+fn wanted(limits: StreamLimits) -> impl Iterator<Item = WantedStream> {
     let rows = [
         (METRICS_STREAM, METRICS_SUBJECT, limits.metrics_bytes, METRICS_DUPLICATE_WINDOW),
         (EVENTS_STREAM, EVENTS_SUBJECT, limits.events_bytes, EVENTS_DUPLICATE_WINDOW),
         (DEAD_LETTER_STREAM, DEAD_LETTER_SUBJECTS, limits.dead_letter_bytes, EVENTS_DUPLICATE_WINDOW),
     ];
-    rows.into_iter().map(|(name, subject, max_bytes, duplicate_window)| Config {
-        name: name.to_owned(),
-        subjects: vec![subject.to_owned()],
+    rows.into_iter().map(move |(name, subject, max_bytes, duplicate_window)| WantedStream {
+        name,
+        subject,
         max_bytes: i64::try_from(max_bytes).unwrap_or(i64::MAX),
-        discard: DiscardPolicy::New,
-        retention: RetentionPolicy::Limits,
-        storage: StorageType::File,
-        num_replicas: 1,
         duplicate_window,
-        ..Config::default()
+        retention: limits.retention,
     })
 }
 
 fn create_subject(stream: &str) -> String {
     format!("$JS.API.STREAM.CREATE.{stream}")
-}
-
-/// Refuses a stream that would silently lose messages. An operator may have made it larger, replicated it or limited
-/// the age of messages; that is their decision.
-fn verify(found: &Config, wanted: &Config) -> Result<(), BusError> {
-    let name = &wanted.name;
-    let mut problems = Vec::new();
-    if !wanted.subjects.iter().all(|subject| found.subjects.contains(subject)) {
-        problems.push(format!("it does not take {}", wanted.subjects.join(", ")));
-    }
-    if found.discard != DiscardPolicy::New && (found.max_bytes > 0 || found.max_messages > 0) {
-        problems.push("it discards old messages when full (want discard: new)".to_owned());
-    }
-    if found.retention != RetentionPolicy::Limits {
-        problems.push("its retention is not limits, so messages vanish before every consumer has them".to_owned());
-    }
-    if found.storage != StorageType::File {
-        problems.push("it is kept in memory only".to_owned());
-    }
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let remedy = format!("fix it with `nats stream edit {name}`, or delete it so that it is created again");
-    Err(BusError::new(
-        BusErrorKind::Configuration,
-        format!("stream {name} is not safe to use: {}; {remedy}", problems.join("; ")),
-    ))
 }

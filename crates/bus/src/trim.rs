@@ -8,42 +8,45 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{RawMessageErrorKind, State, Stream};
-use futures::TryStreamExt;
+use async_nats::jetstream::stream::{RawMessageErrorKind, Stream};
 use spindle_core::Timestamp;
 
 use crate::connect::Bus;
-use crate::error::BusError;
+use crate::error::{BusError, BusErrorKind};
 use crate::stream_reader::{published, raw_message};
+use crate::streams::{StreamFill, floor};
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
 /// Removes the acknowledged messages older than `replay_tail` first. If those left are still more than half of what the
 /// stream may hold, the oldest of them go too: their number is estimated from the mean size of a message. A backlog of
 /// unacknowledged messages never shortens the tail, nor does an outage: the tail ends with the newest acknowledged
-/// message.
+/// message. Without the durable consumer `writer` nothing is known to be stored, and nothing is removed.
 ///
 /// # Errors
 /// Transient, if NATS does not answer; configuration, if a permission is missing.
 pub async fn trim_acknowledged(
     bus: &Bus,
     stream_name: &str,
+    writer: &str,
     replay_tail: Duration,
     now: Timestamp,
 ) -> Result<u64, BusError> {
     let failed = |api: &str, error: async_nats::Error| {
         bus.denied.api_error(format!("trim stream {stream_name}"), &format!("{api}.{stream_name}"), error)
     };
-    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
-    let info = stream.cached_info();
-    let half = u64::try_from(info.config.max_bytes).unwrap_or(u64::MAX) / 2;
-    if info.state.bytes < half {
+    let Some(found) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
+    if !StreamFill::from(&found).is_half_full() {
         return Ok(0);
     }
-    let consumers: Vec<_> =
-        stream.consumers().try_collect().await.map_err(|error| failed("CONSUMER.LIST", error.into()))?;
-    let floor = consumers.iter().map(|consumer| consumer.ack_floor.stream_sequence).min().unwrap_or(0);
-    let acknowledged = info.state.first_sequence..floor.saturating_add(1);
+    let consumers = bus.raw_consumers(stream_name).await?;
+    if !consumers.iter().any(|consumer| consumer.name == writer) {
+        return Ok(0);
+    }
+    let floors = consumers.iter().map(|consumer| floor(consumer, found.state.last_seq));
+    let floor = floors.min().unwrap_or(0);
+    let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
+    let acknowledged = stream.cached_info().state.first_sequence..floor.saturating_add(1);
     if acknowledged.is_empty() {
         return Ok(0);
     }
@@ -57,16 +60,15 @@ pub async fn trim_acknowledged(
     let since = newest.plus(Duration::from_nanos(1)).minus(replay_tail);
     let tail = first_since(bus, &stream, acknowledged.clone(), since).await?;
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
-    let state = stream.get_info().await.map_err(|error| failed("STREAM.INFO", error.into()))?.state;
-    let n_acknowledged = acknowledged.end.saturating_sub(state.first_sequence);
-    let n_excess = n_acknowledged.saturating_sub(n_within(&state, half));
-    let n_of_tail = if n_excess > 0 { purge(state.first_sequence + n_excess).await? } else { 0 };
+    let Some(left) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
+    let n_acknowledged = acknowledged.end.saturating_sub(left.state.first_seq);
+    let n_excess = n_acknowledged.saturating_sub(StreamFill::from(&left).half_messages());
+    let n_of_tail = if n_excess > 0 { purge(left.state.first_seq + n_excess).await? } else { 0 };
     Ok(n_older + n_of_tail)
 }
 
-/// Estimates how many messages of a stream take `max_bytes`.
-fn n_within(state: &State, max_bytes: u64) -> u64 {
-    max_bytes / state.bytes.div_ceil(state.messages.max(1)).max(1)
+fn missing(stream_name: &str) -> BusError {
+    BusError::new(BusErrorKind::Transient, format!("stream {stream_name} does not exist"))
 }
 
 /// Finds the first sequence in `range` published at `since` or later, or the end of the range. A binary search: about

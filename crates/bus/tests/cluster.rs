@@ -77,3 +77,41 @@ async fn every_message_comes_at_its_first_delivery() {
         n_seen += batch.len();
     }
 }
+
+/// Every kill of the leader elects another one, which may lag for a moment; the consumer must keep its position.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_leader_resets_no_consumer() {
+    const N_ROUNDS: usize = 3;
+    let mut servers = NatsServer::start_cluster(|_| Options::default()).unwrap();
+    let urls = servers.iter().map(NatsServer::url).collect::<Vec<_>>().join(",");
+    let jetstream = async_nats::jetstream::new(async_nats::connect(urls.split(',').collect::<Vec<_>>()).await.unwrap());
+    make_stream(&jetstream).await;
+    let bus = spindle_bus::Bus::connect(&support::settings(&urls), "test").await.unwrap();
+    let mut consumer = Consumer::open(bus.clone(), METRICS_STREAM, "test", LIMITS).await.unwrap();
+    let info = async || jetstream.get_stream(METRICS_STREAM).await.ok()?.consumer_info("test").await.ok();
+    let created = info().await.unwrap().created;
+    let mut n_seen = 0;
+    for round in 1..=N_ROUNDS {
+        for _ in 0..200 {
+            let publish = async || match jetstream.publish(METRICS_SUBJECT, "x".into()).await {
+                Ok(ack) => ack.await.is_ok(),
+                Err(_) => false,
+            };
+            until("an ack", publish).await;
+        }
+        while n_seen < 200 * round {
+            for delivery in ends("next()", consumer.next()).await.unwrap_or_default() {
+                delivery.ack().await.unwrap();
+                n_seen += 1;
+            }
+        }
+        let leader = jetstream.get_stream(METRICS_STREAM).await.unwrap().cached_info().cluster.clone().unwrap().leader;
+        let leader: usize = leader.unwrap().trim_start_matches("node-").parse().unwrap();
+        servers[leader].kill();
+        let reopened = async || Consumer::open(bus.clone(), METRICS_STREAM, "test", LIMITS).await.is_ok();
+        until("the consumer to open", reopened).await;
+        servers[leader].restart().unwrap();
+        until("the consumer to be found", async || info().await.is_some()).await;
+        assert_eq!(info().await.unwrap().created, created, "it was deleted and created again");
+    }
+}

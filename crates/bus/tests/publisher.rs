@@ -63,7 +63,8 @@ async fn who_waits_for_room_is_let_go_when_it_closes() {
     bus.ensure_streams(LIMITS).await.unwrap();
     server.kill();
     until("the loss to be noticed", async || !bus.is_connected()).await;
-    let (publisher, _work) = Publisher::new(bus, BufferLimits { max_bytes: 10, window: 8 });
+    let (publisher, _work) =
+        Publisher::new(bus, BufferLimits { max_bytes: metric("buffered", 10).held_bytes(), window: 8 });
     publisher.enqueue(metric("buffered", 10));
     let waiting = tokio::spawn({
         let publisher = publisher.clone();

@@ -27,7 +27,7 @@ fn event(id: &str) -> Outgoing {
 }
 
 fn room_for(n_messages: usize) -> BufferLimits {
-    BufferLimits { max_bytes: n_messages * MESSAGE_BYTES, window: 16 }
+    BufferLimits { max_bytes: n_messages * metric("m10").held_bytes(), window: 16 }
 }
 
 async fn away(server: &mut NatsServer, bus: &Bus) {
@@ -84,7 +84,7 @@ async fn what_waited_in_a_stalled_connection_does_not_overtake_what_was_lost_wit
     let bus = connect(&server).await;
     bus.ensure_streams(StreamLimits { metrics_bytes: 128 << 20, ..LIMITS }).await.unwrap();
     let bus = bus.another_for_publishing("publisher").await.unwrap();
-    let limits = BufferLimits { max_bytes: N_MESSAGES * LARGE, ..BufferLimits::default() };
+    let limits = BufferLimits { max_bytes: 2 * N_MESSAGES * LARGE, ..BufferLimits::default() };
     let (publisher, work) = Publisher::new(bus, limits);
     let work = tokio::spawn(work);
     publisher.enqueue(metric("m0"));

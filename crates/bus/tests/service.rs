@@ -10,13 +10,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::Value;
-use spindle_bus::{Bus, BusError, BusErrorKind, Endpoint, Reply, serve};
+use spindle_bus::{Bus, BusError, BusErrorKind, Endpoint, Reply, ServiceLimits, Unanswered, serve};
 use spindle_testkit::NatsServer;
 use support::{chain, connect, ends, header, until};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+const LIMITS: ServiceLimits = ServiceLimits { max_request_bytes: 64 << 10, deadline: Duration::from_secs(2), refuse };
+static N_EXPIRED: AtomicUsize = AtomicUsize::new(0);
+
+fn refuse(reason: Unanswered) -> Option<Reply> {
+    let (code, text) = match reason {
+        Unanswered::TooLarge(n_bytes) => (413, format!("{n_bytes} bytes are too many")),
+        Unanswered::Busy => (503, "busy".to_owned()),
+        Unanswered::Expired => {
+            N_EXPIRED.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+    };
+    Some(Reply { body: text.clone().into(), error: Some((code, text)) })
+}
 
 /// Endpoint 0 answers with its payload in capitals, 1 refuses, 2 answers when `gate` opens.
 struct Service {
@@ -39,13 +54,13 @@ async fn service(server: &NatsServer) -> (Service, Bus) {
     });
     let gate = Arc::new(Gate { permits: Semaphore::new(0), n_begun: AtomicUsize::new(0) });
     let (stop, stopped) = oneshot::channel();
-    let bus = connect(server).await;
+    let bus = connect(server).await.another_for_answering("test").await.unwrap();
     let running = tokio::spawn({
         let gate = gate.clone();
         async move {
             let handle = move |index, payload| answer(index, payload, gate.clone());
             let stopped = async { stopped.await.unwrap_or_default() };
-            serve(&bus, "test-reader", "1.2.3", &endpoints, handle, stopped).await
+            serve(&bus, ("test-reader", "1.2.3"), &endpoints, LIMITS, handle, stopped).await
         }
     });
     let asking = connect(server).await;
@@ -167,4 +182,39 @@ async fn it_finishes_what_is_in_hand_when_it_stops_and_is_gone_from_the_list() {
     let reply = ends("the request in flight", in_flight).await.unwrap().unwrap();
     assert_eq!(reply.payload, "IN FLIGHT");
     ends("serve()", service.running).await.unwrap().unwrap();
+}
+
+/// The handler is stuck; what arrives meanwhile must neither pile up nor be answered when nobody waits any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_it_is_stuck_large_requests_are_refused_at_once_and_old_ones_dropped() {
+    const SEATS: usize = 32;
+    const N_LARGE: usize = 200;
+    let server = NatsServer::start().unwrap();
+    let (service, asking) = service(&server).await;
+    let before = N_EXPIRED.load(Ordering::Relaxed);
+    let ask_slow = || asking.request("test.slow", Bytes::from_static(b"x"), TIMEOUT);
+    let stuck = futures::future::join_all((0..SEATS + 10).map(|_| ask_slow()));
+    let busy = async {
+        until("every seat to be taken", async || service.gate.n_begun.load(Ordering::Relaxed) == SEATS).await;
+        // Refused at once, though no seat is free.
+        let started = std::time::Instant::now();
+        let large = Bytes::from(vec![b'x'; 900_000]);
+        for _ in 0..N_LARGE {
+            let reply = asking.request("test.slow", large.clone(), TIMEOUT).await.unwrap();
+            assert_eq!(reply, "900000 bytes are too many");
+        }
+        assert!(started.elapsed() < TIMEOUT, "{:?}", started.elapsed());
+        // More bytes than it holds.
+        let medium = Bytes::from(vec![b'x'; 60 << 10]);
+        let asked = (0..N_LARGE).map(|_| asking.request("test.slow", medium.clone(), Duration::from_millis(500)));
+        let replies = futures::future::join_all(asked).await;
+        let n_busy = replies.iter().filter(|reply| reply.as_ref().is_ok_and(|reply| reply == "busy")).count();
+        assert!(n_busy >= N_LARGE / 2, "{n_busy} of {N_LARGE}");
+        let n_expired = || N_EXPIRED.load(Ordering::Relaxed) - before;
+        until("all of them to expire", async || n_expired() == SEATS + 10 + N_LARGE - n_busy).await;
+        // The seats are free again, and nothing old is answered first.
+        assert_eq!(ask(&asking, "test.echo", "fresh").await.unwrap(), "FRESH");
+    };
+    let (stuck, ()) = tokio::join!(stuck, busy);
+    assert!(stuck.iter().all(Result::is_err), "an expired request was answered");
 }

@@ -6,9 +6,10 @@ mod support;
 
 use std::time::Duration;
 
-use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType};
 use spindle_bus::{
-    BusErrorKind, DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamLimits,
+    BusErrorKind, DEAD_LETTER_STREAM, EVENTS_STREAM, EVENTS_SUBJECT, METRICS_STREAM, METRICS_SUBJECT, StreamFinding,
+    StreamLimits,
 };
 use spindle_testkit::{NatsServer, Options};
 use support::{LIMITS, chain, config_of, connect, put, started, until, witness};
@@ -69,6 +70,27 @@ async fn the_stream_of_dead_letters_grows_as_configured_and_never_shrinks() {
     assert_eq!(config_of(&witness, DEAD_LETTER_STREAM).await.max_bytes, -1);
 }
 
+/// A typed update would set back the fields that the client library does not know.
+#[tokio::test]
+async fn growth_keeps_the_rest_of_the_configuration() {
+    let server = NatsServer::start().unwrap();
+    let (bus, witness) = (connect(&server).await, witness(&server).await);
+    let theirs = Config {
+        name: DEAD_LETTER_STREAM.to_owned(),
+        subjects: vec!["deadletter.>".to_owned()],
+        max_bytes: 64 << 10,
+        discard: DiscardPolicy::New,
+        description: Some("theirs".to_owned()),
+        allow_direct: true,
+        ..Config::default()
+    };
+    witness.create_stream(theirs).await.unwrap();
+    bus.ensure_streams(LIMITS).await.unwrap();
+    let found = config_of(&witness, DEAD_LETTER_STREAM).await;
+    assert_eq!((found.description.as_deref(), found.allow_direct), (Some("theirs"), true));
+    assert_eq!(u64::try_from(found.max_bytes).unwrap(), LIMITS.dead_letter_bytes);
+}
+
 #[tokio::test]
 async fn no_room_to_grow_stops_nobody() {
     let options = Options { max_file_store: Some(LIMITS.total() + 1), ..Options::default() };
@@ -119,15 +141,26 @@ async fn a_stream_that_would_lose_messages_is_refused_in_one_clear_line() {
         assert!(!line.contains('\n'), "{line:?}");
         witness.delete_stream(METRICS_STREAM).await.unwrap();
     };
-    check(Config { discard: DiscardPolicy::Old, ..metrics() }, "discards old messages").await;
-    check(Config { discard: DiscardPolicy::Old, max_bytes: -1, max_messages: 9, ..metrics() }, "discards old").await;
-    check(Config { storage: StorageType::Memory, ..metrics() }, "in memory only").await;
-    check(Config { retention: RetentionPolicy::Interest, ..metrics() }, "retention is not limits").await;
-    check(Config { retention: RetentionPolicy::WorkQueue, ..metrics() }, "retention is not limits").await;
-    check(Config { subjects: vec!["else".to_owned()], ..metrics() }, "does not take events.metrics").await;
+    check(Config { discard: DiscardPolicy::Old, ..metrics() }, "discard is old instead of new").await;
+    check(Config { discard: DiscardPolicy::Old, max_bytes: -1, max_messages: 9, ..metrics() }, "discard is old").await;
+    check(Config { storage: StorageType::Memory, ..metrics() }, "storage is memory instead of file").await;
+    check(Config { retention: RetentionPolicy::Interest, ..metrics() }, "retention is interest").await;
+    check(Config { retention: RetentionPolicy::WorkQueue, ..metrics() }, "nats stream rm METRICS").await;
+    check(Config { subjects: vec!["else".to_owned()], ..metrics() }, "subjects is else instead of events.metrics")
+        .await;
     let two = Config { storage: StorageType::Memory, discard: DiscardPolicy::Old, ..metrics() };
-    check(two.clone(), "discards old messages").await;
-    check(two, "in memory only").await;
+    check(two.clone(), "discard is old").await;
+    check(two, "storage is memory").await;
+    let hundred = Config { max_messages_per_subject: 100, discard: DiscardPolicy::Old, max_bytes: -1, ..metrics() };
+    check(hundred, "max_msgs_per_subject is 100 instead of -1").await;
+    // The per-subject limit removes messages of a stream that otherwise refuses new ones, too.
+    check(Config { max_messages_per_subject: 100, ..metrics() }, "only the newest messages of a subject").await;
+    check(Config { no_ack: true, ..metrics() }, "no_ack is true").await;
+    check(Config { max_age: Duration::from_secs(86_400), ..metrics() }, "max_age is 86400 s instead of 0 s").await;
+    check(Config { max_message_size: 1000, ..metrics() }, "max_msg_size is 1000").await;
+    check(Config { persist_mode: Some(PersistenceMode::Async), ..metrics() }, "persist_mode is async").await;
+    check(Config { deny_purge: true, ..metrics() }, "deny_purge is true").await;
+    check(Config { allow_rollup: true, ..metrics() }, "allow_rollup_hdrs is true").await;
     bus.ensure_streams(LIMITS).await.unwrap();
 }
 
@@ -140,10 +173,20 @@ async fn what_an_operator_may_decide_is_left_as_it_is() {
         max_bytes: 1 << 30,
         max_age: Duration::from_secs(86_400),
         duplicate_window: Duration::from_secs(600),
+        max_messages: 1_000_000,
+        allow_direct: true,
         ..metrics()
     };
     witness.create_stream(theirs.clone()).await.unwrap();
-    bus.ensure_streams(LIMITS).await.unwrap();
+    // The store keeps no longer what the stream lets expire; a daemon does not know what the store keeps.
+    let retention = Some(Duration::from_secs(86_400));
+    bus.ensure_streams(StreamLimits { retention, ..LIMITS }).await.unwrap();
+    bus.ensure_publishing(LIMITS).await.unwrap();
+    let findings = bus.inspect_streams(StreamLimits { retention, ..LIMITS }).await;
+    let Ok(StreamFinding::Usable { differences, .. }) = &findings[0].1 else { panic!("{findings:?}") };
+    let mut fields: Vec<_> = differences.iter().map(|difference| difference.field.as_str()).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["allow_direct", "max_age", "max_bytes", "max_msgs", "subjects"]);
     let found = config_of(&witness, METRICS_STREAM).await;
     assert_eq!(found.subjects, theirs.subjects);
     assert_eq!((found.max_bytes, found.max_age), (theirs.max_bytes, theirs.max_age));

@@ -6,9 +6,11 @@ mod support;
 
 use std::time::Duration;
 
-use async_nats::jetstream::Context;
+use async_nats::jetstream::consumer::pull;
+use async_nats::jetstream::{Context, stream};
 use spindle_bus::{
-    Bus, Consumer, ConsumerLimits, Delivery, METRICS_STREAM, METRICS_SUBJECT, StreamLimits, trim_acknowledged,
+    Bus, Consumer, ConsumerLimits, Delivery, METRICS_STREAM, METRICS_SUBJECT, StreamHolder, StreamLimits,
+    trim_acknowledged,
 };
 use spindle_core::Timestamp;
 use spindle_testkit::NatsServer;
@@ -38,7 +40,7 @@ fn later() -> Timestamp {
 
 /// Trims without a replay tail.
 async fn trim(bus: &Bus) -> u64 {
-    trim_acknowledged(bus, METRICS_STREAM, Duration::ZERO, later()).await.unwrap()
+    trim_acknowledged(bus, METRICS_STREAM, "a", Duration::ZERO, later()).await.unwrap()
 }
 
 /// Trims with a replay tail that begins with the message `sequence` and ends with the newest acknowledged one.
@@ -50,7 +52,7 @@ async fn trim_with_tail_from(bus: &Bus, witness: &Context, sequence: u64) -> u64
         u64::try_from(time.unix_timestamp_nanos()).unwrap()
     };
     let tail = Duration::from_nanos(published(floor).await - published(sequence).await + 1);
-    trim_acknowledged(bus, METRICS_STREAM, tail, later()).await.unwrap()
+    trim_acknowledged(bus, METRICS_STREAM, "a", tail, later()).await.unwrap()
 }
 
 async fn open(bus: &Bus, durable: &'static str) -> Consumer {
@@ -101,10 +103,10 @@ async fn nothing_goes_below_half_or_without_a_consumer() {
 #[tokio::test]
 async fn what_any_of_two_consumers_wants_stays() {
     let (_server, bus, witness) = small_stream().await;
-    let (mut fast, mut slow) = (open(&bus, "fast").await, open(&bus, "slow").await);
+    let (mut fast, mut slow) = (open(&bus, "a").await, open(&bus, "slow").await);
     fill(&witness, 1..=50).await;
     let fast_batch = take(&mut fast, 50).await;
-    ack(&witness, "fast", &fast_batch, 50).await;
+    ack(&witness, "a", &fast_batch, 50).await;
     assert_eq!(trim(&bus).await, 0, "slow has acknowledged nothing yet");
 
     // All of the first 25 but the sixth: a gap keeps everything behind it.
@@ -180,8 +182,68 @@ async fn nothing_unacknowledged_goes_though_the_stream_stays_more_than_half_full
 }
 
 #[tokio::test]
+async fn without_the_writer_another_consumer_alone_removes_nothing() {
+    let (_server, bus, witness) = small_stream().await;
+    let mut debug = open(&bus, "debug").await;
+    fill(&witness, 1..=50).await;
+    let batch = take(&mut debug, 50).await;
+    ack(&witness, "debug", &batch, 50).await;
+    assert_eq!(trim(&bus).await, 0);
+    assert_eq!(ids(&witness, METRICS_STREAM).await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_forgotten_consumer_is_named_as_the_holder_of_a_full_stream() {
+    let (_server, bus, witness) = small_stream().await;
+    let (mut writer, mut debug) = (open(&bus, "a").await, open(&bus, "debug").await);
+    fill(&witness, 1..=50).await;
+    ack(&witness, "a", &take(&mut writer, 50).await, 50).await;
+    ack(&witness, "debug", &take(&mut debug, 50).await[..3], 3).await;
+    assert_eq!(trim(&bus).await, 3);
+    let fill = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap();
+    assert_eq!(fill.holder, Some(StreamHolder { consumer: "debug".to_owned(), n_pending: 47 }));
+    assert!(fill.percent() > 50 && !fill.is_full(), "{fill:?}");
+    while witness.publish(METRICS_SUBJECT, vec![b'x'; MESSAGE_BYTES].into()).await.unwrap().await.is_ok() {}
+    assert!(bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap().is_full());
+
+    witness.get_stream(METRICS_STREAM).await.unwrap().delete_consumer("debug").await.unwrap();
+    assert_eq!(trim(&bus).await, 47);
+    assert_eq!(bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap().holder, None);
+}
+
+#[tokio::test]
+async fn a_limit_in_messages_is_trimmed_like_one_in_bytes() {
+    let (_server, bus, witness) = small_stream().await;
+    let config = support::config_of(&witness, METRICS_STREAM).await;
+    witness.update_stream(stream::Config { max_messages: 20, ..config }).await.unwrap();
+    let mut consumer = open(&bus, "a").await;
+    fill(&witness, 1..=15).await;
+    ack(&witness, "a", &take(&mut consumer, 15).await, 15).await;
+    assert_eq!(trim(&bus).await, 15);
+}
+
+#[tokio::test]
+async fn a_consumer_whose_filter_leaves_out_everything_holds_nothing() {
+    let (_server, bus, witness) = small_stream().await;
+    let idle = pull::Config {
+        durable_name: Some("idle".to_owned()),
+        filter_subject: "their.own".to_owned(),
+        ..pull::Config::default()
+    };
+    let config = support::config_of(&witness, METRICS_STREAM).await;
+    let subjects = vec![METRICS_SUBJECT.to_owned(), "their.own".to_owned()];
+    witness.update_stream(stream::Config { subjects, ..config }).await.unwrap();
+    witness.get_stream(METRICS_STREAM).await.unwrap().create_consumer(idle).await.unwrap();
+    let mut consumer = open(&bus, "a").await;
+    fill(&witness, 1..=50).await;
+    ack(&witness, "a", &take(&mut consumer, 50).await, 50).await;
+    assert_eq!(bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap().holder, None);
+    assert_eq!(trim(&bus).await, 50);
+}
+
+#[tokio::test]
 async fn a_missing_stream_is_an_error() {
     let (_server, bus, _) = small_stream().await;
-    let error = trim_acknowledged(&bus, "NONE", Duration::ZERO, later()).await.unwrap_err();
+    let error = trim_acknowledged(&bus, "NONE", "a", Duration::ZERO, later()).await.unwrap_err();
     assert!(error.to_string().contains("NONE"), "{error}");
 }

@@ -9,7 +9,8 @@
 //! new epoch when it does not know where it left off, one for metrics and one for events, see [`sequencer`].
 //!
 //! An epoch is judged from the smallest to the largest sequence seen: nothing is known before the first and after the
-//! last, so nothing is claimed.
+//! last, so nothing is claimed. Seen are the numbers of stored points and, since each was sent, those of values that
+//! another value of the same device, metric type and time replaced (see [`crate::identity`]): such a number is missing.
 
 mod seq_times;
 pub mod sequencer;

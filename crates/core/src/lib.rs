@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod alias;
 pub mod audit;
 pub mod backblaze;
 pub mod backoff;

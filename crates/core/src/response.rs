@@ -251,10 +251,10 @@ pub struct AuditedDevice {
     /// Epochs in the window.
     #[serde(rename = "n_runs")]
     pub n_epochs: u64,
-    /// Distinct sequences stored, from the first to the last of each epoch.
+    /// Distinct sequences stored.
     #[serde(rename = "n_numbers")]
     pub n_sequences: u64,
-    /// Sequences missing between them.
+    /// Sequences missing between them, and those of values that another value replaced.
     pub n_missing: u64,
     /// Sequences carried by more than one point.
     #[serde(rename = "n_doubled")]
@@ -284,8 +284,8 @@ impl AuditedDevice {
         let state = match tally.n_points() {
             0 => AuditState::NoData,
             _ if tally.overflowed() => AuditState::NotCounted,
-            _ if n_sequences == 0 => AuditState::NoNumbers,
             _ if n_missing + n_duplicates > 0 => AuditState::Gaps,
+            _ if n_sequences == 0 => AuditState::NoNumbers,
             _ => AuditState::Complete,
         };
         Self {

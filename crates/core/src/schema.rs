@@ -44,6 +44,19 @@ pub const DEVICE_METRICS: Measurement = Measurement {
     ],
 };
 
+/// Sequence numbers of values that another value of the same device, metric type and time replaced.
+pub const REPLACED_NUMBERS: Measurement = Measurement {
+    name: "replaced_numbers",
+    tags: &["source_device", "metric_type"],
+    fields: &[
+        integer("seq", "the sequence number that is gone"),
+        integer(
+            "timestamp_ns",
+            "the time of both values, in nanoseconds since 1970; the point's own time is up to a millisecond later",
+        ),
+    ],
+};
+
 /// Events. `slot` is present only on events that share device, type and time with another.
 pub const EVENTS: Measurement = Measurement {
     name: "events",
@@ -126,12 +139,12 @@ pub const PROBE: Measurement =
     Measurement { name: "spindle_probe", tags: &[], fields: &[integer("ok", "1: the server took the point")] };
 
 /// All measurements with data of the pipeline, and their indexes.
-pub const MEASUREMENTS: [Measurement; 7] =
-    [DEVICE_METRICS, EVENTS, EVENT_ARRIVALS, DEVICES, INDEXES, DEVICE_LABELS, PIPELINE];
+pub const MEASUREMENTS: [Measurement; 8] =
+    [DEVICE_METRICS, REPLACED_NUMBERS, EVENTS, EVENT_ARRIVALS, DEVICES, INDEXES, DEVICE_LABELS, PIPELINE];
 
 /// Returns the measurement with a name.
 pub fn measurement(name: &str) -> Option<&'static Measurement> {
-    static ALL: [Measurement; 7] = MEASUREMENTS;
+    static ALL: [Measurement; 8] = MEASUREMENTS;
     ALL.iter().find(|measurement| measurement.name == name)
 }
 

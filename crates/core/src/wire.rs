@@ -1,21 +1,28 @@
 //! Wire format: the only place that converts bytes from the bus to metrics and events, and back.
 //!
 //! A payload is one object or an array of objects. Elements are checked separately: a bad one is returned with its
-//! bytes and a reason, and the good ones beside it are accepted. Old payloads stay readable (`tests/golden`). Unknown
-//! fields are ignored, whatever they hold; of a duplicate key the last value counts. The empty array is a valid payload
-//! without elements.
+//! bytes and a reason, and the good ones beside it are accepted, also if the bad one holds a word that is not JSON
+//! (`NaN`). Old payloads stay readable (`tests/golden`). Unknown fields are ignored, whatever they hold; of a duplicate
+//! key the last value counts. The empty array is a valid payload without elements.
+//!
+//! Other spellings are accepted where their meaning is certain: field names in any case, whole numbers as `15.0` or
+//! `"15"`, a numeric string as the value of a metric. Everything is linear in the bytes of the payload.
 
+mod bare_words;
 mod check;
+mod numbers;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::dead_letter::Reason;
 use crate::event_id::EventId;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::timestamp::Timestamp;
+use bare_words::Patched;
 
 /// Largest payload in bytes. The default of NATS is 1 MiB; servers may be configured up to this.
 pub const MAX_PAYLOAD_BYTES: usize = 8 << 20;
@@ -194,9 +201,14 @@ pub fn decode_events(payload: &[u8]) -> Decoded<Event> {
     decode(payload, check::event)
 }
 
-/// Returns the original text of one element of a payload; `None` if there is no such element.
-pub fn element(payload: &[u8], index: usize) -> Option<&str> {
-    elements(payload).ok()?.get(index).copied()
+/// Returns the original texts of all elements of a payload; empty if it cannot be split.
+pub fn elements(payload: &[u8]) -> Vec<&str> {
+    split(payload).unwrap_or_default()
+}
+
+/// Returns `true` if an element has a field, as the decoders see it; `None` if it is not an object.
+pub(crate) fn has_field(element: &[u8], field: &'static str) -> Option<bool> {
+    check::has_field(std::str::from_utf8(element).ok()?, field)
 }
 
 /// Encodes metrics as one payload: a bare object for one (for compatibility with legacy readers), an array for more.
@@ -218,7 +230,7 @@ fn encode<T: Serialize>(items: &[T]) -> Vec<u8> {
 }
 
 fn decode<T>(payload: &[u8], check: fn(&str) -> Result<T, WireError>) -> Decoded<T> {
-    match elements(payload) {
+    match split(payload) {
         Err(error) => {
             Decoded { items: Vec::new(), rejected: vec![Rejected { index: 0, bytes: payload.to_vec(), error }] }
         }
@@ -239,26 +251,32 @@ fn decode<T>(payload: &[u8], check: fn(&str) -> Result<T, WireError>) -> Decoded
 }
 
 /// Splits a payload into the texts of its elements.
-fn elements(payload: &[u8]) -> Result<Vec<&str>, WireError> {
+fn split(payload: &[u8]) -> Result<Vec<&str>, WireError> {
     if payload.len() > MAX_PAYLOAD_BYTES {
         return Err(WireError::PayloadTooLarge(payload.len()));
     }
     let text = std::str::from_utf8(payload).map_err(|error| WireError::Json(error.to_string()))?;
-    match text.trim_ascii_start().as_bytes().first() {
-        Some(b'{') => Ok(vec![text]),
-        Some(b'[') => {
-            let raw: Vec<&serde_json::value::RawValue> =
-                serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))?;
-            if raw.len() > MAX_ELEMENTS {
-                return Err(WireError::TooManyElements(raw.len()));
-            }
-            Ok(raw.into_iter().map(serde_json::value::RawValue::get).collect())
+    let content = check::without_mark(text);
+    match content.trim_ascii_start().as_bytes().first() {
+        Some(b'[') => split_array(content),
+        _ => Ok(vec![text]),
+    }
+}
+
+/// Splits an array. A word that is not JSON stays in its element, where it is found again.
+fn split_array(text: &str) -> Result<Vec<&str>, WireError> {
+    let elements: Vec<&str> = match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(raw) => raw.into_iter().map(RawValue::get).collect(),
+        Err(error) => {
+            let error = || WireError::Json(error.to_string());
+            let patched = Patched::new(text).ok_or_else(error)?;
+            let raw: Vec<&RawValue> = serde_json::from_str(&patched.text).map_err(|_| error())?;
+            raw.into_iter().map(|part| patched.original_of(part.get())).collect()
         }
-        _ => {
-            let _: serde::de::IgnoredAny =
-                serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))?;
-            Err(WireError::Shape(check::type_name(text)))
-        }
+    };
+    match elements.len() > MAX_ELEMENTS {
+        true => Err(WireError::TooManyElements(elements.len())),
+        false => Ok(elements),
     }
 }
 

@@ -102,14 +102,36 @@ proptest! {
         prop_assert!(!tally.overflowed());
     }
 
+    /// A replaced number is missing exactly if no point carries it, and never changes what else is counted.
+    #[test]
+    fn replaced_numbers_are_missing_unless_they_are_stored(
+        stored in prop::collection::btree_set(0..40_u64, 0..30),
+        replaced in prop::collection::btree_set(0..40_u64, 0..30),
+    ) {
+        let mut tally = tally(&stored.iter().copied().map(Some).collect::<Vec<_>>());
+        replaced.iter().for_each(|seq| tally.see_replaced(*seq));
+        let all: BTreeSet<u64> = stored.union(&replaced).copied().collect();
+        let span = all.last().map_or(0, |last| last - all.first().unwrap() + 1);
+        prop_assert_eq!(tally.totals(), (stored.len() as u64, span - stored.len() as u64, 0));
+        let missing: Vec<u64> =
+            tally.findings().iter().flat_map(|finding| &finding.missing).flat_map(|range| range.from..=range.to).collect();
+        prop_assert!(replaced.difference(&stored).all(|seq| missing.contains(seq)), "{:?}", missing);
+        prop_assert!(missing.iter().all(|seq| !stored.contains(seq)));
+        for mut finding in tally.findings() {
+            let times = finding.seq_times();
+            finding.locate(&times);
+        }
+    }
+
     #[test]
     fn any_numbers_are_counted_without_a_panic(seqs in prop::collection::vec(any::<u64>(), 0..60), heard in any::<u64>()) {
         let mut tally = tally(&seqs.iter().copied().map(Some).collect::<Vec<_>>());
         tally.visit(heard, NOW);
+        tally.see_replaced(heard);
         let different: BTreeSet<u64> = seqs.iter().copied().collect();
         let (n_seen, n_missing, _) = tally.totals();
         prop_assert!(n_seen >= different.len() as u64);
-        prop_assert!(n_missing <= SEQUENCES_PER_EPOCH * seqs.len() as u64);
+        prop_assert!(n_missing <= SEQUENCES_PER_EPOCH * (seqs.len() as u64 + 1));
         for mut finding in tally.findings() {
             let times = finding.seq_times();
             finding.locate(&times);

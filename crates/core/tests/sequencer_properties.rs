@@ -11,6 +11,29 @@ use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventTyp
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
+/// 1677, 1970, 2000, the end of 2023, 2041, 2099, 2262.
+const WRONG_CLOCKS: [i64; 7] =
+    [-9_223_372_036, 0, 946_684_800, 1_704_067_199, 2_240_524_800, 4_070_908_800, 9_223_372_036];
+
+fn kept(producer_epoch: u32) -> ProducerEpoch {
+    serde_json::from_str::<Kept>(&format!("{{\"producer_epoch\":{producer_epoch}}}")).unwrap().producer_epoch
+}
+
+/// Files that a version with a clock beyond 2041 left, or that are damaged.
+#[test]
+fn a_last_producer_epoch_never_ends_the_numbering() {
+    for last in [(1 << 28) - 1, 1 << 28, u32::MAX].map(kept) {
+        let next = ProducerEpoch::begin(NOW, Some(last)).unwrap();
+        assert_eq!(Some(next), ProducerEpoch::begin(NOW, None));
+        assert!(ProducerEpoch::begin(NOW, Some(next)).unwrap() > next);
+        assert_eq!(ProducerEpoch::begin(Timestamp::from_seconds(0), Some(last)), None);
+    }
+    let before_last = kept((1 << 28) - 2);
+    let mut batch = Batch { metrics: vec![metric("a")], events: vec![event("a", NOW)] };
+    let last = ProducerEpoch::begin(NOW, Some(before_last)).unwrap();
+    Sequencer::new(last, None, NOW).assign(&mut batch, no_epoch);
+    assert!(last > before_last && seqs(&batch).into_iter().all(|seq| seq.unwrap() < 1 << 53));
+}
 
 fn metric(device: &str) -> DeviceMetric {
     DeviceMetric {
@@ -70,14 +93,10 @@ fn a_producer_epoch_is_later_than_the_one_before_whatever_the_clock_says() {
     assert!(ProducerEpoch::begin(NOW, Some(first)).unwrap() > first);
     assert!(ProducerEpoch::begin(early, Some(first)).unwrap() > first);
     assert!(ProducerEpoch::begin(NOW.plus(std::time::Duration::from_secs(2)), None).unwrap() > first);
-    for end in [i64::MIN, 0, i64::MAX].map(Timestamp::from_ns) {
-        let producer_epoch = ProducerEpoch::begin(end, None).unwrap();
-        let mut batch = Batch { metrics: vec![metric("a")], events: vec![event("a", end)] };
-        Sequencer::new(producer_epoch, None, end).assign(&mut batch, no_epoch);
-        assert!(seqs(&batch).into_iter().all(|seq| seq.unwrap() < 1 << 53));
+    for wrong in WRONG_CLOCKS.map(Timestamp::from_seconds) {
+        assert!(ProducerEpoch::begin(wrong, Some(first)).unwrap() > first, "{wrong}");
+        assert_eq!(ProducerEpoch::begin(wrong, None), None, "nothing separates it from earlier ones: {wrong}");
     }
-    let last = ProducerEpoch::begin(Timestamp::from_ns(i64::MAX), None);
-    assert_eq!(ProducerEpoch::begin(NOW, last), None, "used up");
 }
 
 #[test]

@@ -217,11 +217,31 @@ fn every_wrong_field_is_named() {
     let no_name = [json!(long), json!("a\nb"), json!("\u{7f}")];
     let no_time =
         [json!("yesterday"), json!("2025-06-06"), json!("2999-01-01T00:00:00Z"), json!("1677-09-21T00:12:43Z")];
-    let no_value =
-        [json!(null), json!(true), json!("45"), json!([45]), json!({}), json!(-61), json!(200.1), json!(1e308)];
-    let no_level = [json!(null), json!("8"), json!(8.5), json!(8.0), json!(0), json!(11), json!(-1), json!(u64::MAX)];
+    let no_value = [
+        json!(null),
+        json!(true),
+        json!("45 °C"),
+        json!("NaN"),
+        json!(""),
+        json!([45]),
+        json!({}),
+        json!(-61),
+        json!(200.1),
+        json!(1e308),
+    ];
+    let no_level = [
+        json!(null),
+        json!("8,0"),
+        json!("high"),
+        json!(8.5),
+        json!("8.5"),
+        json!(0),
+        json!(11),
+        json!(-1),
+        json!(u64::MAX),
+    ];
     let no_id = [json!(null), json!(true), json!(7.5), json!([]), json!({}), json!(""), json!("x".repeat(129))];
-    let no_seq = [json!("1"), json!(-1), json!(1.5), json!(2e19), json!([]), json!(true)];
+    let no_seq = [json!(""), json!("-1"), json!("one"), json!(-1), json!(1.5), json!(2e19), json!([]), json!(true)];
     let too_many: Labels = (0..=MAX_LABELS).map(|number| (number.to_string(), String::new())).collect();
     let no_labels = [json!([]), json!("a=b"), json!({"a": 1}), json!({"a": null}), json!({"": "b"}), json!(too_many)];
     let no_message = [json!(7), json!([]), json!({}), json!(true), json!("x".repeat(MAX_MESSAGE_BYTES + 1))];
@@ -333,7 +353,7 @@ fn deep_nesting_is_an_error() {
 /// White space outside the JSON standard makes a payload invalid JSON, not a number as its first character may suggest.
 #[test]
 fn other_blanks_are_no_json() {
-    for blank in ['\u{a0}', '\u{2003}', '\u{b}', '\u{c}', '\u{feff}'] {
+    for blank in ['\u{a0}', '\u{2003}', '\u{b}', '\u{c}', '\u{fffe}'] {
         assert_eq!(metric_error(&format!("{blank}{METRIC}")).reason().as_str(), "bad_json", "{blank:?}");
         assert_eq!(event_error(&format!("{blank}[{EVENT}]")).reason().as_str(), "bad_json", "{blank:?}");
     }

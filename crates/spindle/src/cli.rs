@@ -1,10 +1,13 @@
 //! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
 mod dlq;
+mod words;
 
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, Overrides};
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
@@ -28,13 +31,13 @@ struct Cli {
 #[derive(Debug, Args)]
 struct Shared {
     /// Configuration file (default: spindle.toml, if it exists)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, short, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Directory for persistent data (default: ./spindle-data)
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(long, global = true, value_name = "DIR", alias = "datadir")]
     data_dir: Option<String>,
     /// Address of a NATS server (default: NATS_URL; else `up` starts its own, and other commands use that of the running `up`)
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL", alias = "server", short_alias = 's')]
     nats: Option<String>,
     /// Store backend: embedded or influxdb
     #[arg(long, global = true, value_name = "KIND")]
@@ -86,13 +89,15 @@ enum CommandLine {
     ///
     /// Checks configuration, data directory, disk space, nats-server or the connection to NATS, permissions, streams,
     /// store, sources and addresses. Changes nothing.
-    Check {
-        /// Output format
-        #[arg(long, value_parser = ["table", "json"], default_value = "table")]
-        format: String,
-    },
+    Check(OutputFormat),
     /// Print the effective configuration, secrets masked
-    Config,
+    Config {
+        #[arg(hide = true, value_parser = ["show", "view", "print", "get", "list", "ls"])]
+        _view: Option<String>,
+    },
+    /// Print the version
+    #[command(hide = true)]
+    Version,
     /// Run a program until standard input ends, then stop it in order
     #[command(hide = true)]
     Guard {
@@ -159,12 +164,39 @@ struct QueryArgs {
     /// Parameters of the query
     #[arg(value_name = "NAME=VALUE")]
     params: Vec<String>,
-    /// Output format
-    #[arg(long, value_parser = ["table", "json"], default_value = "table")]
-    format: String,
+    #[command(flatten)]
+    format: OutputFormat,
     /// Longest wait for the response
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
     timeout: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+struct OutputFormat {
+    /// Output format
+    #[arg(
+        long,
+        short = 'o',
+        visible_alias = "output",
+        value_name = "FORMAT",
+        default_value = "table",
+        ignore_case = true
+    )]
+    #[arg(value_parser = format_names())]
+    format: String,
+    /// Same as `--format json`
+    #[arg(long, hide = true, conflicts_with = "format")]
+    json: bool,
+}
+
+fn format_names() -> impl TypedValueParser<Value = String> {
+    PossibleValuesParser::new([PossibleValue::new("table").aliases(["text", "wide"]), PossibleValue::new("json")])
+}
+
+impl OutputFormat {
+    fn is_json(&self) -> bool {
+        self.json || self.format.eq_ignore_ascii_case("json")
+    }
 }
 
 /// Command to run.
@@ -203,8 +235,8 @@ pub(crate) enum Early {
 }
 
 /// Parses the command line.
-pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(Command, Overrides), Early> {
-    let cli = Cli::try_parse_from(words).map_err(early)?;
+pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, Overrides), Early> {
+    let cli = match_words(words.collect()).map_err(|error| early(&error))?;
     let mut overrides = Overrides { file: cli.shared.config, flags: Vec::new() };
     let mut set = |key: &'static str, value: Option<String>| overrides.flags.extend(value.map(|value| (key, value)));
     set("data_dir", cli.shared.data_dir);
@@ -238,11 +270,26 @@ pub(crate) fn parse(words: impl Iterator<Item = std::ffi::OsString>) -> Result<(
             set("http.listen", http);
             Command::Health
         }
-        CommandLine::Check { format } => Command::Check { as_json: format == "json" },
-        CommandLine::Config => Command::Config,
+        CommandLine::Check(format) => Command::Check { as_json: format.is_json() },
+        CommandLine::Config { .. } => Command::Config,
+        CommandLine::Version => return Err(Early::Print(Cli::command().render_version())),
         CommandLine::Guard { lock, program } => Command::Guard { lock, program },
     };
     Ok((command, overrides))
+}
+
+/// Matches the words, aliases included; a query type may stand without `query`.
+fn match_words(mut words: Vec<OsString>) -> Result<Cli, clap::Error> {
+    let matched = |words: &[OsString]| words::with_aliases(Cli::command()).try_get_matches_from(words);
+    let matches = matched(&words).or_else(|error| {
+        let Some(word) = words::unknown_command(&error).filter(|word| words::query_type(word).is_some()) else {
+            return Err(error);
+        };
+        let place = words.iter().position(|given| given.as_os_str() == OsStr::new(word)).unwrap_or(1);
+        words.insert(place, "query".into());
+        matched(&words)
+    })?;
+    Cli::from_arg_matches(&matches)
 }
 
 fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<String>)) {
@@ -272,17 +319,21 @@ fn question(query: QueryArgs) -> Result<Question, Early> {
         ))),
     };
     let params = query.params.iter().map(split).collect::<Result<_, _>>()?;
-    Ok(Question { query_type: query.query_type, params, as_json: query.format == "json", timeout: query.timeout })
+    let query_type = words::query_type(&query.query_type).map_or(query.query_type, str::to_owned);
+    Ok(Question { query_type, params, as_json: query.format.is_json(), timeout: query.timeout })
 }
 
 /// Turns an error of clap, which has several lines, into one line with a reference to the help.
-fn early(error: clap::Error) -> Early {
+fn early(error: &clap::Error) -> Early {
     if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Early::Print(error.render().to_string());
     }
     let rendered = error.render().to_string();
     let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    if let Some(tip) = words::tip(error) {
+        return Early::Mistake(format!("{first}: {tip}"));
+    }
     let details: Vec<_> =
         lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more")).collect();
     let joined = if details.is_empty() { first } else { format!("{first} {}", details.join("; ")) };
@@ -303,8 +354,6 @@ fn query_help() -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     fn parsed(words: &str) -> Result<(Command, Overrides), Early> {
@@ -313,7 +362,7 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        Cli::command().debug_assert();
+        words::with_aliases(Cli::command()).debug_assert();
         let (command, overrides) =
             parsed("up --devices 3 --source simulate --source replay:x.csv --http 127.0.0.1:0").unwrap();
         assert!(matches!(command, Command::Up));

@@ -119,6 +119,8 @@ impl Config {
             password: given(&store.influxdb_password),
             version: store.influxdb_version,
             retention: store.retention,
+            replication: store.influxdb_replication,
+            read_lag: None,
         })
     }
 
@@ -131,13 +133,14 @@ impl Config {
     }
 }
 
-impl NatsConfig {
-    /// Returns the maximum sizes of the streams.
-    pub(crate) fn limits(&self) -> StreamLimits {
+impl Config {
+    /// Returns the limits of the streams.
+    pub(crate) fn stream_limits(&self) -> StreamLimits {
         StreamLimits {
-            metrics_bytes: self.metrics_bytes,
-            events_bytes: self.events_bytes,
-            dead_letter_bytes: self.deadletter_bytes,
+            metrics_bytes: self.nats.metrics_bytes,
+            events_bytes: self.nats.events_bytes,
+            dead_letter_bytes: self.nats.deadletter_bytes,
+            retention: self.store.retention,
         }
     }
 }

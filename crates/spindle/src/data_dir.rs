@@ -2,6 +2,7 @@
 //! It holds passwords and everything that outlives the process.
 
 pub(crate) mod atomic_file;
+mod private;
 pub(crate) mod run_file;
 
 use std::fs::{DirBuilder, File, TryLockError};
@@ -10,6 +11,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+pub(crate) use private::{keep_new_files_private, make_private};
 
 /// Less free space than this is used up within minutes.
 pub(crate) const MIN_FREE_BYTES: u64 = 64 << 20;

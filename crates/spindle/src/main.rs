@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod data_dir;
+mod line_queue;
 mod log_limit;
 mod logging;
 mod metrics;
@@ -18,12 +19,16 @@ mod supervisor;
 mod web;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Result;
 use cli::{Command, Early};
 use config::Config;
 use data_dir::run_file;
 use outcome::Outcome;
+
+/// Longest wait for the last log lines: nobody may drain stderr.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
     let (command, overrides) = match cli::parse(std::env::args_os()) {
@@ -34,7 +39,12 @@ fn main() -> ExitCode {
         }
         Err(Early::Mistake(line)) => return fail(&line),
     };
-    match dispatch(command, &overrides) {
+    data_dir::keep_new_files_private();
+    let ended = dispatch(command, &overrides);
+    if !matches!(ended, Ok(Outcome::Forced)) {
+        line_queue::flush_all(FLUSH_TIMEOUT);
+    }
+    match ended {
         // Threads blocked on a disk or a socket must not keep a forced end waiting.
         Ok(outcome) => outcome.exit_code().unwrap_or_else(|| std::process::exit(outcome::INTERRUPTED)),
         Err(error) => fail(&format!("{error:#}")),
@@ -64,6 +74,6 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
 
 /// Prints an error as one line to stderr and returns its exit code.
 fn fail(line: &str) -> ExitCode {
-    output::message(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
+    output::last_message(&format!("spindle: {}", output::safe(&line.replace('\n', " "))));
     outcome::error_code()
 }

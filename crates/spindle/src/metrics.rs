@@ -58,6 +58,13 @@ pub(crate) static DAEMON_COLLECTED: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Metrics and events acknowledged by JetStream.
 pub(crate) static DAEMON_ACKED: LazyLock<IntCounter> =
     LazyLock::new(|| counter("spindle_daemon_acked_items_total", "Metrics and events acknowledged by JetStream"));
+/// Metrics and events that the stream had already, by their message id.
+pub(crate) static DAEMON_DUPLICATE: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_daemon_duplicate_items_total",
+        "Metrics and events acknowledged by JetStream as duplicates: the stream had their message already",
+    )
+});
 /// Metrics and events dropped before they were published, by reason.
 pub(crate) static DAEMON_DROPPED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
@@ -85,19 +92,11 @@ pub(crate) static DAEMON_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| 
         &["source"],
     )
 });
-/// Metrics and events that the store confirmed, by kind.
+/// Metrics and events newly stored, by kind.
 pub(crate) static WRITER_STORED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(
         "spindle_writer_stored_items_total",
-        "Metrics and events that the store confirmed, repeated ones included",
-        &["kind"],
-    )
-});
-/// Metrics and events that were stored before, by kind.
-pub(crate) static WRITER_REPEATED: LazyLock<IntCounterVec> = LazyLock::new(|| {
-    counters(
-        "spindle_writer_repeated_items_total",
-        "Metrics and events that were stored before, as far as the store can tell",
+        "Metrics and events newly stored, as the store confirmed them",
         &["kind"],
     )
 });
@@ -115,6 +114,21 @@ pub(crate) static WRITER_WAITING: LazyLock<IntGaugeVec> = LazyLock::new(|| {
         "spindle_writer_waiting_messages",
         "Messages deferred because the store keeps a part of them out, such as new devices beyond its limits",
         &["stream"],
+    )
+});
+/// Metrics and events that the store had already, by kind.
+pub(crate) static WRITER_DUPLICATE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_duplicate_items_total",
+        "Metrics and events that were stored already, unchanged, by kind; InfluxDB cannot tell for metrics",
+        &["kind"],
+    )
+});
+/// Metric values that took the place of another.
+pub(crate) static WRITER_REPLACED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_writer_replaced_metrics_total",
+        "Metric values that replaced a different one of the same device, type and time; InfluxDB tells only those that were seen to meet",
     )
 });
 /// Messages acknowledged after storing, by stream.
@@ -177,6 +191,31 @@ pub(crate) static WRITER_STORE_WRITE_SECONDS: LazyLock<Histogram> = LazyLock::ne
 /// Messages waiting to be stored, by stream.
 pub(crate) static WRITER_LAG: LazyLock<IntGaugeVec> =
     LazyLock::new(|| gauges("spindle_writer_lag_messages", "Messages waiting to be stored", &["stream"]));
+/// Bytes in each stream.
+pub(crate) static STREAM_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_bytes", "Bytes in the stream", &["stream"]));
+/// Limit of each stream in bytes; 0 if it has none.
+pub(crate) static STREAM_MAX_BYTES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_max_bytes", "Limit of the stream in bytes, 0 without one", &["stream"]));
+/// Messages in each stream.
+pub(crate) static STREAM_MESSAGES: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_stream_messages", "Messages in the stream", &["stream"]));
+/// Fill level of each stream, by the tighter of its limits.
+pub(crate) static STREAM_PERCENT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges("spindle_stream_fill_percent", "Fill level of the stream, by the tighter of its limits", &["stream"])
+});
+/// Requests that were not answered, by reason.
+pub(crate) static READER_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_reader_refused_requests_total",
+        "Requests refused because they were too large or too many waited, by reason",
+        &["reason"],
+    )
+});
+/// Requests whose deadline passed before their answer.
+pub(crate) static READER_EXPIRED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("spindle_reader_expired_requests_total", "Requests dropped because their deadline passed unanswered")
+});
 /// Queries served, by type and status.
 pub(crate) static QUERIES: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_reader_queries_total", "Queries served, by type and status", &["query_type", "status"])
@@ -198,6 +237,26 @@ pub(crate) static NATS_RESTARTS: LazyLock<IntCounter> = LazyLock::new(|| {
 /// Size of the embedded store.
 pub(crate) static STORE_BYTES: LazyLock<Gauge> =
     LazyLock::new(|| register(Gauge::new("spindle_store_size_bytes", "Size of the embedded store's files")));
+
+/// State of each address of the store, as of the last requests to it.
+pub(crate) static STORE_ADDRESS_UP: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    gauges(
+        "spindle_store_address_up",
+        "1 if the address of the store serves, as of the last requests to it",
+        &["address"],
+    )
+});
+/// Log lines dropped because nobody drains stderr.
+pub(crate) static LOG_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter("spindle_log_lines_dropped_total", "Log lines dropped because standard error was full or closed")
+});
+/// The client's lines for people dropped because nobody drains stdout.
+pub(crate) static CLIENT_LINES_DROPPED: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_client_lines_dropped_total",
+        "Lines of the client dropped because standard output was full or closed",
+    )
+});
 
 /// Returns all metrics in Prometheus's text format.
 pub(crate) fn exposition() -> anyhow::Result<Vec<u8>> {

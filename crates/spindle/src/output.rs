@@ -1,11 +1,16 @@
 //! Output of commands: data to stdout, everything else to stderr.
 
 use std::io::{ErrorKind, IsTerminal, Write, stderr, stdout};
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::config;
+
+/// Longest wait for a stderr that nobody drains, when the process is about to end.
+const LAST_MESSAGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Writes data to stdout, to the last byte. A reader that went away (`| head`) is not an error; a full disk is.
 pub(crate) fn data(bytes: &[u8]) -> Result<()> {
@@ -21,13 +26,31 @@ pub(crate) fn message(line: &str) {
     let _ = writeln!(stderr(), "{line}");
 }
 
+/// Writes a line to stderr as [`message`] does, and gives up after a while.
+pub(crate) fn last_message(line: &str) {
+    let line = line.to_owned();
+    let (written, is_written) = sync_channel(1);
+    let write = move || {
+        message(&line);
+        let _ = written.send(());
+    };
+    if std::thread::Builder::new().spawn(write).is_ok() {
+        let _ = is_written.recv_timeout(LAST_MESSAGE_TIMEOUT);
+    }
+}
+
+/// Returns a number with its noun: `1 disk`, `2 disks`.
+pub(crate) fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
 /// Renders a table for the terminal on stdout; without rows it is `none`.
 pub(crate) fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     if rows.is_empty() { "none\n".to_owned() } else { table_of_width(header, rows, width()) }
 }
 
-/// Returns the columns of the terminal; `None` if stdout is a file or a program, which need whole lines.
-fn width() -> Option<u16> {
+/// Returns the columns of the terminal on stdout; `None` if stdout is a file or a program, which need whole lines.
+pub(crate) fn width() -> Option<u16> {
     let of_terminal = || rustix::termios::tcgetwinsize(stdout()).ok().map(|size| size.ws_col);
     let width = config::columns().or_else(|| if stdout().is_terminal() { of_terminal() } else { None });
     width.filter(|width| *width > 0)

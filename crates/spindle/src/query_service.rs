@@ -1,6 +1,7 @@
 //! Answers queries from the store and core's judgement. The reader (NATS) and the web (HTTP) both serve
 //! what this module returns; it never parses a request and never touches a socket.
 
+mod alias;
 mod audit;
 mod device;
 mod fit;
@@ -34,6 +35,11 @@ pub(crate) struct Failure {
     pub(crate) is_bad_query: bool,
     /// One line.
     pub(crate) message: String,
+}
+
+/// Returns the response to a query that is not even looked at.
+pub(crate) fn refusal(message: &str) -> Vec<u8> {
+    fit::to_json(&Response::Error { message: message.to_owned() })
 }
 
 /// Runs a query. Never fails: an error, of the query itself too, becomes a response.
@@ -79,7 +85,7 @@ async fn run_in_time(store: &Store, query: Query) -> Result<Data, Failure> {
 }
 
 async fn run(store: &Store, query: Query) -> Result<Data> {
-    match query {
+    match alias::resolve(store, query).await? {
         Query::AlertsCritical(query) => listings::events(store, query, true).await.map(Data::AlertsCritical),
         Query::Events(query) => listings::events(store, query, false).await.map(Data::Events),
         Query::Devices { after, limit, at } => listings::devices(store, after, limit, at).await.map(Data::Devices),

@@ -2,6 +2,8 @@
 //! handles signals and spawns roles.
 
 mod connect;
+#[cfg(debug_assertions)]
+mod failpoints;
 pub(crate) mod guard;
 pub(crate) mod nats;
 mod parts;

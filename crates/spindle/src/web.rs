@@ -5,6 +5,7 @@
 mod access;
 mod connections;
 pub(crate) mod probes;
+mod query_limits;
 mod server;
 mod write_timeout;
 
@@ -27,6 +28,7 @@ use crate::clock;
 use crate::config::Secret;
 use crate::query_service::{Served, serve_query};
 use probes::Dependencies;
+use query_limits::QueryLimits;
 
 /// Maximum size of an answer over HTTP: far above the limit of a NATS message, yet small for a browser.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -42,15 +44,22 @@ pub(crate) struct Parts {
     pub(crate) token: Option<Secret>,
 }
 
+/// What the routes of queries work with.
+#[derive(Clone)]
+struct Queries {
+    store: Store,
+    limits: QueryLimits,
+}
+
 /// Serves until `stop`; requests in flight are finished.
 pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationToken) -> Result<()> {
     info!(address = %listener.local_addr()?, requires_token = parts.token.is_some(), "web started");
-    let (dependencies, token) = (parts.dependencies.clone(), parts.token.clone());
+    let Parts { store, dependencies, token } = parts;
     let router = Router::new()
         .route("/", get(page))
         .route("/page.css", get(style))
         .route("/api/v1/query", post(query_body).get(query_string))
-        .with_state(parts)
+        .with_state(Queries { store, limits: QueryLimits::default() })
         .merge(probes::routes(dependencies));
     server::serve(router, token, listener, stop).await
 }
@@ -67,19 +76,19 @@ async fn style() -> Response {
 }
 
 /// `POST` with the body of a NATS request.
-async fn query_body(State(parts): State<Parts>, request: Request) -> Response {
+async fn query_body(State(queries): State<Queries>, request: Request) -> Response {
     let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
         Ok(Err(rejection)) => return rejection.into_response(),
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the query did not arrive in time\n").into_response(),
     };
-    respond(&parts, Query::from_json(&body, clock::now())).await
+    respond(&queries, Query::from_json(&body, clock::now())).await
 }
 
 /// `GET ?query_type=…&name=value`, for a browser's address line.
-async fn query_string(State(parts): State<Parts>, RawQuery(text): RawQuery) -> Response {
+async fn query_string(State(queries): State<Queries>, RawQuery(text): RawQuery) -> Response {
     let params = form_urlencoded(text.as_deref().unwrap_or_default());
-    respond(&parts, Query::from_params(&params, clock::now())).await
+    respond(&queries, Query::from_params(&params, clock::now())).await
 }
 
 fn form_urlencoded(text: &str) -> Vec<(String, String)> {
@@ -88,13 +97,20 @@ fn form_urlencoded(text: &str) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-async fn respond(parts: &Parts, query: Result<Query, QueryError>) -> Response {
-    let Served { json, failure } = serve_query(&parts.store, query, MAX_ANSWER_BYTES).await;
+async fn respond(queries: &Queries, query: Result<Query, QueryError>) -> Response {
+    let Some(turn) = queries.limits.turn().await else { return query_limits::busy() };
+    let Served { json, failure } = serve_query(&queries.store, query, MAX_ANSWER_BYTES).await;
+    drop(turn);
     let status = match failure {
         None => StatusCode::OK,
         Some(failure) if failure.is_bad_query => StatusCode::BAD_REQUEST,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
+    let Some(json) = queries.limits.hold(json) else { return query_limits::busy() };
     let content_type = HeaderValue::from_static("application/json");
-    (status, [(header::CONTENT_TYPE, content_type)], json).into_response()
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], json).into_response();
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, query_limits::RETRY_AFTER);
+    }
+    response
 }

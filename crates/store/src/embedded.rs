@@ -31,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
+use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
 use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
@@ -91,6 +92,11 @@ impl EmbeddedStore {
     pub(crate) async fn device(&self, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
         let name = name.clone();
         self.read("read a device", move |connection| series::device(connection, &name)).await
+    }
+
+    pub(crate) async fn devices_at(&self, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
+        let alias = alias.clone();
+        self.read("find a device by its place", move |connection| series::devices_at(connection, &alias)).await
     }
 
     pub(crate) async fn latest_many(

@@ -92,9 +92,9 @@ pub enum StoreError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database server does not respond, or reports that it cannot serve the request now.
-    #[error("InfluxDB at {server} is not available: {problem}")]
+    #[error("{server} is not available: {problem}")]
     Unavailable {
-        /// Address of the server.
+        /// Product and addresses of the server.
         server: String,
         /// Reason, with the server's message.
         problem: String,
@@ -104,17 +104,17 @@ pub enum StoreError {
         responded: bool,
     },
     /// The database server refuses requests for a reason that an operator can fix.
-    #[error("InfluxDB at {server}: {problem}")]
+    #[error("{server}: {problem}")]
     Configuration {
-        /// Address of the server.
+        /// Product and addresses of the server.
         server: String,
         /// Reason and remedy.
         problem: String,
     },
     /// The database server refused a query or one of Spindle's own lines.
-    #[error("InfluxDB at {server} refused the request: {message}")]
+    #[error("{server} refused the request: {message}")]
     Query {
-        /// Address of the server.
+        /// Product and addresses of the server.
         server: String,
         /// Message of the server.
         message: String,
@@ -133,9 +133,9 @@ pub enum StoreError {
         operation: &'static str,
     },
     /// The session with a database server is closed.
-    #[error("the connection to InfluxDB at {server} is closed")]
+    #[error("the connection to {server} is closed")]
     Disconnected {
-        /// Address of the server.
+        /// Product and addresses of the server.
         server: String,
     },
     /// The store is closed.

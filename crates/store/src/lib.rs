@@ -7,7 +7,7 @@
 //! - `results`: results of writes and removals.
 //! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
-//! - `influx`: an InfluxDB 1, 2 or 3; see the module's own map.
+//! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
 //!
 //! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
 //! is an argument.
@@ -24,13 +24,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
 use spindle_core::records::{Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 
 pub use embedded::EmbeddedStore;
 pub use error::{StoreError, StoreErrorKind};
-pub use influx::{Influx, InfluxSettings, InfluxVersion};
+pub use influx::{AddressStatus, Influx, InfluxSettings, InfluxVersion};
 pub use results::{FirstAndLast, Refusal, Refused, RefusedItem, Removed, Written};
 use retention::WithinRetention;
 
@@ -41,7 +42,7 @@ use retention::WithinRetention;
 pub enum Store {
     /// SQLite file, opened by this process.
     Embedded(EmbeddedStore),
-    /// InfluxDB server, version 1, 2 or 3.
+    /// InfluxDB server, version 1, 2 or 3, or openGemini.
     Influx(Arc<Influx>),
 }
 
@@ -75,6 +76,14 @@ impl Store {
         }
     }
 
+    /// Returns the version of the server, once it is usable; `None` for the embedded store.
+    pub async fn version(&self) -> Result<Option<InfluxVersion>, StoreError> {
+        match self {
+            Self::Embedded(_) => Ok(None),
+            Self::Influx(influx) => influx.ready().await.map(Some),
+        }
+    }
+
     /// Verifies server and credentials without creating or changing anything. Returns `false` if the database does not
     /// exist yet.
     pub async fn probe(&self) -> Result<bool, StoreError> {
@@ -99,11 +108,37 @@ impl Store {
     }
 
     /// Returns the identity of the server's current run: a restart may be over before anybody notices it. `None` if
-    /// the server reports none (InfluxDB 2), or for the embedded store.
+    /// the server reports none (InfluxDB 2, openGemini), or for the embedded store.
     pub async fn server_incarnation(&self) -> Result<Option<String>, StoreError> {
         match self {
             Self::Embedded(_) => Ok(None),
             Self::Influx(influx) => influx.server_incarnation().await,
+        }
+    }
+
+    /// Returns the number of outages that ended while another server or node of the store answered: callers saw no
+    /// failure to connect, and yet acknowledged writes may be lost.
+    pub fn n_recoveries(&self) -> u64 {
+        match self {
+            Self::Embedded(_) => 0,
+            Self::Influx(influx) => influx.n_recoveries(),
+        }
+    }
+
+    /// Returns the time after a write during which a query may miss it; zero if a query shows every write. Known after
+    /// the first successful call.
+    pub fn read_lag(&self) -> Duration {
+        match self {
+            Self::Embedded(_) => Duration::ZERO,
+            Self::Influx(influx) => influx.read_lag(),
+        }
+    }
+
+    /// Returns the state of each address of the store as of the last requests; none for the embedded store.
+    pub fn addresses(&self) -> Vec<AddressStatus> {
+        match self {
+            Self::Embedded(_) => Vec::new(),
+            Self::Influx(influx) => influx.addresses(),
         }
     }
 
@@ -182,6 +217,15 @@ impl Store {
         match self {
             Self::Embedded(store) => store.device(name).await,
             Self::Influx(influx) => influx::devices::device(influx, name).await,
+        }
+    }
+
+    /// Returns the devices whose newest labels an alias means, by name: the one that is there now, and those that were
+    /// there last. Cost: the labels of all devices.
+    pub async fn devices_at(&self, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.devices_at(alias).await,
+            Self::Influx(influx) => influx::devices::devices_at(influx, alias).await,
         }
     }
 

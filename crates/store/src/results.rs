@@ -9,7 +9,9 @@ pub struct Written {
     /// Metric values newly stored: no value of that device, type and timestamp existed. InfluxDB cannot tell
     /// and counts each as new.
     pub n_metrics: usize,
-    /// Metric values that replaced a different one of the same device, type and timestamp, also within the batch.
+    /// Metric values that replaced a different one of the same device, type and timestamp, also within the batch. On
+    /// InfluxDB, those that met in the batch, or met the value of their series that this process wrote last, by their
+    /// sequence numbers.
     pub n_metrics_replaced: usize,
     /// Metric values that were stored already, equal to the last bit.
     pub n_metrics_known: usize,

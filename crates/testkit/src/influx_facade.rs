@@ -1,19 +1,24 @@
-//! InfluxDB 2.7 or 3 Core as its clients see it over HTTP, in front of a real InfluxDB 1 that keeps the points
-//! and answers the queries. Neither is available as a package, so the exchange with them is tested here. Responses follow
-//! their source code, never the expectations of our client.
+//! InfluxDB 2.7, 3 Core or openGemini as its clients see it over HTTP, in front of a real InfluxDB 1 that keeps the points
+//! and answers the queries. None is available as a package, so the exchange with them is tested here. Responses follow
+//! their source code and real servers, never the expectations of our client.
 //!
+//! - `options`: version and settings.
 //! - `http`: requests and responses.
 //! - `fault`: failures on request.
 //! - `lines`: line protocol as both parse it.
 //! - `query`: InfluxQL in the dialect of each.
-//! - `v2`, `v3`: paths, credentials, error messages.
+//! - `v2`, `v3`, `open_gemini`: paths, credentials, error messages.
+//! - `lag`: points that queries do not show yet.
 //!
 //! Not covered: the initial setup, Basic credentials, version 1 paths of version 2, Flux, SQL, query responses other
 //! than JSON.
 
 mod fault;
 mod http;
+mod lag;
 mod lines;
+mod open_gemini;
+mod options;
 mod query;
 mod v2;
 mod v3;
@@ -34,65 +39,12 @@ use fault::Act;
 pub use fault::Fault;
 use http::Answer;
 pub use http::Request;
+use lag::Hidden;
 use lines::Kind;
+pub use options::{FacadeOptions, Generation, Right};
 
-/// Version to imitate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Generation {
-    /// 2.7
-    V2,
-    /// 3 Core
-    V3,
-}
-
-/// Permission of a token (version 2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Right {
-    /// Read the organization.
-    ReadOrg,
-    /// Create buckets.
-    CreateBuckets,
-    /// List and read the bucket.
-    ReadBucket,
-    /// Write the bucket, its retention and its mappings.
-    WriteBucket,
-}
-
-/// Options of an [`InfluxFacade`].
-#[derive(Clone, Debug)]
-pub struct FacadeOptions {
-    /// Reported version; version 3 differs before 3.7 and before 3.10. Empty: the newest.
-    pub release: String,
-    /// Required token. `None`: a version 3 without authentication.
-    pub token: Option<String>,
-    /// Permissions that the token lacks (version 2).
-    pub lacks: Vec<Right>,
-    /// Omits the version header, as some proxies do.
-    pub hides_version: bool,
-    /// Each bucket is its own mapping, as since version 2.4.
-    pub maps_buckets: bool,
-    /// Largest body, compressed or not. Version 2 has no limit of its own, but a proxy in front of it may.
-    pub max_body_bytes: usize,
-    /// Limit of files that one query may read (version 3); a file holds ten minutes.
-    pub max_files: usize,
-    /// Limit of databases (version 3).
-    pub max_databases: usize,
-}
-
-impl Default for FacadeOptions {
-    fn default() -> FacadeOptions {
-        FacadeOptions {
-            release: String::new(),
-            token: Some(InfluxFacade::TOKEN.to_owned()),
-            lacks: Vec::new(),
-            hides_version: false,
-            maps_buckets: true,
-            max_body_bytes: 10 << 20,
-            max_files: 432,
-            max_databases: 5,
-        }
-    }
-}
+/// Length of a shard of a database without a retention period.
+const WEEK_S: u64 = 7 * 86_400;
 
 /// Running facade with its InfluxDB 1. Dropping it stops both.
 #[derive(Debug)]
@@ -121,6 +73,8 @@ struct State {
     lacks: Vec<Right>,
     databases: BTreeMap<String, Database>,
     n_made: u64,
+    /// Points that queries do not show yet (openGemini).
+    hidden: Hidden,
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +83,9 @@ struct Database {
     id: String,
     /// 0 keeps everything.
     retention_s: u64,
+    /// Copies of each point, and length of a shard (openGemini).
+    n_copies: u64,
+    shard_s: u64,
     /// Visible to InfluxQL (version 2).
     is_mapped: bool,
     /// Types of columns by table and name (version 3).
@@ -149,6 +106,7 @@ impl InfluxFacade {
             let newest = match generation {
                 Generation::V2 => "v2.7.12",
                 Generation::V3 => "3.10.1",
+                Generation::OpenGemini => "",
             };
             options.release = newest.to_owned();
         }
@@ -187,6 +145,7 @@ impl InfluxFacade {
         let (path, precision) = match self.shared.generation {
             Generation::V2 => ("/api/v2/write", "ns"),
             Generation::V3 => ("/api/v3/write_lp", "nanosecond"),
+            Generation::OpenGemini => ("/write", "ns"),
         };
         let pairs = [("org", Self::ORG), ("bucket", database), ("db", database), ("precision", precision)];
         let token = self.shared.options.token.as_deref().unwrap_or_default();
@@ -240,9 +199,22 @@ impl InfluxFacade {
         self.shared.create(&mut self.shared.state(), name, 0)
     }
 
+    /// Copies of each point of a database (openGemini).
+    pub fn n_copies(&self, database: &str) -> Option<u64> {
+        locked(&self.shared.state).databases.get(database).map(|found| found.n_copies)
+    }
+
+    /// Shows all points to queries at once (openGemini).
+    pub fn show_all(&self) -> Result<()> {
+        lag::show(&self.shared, None)
+    }
+
     /// Drops a database or bucket with its contents.
     pub fn drop_database(&self, name: &str) -> Result<()> {
-        locked(&self.shared.state).databases.remove(name);
+        let mut state = locked(&self.shared.state);
+        state.databases.remove(name);
+        lag::forget(&mut state, name);
+        drop(state);
         self.shared.server.query("", &format!("DROP DATABASE \"{name}\"")).map(drop)
     }
 }
@@ -333,6 +305,7 @@ impl Shared {
         let answer = match self.generation {
             Generation::V2 => v2::answer(self, request),
             Generation::V3 => v3::answer(self, request),
+            Generation::OpenGemini => open_gemini::answer(self, request),
         };
         // Version 3 hides even its version from unauthenticated clients.
         let is_silent = self.generation == Generation::V3 && answer.status == 401;
@@ -342,6 +315,9 @@ impl Shared {
         let build = match self.generation {
             Generation::V2 => "OSS",
             Generation::V3 => "Core",
+            Generation::OpenGemini => {
+                return answer.with("X-Geminidb-Version", &self.options.release).with("X-Geminidb-Build", "OSS");
+            }
         };
         answer.with("X-Influxdb-Version", &self.options.release).with("X-Influxdb-Build", build)
     }
@@ -356,7 +332,9 @@ impl Shared {
         state.n_made += 1;
         let id = format!("{:016x}", 0xb0_0000 + state.n_made);
         let is_mapped = self.options.maps_buckets;
-        state.databases.insert(name.to_owned(), Database { id, is_mapped, ..Database::default() });
+        state
+            .databases
+            .insert(name.to_owned(), Database { id, is_mapped, n_copies: 1, shard_s: WEEK_S, ..Database::default() });
         self.keep(state, name, retention_s)
     }
 

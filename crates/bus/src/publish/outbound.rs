@@ -11,12 +11,16 @@ pub struct Outgoing {
     pub subject: &'static str,
     /// Message id, the same over all retries.
     pub message_id: String,
-    /// The message's bytes.
+    /// The message's bytes, in an allocation of exactly their size: what it has beyond that is not counted.
     pub payload: Bytes,
     /// Number of metrics or events in it, for the counters.
     pub n_items: u64,
     /// Urgent messages go first and are dropped last: events before metrics.
     pub urgent: bool,
+}
+
+fn allocated(n_bytes: usize) -> usize {
+    (n_bytes + ALLOCATION_BYTES).next_multiple_of(ALLOCATION_ALIGN)
 }
 
 /// A buffered message with its position in the order of all messages.
@@ -33,7 +37,22 @@ pub(super) enum Queue {
     Urgent,
 }
 
+/// Capacity below which a queue is not shrunk.
+const MIN_CAPACITY: usize = 1_024;
+/// Size of the pieces that an allocator hands out, and its bookkeeping for each.
+const ALLOCATION_ALIGN: usize = 16;
+const ALLOCATION_BYTES: usize = 8;
+/// A message in a queue that has doubled its capacity, and the reference count of its payload.
+const SLOT_BYTES: usize = 2 * size_of::<Buffered>() + 48;
+
 impl Outgoing {
+    /// Estimates the memory that a buffered message takes, in bytes. A quarter is for fragmentation: messages of
+    /// different sizes, allocated by several threads from heaps of their own, replace each other.
+    pub fn held_bytes(&self) -> usize {
+        let n_bytes = allocated(self.payload.len()) + allocated(self.message_id.len()) + SLOT_BYTES;
+        n_bytes + n_bytes / 4
+    }
+
     pub(super) fn queue(&self) -> Queue {
         if self.urgent { Queue::Urgent } else { Queue::Normal }
     }
@@ -44,7 +63,7 @@ pub(super) struct OutboundBuffer {
     urgent: VecDeque<Buffered>,
     normal: VecDeque<Buffered>,
     next_position: u64,
-    /// Bytes of all messages, in flight included.
+    /// Memory of all messages, in flight included.
     n_bytes: usize,
     /// Items of all messages, in flight included.
     n_items: u64,
@@ -59,7 +78,7 @@ impl OutboundBuffer {
     }
 
     fn push(&mut self, message: Outgoing) {
-        self.n_bytes += message.payload.len();
+        self.n_bytes += message.held_bytes();
         self.n_items += message.n_items;
         let buffered = Buffered { position: self.next_position, message };
         self.next_position += 1;
@@ -80,11 +99,11 @@ impl OutboundBuffer {
             return message.n_items;
         }
         // It would displace everything in vain.
-        if !message.urgent && message.payload.len() > self.max_bytes {
+        if !message.urgent && message.held_bytes() > self.max_bytes {
             return message.n_items;
         }
         let mut n_dropped = 0;
-        while self.n_bytes + message.payload.len() > self.max_bytes {
+        while self.n_bytes + message.held_bytes() > self.max_bytes {
             let oldest = match self.normal.pop_front() {
                 Some(oldest) => oldest,
                 None if message.urgent => match self.urgent.pop_front() {
@@ -106,7 +125,7 @@ impl OutboundBuffer {
         if self.closed {
             return Ok(message.n_items);
         }
-        if self.n_bytes > 0 && self.n_bytes + message.payload.len() > self.max_bytes {
+        if self.n_bytes > 0 && self.n_bytes + message.held_bytes() > self.max_bytes {
             return Err(message);
         }
         self.push(message);
@@ -130,8 +149,14 @@ impl OutboundBuffer {
 
     /// Stops counting a message that was taken.
     pub(super) fn release(&mut self, message: &Outgoing) {
-        self.n_bytes -= message.payload.len();
+        self.n_bytes -= message.held_bytes();
         self.n_items -= message.n_items;
+        // A queue that was long once keeps its capacity otherwise.
+        for queue in [&mut self.urgent, &mut self.normal] {
+            if queue.capacity() > MIN_CAPACITY && queue.len() < queue.capacity() / 4 {
+                queue.shrink_to(queue.capacity() / 2);
+            }
+        }
     }
 
     pub(super) fn close(&mut self) {
@@ -155,33 +180,38 @@ mod tests {
         Outgoing { subject: "s", message_id: id.to_owned(), payload: vec![0; bytes].into(), n_items: 1, urgent }
     }
 
+    /// A buffer with room for messages whose payloads have these sizes.
+    fn buffer(sizes: &[usize]) -> OutboundBuffer {
+        OutboundBuffer::new(sizes.iter().map(|bytes| message("m1", *bytes, false).held_bytes()).sum())
+    }
+
     fn ids(buffer: &mut OutboundBuffer) -> Vec<String> {
         std::iter::from_fn(|| buffer.take(|_| true)).map(|buffered| buffered.message.message_id).collect()
     }
 
     #[test]
     fn a_full_buffer_drops_the_oldest_metrics_and_never_an_event_for_one() {
-        let mut buffer = OutboundBuffer::new(100);
-        assert_eq!(buffer.push_dropping(message("m1", 40, false)), 0);
-        assert_eq!(buffer.push_dropping(message("e1", 40, true)), 0);
-        assert_eq!(buffer.push_dropping(message("m2", 40, false)), 1);
-        assert_eq!(buffer.push_dropping(message("e2", 60, true)), 1);
-        assert_eq!(buffer.push_dropping(message("m3", 40, false)), 1);
+        let mut buffer = buffer(&[400, 600]);
+        assert_eq!(buffer.push_dropping(message("m1", 400, false)), 0);
+        assert_eq!(buffer.push_dropping(message("e1", 400, true)), 0);
+        assert_eq!(buffer.push_dropping(message("m2", 400, false)), 1);
+        assert_eq!(buffer.push_dropping(message("e2", 600, true)), 1);
+        assert_eq!(buffer.push_dropping(message("m3", 400, false)), 1);
         assert_eq!(buffer.n_items(), 2);
         assert_eq!(ids(&mut buffer), ["e1", "e2"]);
     }
 
     #[test]
     fn what_can_never_fit_pushes_nothing_out() {
-        let mut buffer = OutboundBuffer::new(100);
+        let mut buffer = buffer(&[100]);
         buffer.push_dropping(message("m1", 40, false));
-        assert_eq!(buffer.push_dropping(message("large", 101, false)), 1);
+        assert_eq!(buffer.push_dropping(message("large", 300, false)), 1);
         assert_eq!(ids(&mut buffer), ["m1"]);
     }
 
     #[test]
     fn what_was_not_acknowledged_goes_first_again() {
-        let mut buffer = OutboundBuffer::new(100);
+        let mut buffer = buffer(&[10; 4]);
         for id in ["a", "b", "c", "d"] {
             buffer.push_dropping(message(id, 10, false));
         }
@@ -196,7 +226,7 @@ mod tests {
 
     #[test]
     fn who_can_wait_is_refused_until_there_is_room() {
-        let mut buffer = OutboundBuffer::new(50);
+        let mut buffer = buffer(&[50]);
         buffer.push_if_room(message("large", 80, false)).unwrap();
         let waiting = buffer.push_if_room(message("next", 10, false)).unwrap_err();
         let sent = buffer.take(|_| true).unwrap();

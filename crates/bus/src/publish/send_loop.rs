@@ -18,7 +18,7 @@ use super::jetstream::{Ack, hand_over};
 use super::outbound::{Buffered, Outgoing, Queue};
 use super::shared::Shared;
 use crate::connect::{Bus, NO_JITTER};
-use crate::error::{BusError, BusErrorKind};
+use crate::error::{BusError, BusErrorKind, chain_message};
 
 /// Timeouts after which the client is replaced: each leaves an entry behind in it (nats.rs #1617).
 const TIMEOUTS_PER_CLIENT: u64 = 2_000;
@@ -221,6 +221,7 @@ impl SendLoop {
                 counters.duplicate.fetch_add(if duplicate { n_items } else { 0 }, Ordering::Relaxed);
                 let queue = buffered.message.queue() as usize;
                 counters.stream_full[queue].store(false, Ordering::Relaxed);
+                self.shared.set_refusal(buffered.message.queue(), None);
                 self.pacing[queue].on_success();
                 return self.release(&buffered.message);
             }
@@ -250,10 +251,12 @@ impl SendLoop {
             }
             return;
         }
+        let reason = chain_message(error);
+        self.shared.set_refusal(queue, Some(reason.clone()));
         if error.kind() == BusErrorKind::StreamFull
             && !counters.stream_full[queue as usize].swap(true, Ordering::Relaxed)
         {
-            warn!(subject, "stream is full and refuses new messages, buffering them: is the writer storing?");
+            warn!(subject, error = reason, "stream is full and refuses new messages, buffering them");
         }
         // All messages of its queue in flight are sent again with it, so that none overtakes it.
         self.requeue(queue);

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::outbound::OutboundBuffer;
+use super::outbound::{OutboundBuffer, Queue};
 
 /// Counts of the items handed to a publisher.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct PublishStats {
 pub(super) struct Shared {
     buffer: Mutex<OutboundBuffer>,
     pub(super) counters: Counters,
+    /// The last answer of each queue's stream, if it refused a message.
+    refusals: Mutex<[Option<String>; 2]>,
     /// Signals that a message was buffered or the buffer closed.
     pub(super) work: Notify,
     /// Signals that a message left the buffer or the buffer closed.
@@ -50,7 +52,17 @@ pub(super) struct Counters {
 impl Shared {
     pub(super) fn new(max_bytes: usize) -> Self {
         let buffer = Mutex::new(OutboundBuffer::new(max_bytes));
-        Self { buffer, counters: Counters::default(), work: Notify::new(), room: Notify::new() }
+        let (counters, refusals) = (Counters::default(), Mutex::default());
+        Self { buffer, counters, refusals, work: Notify::new(), room: Notify::new() }
+    }
+
+    /// Keeps the outcome of a queue's last publish: the message of its error, or `None`.
+    pub(super) fn set_refusal(&self, queue: Queue, refusal: Option<String>) {
+        self.refusals()[queue as usize] = refusal;
+    }
+
+    pub(super) fn refusals(&self) -> MutexGuard<'_, [Option<String>; 2]> {
+        self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn buffer(&self) -> MutexGuard<'_, OutboundBuffer> {

@@ -19,7 +19,7 @@ pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Small, so that nothing depends on the machine's disk.
 pub const LIMITS: StreamLimits =
-    StreamLimits { metrics_bytes: 16 << 20, events_bytes: 8 << 20, dead_letter_bytes: 4 << 20 };
+    StreamLimits { metrics_bytes: 16 << 20, events_bytes: 8 << 20, dead_letter_bytes: 4 << 20, retention: None };
 
 pub fn settings(url: &str) -> NatsSettings {
     NatsSettings { url: url.to_owned(), credentials: Credentials::default(), connect_timeout: Duration::from_secs(10) }

@@ -31,6 +31,8 @@ const NS_PER_EPOCH: i64 = 2_000_000_000;
 /// With 28 bits for the producer epoch, one for the lane and 24 for the sequence, a `seq` stays below 2^53: every
 /// JSON reader keeps it exactly.
 const N_EPOCHS: u32 = 1 << 28;
+/// Last epochs, 24 days of them, which no clock gives: after a clock that was wrong, a million starts still find one.
+const N_RESERVED: u32 = 1 << 20;
 
 /// Producer epoch of a sender, see [the module](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -39,12 +41,15 @@ pub struct ProducerEpoch(u32);
 
 impl ProducerEpoch {
     /// Returns a producer epoch that begins at `now` and is greater than `before`, even if the clock stepped back.
-    /// Without `before`, only the clock separates it from earlier ones. `None` once they are used up.
+    /// Without `before`, only the clock separates it from earlier ones; so it does if `before` is the last one, which
+    /// only a wrong clock or a damaged file leads to. `None` if the clock is outside 2024 to 2040, and thus wrong, and
+    /// `before` leaves no epoch either.
     pub fn begin(now: Timestamp, before: Option<Self>) -> Option<Self> {
         let by_clock = now.as_ns().saturating_sub(FIRST_DAY_NS).div_euclid(NS_PER_EPOCH);
-        let by_clock = by_clock.clamp(0, i64::from(N_EPOCHS - 1)) as u32;
-        let next = before.map_or(0, |before| before.0.saturating_add(1));
-        Some(Self(by_clock.max(next))).filter(|epoch| epoch.0 < N_EPOCHS)
+        let by_clock = u32::try_from(by_clock).ok().filter(|epoch| *epoch < N_EPOCHS - N_RESERVED);
+        let next = before.and_then(|before| before.0.checked_add(1)).filter(|epoch| *epoch < N_EPOCHS);
+        // `None` is less than any epoch.
+        by_clock.max(next).map(Self)
     }
 
     fn epoch(self, lane: Lane) -> u64 {

@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 
 use super::seq_times::{SeqTimes, SeqVisitor};
-use super::{epoch_of, seq_of, sequence_of};
+use super::{SEQUENCES_PER_EPOCH, epoch_of, seq_of, sequence_of};
 use crate::timestamp::Timestamp;
 
 const PAGE_WORDS: usize = 64;
@@ -62,13 +62,13 @@ pub struct EpochFindings {
     pub epoch: u64,
     /// Kinds of its points.
     pub points: Points,
-    /// Smallest sequence seen in the window.
+    /// Smallest sequence in the window, stored or replaced.
     pub first: u64,
-    /// Largest sequence seen in the window.
+    /// Largest sequence in the window, stored or replaced.
     pub last: u64,
     /// Distinct sequences stored from first to last.
     pub n_seen: u64,
-    /// Sequences between first and last that are not stored.
+    /// Sequences from first to last that are not stored.
     pub n_missing: u64,
     /// Sequences carried by more than one stored point.
     #[serde(rename = "n_doubled")]
@@ -131,18 +131,19 @@ impl Tally {
             PointKind::Metric => Points::Metrics,
             PointKind::Event => Points::Events,
         };
-        let sequence = sequence_of(seq);
-        if !self.has_room_for(seq) {
-            return;
+        if self.has_room_for(seq) {
+            let sequence = sequence_of(seq);
+            self.epoch(seq, points).page(sequence).see(sequence);
         }
-        let new = || EpochTally { first: sequence, last: sequence, points, pages: BTreeMap::new() };
-        let epoch = self.epochs.entry(epoch_of(seq)).or_insert_with(new);
-        epoch.first = epoch.first.min(sequence);
-        epoch.last = epoch.last.max(sequence);
-        if epoch.points != points {
-            epoch.points = Points::Both;
+    }
+
+    /// Counts the number of a value that another one of the same device, type and time replaced: it is missing, unless
+    /// some point carries it.
+    pub fn see_replaced(&mut self, seq: u64) {
+        if self.has_room_for(seq) {
+            let epoch = self.epoch(seq, Points::Metrics);
+            epoch.page(sequence_of(seq));
         }
-        epoch.page(sequence).see(sequence);
     }
 
     /// Counts points known to have no `seq`; do not pass them to [`Self::see`] as well.
@@ -196,6 +197,19 @@ impl Tally {
             n_missing + n_duplicates > 0
         });
         epochs.take(MAX_LISTED).map(|(name, epoch)| epoch.findings(*name)).collect()
+    }
+
+    /// Returns the epoch of a `seq`, extended to it.
+    fn epoch(&mut self, seq: u64, points: Points) -> &mut EpochTally {
+        let sequence = sequence_of(seq);
+        let new = || EpochTally { first: sequence, last: sequence, points, pages: BTreeMap::new() };
+        let epoch = self.epochs.entry(epoch_of(seq)).or_insert_with(new);
+        epoch.first = epoch.first.min(sequence);
+        epoch.last = epoch.last.max(sequence);
+        if epoch.points != points {
+            epoch.points = Points::Both;
+        }
+        epoch
     }
 
     /// Returns `true` if the `seq` has a page or there is room for another one.
@@ -256,7 +270,9 @@ impl EpochTally {
     /// Returns the missing ranges between first and last, ascending.
     fn missing(&self) -> impl Iterator<Item = Missing> {
         let mut next = self.first;
-        self.sequences(|page| Some(&page.seen)).filter_map(move |sequence| {
+        let seen = self.sequences(|page| Some(&page.seen));
+        // A replaced number may be the last one.
+        seen.chain(std::iter::once(self.last + 1)).filter_map(move |sequence| {
             let from = std::mem::replace(&mut next, sequence + 1);
             (sequence > from).then(|| Missing { from, to: sequence - 1, after: None, before: None })
         })
@@ -285,10 +301,17 @@ impl Page {
     }
 }
 
+impl Missing {
+    /// Returns the sequences before and after the range, as far as the epoch has them.
+    fn neighbours(&self) -> [Option<u64>; 2] {
+        [self.from.checked_sub(1), Some(self.to + 1).filter(|next| *next < SEQUENCES_PER_EPOCH)]
+    }
+}
+
 impl EpochFindings {
     /// Selects the `seq`s whose times matter: those next to missing ranges, and duplicates.
     pub fn seq_times(&self) -> SeqTimes {
-        let beside = self.missing.iter().flat_map(|missing| [missing.from - 1, missing.to + 1]);
+        let beside = self.missing.iter().flat_map(Missing::neighbours).flatten();
         let duplicates = self.duplicates.iter().map(|duplicate| duplicate.sequence);
         SeqTimes::new(beside.chain(duplicates).map(|sequence| seq_of(self.epoch, sequence)))
     }
@@ -297,7 +320,7 @@ impl EpochFindings {
     pub fn locate(&mut self, times: &SeqTimes) {
         let time = |sequence| times.times(seq_of(self.epoch, sequence)).first().copied();
         for missing in &mut self.missing {
-            (missing.after, missing.before) = (time(missing.from - 1), time(missing.to + 1));
+            [missing.after, missing.before] = missing.neighbours().map(|sequence| time(sequence?));
         }
         for duplicate in &mut self.duplicates {
             duplicate.times = times.times(seq_of(self.epoch, duplicate.sequence)).to_vec();

@@ -53,8 +53,8 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
 }
 
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
-const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device");
-const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device");
+const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device, or drive (`host:sda`)");
+const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device; `host:sda` is the drive there now");
 const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until", "start of the window, inclusive");
 const UNTIL: Param = optional("until", ParamKind::Time, "now", "end of the window, exclusive");
 const AT: Param = optional("at", ParamKind::Time, "now", "instant of the response, end of the window");

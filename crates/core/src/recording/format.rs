@@ -1,11 +1,7 @@
 //! Formats of a recording: detection by content, and parsing line by line.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, BufRead};
-
-use serde::de::IgnoredAny;
 
 use super::Record;
 use super::lines::{Line, Lines};
@@ -211,17 +207,13 @@ fn read_json(line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
     }
 }
 
-/// Fields of an element, with their values ignored. A map, since a derived deserializer accepts an array for an object
-/// and rejects duplicate keys, which the wire format accepts.
-type Outline<'a> = BTreeMap<Cow<'a, str>, IgnoredAny>;
-
 fn second_look(rejected: Rejected) -> Result<Record, RefusedRecord> {
     let Rejected { bytes, error, .. } = rejected;
     // To the wire format an array is a payload of its own, but it is not a record.
-    let Ok(fields) = serde_json::from_slice::<Outline<'_>>(&bytes) else {
+    let [is_metric, is_event] = ["metricType", "eventType"].map(|field| wire::has_field(&bytes, field));
+    let (Some(is_metric), Some(is_event)) = (is_metric, is_event) else {
         return Err(RefusedRecord::new(error.reason().as_str(), &error, &bytes));
     };
-    let (is_metric, is_event) = (fields.contains_key("metricType"), fields.contains_key("eventType"));
     if !is_metric && !is_event {
         let reason = "has neither 'metricType' nor 'eventType', so it is not a metric or an event";
         return Err(RefusedRecord::new("missing_field", reason, &bytes));

@@ -4,9 +4,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::value::RawValue;
 
-use super::{DeviceMetric, Event, Labels, MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, WireError};
+use super::bare_words::Patched;
+use super::{
+    Criticality, DeviceMetric, Event, Labels, MAX_LABEL_BYTES, MAX_LABELS, MAX_MESSAGE_BYTES, WireError, numbers,
+};
 use crate::event_id::EventId;
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType, NameError};
@@ -17,11 +21,11 @@ const MAX_DEPTH: usize = 128;
 
 /// Fields of one element, not yet parsed, so that unknown ones may hold anything. Of a duplicate key the last value
 /// counts, as in most JSON parsers.
-type Fields<'a> = BTreeMap<Cow<'a, str>, &'a RawValue>;
+struct Fields<'a>(BTreeMap<String, &'a str>);
 
-/// Common case, parsed without building a tree: every field present once and of the right type.
+/// Common case, parsed without building a tree: every field present once and of the right type, and no other.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct PlainMetric<'a> {
     #[serde(borrow)]
     timestamp: Cow<'a, str>,
@@ -37,7 +41,7 @@ struct PlainMetric<'a> {
 }
 
 pub(super) fn metric(text: &str) -> Result<DeviceMetric, WireError> {
-    is_object(text)?;
+    let text = object(text)?;
     match serde_json::from_str::<PlainMetric<'_>>(text) {
         Ok(plain) => assemble_metric(plain),
         Err(_) => metric_with_reasons(text),
@@ -46,14 +50,14 @@ pub(super) fn metric(text: &str) -> Result<DeviceMetric, WireError> {
 
 /// Parses field by field: errors name the field, and of a duplicate key the last value counts.
 fn metric_with_reasons(text: &str) -> Result<DeviceMetric, WireError> {
-    let fields = fields(text)?;
+    let fields = Fields::of(text)?;
     assemble_metric(PlainMetric {
-        timestamp: Cow::Owned(string(&fields, "timestamp")?),
-        source_device: Cow::Owned(string(&fields, "sourceDevice")?),
-        metric_type: Cow::Owned(string(&fields, "metricType")?),
-        value: typed(required(&fields, "value")?, "value", "a finite number")?,
-        seq: optional(&fields, "seq", "an integer of at least 0")?,
-        labels: optional(&fields, "labels", "an object of strings")?,
+        timestamp: Cow::Owned(fields.string("timestamp")?),
+        source_device: Cow::Owned(fields.string("sourceDevice")?),
+        metric_type: Cow::Owned(fields.string("metricType")?),
+        value: fields.required("value", "a finite number", numbers::finite)?,
+        seq: fields.optional("seq", "an integer of at least 0", numbers::whole)?,
+        labels: fields.optional("labels", "an object of strings", json)?,
     })
 }
 
@@ -84,33 +88,32 @@ fn check_range(metric: &DeviceMetric) -> Result<(), WireError> {
 }
 
 pub(super) fn event(text: &str) -> Result<Event, WireError> {
-    is_object(text)?;
-    let fields = fields(text)?;
-    let criticality = required(&fields, "criticality")?;
+    let fields = Fields::of(object(text)?)?;
+    let level = |json: &str| numbers::whole(json).and_then(Criticality::new);
     Ok(Event {
-        id: event_id(required(&fields, "id")?)?,
-        criticality: typed(criticality, "criticality", "an integer from 1 to 10")?,
-        timestamp: timestamp(&string(&fields, "timestamp")?)?,
-        source_device: name("sourceDevice", DeviceName::new(&string(&fields, "sourceDevice")?))?,
-        event_type: name("eventType", EventType::new(&string(&fields, "eventType")?))?,
+        id: event_id(&fields)?,
+        criticality: fields.required("criticality", "an integer from 1 to 10", level)?,
+        timestamp: timestamp(&fields.string("timestamp")?)?,
+        source_device: name("sourceDevice", DeviceName::new(&fields.string("sourceDevice")?))?,
+        event_type: name("eventType", EventType::new(&fields.string("eventType")?))?,
         event_message: event_message(&fields)?,
-        seq: optional(&fields, "seq", "an integer of at least 0")?,
-        labels: checked_labels(optional(&fields, "labels", "an object of strings")?)?,
+        seq: fields.optional("seq", "an integer of at least 0", numbers::whole)?,
+        labels: checked_labels(fields.optional("labels", "an object of strings", json)?)?,
     })
 }
 
 /// Takes a text, or a whole number as its text: senders whose ids are numbers write them without quotes.
-fn event_id(raw: &RawValue) -> Result<EventId, WireError> {
-    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
-    let text: Cow<'_, str> = match digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        true => Cow::Borrowed(raw.get()),
-        false => Cow::Owned(typed(raw, "id", "a string or a whole number")?),
-    };
+fn event_id(fields: &Fields<'_>) -> Result<EventId, WireError> {
+    let text = fields.required("id", "a string or a whole number", |json| {
+        let digits = json.strip_prefix('-').unwrap_or(json);
+        let is_whole = digits.bytes().all(|byte| byte.is_ascii_digit()) && self::json::<IgnoredAny>(json).is_some();
+        if is_whole { Some(json.to_owned()) } else { self::json(json) }
+    })?;
     EventId::new(&text).map_err(|error| wrong("id", error.to_string()))
 }
 
 fn event_message(fields: &Fields<'_>) -> Result<Option<String>, WireError> {
-    let text: Option<String> = optional(fields, "eventMessage", "a string")?;
+    let text: Option<String> = fields.optional("eventMessage", "a string", json)?;
     match text {
         Some(text) if text.len() > MAX_MESSAGE_BYTES => {
             Err(wrong("eventMessage", format!("is {} bytes long, more than {MAX_MESSAGE_BYTES}", text.len())))
@@ -119,15 +122,25 @@ fn event_message(fields: &Fields<'_>) -> Result<Option<String>, WireError> {
     }
 }
 
-/// Rejects arrays, which derived deserializers accept as the fields in order, and unbounded nesting in ignored fields.
-fn is_object(text: &str) -> Result<(), WireError> {
+/// Returns a text without the byte order mark that some editors and programs put in front.
+pub(super) fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// Returns the text of an object. Rejects arrays, which derived deserializers accept as the fields in order, and
+/// unbounded nesting in ignored fields.
+fn object(text: &str) -> Result<&str, WireError> {
+    let text = without_mark(text);
     if !text.trim_ascii_start().starts_with('{') {
-        return Err(WireError::Shape(type_name(text)));
+        let parsed = serde_json::from_str::<IgnoredAny>(text);
+        return Err(
+            parsed.map_or_else(|error| WireError::Json(error.to_string()), |_| WireError::Shape(type_name(text)))
+        );
     }
     if is_too_deep(text) {
         return Err(WireError::Json(format!("nested deeper than {MAX_DEPTH} levels")));
     }
-    Ok(())
+    Ok(text)
 }
 
 fn is_too_deep(text: &str) -> bool {
@@ -155,29 +168,70 @@ fn is_too_deep(text: &str) -> bool {
     false
 }
 
-fn fields(text: &str) -> Result<Fields<'_>, WireError> {
-    serde_json::from_str(text).map_err(|error| WireError::Json(error.to_string()))
+/// Returns `true` if an object has a field; `None` if it is not an object.
+pub(super) fn has_field(text: &str, field: &'static str) -> Option<bool> {
+    Fields::of(object(text).ok()?).ok()?.get(field).ok().map(|found| found.is_some())
 }
 
-fn required<'a>(fields: &Fields<'a>, field: &'static str) -> Result<&'a RawValue, WireError> {
-    fields.get(field).copied().ok_or(WireError::Missing(field))
+impl<'a> Fields<'a> {
+    /// Splits an object. A field with a word that is not JSON keeps it: whoever reads that field names it.
+    fn of(text: &'a str) -> Result<Self, WireError> {
+        match serde_json::from_str::<BTreeMap<String, &'a RawValue>>(text) {
+            Ok(fields) => Ok(Self(fields.into_iter().map(|(key, raw)| (key, raw.get())).collect())),
+            Err(error) => {
+                let error = || WireError::Json(error.to_string());
+                let patched = Patched::new(text).ok_or_else(error)?;
+                let fields: BTreeMap<String, &RawValue> = serde_json::from_str(&patched.text).map_err(|_| error())?;
+                Ok(Self(fields.into_iter().map(|(key, raw)| (key, patched.original_of(raw.get()))).collect()))
+            }
+        }
+    }
+
+    /// Returns the JSON of a field. A name in other case counts if the exact one is absent, as in Go's `encoding/json`;
+    /// of two such names neither does, unless they agree.
+    fn get(&self, field: &'static str) -> Result<Option<&'a str>, WireError> {
+        if let Some(exact) = self.0.get(field) {
+            return Ok(Some(*exact));
+        }
+        let mut alike = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(field));
+        let Some((key, first)) = alike.next() else { return Ok(None) };
+        match alike.find(|(_, other)| *other != first) {
+            Some((other, _)) => Err(wrong(field, format!("is there as '{key}' and as '{other}', which differ"))),
+            None => Ok(Some(*first)),
+        }
+    }
+
+    /// Reads a required field; `expected` names what `read` takes.
+    fn required<T>(
+        &self,
+        field: &'static str,
+        expected: &str,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<T, WireError> {
+        let json = self.get(field)?.ok_or(WireError::Missing(field))?;
+        read(json).ok_or_else(|| wrong(field, format!("is {}: expected {expected}", shorten(json))))
+    }
+
+    /// Reads an optional field. Treats `null` as absent.
+    fn optional<T>(
+        &self,
+        field: &'static str,
+        expected: &str,
+        read: impl FnOnce(&'a str) -> Option<T>,
+    ) -> Result<Option<T>, WireError> {
+        match self.get(field)? {
+            None | Some("null") => Ok(None),
+            Some(_) => self.required(field, expected, read).map(Some),
+        }
+    }
+
+    fn string(&self, field: &'static str) -> Result<String, WireError> {
+        self.required(field, "a string", json)
+    }
 }
 
-fn string(fields: &Fields<'_>, field: &'static str) -> Result<String, WireError> {
-    typed(required(fields, field)?, field, "a string")
-}
-
-/// Treats `null` as absent.
-fn optional<'a, T: Deserialize<'a>>(
-    fields: &Fields<'a>,
-    field: &'static str,
-    expected: &str,
-) -> Result<Option<T>, WireError> {
-    fields.get(field).map_or(Ok(None), |raw| typed(raw, field, expected))
-}
-
-fn typed<'a, T: Deserialize<'a>>(raw: &'a RawValue, field: &'static str, expected: &str) -> Result<T, WireError> {
-    serde_json::from_str(raw.get()).map_err(|_| wrong(field, format!("is {}: expected {expected}", shorten(raw.get()))))
+fn json<T: DeserializeOwned>(json: &str) -> Option<T> {
+    serde_json::from_str(json).ok()
 }
 
 fn timestamp(text: &str) -> Result<Timestamp, WireError> {
@@ -208,7 +262,7 @@ fn wrong(field: &'static str, problem: impl Into<String>) -> WireError {
 }
 
 /// Returns the type of a JSON text by its first character.
-pub(super) fn type_name(text: &str) -> &'static str {
+fn type_name(text: &str) -> &'static str {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",
@@ -226,7 +280,7 @@ mod tests {
     use super::*;
 
     /// JSON values, each valid for some fields and invalid for others.
-    const VALUES: [&str; 22] = [
+    const VALUES: [&str; 25] = [
         "\"2025-06-06T12:08:40Z\"",
         "\"2025-06-06t14:08:40.5+02:00\"",
         "\"d1\"",
@@ -249,9 +303,23 @@ mod tests {
         "[1,[2]]",
         "{\"a\":{\"b\":[]}}",
         "{\"a\":1e400,\"b\":\"\\udfff\"}",
+        "\"7\"",
+        "7.0",
+        "NaN",
     ];
-    const KEYS: [&str; 9] =
-        ["timestamp", "sourceDevice", "metricType", "value", "seq", "labels", "unknown", "\\u0076alue", "\\ud800"];
+    const KEYS: [&str; 11] = [
+        "timestamp",
+        "sourceDevice",
+        "metricType",
+        "value",
+        "seq",
+        "labels",
+        "unknown",
+        "\\u0076alue",
+        "\\ud800",
+        "Value",
+        "SEQ",
+    ];
     const GOOD: [(usize, usize); 4] = [(0, 0), (1, 2), (2, 5), (3, 7)];
 
     proptest! {

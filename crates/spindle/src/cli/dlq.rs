@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use spindle_core::Timestamp;
 
-use super::Early;
+use super::{Early, OutputFormat};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum DlqCommand {
@@ -43,14 +43,13 @@ pub(super) struct LsArgs {
     #[command(flatten)]
     filters: Filters,
     /// Maximum number of dead letters to list
-    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
+    #[arg(long, short_alias = 'n', value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=MAX_LIMIT))]
     limit: u64,
     /// List the oldest first
     #[arg(long)]
     oldest: bool,
-    /// Output format
-    #[arg(long, value_parser = ["table", "json"], default_value = "table")]
-    format: String,
+    #[command(flatten)]
+    format: OutputFormat,
 }
 
 /// More rows than anybody reads; they take some 50 MB of memory.
@@ -80,7 +79,7 @@ pub(super) struct ActArgs {
     #[arg(long)]
     dry_run: bool,
     /// Skip the confirmation
-    #[arg(long, short)]
+    #[arg(long, short, visible_alias = "force", short_alias = 'f')]
     yes: bool,
 }
 
@@ -127,7 +126,7 @@ pub(super) fn task(command: DlqCommand) -> Result<DlqTask, Early> {
             filter: filters.wanted()?,
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
             oldest_first: oldest,
-            as_json: format == "json",
+            as_json: format.is_json(),
         },
         DlqCommand::Show(ShowArgs { sequences, raw }) => {
             if raw && sequences.len() > 1 {

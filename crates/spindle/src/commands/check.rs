@@ -24,7 +24,7 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Outcome> {
     findings.push(store::check(config).await);
     findings.extend(environment::sources(config).await);
     findings.extend(environment::addresses(config, running.as_ref()));
-    let text = if as_json { as_document(&findings)? } else { as_table(&findings) };
+    let text = if as_json { as_document(&findings)? } else { as_text(&findings) };
     output::data(text.as_bytes())?;
     let fails = findings.iter().any(|finding| finding.state == Severity::Fail);
     Ok(if fails { Outcome::NotGood } else { Outcome::Good })
@@ -48,13 +48,24 @@ fn as_document(findings: &[Finding]) -> Result<String> {
     Ok(format!("{document}\n"))
 }
 
-fn as_table(findings: &[Finding]) -> String {
+/// A table for a terminal; for a file or a program one finding per line, as a table would be wider than any page.
+fn as_text(findings: &[Finding]) -> String {
+    let lines = if output::width().is_some() { table(findings) } else { findings.iter().map(line).collect() };
+    let count = |state| findings.iter().filter(|finding| finding.state == state).count() as u64;
+    let (n_ok, n_fail) = (count(Severity::Ok), count(Severity::Fail));
+    format!("{lines}{n_ok} ok, {}, {n_fail} failed\n", output::count(count(Severity::Warn), "warning"))
+}
+
+fn line(finding: &Finding) -> String {
+    let Finding { check, state, detail, remedy } = finding;
+    let remedy = if remedy.is_empty() { String::new() } else { format!("; remedy: {}", output::safe(remedy)) };
+    format!("{:<4}  {check}: {}{remedy}\n", state.as_str(), output::safe(detail))
+}
+
+fn table(findings: &[Finding]) -> String {
     let row = |finding: &Finding| {
         let Finding { check, state, detail, remedy } = finding;
         vec![check.clone(), state.as_str().to_owned(), output::safe(detail), output::safe(remedy)]
     };
-    let count = |state| findings.iter().filter(|finding| finding.state == state).count();
-    let table = output::table(&["check", "state", "detail", "remedy"], findings.iter().map(row).collect());
-    let (n_ok, n_warn, n_fail) = (count(Severity::Ok), count(Severity::Warn), count(Severity::Fail));
-    format!("{table}{n_ok} ok, {n_warn} warnings, {n_fail} failed\n")
+    output::table(&["check", "state", "detail", "remedy"], findings.iter().map(row).collect())
 }

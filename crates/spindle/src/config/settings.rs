@@ -72,20 +72,23 @@ NatsConfig "nats." {
 StoreConfig "store." {
     /// Store backend: embedded or influxdb; without it, influxdb if INFLUXDB_HOST is set, else embedded
     kind: Option<StoreKind> ["SPINDLE_STORE"] flag "store";
-    /// Address of an InfluxDB 1, 2 or 3, such as http://localhost:8086
+    /// Address of an InfluxDB 1, 2 or 3 or of an openGemini, such as http://localhost:8086; several of one store are
+    /// separated by commas, any of them serves
     influxdb_host: String = "" ["INFLUXDB_HOST"] shown Address;
-    /// Bucket (2) or database (1, 3); created if missing
+    /// Bucket (2) or database (1, 3, openGemini); created if missing
     influxdb_bucket: String = "spindle" ["INFLUXDB_BUCKET"];
     /// Organization (2)
     influxdb_org: String = "" ["INFLUXDB_ORG"];
     /// Token (2, 3)
     influxdb_token: String = "" ["INFLUXDB_TOKEN"] shown Secret;
-    /// User name (1)
+    /// User name (1, openGemini)
     influxdb_username: String = "" ["INFLUXDB_USERNAME"];
     /// Password of that user (1)
     influxdb_password: String = "" ["INFLUXDB_PASSWORD"] shown Secret;
-    /// Version of InfluxDB: 1, 2 or 3; auto asks the server
+    /// Version of InfluxDB: 1, 2 or 3, or opengemini; auto asks the server
     influxdb_version: Option<InfluxVersion> as "value::influx_version" = "auto" ["INFLUXDB_VERSION"];
+    /// Number of copies of a new database (openGemini); default: the server's, one
+    influxdb_replication: Option<u32> as "value::copies" = "" ["INFLUXDB_REPLICATION"];
     /// Age at which data is deleted, counted from its own time (when it was measured, not when it arrived); what is
     /// older on arrival becomes a dead letter; off keeps everything
     retention: Option<Duration> as "value::retention" = "off" ["SPINDLE_RETENTION"];
@@ -100,7 +103,7 @@ DaemonConfig "daemon." {
     interval: Duration as "value::interval" = "2s" ["GENERATION_INTERVAL_SECONDS", "SPINDLE_INTERVAL"] flag "interval";
     /// Maximum number of metrics in a message; 1 for consumers that accept only single objects
     metrics_per_message: usize as "value::integer::<1, 5_000, _, _>" = 500 ["SPINDLE_METRICS_PER_MESSAGE"] flag "metrics-per-message";
-    /// Size of the buffer for NATS outages; when it is full, the oldest metrics are dropped and counted
+    /// Memory of the buffer for NATS outages; when it is full, the oldest metrics are dropped and counted
     buffer_bytes: usize as "value::size" = "64MiB" ["SPINDLE_BUFFER_BYTES"];
     /// Number of simulated devices
     devices: usize as "value::integer::<0, 100_000, _, _>" = 10 ["SPINDLE_DEVICES"] flag "devices";

@@ -31,7 +31,25 @@ fn a_version_needs_no_quotes() {
         assert_eq!(load(file, &[]).unwrap().store.influxdb_version, Some(InfluxVersion::V2), "{file}");
     }
     let wrong = load("[store]\ninfluxdb_version = 4", &[]).unwrap_err().to_string();
-    assert!(wrong.contains("auto, 1, 2 or 3"), "{wrong}");
+    assert!(wrong.contains("auto, 1, 2, 3 or opengemini"), "{wrong}");
+}
+
+#[test]
+fn a_cluster_is_named_with_its_addresses_and_copies() {
+    let file =
+        "[store]\ninfluxdb_host = \"http://a:8086, http://me:sesame@b:8086\"\ninfluxdb_version = \"openGemini\"\n";
+    for copies in ["influxdb_replication = 3", "influxdb_replication = \"3\""] {
+        let config = load(&format!("{file}{copies}"), &[]).unwrap();
+        let settings = config.influx_settings().unwrap();
+        assert_eq!((settings.version, settings.replication), (Some(InfluxVersion::OpenGemini), Some(3)));
+        let shown = config.to_toml();
+        assert!(shown.contains("http://a:8086,http://b:8086") && !shown.contains("sesame"), "{shown}");
+    }
+    assert_eq!(load(file, &[]).unwrap().influx_settings().unwrap().replication, None);
+    for wrong in ["0", "10", "-1", "\"many\"", "1.5"] {
+        let error = load(&format!("[store]\ninfluxdb_replication = {wrong}"), &[]).unwrap_err().to_string();
+        assert!(error.contains("a whole number of copies from 1 to 9"), "{error}");
+    }
 }
 
 #[test]

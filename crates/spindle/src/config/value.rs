@@ -114,12 +114,18 @@ readers! {
         "off" => Some(None),
         _ => parse_duration(text).filter(|age| age.as_secs() >= 60).map(Some),
     });
-    influx_version -> Option<InfluxVersion> = text_or_number("auto, 1, 2 or 3", |text| match text {
+    influx_version -> Option<InfluxVersion> = text_or_number("auto, 1, 2, 3 or opengemini", |text| match text {
         "auto" => Some(None),
         "1" => Some(Some(InfluxVersion::V1)),
         "2" => Some(Some(InfluxVersion::V2)),
         "3" => Some(Some(InfluxVersion::V3)),
+        _ if text.eq_ignore_ascii_case("opengemini") => Some(Some(InfluxVersion::OpenGemini)),
         _ => None,
+    });
+    /// Reads a number of copies; an empty text leaves it to the server.
+    copies -> Option<u32> = text_or_number("a whole number of copies from 1 to 9", |text| match text {
+        "" => Some(None),
+        _ => text.parse().ok().filter(|copies| (1..=9).contains(copies)).map(Some),
     });
     pace -> Pace = text("1x, 60x, 0.5x or max", Pace::parse);
     subject -> String = text("a NATS subject without wildcards, such as reader.query", |text| {

@@ -20,6 +20,9 @@ pub(crate) struct RunFile {
     #[serde(default)]
     pub(crate) nats_is_ours: bool,
     pub(crate) http: String,
+    /// Place of the data, for people.
+    #[serde(default)]
+    pub(crate) store: String,
 }
 
 fn path(data_dir: &Path) -> PathBuf {

@@ -11,7 +11,7 @@ use spindle_core::records::Window;
 use spindle_core::response::{AuditState, AuditedDevice, Basis, GapAudit, GapRow};
 use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::fit::{Page, json_bytes};
 
@@ -39,7 +39,12 @@ pub(super) async fn gaps(store: &Store, query: AuditQuery) -> Result<GapAudit> {
         let (group, others) = rest.split_at(n_group.min(rest.len()));
         rest = others;
         let started = Instant::now();
-        for (device, tally) in group.iter().zip(store.tally(group, window).await?) {
+        let mut tallies = store.tally(group, window).await?;
+        for (device, tally) in group.iter().zip(&mut tallies) {
+            fill_gaps(store, device, tally, window).await?;
+        }
+        fill_gaps_after_lag(store, group, &mut tallies, window).await?;
+        for (device, tally) in group.iter().zip(tallies) {
             audit_device(store, &mut audit, device, tally, window).await?;
         }
         n_group = next_group_size(group.len(), started.elapsed());
@@ -63,18 +68,40 @@ async fn device_names(store: &Store, after: Option<&DeviceName>, limit: usize) -
     Ok((records.into_iter().map(|record| record.source_device).collect(), has_more))
 }
 
+/// Looks for the missing numbers around the window.
+async fn fill_gaps(store: &Store, device: &DeviceName, tally: &mut Tally, window: Window) -> Result<()> {
+    if let Some(seqs) = tally.gaps().filter(|_| !tally.overflowed()) {
+        *tally = store.sequences(device, wider(window), seqs, std::mem::take(tally)).await?;
+    }
+    Ok(())
+}
+
+/// Looks for numbers still missing once more, in a store whose queries miss its last writes for a while.
+async fn fill_gaps_after_lag(
+    store: &Store,
+    devices: &[DeviceName],
+    tallies: &mut [Tally],
+    window: Window,
+) -> Result<()> {
+    let lag = store.read_lag();
+    if lag.is_zero() || tallies.iter().all(|tally| tally.gaps().is_none()) {
+        return Ok(());
+    }
+    sleep(lag).await;
+    for (device, tally) in devices.iter().zip(tallies) {
+        fill_gaps(store, device, tally, window).await?;
+    }
+    Ok(())
+}
+
 /// Adds one device to the audit: its summary, and a row for each producer epoch with findings.
 async fn audit_device(
     store: &Store,
     audit: &mut GapAudit,
     device: &DeviceName,
-    mut tally: Tally,
+    tally: Tally,
     window: Window,
 ) -> Result<()> {
-    let wider = wider(window);
-    if let Some(seqs) = tally.gaps().filter(|_| !tally.overflowed()) {
-        tally = store.sequences(device, wider, seqs, tally).await?;
-    }
     let audited = AuditedDevice::new(device.clone(), &tally);
     audit.basis.n_points += audited.n_points;
     if audited.state == AuditState::Gaps {
@@ -82,7 +109,7 @@ async fn audit_device(
         let mut times = SeqTimes::default();
         epochs.iter().for_each(|findings| times.extend(findings.seq_times()));
         if let Some(seqs) = times.range() {
-            times = store.sequences(device, wider, seqs, times).await?;
+            times = store.sequences(device, wider(window), seqs, times).await?;
         }
         epochs.iter_mut().for_each(|findings| findings.locate(&times));
         let row = |findings| GapRow { source_device: device.clone(), findings };

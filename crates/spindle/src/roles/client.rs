@@ -42,6 +42,20 @@ const OVERLAP: Duration = Duration::from_secs(120);
 /// Timeout for one reply of the reader.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Returns the length of the next query: all that may have been received since `logged_until`, within bounds.
+fn window(logged_until: Timestamp, now: Timestamp) -> Duration {
+    if is_from_the_future(logged_until, now) {
+        return MAX_WINDOW;
+    }
+    let length = Duration::try_from_secs_f64(now.seconds_since(logged_until)).unwrap_or_default();
+    (length + OVERLAP).clamp(FIRST_WINDOW, MAX_WINDOW)
+}
+
+/// Then it does not tell since when events are missing from the log. Small steps back of the clock do not count.
+fn is_from_the_future(logged_until: Timestamp, now: Timestamp) -> bool {
+    logged_until > now.plus(OVERLAP)
+}
+
 struct Client {
     parts: Parts,
     log: Log,
@@ -55,8 +69,11 @@ struct Client {
 pub(crate) async fn run(parts: Parts, once: bool, stop: CancellationToken) -> Result<()> {
     let log = Log::open(&parts.log, parts.config.log_max_bytes, parts.config.log_max_files)
         .with_context(|| format!("cannot keep the log file {}: choose another with --log", parts.log.display()))?;
-    let oldest = clock::now().minus(MAX_WINDOW);
-    let logged_until = log.logged_until().unwrap_or_else(|| clock::now().minus(FIRST_WINDOW)).max(oldest);
+    let now = clock::now();
+    let logged_until = log.logged_until().unwrap_or_else(|| now.minus(FIRST_WINDOW));
+    if is_from_the_future(logged_until, now) {
+        warn!(%logged_until, %now, "the log ends in the future: a clock is or was wrong, querying all of the last 30 days");
+    }
     info!(log = %parts.log.display(), "client started");
     let mut ticker = interval(parts.config.interval);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,8 +116,7 @@ impl Client {
 
     /// Returns all critical events since the last poll, page by page.
     async fn query(&mut self, now: Timestamp) -> Result<Vec<Alert>> {
-        let length = Duration::try_from_secs_f64(now.seconds_since(self.logged_until)).unwrap_or_default() + OVERLAP;
-        let minutes = length.as_secs().div_ceil(60).max(FIRST_WINDOW.as_secs() / 60);
+        let minutes = window(self.logged_until, now).as_secs().div_ceil(60);
         let criticality: Criticality = self.parts.config.min_criticality;
         let mut alerts = Vec::new();
         let mut offset = 0;
@@ -145,6 +161,28 @@ impl Client {
 
     /// Writes a line to the terminal; ignores errors, since a closed terminal must not stop the log.
     fn print(&mut self, line: &str) {
-        let _ = writeln!(self.parts.terminal, "{}", output::safe(line));
+        let _ = self.parts.terminal.write_all(format!("{}\n", output::safe(line)).as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_covers_the_absence_whatever_the_clock_was() {
+        let now = Timestamp::from_seconds(1_750_000_000);
+        let check = |seconds_ago: i64, expected: Duration| {
+            let logged_until = Timestamp::from_seconds(1_750_000_000 - seconds_ago);
+            assert_eq!(window(logged_until, now), expected, "{seconds_ago} s");
+        };
+        check(10, FIRST_WINDOW);
+        check(3600, Duration::from_secs(3600) + OVERLAP);
+        check(90 * 24 * 3600, MAX_WINDOW);
+        check(1_750_000_000, MAX_WINDOW);
+        // A small step back, and a clock that was years ahead when the log was written.
+        check(-5, FIRST_WINDOW);
+        check(-3600, MAX_WINDOW);
+        check(-2_000_000_000, MAX_WINDOW);
     }
 }

@@ -3,6 +3,7 @@
 //! ack stay in a bounded buffer; dropped ones are counted and logged.
 
 mod host;
+mod publish_readiness;
 mod publish_stage;
 mod replay;
 mod sequence_numbers;
@@ -23,8 +24,9 @@ use tracing::{Instrument, error, info, warn};
 
 use crate::clock;
 use crate::config::{self, SourceSpec};
-use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, advance_to};
+use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, DAEMON_DUPLICATE, advance_to};
 use crate::sources::replay::{Options, Replay};
+pub(crate) use publish_readiness::PublishReadiness;
 use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
 
@@ -38,6 +40,7 @@ pub(crate) struct Parts {
     pub(crate) bus: Bus,
     pub(crate) config: config::DaemonConfig,
     pub(crate) inputs: Inputs,
+    pub(crate) readiness: PublishReadiness,
     /// Longest wait for the last acks during an orderly shutdown.
     pub(crate) shutdown_timeout: Duration,
 }
@@ -52,7 +55,7 @@ pub(crate) struct Inputs {
 /// A source, opened and checked.
 enum Source {
     Simulate { fleet: Box<Fleet>, truth: PathBuf },
-    Host { hostname: String },
+    Host { hostname: String, register: PathBuf },
     Replay(Box<Replay>),
 }
 
@@ -74,7 +77,8 @@ fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
         SourceSpec::Host => {
-            Ok(Source::Host { hostname: rustix::system::uname().nodename().to_string_lossy().into_owned() })
+            let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            Ok(Source::Host { hostname, register: data_dir.join("host-devices.json") })
         }
         SourceSpec::Replay(path) => {
             let shift: Option<Timestamp> = config.replay_shift_to_now.then(clock::now);
@@ -99,7 +103,7 @@ async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers
 
 /// Collects until `stop`, then waits for the last acks.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, config, inputs, shutdown_timeout } = parts;
+    let Parts { bus, config, inputs, readiness, shutdown_timeout } = parts;
     let sequence_numbers = open_sequence_numbers(&inputs).await?;
     let bus = bus.another_for_publishing("spindle-daemon").await?;
     let max_payload = bus.max_payload();
@@ -117,6 +121,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
             _ = ticker.tick() => {}
         }
         running.report();
+        readiness.update(&running.publisher);
     }
     running.finish(shutdown_timeout).await;
     // Readings lost at the end are a gap that the next epoch makes visible.
@@ -139,7 +144,9 @@ fn spawn_sources(
         let run = async move {
             match source {
                 Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
-                Source::Host { hostname } => host::run(hostname, config.interval, stage, stop).await,
+                Source::Host { hostname, register } => {
+                    host::run(hostname, register, config.interval, stage, stop).await
+                }
                 Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
             }
         };
@@ -207,6 +214,7 @@ impl Running {
 
 fn export(stats: &PublishStats) {
     advance_to(&DAEMON_ACKED, stats.n_acked);
+    advance_to(&DAEMON_DUPLICATE, stats.n_duplicate);
     DAEMON_BUFFERED.set(stats.n_buffered as i64);
     advance_to(&DAEMON_DROPPED.with_label_values(&["buffer_full"]), stats.n_dropped_full);
     advance_to(&DAEMON_DROPPED.with_label_values(&["refused"]), stats.n_dropped_refused);

@@ -1,19 +1,25 @@
 //! The reader: answers queries over NATS, as a micro service that `nats service ls` lists.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use spindle_bus::{Bus, Endpoint, Reply, serve};
-use spindle_core::query::{QUERY_TYPES, Query};
+use spindle_bus::{Bus, Endpoint, Reply, ServiceLimits, Unanswered, serve};
+use spindle_core::query::{MAX_QUERY_BYTES, QUERY_TYPES, Query, QueryError};
 use spindle_store::Store;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::clock;
-use crate::query_service::{Served, serve_query};
+use crate::metrics::{READER_EXPIRED, READER_REFUSED};
+use crate::query_service::{Served, refusal, serve_query};
 
 /// Name of the NATS micro service.
 const SERVICE: &str = "spindle-reader";
+/// Time from the arrival of a query to its answer: as long as `spindle query` and the client wait.
+const DEADLINE: Duration = Duration::from_secs(10);
+const LIMITS: ServiceLimits = ServiceLimits { max_request_bytes: MAX_QUERY_BYTES, deadline: DEADLINE, refuse };
 /// Bytes of a message reserved for headers and for what the server adds.
 const HEADER_BYTES: usize = 16 << 10;
 
@@ -28,6 +34,7 @@ pub(crate) struct Parts {
 /// Answers queries until `stop`.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let Parts { bus, store, subject } = parts;
+    let bus = bus.another_for_answering("spindle-reader").await?;
     let endpoints = endpoints(&subject);
     info!(subject, "reader started");
     let max_bytes = bus.max_payload().saturating_sub(HEADER_BYTES);
@@ -38,8 +45,24 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
             reply(serve_query(&store, query, max_bytes).await)
         }
     };
-    serve(&bus, SERVICE, env!("CARGO_PKG_VERSION"), &endpoints, handle, stop.cancelled_owned()).await?;
+    let service = (SERVICE, env!("CARGO_PKG_VERSION"));
+    serve(&bus, service, &endpoints, LIMITS, handle, stop.cancelled_owned()).await?;
+    bus.close().await;
     Ok(())
+}
+
+/// Counts a query that is not answered, and says so to a sender who still waits.
+fn refuse(reason: Unanswered) -> Option<Reply> {
+    let (label, code, message) = match reason {
+        Unanswered::TooLarge(n_bytes) => ("too_large", 413, QueryError::TooLarge(n_bytes).to_string()),
+        Unanswered::Busy => ("busy", 503, "too many queries wait: repeat it later".to_owned()),
+        Unanswered::Expired => {
+            READER_EXPIRED.inc();
+            return None;
+        }
+    };
+    READER_REFUSED.with_label_values(&[label]).inc();
+    Some(Reply { body: refusal(&message).into(), error: Some((code, message)) })
 }
 
 fn endpoints(subject: &str) -> Vec<Endpoint> {

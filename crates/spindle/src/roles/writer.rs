@@ -12,7 +12,8 @@
 //! - `refused`: elements that the store refused, by message.
 //! - `write_order`: batches that must not overtake each other.
 //!
-//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `self_metrics`, `readiness`.
+//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `stream_watch`, `self_metrics`,
+//! `readiness`.
 
 mod breaker;
 mod commit;
@@ -30,13 +31,14 @@ mod restore;
 mod restore_claim;
 mod self_metrics;
 mod store_writer;
+mod stream_watch;
 mod write_order;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use spindle_bus::{Bus, BusError, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM};
+use spindle_bus::{Bus, BusError, Consumer, ConsumerLimits, EVENTS_STREAM, METRICS_STREAM, StreamLimits};
 use spindle_store::Store;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -78,6 +80,7 @@ pub(crate) struct Parts {
     pub(crate) store: Store,
     pub(crate) config: config::WriterConfig,
     pub(crate) retention: Option<Duration>,
+    pub(crate) streams: StreamLimits,
     pub(crate) readiness: Readiness,
 }
 
@@ -94,7 +97,7 @@ struct LaneConfig {
 
 /// Writes until `stop`; batches in flight are committed first.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, store, config, retention, readiness } = parts;
+    let Parts { bus, store, config, retention, streams, readiness } = parts;
     let configs = lane_configs(&bus, &config, &store).await?;
     let opened = async { Ok::<_, BusError>([open(&configs[0]).await?, open(&configs[1]).await?]) };
     let consumers = tokio::select! {
@@ -113,6 +116,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
     parts.spawn(housekeeping.in_current_span());
     parts.spawn(indexes::run(store.clone(), stop.clone()).in_current_span());
+    parts.spawn(stream_watch::run(bus.clone(), streams, readiness.clone(), stop.clone()).in_current_span());
     parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
         ended.context("a part of the writer panicked")?;

@@ -65,8 +65,8 @@ pub(super) async fn connect_to(
 
 async fn ensure_streams(bus: &Bus, config: &Config, streams: StreamUse) -> Result<(), BusError> {
     match streams {
-        StreamUse::Own => bus.ensure_streams(config.nats.limits()).await,
-        StreamUse::Publish => bus.ensure_publishing(config.nats.limits()).await,
+        StreamUse::Own => bus.ensure_streams(config.stream_limits()).await,
+        StreamUse::Publish => bus.ensure_publishing(config.stream_limits()).await,
         StreamUse::Unused => Ok(()),
     }
 }
@@ -76,7 +76,9 @@ pub(super) async fn open_store(config: &Config) -> Result<Store> {
         return open_influx(config).await;
     }
     data_dir::prepare(&config.data_dir)?;
-    Ok(Store::open_embedded(&config.store_path()).await?.with_retention(config.store.retention))
+    let store = Store::open_embedded(&config.store_path()).await?.with_retention(config.store.retention);
+    data_dir::make_private(&config.data_dir);
+    Ok(store)
 }
 
 async fn open_influx(config: &Config) -> Result<Store> {

@@ -4,8 +4,9 @@
 
 use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
@@ -20,6 +21,21 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 /// Limit for the lock: the guard of a predecessor that was killed needs a moment to stop its program.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Link to the file of the running program, also after the file was replaced or removed. Linux only.
+const RUNNING: &str = "/proc/self/exe";
+
+/// Returns a path that starts this program again, though an upgrade may have replaced or removed its file meanwhile.
+/// Elsewhere than on Linux a replaced file starts the new program, whose guard does the same.
+pub(super) fn own_program() -> Result<PathBuf> {
+    let path = std::env::current_exe().context("cannot find our own executable")?;
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    match identity(Path::new(RUNNING)) {
+        // The name in the list of processes is better with the path.
+        Some(running) if identity(&path) != Some(running) => Ok(RUNNING.into()),
+        _ => Ok(path),
+    }
+}
+
 /// Runs `program` until it ends or standard input does. Prints the program's pid first.
 pub(crate) fn run(lock: &Path, program: &[String]) -> Result<()> {
     let (pipe_closed, tick) = watch_stdin();
@@ -31,6 +47,8 @@ pub(crate) fn run(lock: &Path, program: &[String]) -> Result<()> {
         .args(arguments)
         .stdin(Stdio::from(lock_file))
         .stdout(Stdio::null())
+        // It logs to its file. Our own stderr is a pipe that nobody reads any more.
+        .stderr(Stdio::null())
         .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {name}"))?;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::guard;
 use crate::config::{Config, Secret};
 use crate::data_dir::{MIN_FREE_BYTES, atomic_file, create_private, free_bytes};
 use crate::metrics::NATS_RESTARTS;
@@ -69,7 +70,7 @@ impl NatsChild {
         create_private(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
         let directory = directory.canonicalize()?;
         let password = if config.nats.allow_anonymous { None } else { Some(password(&directory)?) };
-        let max_store = config.nats.limits().total().saturating_add(SPARE_BYTES);
+        let max_store = config.stream_limits().total().saturating_add(SPARE_BYTES);
         let mut wanted = config.nats.port;
         loop {
             let (port, name) = (free_port(wanted)?, format!("spindle-{}", Uuid::new_v4().simple()));
@@ -223,8 +224,8 @@ async fn greeting(port: u16) -> Option<String> {
 
 /// Starts nats-server under a guard, and waits until the guard has started it or failed.
 async fn guarded(program: &Path, directory: &Path) -> Result<GuardProcess> {
-    let executable = std::env::current_exe().context("cannot find our own executable")?;
-    let mut guard = Command::new(executable)
+    let mut guard = Command::new(guard::own_program()?)
+        .arg0("spindle")
         .arg("guard")
         .arg("--lock")
         .arg(directory.join("lock"))

@@ -24,10 +24,14 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     data_dir::prepare(&config.data_dir)?;
     let inputs = roles::daemon::open_inputs(&config.daemon, &config.data_dir)?;
+    data_dir::make_private(&config.data_dir);
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);
-    let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
-    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, shutdown_timeout: config.shutdown_timeout };
+    let readiness = roles::daemon::PublishReadiness::default();
+    let dependencies = Dependencies { bus: bus.clone(), store: None, writer: None, daemon: Some(readiness.clone()) };
+    let probes = process.serve_probes(&config, dependencies).await?;
+    let shutdown_timeout = config.shutdown_timeout;
+    let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, readiness, shutdown_timeout };
     let role = tokio::spawn(roles::daemon::run(parts, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
@@ -37,7 +41,8 @@ pub(super) async fn writer(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-writer", StreamUse::Own).await?;
     let process = Standalone::new("writer", &config);
     let parts = parts::writer(&config, bus.clone(), store.clone());
-    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()) };
+    let dependencies =
+        Dependencies { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()), daemon: None };
     let probes = process.serve_probes(&config, dependencies).await?;
     let role = tokio::spawn(roles::writer::run(parts, process.stop.clone()).in_current_span());
     let outcome = process.run(role, probes).await;
@@ -49,7 +54,7 @@ pub(super) async fn reader(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-reader", StreamUse::Unused).await?;
     let process = Standalone::new("reader", &config);
-    let dependencies = Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None };
+    let dependencies = Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None, daemon: None };
     let probes = process.serve_probes(&config, dependencies).await?;
     let role =
         tokio::spawn(roles::reader::run(parts::reader(&config, bus, store), process.stop.clone()).in_current_span());
@@ -62,7 +67,7 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", StreamUse::Unused).await?;
     let process = Standalone::new("web", &config);
-    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None };
+    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None, daemon: None };
     let role = tokio::spawn(
         web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone()).in_current_span(),
     );
@@ -70,11 +75,13 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
 }
 
 pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {
+    data_dir::make_private(&config.data_dir);
     let bus = connect(&config, "spindle-client", StreamUse::Unused).await?;
+    let parts = parts::client(&config, bus.clone(), once)?;
     let process = Standalone::new("client", &config);
-    let probes = process.serve_probes(&config, Dependencies { bus: bus.clone(), store: None, writer: None }).await?;
-    let role =
-        tokio::spawn(roles::client::run(parts::client(&config, bus), once, process.stop.clone()).in_current_span());
+    let dependencies = Dependencies { bus, store: None, writer: None, daemon: None };
+    let probes = process.serve_probes(&config, dependencies).await?;
+    let role = tokio::spawn(roles::client::run(parts, once, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }
 

@@ -1,7 +1,7 @@
 //! `spindle up`: every role in one process, the embedded store, and a nats-server of our own unless one is configured.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -10,7 +10,7 @@ use spindle_core::redact::without_userinfo;
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
@@ -18,15 +18,19 @@ use super::connect::{StreamUse, bind, close_store, connect_to, open_store};
 use super::nats::NatsChild;
 use super::parts::{self, role_span};
 use super::signals::Signals;
-use crate::config::{Config, Secret};
+use crate::config::{Config, Secret, StoreKind};
 use crate::data_dir;
 use crate::data_dir::run_file::{self, RunFile};
+use crate::logging;
 use crate::outcome::Outcome;
 use crate::roles::{client, daemon, reader, writer};
 use crate::web::{self, probes::Dependencies};
 
 /// Share of the shutdown timeout that the daemon may spend waiting for its last acks; the others need the rest.
 const DAEMON_SHARE: f32 = 0.6;
+
+/// Longest wait of the start for a store that does not respond; the writer retries anyway.
+const STORE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Everything that is checked and built before anything runs.
 struct Built {
@@ -49,7 +53,9 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     let http = built.listener.local_addr()?;
+    let (place, nothing_stored) = place_of_data(&config, &built.store).await;
     let run = RunFile {
+        store: place,
         pid: std::process::id(),
         nats: built.url.clone(),
         nats_is_ours: built.nats.is_some(),
@@ -60,7 +66,7 @@ pub(super) async fn run(config: Config) -> Result<Outcome> {
         () = signals.next() => return Ok(Outcome::Forced),
     };
     run_file::write(&config.data_dir, &run)?;
-    announce(&config, &run);
+    announce(&config, &run, nothing_stored);
     let outcome = system.until_stopped(signals, config.shutdown_timeout).await;
     run_file::remove(&config.data_dir);
     outcome
@@ -72,6 +78,7 @@ async fn build(config: &Config) -> Result<Built> {
     data_dir::prepare(&config.data_dir)?;
     let store = open_store(config).await?;
     let lock = data_dir::lock(&config.data_dir)?;
+    data_dir::make_private(&config.data_dir);
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe blocks until its writer opens it; Ctrl-C must work meanwhile.
     let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
@@ -88,11 +95,24 @@ async fn build(config: &Config) -> Result<Built> {
     Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
 }
 
-fn announce(config: &Config, run: &RunFile) {
-    let name = std::env::current_exe()
-        .ok()
-        .and_then(|path| path.file_name().map(|name| name.to_string_lossy().into_owned()))
-        .unwrap_or_default();
+/// Returns the place of the data, and the reason if nothing can be stored there yet.
+async fn place_of_data(config: &Config, store: &Store) -> (String, Option<String>) {
+    if config.store_kind() == StoreKind::Embedded {
+        return (format!("embedded, {}", config.store_path().display()), None);
+    }
+    let (address, database) = (without_userinfo(&config.store.influxdb_host), &config.store.influxdb_bucket);
+    let place = |version| format!("InfluxDB{version} at {address}, database {database}");
+    match timeout(STORE_TIMEOUT, store.version()).await {
+        Ok(Ok(version)) => (place(version.map(|version| format!(" {version}")).unwrap_or_default()), None),
+        Ok(Err(error)) => (place(String::new()), Some(logging::chain(error))),
+        Err(_) => (place(String::new()), Some(format!("no response within {} s", STORE_TIMEOUT.as_secs()))),
+    }
+}
+
+fn announce(config: &Config, run: &RunFile, nothing_stored: Option<String>) {
+    // The name that the user typed: the file itself may have been replaced meanwhile.
+    let typed = std::env::args_os().next().map(PathBuf::from).unwrap_or_default();
+    let name = typed.file_name().unwrap_or_default().to_string_lossy();
     let data_dir = if config.data_dir == Path::new("spindle-data") {
         String::new()
     } else {
@@ -101,10 +121,18 @@ fn announce(config: &Config, run: &RunFile) {
     info!("spindle is up");
     info!("  page and HTTP    {}", run.http);
     info!("  NATS             {}", without_userinfo(&run.nats));
+    info!("  store            {}", run.store);
     info!("  data             {}", config.data_dir.display());
     info!("  critical events  {}", config.client_log().display());
     info!("  try              {name} query devices{data_dir}");
     info!("  stop             Ctrl-C");
+    if let Some(error) = nothing_stored {
+        warn!(
+            error,
+            store = run.store,
+            "nothing is stored yet, retrying; messages wait in NATS, /readyz shows the state"
+        );
+    }
 }
 
 /// The running roles, in the order in which they are stopped.
@@ -155,18 +183,24 @@ impl System {
         let parts = parts::writer(config, self.bus.another("spindle-writer").await?, self.store.clone());
         let readiness = parts.readiness.clone();
         self.spawn("writer", writer::run(parts, self.storing.clone()));
-        let parts = parts::reader(config, self.bus.another("spindle-reader").await?, self.store.clone());
+        let parts = parts::reader(config, self.bus.clone(), self.store.clone());
         self.spawn("reader", reader::run(parts, self.answering.clone()));
-        let dependencies =
-            Dependencies { bus: self.bus.clone(), store: Some(self.store.clone()), writer: Some(readiness) };
+        let publishing = daemon::PublishReadiness::default();
+        let dependencies = Dependencies {
+            bus: self.bus.clone(),
+            store: Some(self.store.clone()),
+            writer: Some(readiness),
+            daemon: Some(publishing.clone()),
+        };
         let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
-        let parts = parts::client(config, self.bus.another("spindle-client").await?);
+        let parts = parts::client(config, self.bus.another("spindle-client").await?, false)?;
         self.spawn("client", client::run(parts, false, self.answering.clone()));
         let parts = daemon::Parts {
             bus: self.bus.clone(),
             config: config.daemon.clone(),
             inputs,
+            readiness: publishing,
             shutdown_timeout: config.shutdown_timeout.mul_f32(DAEMON_SHARE),
         };
         self.spawn("daemon", daemon::run(parts, self.intake.clone()));
@@ -187,6 +221,8 @@ impl System {
             None => info!("shutting down; press Ctrl-C again to force"),
             Some(failure) => error!(error = format!("{failure:#}"), "role ended, shutting down"),
         }
+        #[cfg(debug_assertions)]
+        super::failpoints::block_runtime();
         tokio::select! {
             () = self.stop(limit) => {}
             () = signals.next() => return Ok(Outcome::Forced),

@@ -19,6 +19,9 @@ use tokio_util::sync::CancellationToken;
 use super::access::Caller;
 use super::server;
 use crate::config::Secret;
+use crate::logging::chain;
+use crate::metrics::STORE_ADDRESS_UP;
+use crate::roles::daemon::PublishReadiness;
 use crate::roles::writer::Readiness;
 
 /// Timeout of the store's ping.
@@ -32,6 +35,8 @@ pub(crate) struct Dependencies {
     pub(crate) store: Option<Store>,
     /// The state of the writer, if it runs in this process.
     pub(crate) writer: Option<Readiness>,
+    /// The state of the daemon, if it runs in this process.
+    pub(crate) daemon: Option<PublishReadiness>,
 }
 
 impl Dependencies {
@@ -42,10 +47,14 @@ impl Dependencies {
             missing.push("NATS is not connected".to_owned());
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
-        if let Some(store) = &self.store
-            && !matches!(tokio::time::timeout(STORE_TIMEOUT, store.ping()).await, Ok(Ok(_)))
-        {
-            missing.push("the store does not respond".to_owned());
+        missing.extend(self.daemon.as_ref().and_then(PublishReadiness::missing));
+        if let Some(store) = &self.store {
+            match tokio::time::timeout(STORE_TIMEOUT, store.ping()).await {
+                Ok(Ok(())) => {}
+                // The store's own answer, where there is one.
+                Ok(Err(error)) => missing.push(format!("the store cannot be read: {}", chain(error))),
+                Err(_) => missing.push(format!("the store does not respond within {} s", STORE_TIMEOUT.as_secs())),
+            }
         }
         missing
     }
@@ -83,7 +92,12 @@ async fn ready(State(dependencies): State<Dependencies>, Extension(caller): Exte
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
-async fn metrics() -> Response {
+async fn metrics(State(dependencies): State<Dependencies>) -> Response {
+    if let Some(store) = &dependencies.store {
+        for status in store.addresses() {
+            STORE_ADDRESS_UP.with_label_values(&[&status.address]).set(i64::from(status.problem.is_none()));
+        }
+    }
     match crate::metrics::exposition() {
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),

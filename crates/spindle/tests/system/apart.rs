@@ -41,12 +41,8 @@ impl RoleProcess {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Returns the status of `/readyz` and its body.
-    pub(crate) fn readiness(&self) -> String {
-        let response = self.get("/readyz");
-        let status = response.split(' ').nth(1).unwrap_or_default();
-        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
-        format!("{status} {body}")
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Returns the value of a metric with its labels; 0 if it is absent.
@@ -56,15 +52,24 @@ impl RoleProcess {
         line.map_or(0.0, |value| value.trim().parse().unwrap())
     }
 
-    fn get(&self, path: &str) -> String {
+    /// Returns the whole response to a request for `path`; empty if there is none.
+    pub(crate) fn get(&self, path: &str) -> String {
         let ask = || -> std::io::Result<String> {
             let mut stream = TcpStream::connect(&self.health)?;
-            write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+            stream.write_all(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes())?;
             let mut response = String::new();
             stream.read_to_string(&mut response)?;
             Ok(response)
         };
         ask().unwrap_or_default()
+    }
+
+    /// Returns the status of `/readyz` and its body.
+    pub(crate) fn readiness(&self) -> String {
+        let response = self.get("/readyz");
+        let status = response.split(' ').nth(1).unwrap_or_default();
+        let body = response.split_once("\r\n\r\n").map_or("", |(_, body)| body.trim());
+        format!("{status} {body}")
     }
 
     pub(crate) fn wait_until_ready(&self) {

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use async_nats::jetstream::{self, stream};
 use serde_json::Value;
-use spindle_testkit::{InfluxServer, NatsServer, Options};
+use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, Options};
 
 use crate::harness::{NO_SOURCES, System, spindle};
 
@@ -61,7 +61,12 @@ fn before_the_first_start_all_is_right_and_nothing_is_created() {
     assert!(!data.exists());
     let table = without_sources(&data).arg("check").output().unwrap();
     let text = String::from_utf8(table.stdout).unwrap();
-    assert!(text.contains("remedy") && text.contains("0 warnings, 0 failed"), "{text}");
+    assert!(text.contains("ok    data directory: ") && text.contains("0 warnings, 0 failed"), "{text}");
+    // A pipe has no width: a line per finding, not a table as wide as the longest of them.
+    assert!(text.lines().all(|line| !line.contains("  \u{2502}") && !line.ends_with(' ')), "{text}");
+    let mut terminal = without_sources(&data);
+    let table = String::from_utf8(terminal.arg("check").env("COLUMNS", "80").output().unwrap().stdout).unwrap();
+    assert!(table.contains("remedy") && table.lines().all(|line| line.chars().count() <= 80), "{table}");
     for wrong in [["check", "--format", "xml"].as_slice(), &["check", "--config", "missing.toml"]] {
         assert_eq!(spindle(&data).args(wrong).output().unwrap().status.code(), Some(2), "{wrong:?}");
     }
@@ -180,7 +185,7 @@ async fn a_stream_that_would_lose_messages_is_named_and_none_is_created() {
     };
     jetstream.create_stream(in_memory).await.unwrap();
     let report = Report::of(without_sources(&folder.path().join("data")).env("NATS_URL", server.url()));
-    report.has("stream METRICS", "fail", &["memory", "nats stream edit METRICS"]);
+    report.has("stream METRICS", "fail", &["storage is memory instead of file", "nats stream edit METRICS"]);
     report.has("stream EVENTS", "ok", &["does not exist yet"]);
     assert_eq!(report.exit_code, 1);
     assert!(jetstream.get_stream("EVENTS").await.is_err(), "it must not create a stream");
@@ -197,6 +202,26 @@ fn influxdb_that_is_away_or_new_is_told_apart_and_stays_as_it_is() {
     let influx = InfluxServer::start().unwrap();
     let new = with_host(&influx.url());
     new.has("store", "ok", &["does not exist yet"]);
+    let one_away = with_host(&format!("http://me:sesame@127.0.0.1:1,{}", influx.url()));
+    one_away.has(
+        "store",
+        "warn",
+        &["does not exist yet", "passed over: http://127.0.0.1:1 (", "refused", "INFLUXDB_HOST"],
+    );
+    assert!(!format!("{:?}", one_away.rows).contains("sesame"));
+    let none = with_host("http://127.0.0.1:1,http://127.0.0.1:2");
+    none.has("store", "fail", &["127.0.0.1:1", "127.0.0.1:2", "start InfluxDB"]);
     let databases = influx.query("", "SHOW DATABASES").unwrap().to_string();
     assert!(!databases.contains("spindle"), "it must not create a database: {databases}");
+}
+
+/// A server that answered is not to be started.
+#[test]
+fn a_store_that_refuses_is_named_with_its_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let influx = InfluxServer::start_with(InfluxOptions { auth: true, ..InfluxOptions::default() }).unwrap();
+    let report = Report::of(without_sources(&data).env("INFLUXDB_HOST", influx.url()));
+    report.has("store", "fail", &["401", "INFLUXDB_PASSWORD", "correct what the answer names"]);
+    assert!(!format!("{:?}", report.rows).contains("start InfluxDB"));
 }

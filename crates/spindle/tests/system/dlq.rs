@@ -41,7 +41,12 @@ impl Desk {
             credentials: Credentials::default(),
             connect_timeout: Duration::from_secs(10),
         };
-        let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 64 << 20 };
+        let limits = StreamLimits {
+            metrics_bytes: 64 << 20,
+            events_bytes: 16 << 20,
+            dead_letter_bytes: 64 << 20,
+            retention: None,
+        };
         Bus::connect(&settings, "test").await.unwrap().ensure_streams(limits).await.unwrap();
         let desk = Self::at(server.url(), async_nats::connect(server.url()).await.unwrap());
         (server, desk)
@@ -353,9 +358,9 @@ async fn a_missing_right_is_named() {
         connect_timeout: Duration::from_secs(10),
     };
     let bus = Bus::connect(&settings, "test").await.unwrap();
-    bus.ensure_streams(StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20 })
-        .await
-        .unwrap();
+    let limits =
+        StreamLimits { metrics_bytes: 1 << 20, events_bytes: 1 << 20, dead_letter_bytes: 1 << 20, retention: None };
+    bus.ensure_streams(limits).await.unwrap();
     let options = async_nats::ConnectOptions::with_user_and_password("all".to_owned(), "x".to_owned());
     let client = options.connect(server.url()).await.unwrap();
     Desk::at(server.url(), client).leave("events.metrics", "{}").await;

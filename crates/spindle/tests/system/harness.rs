@@ -25,7 +25,17 @@ pub(crate) fn stored_rows(file: &Path) -> (u64, u64, u64) {
 
 /// Returns `spindle`, without the variables of the outer environment that could change its behaviour.
 pub(crate) fn spindle(data_dir: &Path) -> Command {
-    let mut command = Command::new(std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()));
+    spindle_at(&program(), data_dir)
+}
+
+/// Returns the program under test.
+pub(crate) fn program() -> PathBuf {
+    std::env::var("SPINDLE_TEST_PROGRAM").unwrap_or_else(|_| PROGRAM.to_owned()).into()
+}
+
+/// Returns [`spindle`] with another program, such as a copy or a shell that executes it.
+pub(crate) fn spindle_at(program: &Path, data_dir: &Path) -> Command {
+    let mut command = Command::new(program);
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
         if ["NATS_", "SPINDLE_", "INFLUXDB_", "CLIENT_", "GENERATION_"]
@@ -35,6 +45,8 @@ pub(crate) fn spindle(data_dir: &Path) -> Command {
             command.env_remove(&name);
         }
     }
+    // Each panic would have its backtrace in the log.
+    command.env_remove("RUST_BACKTRACE");
     command.env("SPINDLE_NATS_SERVER", Program::find("nats-server").unwrap().path);
     command.env("SPINDLE_DATA_DIR", data_dir).env("SPINDLE_HTTP", "127.0.0.1:0").env("SPINDLE_NATS_PORT", "0");
     command.current_dir(data_dir.parent().unwrap()).stdin(Stdio::null());
@@ -144,8 +156,7 @@ impl System {
 
     /// Returns `run.json` if it belongs to the process under test.
     fn run_file(&self) -> Option<Value> {
-        let bytes = std::fs::read(self.data_dir().join("run.json")).ok()?;
-        serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == self.pid())
+        run_file_of(&self.data_dir(), self.pid())
     }
 
     /// Returns the address of NATS, with user and password, for [`nats_options`].
@@ -230,6 +241,12 @@ impl Drop for System {
             let _ = writeln!(std::io::stderr(), "--- log of spindle ---\n{}", self.log());
         }
     }
+}
+
+/// Returns `run.json` of a data directory if it belongs to this process.
+pub(crate) fn run_file_of(data_dir: &Path, pid: u32) -> Option<Value> {
+    let bytes = std::fs::read(data_dir.join("run.json")).ok()?;
+    serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == pid)
 }
 
 /// Returns options with the user and password of an address, if it has them; async-nats ignores them there.

@@ -280,7 +280,7 @@ async fn credentials_and_rights_that_are_missing_are_said_until_they_are_there()
         });
     };
     expect(&writer, &["the writer cannot store", "401", "INFLUXDB_PASSWORD"]);
-    expect(&reader, &["the store does not respond"]);
+    expect(&reader, &["the store cannot be read", "401", "INFLUXDB_PASSWORD"]);
     let words = ask(folder.path(), &nats, &["devices"]).unwrap_err();
     assert!(words.contains("INFLUXDB_PASSWORD"), "{words}");
 

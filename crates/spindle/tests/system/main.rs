@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails at the first unexpected result")]
 
 mod access;
+mod addresses;
 mod answers;
 mod apart;
 mod audit;
@@ -15,11 +16,17 @@ mod harness;
 mod http;
 mod in_flight;
 mod influxdb;
+mod memory;
 mod mistakes;
 mod pipeline;
 mod poison;
+mod private;
 mod rights;
 mod roles;
 mod shared_restore;
+mod start_lines;
 mod stopping;
+mod streams;
 mod truth_of_writes;
+mod undrained;
+mod upgrade;

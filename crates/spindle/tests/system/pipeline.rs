@@ -136,12 +136,55 @@ fn http_gives_the_readers_answers_and_health() {
     assert_eq!(get(&system, "/nowhere").0, 404);
 }
 
-pub(crate) fn get(system: &System, path: &str) -> (u16, String) {
+/// Returns status and body of `GET path` at an address.
+pub(crate) fn get_from(address: &str, path: &str) -> (u16, String) {
     use std::io::{Read, Write};
-    let mut stream = std::net::TcpStream::connect(system.http()).unwrap();
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+pub(crate) fn get(system: &System, path: &str) -> (u16, String) {
+    get_from(&system.http(), path)
+}
+
+/// Three events share an id: two devices, and two types of one. After a restart the recording is published again, and
+/// someone else publishes it without a message id.
+#[tokio::test(flavor = "multi_thread")]
+async fn events_that_share_an_id_are_all_stored_and_repeats_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("recording.ndjson");
+    let event = |device: &str, kind: &str| {
+        format!(
+            r#"{{"id":"fan 2\n42","criticality":9,"timestamp":"2025-06-06T12:08:40Z","sourceDevice":"{device}","eventType":"{kind}"}}"#
+        )
+    };
+    let events = [event("a", "Note"), event("b", "Note"), event("a", "Warning")];
+    std::fs::write(&file, events.join("\n")).unwrap();
+    let mut system = System::start("", &["--source", &format!("replay:{}", file.display())]);
+    let query = ["events", "from=2025-06-06T12:00:00Z", "until=2025-06-06T13:00:00Z"];
+    let answer = system.wait_for(&query, "all are stored", |answer| answer["basis"]["n_points"] == 3);
+    assert!(answer["data"].as_array().unwrap().iter().all(|row| row["event_id"] == "fan 2\n42"), "{answer}");
+
+    system.kill();
+    system.start_again();
+    let counter = |name: &str| {
+        let metrics = get(&system, "/metrics").1;
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0)
+    };
+    let wait = |name: &str| {
+        spindle_testkit::wait_until(crate::harness::PATIENCE, name, || counter(name) >= 3.0).unwrap();
+        assert_eq!(counter(name), 3.0, "{name}");
+    };
+    wait("spindle_daemon_duplicate_items_total");
+    let nats = async_nats::jetstream::new(system.nats().await);
+    for event in events {
+        nats.publish("events.event", event.into()).await.unwrap().await.unwrap();
+    }
+    wait("spindle_writer_duplicate_items_total{kind=\"event\"}");
+    assert_eq!(system.ask(&query)["basis"]["n_points"], 3);
 }

@@ -35,7 +35,12 @@ impl Fixture {
         let settings =
             NatsSettings { url: server.url(), credentials: Credentials::default(), connect_timeout: PATIENCE };
         let bus = Bus::connect(&settings, "test").await.unwrap();
-        let limits = StreamLimits { metrics_bytes: 64 << 20, events_bytes: 16 << 20, dead_letter_bytes: 16 << 20 };
+        let limits = StreamLimits {
+            metrics_bytes: 64 << 20,
+            events_bytes: 16 << 20,
+            dead_letter_bytes: 16 << 20,
+            retention: None,
+        };
         bus.ensure_streams(limits).await.unwrap();
         let jetstream = jetstream::new(async_nats::connect(server.url()).await.unwrap());
         Self { server, bus, jetstream, folder: tempfile::tempdir().unwrap() }
@@ -163,6 +168,10 @@ async fn a_message_that_panics_becomes_a_dead_letter_at_its_first_delivery_and_t
     assert_eq!(fixture.dlq(&["show", "--raw", &sequence]), poison.as_bytes());
     let log = log(&fixture.folder.path().join("writer.log"));
     assert!(log.contains("poison message dead-lettered"), "{log}");
+    // A panic is a line of the log, like everything else.
+    let panics: Vec<_> = log.lines().filter(|line| line.contains(": panicked error=")).collect();
+    assert!(matches!(panics[..], [line] if line.contains("ERROR") && line.contains("failpoints.rs")), "{panics:?}");
+    assert!(!log.contains("RUST_BACKTRACE"), "{log}");
     // Fixed: the same message, replayed, is stored like any other.
     writer.kill();
     assert_eq!(fixture.dlq(&["replay", &sequence]), b"replayed 1, skipped 0, failed 0\n");

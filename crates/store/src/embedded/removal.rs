@@ -107,6 +107,8 @@ impl Removal {
     }
 
     fn remove_events(&mut self, connection: &Connection) -> Result<Stage, EmbeddedError> {
+        // Before the samples: without its neighbours, a replaced number would look like a gap.
+        connection.prepare_cached("DELETE FROM replaced WHERE received_ns < ?1")?.execute([self.limit_ns])?;
         let n_events = connection
             .prepare_cached("DELETE FROM events WHERE id IN (SELECT id FROM events WHERE time_ns < ?1 LIMIT ?2)")?
             .execute(params![self.limit_ns, STEP_ROWS])?;

@@ -38,6 +38,8 @@ const STATEMENT_CACHE: usize = 64;
 /// - An event's identity is `events_identity`; it is also the order in which events are queried.
 /// - An `event_id` is a BLOB of 16 bytes if it is a UUID in lowercase with hyphens, otherwise TEXT: equal ids are equal
 ///   cells, and files of formats 1 and 2, which hold only BLOBs, need no rewriting. Format 3 marks files with TEXT.
+/// - `replaced` (format 3) lists the sequence numbers of samples that another one replaced, for the gap audit. They go
+///   with the samples that arrived with theirs.
 /// - Format 2 drops `totals`, a table of row counts that no query reads any more. Format 4 drops `arrivals`, which
 ///   retention needed when it went by the time of arrival.
 const FORMATS: &[&str] = &[
@@ -84,7 +86,16 @@ const FORMATS: &[&str] = &[
     ) WITHOUT ROWID;
 ",
     "DROP TABLE IF EXISTS totals;",
-    "",
+    "
+    CREATE TABLE replaced (
+        device_id INTEGER NOT NULL,
+        time_ns INTEGER NOT NULL,
+        seq INTEGER NOT NULL,
+        received_ns INTEGER NOT NULL,
+        PRIMARY KEY (device_id, time_ns, seq)
+    ) WITHOUT ROWID;
+    CREATE INDEX replaced_by_received ON replaced (received_ns);
+",
     "DROP TABLE IF EXISTS arrivals;",
 ];
 

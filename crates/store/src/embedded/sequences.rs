@@ -21,6 +21,12 @@ const EVENTS_SQL: &str = "
     JOIN events e ON e.device_id = d.id AND e.time_ns >= ?2 AND e.time_ns < ?3
     WHERE d.name = ?1";
 
+const REPLACED_SQL: &str = "
+    SELECT r.seq
+    FROM devices d
+    JOIN replaced r ON r.device_id = d.id AND r.time_ns >= ?2 AND r.time_ns < ?3
+    WHERE d.name = ?1";
+
 /// Rows between two checks for cancellation: about a millisecond.
 const ROWS_PER_CHECK: u64 = 4096;
 
@@ -36,6 +42,11 @@ pub(super) fn tally(
         tally.see(kind, seq);
         Ok(())
     })?;
+    let mut select = connection.prepare_cached(REPLACED_SQL)?;
+    let mut rows = select.query(params![device.as_str(), window.from.as_ns(), window.until.as_ns()])?;
+    while let Some(row) = rows.next()? {
+        tally.see_replaced(row.get::<_, i64>(0)?.cast_unsigned());
+    }
     Ok(tally)
 }
 
@@ -87,7 +98,9 @@ mod tests {
     #[test]
     fn an_audit_seeks_by_time_in_the_series_and_events_of_its_device() {
         let connection = memory_for_tests();
-        for (sql, index) in [(METRICS_SQL, "PRIMARY KEY"), (EVENTS_SQL, "events_by_device")] {
+        for (sql, index) in
+            [(METRICS_SQL, "PRIMARY KEY"), (EVENTS_SQL, "events_by_device"), (REPLACED_SQL, "PRIMARY KEY")]
+        {
             let plan = plan_for_tests(&connection, sql);
             assert!(!plan.contains("SCAN") && plan.contains(index) && plan.contains("time_ns>?"), "{plan}");
         }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
+use spindle_core::alias::Alias;
 use spindle_core::records::{Bucket, DeviceRecord, LatestSample, Sample, Window};
 use spindle_core::{DeviceName, MetricType, Timestamp};
 
@@ -60,6 +61,17 @@ pub(super) fn devices(connection: &Connection, after: &str, limit: usize) -> rus
 pub(super) fn device(connection: &Connection, name: &DeviceName) -> rusqlite::Result<Option<DeviceRecord>> {
     let mut select = connection.prepare_cached(DEVICE_SQL)?;
     Ok(select.query_row([name.as_str()], device_record).optional()?.flatten())
+}
+
+/// `Store::devices_at`. Reads the table of devices, which has a row per device and no values.
+pub(super) fn devices_at(connection: &Connection, alias: &Alias) -> rusqlite::Result<Vec<DeviceName>> {
+    let mut select = connection.prepare_cached("SELECT name, labels FROM devices ORDER BY name")?;
+    let rows = select.query_map([], |row| Ok((name_from_sql(row, 0, DeviceName::new)?, labels_from_sql(row, 1)?)))?;
+    let matching = rows.filter_map(|row| match row {
+        Ok((name, labels)) => alias.matches(&labels).then_some(Ok(name)),
+        Err(error) => Some(Err(error)),
+    });
+    matching.collect()
 }
 
 /// `Store::latest`.

@@ -61,7 +61,9 @@ impl BatchShape {
     /// each request until the next flush of its log, up to a second: there the product of the two is the rate.
     pub(super) fn of(version: InfluxVersion) -> Self {
         match version {
-            InfluxVersion::V1 | InfluxVersion::V2 => Self { max_lines: 5_000, initial_requests: 2, max_requests: 4 },
+            InfluxVersion::V1 | InfluxVersion::V2 | InfluxVersion::OpenGemini => {
+                Self { max_lines: 5_000, initial_requests: 2, max_requests: 4 }
+            }
             InfluxVersion::V3 => Self { max_lines: 10_000, initial_requests: 4, max_requests: 16 },
         }
     }

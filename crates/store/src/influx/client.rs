@@ -1,21 +1,21 @@
-//! HTTP client of one InfluxDB: version detection, credentials, writes, and query responses row by row.
+//! Client of one InfluxDB: writes, and query responses row by row.
 
-use std::fmt;
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use futures::TryStreamExt;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, RequestBuilder, Response, Url, redirect};
-use serde_json::Value;
-use spindle_core::schema::DEVICE_METRICS;
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::response::{self, Document, ResponseError, SeriesPart};
 use super::settings::{InfluxSettings, InfluxVersion};
+use super::transport::{NoAnswer, Transport, innermost};
 use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief, is_own_header};
 use crate::StoreError;
 
@@ -24,128 +24,61 @@ const MAX_ERROR_BYTES: usize = 64 << 10;
 /// InfluxDB 3 responds to a write after its log is flushed, once a second; a busy disk takes longer.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
-/// Between two pieces of a response.
-const READ_TIMEOUT: Duration = Duration::from_secs(60);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A request fails after this long without an acknowledgement from the remote kernel (its program may well be slow):
-/// it must not wait for [`WRITE_TIMEOUT`] on a connection that the other end has lost.
-#[cfg(target_os = "linux")]
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 const ROWS_PER_CHUNK: usize = 10_000;
 
+/// Error for copies asked of a store that does not make them.
+pub(super) const REPLICATION_ELSEWHERE: &str =
+    "INFLUXDB_REPLICATION applies to openGemini only: remove it, or set INFLUXDB_VERSION to opengemini";
 /// Part of InfluxDB 3's message when a query would read too many files.
 pub(super) const FILE_LIMIT: &str = "exceeding the file limit";
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct InfluxClient {
-    http: reqwest::Client,
-    base: Url,
+    pub(super) transport: Arc<Transport>,
     pub(super) settings: InfluxSettings,
+    state: Arc<ClientState>,
 }
 
-impl fmt::Debug for InfluxClient {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("InfluxClient")
-            .field("server", &self.address())
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
-    }
+#[derive(Debug, Default)]
+struct ClientState {
+    version: Mutex<Option<InfluxVersion>>,
+    /// The nodes behind an openGemini fail writes.
+    is_failing: AtomicBool,
 }
 
 impl InfluxClient {
     pub(super) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
-        // Fails only if another provider is installed already, which serves as well.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let server = settings.redacted_host();
-        let problem = |problem: String| StoreError::Configuration { server: server.clone(), problem };
-        let base = base_url(&settings).map_err(problem)?;
-        let http = reqwest::Client::builder()
-            .redirect(redirect::Policy::none())
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
-            .tcp_nodelay(true)
-            .user_agent(concat!("spindle/", env!("CARGO_PKG_VERSION")));
-        #[cfg(target_os = "linux")]
-        let http = http.tcp_user_timeout(TCP_USER_TIMEOUT);
-        let http = http.build().map_err(|error| problem(format!("cannot build the HTTP client: {error}")))?;
-        Ok(Self { http, base, settings })
+        let problem = |problem: String| StoreError::Configuration {
+            server: format!("InfluxDB at {}", settings.redacted_host()),
+            problem,
+        };
+        check(&settings).map_err(problem)?;
+        let transport = Arc::new(Transport::new(&settings).map_err(problem)?);
+        let state = Arc::new(ClientState { version: Mutex::new(settings.version), ..ClientState::default() });
+        Ok(Self { transport, settings, state })
     }
 
-    /// Returns the server's address without user and password.
-    pub(super) fn address(&self) -> String {
-        let mut redacted = self.base.clone();
-        let _ = redacted.set_username("");
-        let _ = redacted.set_password(None);
-        redacted.as_str().trim_end_matches('/').to_owned()
+    /// Returns product and addresses of the server, without user and password.
+    pub(super) fn server(&self) -> String {
+        // Messages of a known InfluxDB do not need its number.
+        let product = match self.version() {
+            Some(InfluxVersion::OpenGemini) => InfluxVersion::OpenGemini.product(),
+            Some(InfluxVersion::V1 | InfluxVersion::V2 | InfluxVersion::V3) | None => "InfluxDB",
+        };
+        format!("{product} at {}", self.transport.addresses.names())
+    }
+
+    /// Returns the version, once it is known.
+    pub(super) fn version(&self) -> Option<InfluxVersion> {
+        *self.state.version.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_version(&self, version: InfluxVersion) {
+        *self.state.version.lock().unwrap_or_else(PoisonError::into_inner) = Some(version);
     }
 
     pub(super) fn request(&self, method: Method, path: &str, parameters: &[(&str, &str)]) -> RequestBuilder {
-        let mut url = self.base.clone();
-        let whole = format!("{}{path}", self.base.path().trim_end_matches('/'));
-        url.set_path(&whole);
-        if !parameters.is_empty() {
-            url.query_pairs_mut().extend_pairs(parameters);
-        }
-        let mut request = self.http.request(method, url);
-        if let Some(credentials) = self.credentials() {
-            request = request.header(AUTHORIZATION, credentials);
-        } else if let Some(user) = &self.settings.username {
-            request = request.basic_auth(user, self.settings.password.as_deref());
-        }
-        request
-    }
-
-    /// Returns `Token T`, which versions 2 and 3 both accept. Version 1 accepts only `user:password` as a token.
-    fn credentials(&self) -> Option<HeaderValue> {
-        let token = self.settings.token.as_deref().filter(|token| !token.is_empty())?;
-        if self.settings.username.is_some() && self.settings.version == Some(InfluxVersion::V1) {
-            return None;
-        }
-        let mut value = HeaderValue::from_str(&format!("Token {token}")).ok()?;
-        value.set_sensitive(true);
-        Some(value)
-    }
-
-    /// Returns the version configured or reported by the server.
-    pub(super) async fn detect_version(&self) -> Result<InfluxVersion, StoreError> {
-        if let Some(version) = self.settings.version {
-            return Ok(version);
-        }
-        let response = self.send(self.request(Method::GET, "/ping", &[]), "request the version").await?;
-        let status = response.status().as_u16();
-        let version = response
-            .headers()
-            .get("x-influxdb-version")
-            .map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
-        match version.as_deref().map(|text| text.trim_start_matches('v').split('.').next().unwrap_or_default()) {
-            Some("0" | "1") => return Ok(InfluxVersion::V1),
-            Some("2") => return Ok(InfluxVersion::V2),
-            Some("3") => return Ok(InfluxVersion::V3),
-            _ => {}
-        }
-        match status {
-            401 => Err(self.misconfigured(
-                "it requires credentials before it reports its version, as InfluxDB 3 does: set INFLUXDB_TOKEN to a valid token",
-            )),
-            429 | 500..=599 => Err(self.unavailable(format!("{status} to a request for its version"), None)),
-            _ => self.detect_by_health(status).await,
-        }
-    }
-
-    /// Detects the version behind a proxy that removes the version header.
-    async fn detect_by_health(&self, ping_status: u16) -> Result<InfluxVersion, StoreError> {
-        let response = self.send(self.request(Method::GET, "/health", &[]), "request the version").await?;
-        let body = self.text(response).await?;
-        let version =
-            serde_json::from_str::<Value>(&body).ok().and_then(|health| health["version"].as_str().map(str::to_owned));
-        match version.as_deref().map(|text| text.trim_start_matches('v').chars().next()) {
-            Some(Some('1')) => Ok(InfluxVersion::V1),
-            Some(Some('2')) => Ok(InfluxVersion::V2),
-            _ if body.trim() == "OK" => Ok(InfluxVersion::V3),
-            _ => Err(self.misconfigured(&format!(
-                "it does not report a version of InfluxDB ({ping_status} to /ping): check INFLUXDB_HOST, or set INFLUXDB_VERSION to 1, 2 or 3"
-            ))),
-        }
+        self.transport.request(method, path, parameters)
     }
 
     /// Sends lines; every response of the server is an `Ok`.
@@ -158,7 +91,9 @@ impl InfluxClient {
         let database = self.settings.database.as_str();
         let org = self.settings.org.as_deref().unwrap_or_default();
         let request = match version {
-            InfluxVersion::V1 => self.request(Method::POST, "/write", &[("db", database), ("precision", "ns")]),
+            InfluxVersion::V1 | InfluxVersion::OpenGemini => {
+                self.request(Method::POST, "/write", &[("db", database), ("precision", "ns")])
+            }
             InfluxVersion::V2 => {
                 self.request(Method::POST, "/api/v2/write", &[("org", org), ("bucket", database), ("precision", "ns")])
             }
@@ -176,59 +111,56 @@ impl InfluxClient {
         } else {
             request.body(lines.to_owned())
         };
-        let response = match request.send().await {
+        let response = match self.transport.send(request).await {
             Ok(response) => response,
             // The server took the request and did not respond: some releases of InfluxDB 3 break off at a certain line.
-            Err(error) if !error.is_connect() && !error.is_timeout() => {
-                let body = innermost(&error);
+            Err(NoAnswer { reason, is_broken_off: true }) => {
                 return Ok(WriteResponse {
                     status: BROKEN_OFF,
                     retry_after: None,
                     content_type: None,
                     has_own_header: false,
-                    body,
+                    body: reason,
                 });
             }
-            Err(error) => return Err(self.failed_request("write", &error)),
+            Err(NoAnswer { reason, .. }) => return Err(self.unreachable("write", &reason)),
         };
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        self.note_write(version, status);
         let has_own_header = response.headers().keys().any(|name| is_own_header(name.as_str()));
         let content_type = response.headers().get(CONTENT_TYPE);
         let content_type = content_type.map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned());
         Ok(WriteResponse { status, retry_after, content_type, has_own_header, body: self.text(response).await? })
     }
 
+    /// A query node of openGemini answers while the nodes behind it, which keep the data, are away and come back.
+    fn note_write(&self, version: InfluxVersion, status: u16) {
+        if version != InfluxVersion::OpenGemini {
+            return;
+        }
+        match status {
+            500..=599 => self.state.is_failing.store(true, Ordering::Relaxed),
+            204 if self.state.is_failing.swap(false, Ordering::Relaxed) => self.transport.addresses.note_recovery(),
+            _ => {}
+        }
+    }
+
     /// Returns the identity of the server's current run; `None` if the version reports none.
     pub(super) async fn server_incarnation(&self, version: InfluxVersion) -> Result<Option<String>, StoreError> {
         let (path, name) = match version {
             InfluxVersion::V1 => ("/debug/vars", "\"started\":\""),
+            // Neither names it; the state of the server is still asked for.
             InfluxVersion::V2 => ("/health", ""),
+            InfluxVersion::OpenGemini => ("/ping", ""),
             InfluxVersion::V3 => ("/ping", "\"process_id\":\""),
         };
         let (status, body) = self.fetch(self.request(Method::GET, path, &[])).await?;
         if matches!(status, 429 | 500..=599) {
-            return Err(self.unavailable(format!("{status} to a request for its state"), None));
+            return Err(self.unavailable(format!("{status} {} to a request for its state", brief(&body)), None));
         }
         // Searched as text: the JSON is long, and longer than what is read of it.
         let rest = body.split_once(name).filter(|_| !name.is_empty() && status == 200).map(|(_, rest)| rest);
         Ok(rest.and_then(|rest| rest.split_once('"')).map(|(value, _)| value.to_owned()))
-    }
-
-    /// Verifies server and credentials with a query that changes nothing. Returns `false` if the database does not exist.
-    pub(super) async fn probe(&self) -> Result<bool, StoreError> {
-        self.detect_version().await?;
-        let (database, table) = (self.settings.database.as_str(), DEVICE_METRICS.name);
-        // InfluxDB 1.6 reports a missing database to SELECT only.
-        let text = format!("SELECT last(value) FROM {table} WHERE time >= now() - 1m AND time <= now()");
-        let request = self.request(Method::POST, "/query", &[("q", text.as_str()), ("db", database)]);
-        let (status, body) = self.fetch(request).await?;
-        if body.contains("not found") {
-            return Ok(false);
-        }
-        if status == 200 && !body.contains("\"error\"") {
-            return Ok(true);
-        }
-        Err(self.misconfigured(&format!("{status} {}", body.trim())))
     }
 
     /// Sends a request other than a write or a query; returns status and body.
@@ -238,14 +170,17 @@ impl InfluxClient {
         Ok((status, self.text(response).await?))
     }
 
-    async fn send(&self, request: RequestBuilder, action: &str) -> Result<Response, StoreError> {
-        request.timeout(REQUEST_TIMEOUT).send().await.map_err(|error| self.failed_request(action, &error))
+    /// Sends a request other than a write or a query; `action` is for the error.
+    pub(super) async fn send(&self, request: RequestBuilder, action: &str) -> Result<Response, StoreError> {
+        let sent = self.transport.send(request.timeout(REQUEST_TIMEOUT)).await;
+        sent.map_err(|error| self.unreachable(action, &error.reason))
     }
 
-    async fn text(&self, mut response: Response) -> Result<String, StoreError> {
+    /// Returns the beginning of a body.
+    pub(super) async fn text(&self, mut response: Response) -> Result<String, StoreError> {
         let mut bytes = Vec::new();
         while let Some(piece) =
-            response.chunk().await.map_err(|error| self.failed_request("read the response", &error))?
+            response.chunk().await.map_err(|error| self.unreachable("read the response", &innermost(&error)))?
         {
             bytes.extend_from_slice(&piece);
             if bytes.len() > MAX_ERROR_BYTES {
@@ -272,7 +207,7 @@ impl InfluxClient {
             .header(ACCEPT, "application/json")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.query().unwrap_or_default().to_owned());
-        let response = request.send().await.map_err(|error| self.failed_request("query", &error))?;
+        let response = self.transport.send(request).await.map_err(|error| self.unreachable("query", &error.reason))?;
         let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
         if status != 200 {
             let message = self.text(response).await?;
@@ -308,52 +243,37 @@ impl InfluxClient {
     }
 
     pub(super) fn query_error(&self, message: String) -> StoreError {
-        StoreError::Query { server: self.address(), message }
+        StoreError::Query { server: self.server(), message }
     }
 
     pub(super) fn misconfigured(&self, problem: &str) -> StoreError {
-        StoreError::Configuration { server: self.address(), problem: problem.to_owned() }
+        StoreError::Configuration { server: self.server(), problem: problem.to_owned() }
     }
 
     pub(super) fn unavailable(&self, problem: String, retry_after: Option<Duration>) -> StoreError {
-        StoreError::Unavailable { server: self.address(), problem, retry_after, responded: true }
+        StoreError::Unavailable { server: self.server(), problem, retry_after, responded: true }
     }
 
-    fn failed_request(&self, action: &str, error: &reqwest::Error) -> StoreError {
-        let reason = if error.is_timeout() { "timed out".to_owned() } else { innermost(error) };
+    fn unreachable(&self, action: &str, reason: &str) -> StoreError {
         let problem = format!("could not {action}: {reason}");
-        StoreError::Unavailable { server: self.address(), problem, retry_after: None, responded: false }
+        StoreError::Unavailable { server: self.server(), problem, retry_after: None, responded: false }
     }
 }
 
-/// Checks the settings and returns the server's URL.
-fn base_url(settings: &InfluxSettings) -> Result<Url, String> {
-    let has_scheme = settings.host.contains("://");
-    let text = if has_scheme { settings.host.clone() } else { format!("http://{}", settings.host) };
-    let base = Url::parse(&text).map_err(|error| format!("INFLUXDB_HOST is not an address: {error}"))?;
-    if !matches!(base.scheme(), "http" | "https") || base.host_str().is_none() {
-        return Err("INFLUXDB_HOST must be an http or https address".to_owned());
-    }
+/// Checks the settings other than the addresses.
+fn check(settings: &InfluxSettings) -> Result<(), String> {
     if settings.database.is_empty() || settings.database.contains(['"', '\n', '\\']) {
         return Err("INFLUXDB_BUCKET must name a database or bucket".to_owned());
+    }
+    if settings.replication.is_some() && settings.version.is_some_and(|version| version != InfluxVersion::OpenGemini) {
+        return Err(REPLICATION_ELSEWHERE.to_owned());
     }
     // InfluxDB 3 would call the header malformed; one with a line feed could not even be sent.
     let is_invalid = |ch: char| ch.is_whitespace() || ch.is_control();
     if settings.token.as_deref().is_some_and(|token| token.contains(is_invalid)) {
         return Err("INFLUXDB_TOKEN contains whitespace or a control character: check how it was copied".to_owned());
     }
-    Ok(base)
-}
-
-/// Returns the message of the innermost cause.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut message = String::new();
-    let mut cause = std::error::Error::source(error);
-    while let Some(inner) = cause {
-        message = inner.to_string();
-        cause = inner.source();
-    }
-    message
+    Ok(())
 }
 
 /// Returns the pause that the server requests before the next attempt.

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENT_ARRIVALS, EVENTS, INDEXES};
+use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENT_ARRIVALS, EVENTS, INDEXES, REPLACED_NUMBERS};
 use spindle_core::{DeviceMetric, Event, Timestamp};
 
 /// First and last instant that all versions store.
@@ -83,6 +83,13 @@ pub(crate) fn metric(metric: &DeviceMetric, lines: &mut String) {
         let _ = write!(lines, ",seq={}i", seq.cast_signed());
     }
     end(lines, metric.timestamp.as_ns());
+}
+
+/// Writes the line of the number that a value replaces, at a time of its own.
+pub(crate) fn replaced_number(by: &DeviceMetric, seq: u64, time: i64, lines: &mut String) {
+    begin(lines, REPLACED_NUMBERS.name, &[("source_device", &by.source_device), ("metric_type", &by.metric_type)]);
+    let _ = write!(lines, " seq={}i,timestamp_ns={}i", seq.cast_signed(), by.timestamp.as_ns());
+    end(lines, time);
 }
 
 /// Writes the line of an event at its position.

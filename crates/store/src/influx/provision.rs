@@ -6,8 +6,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tracing::info;
 
-use super::client::InfluxClient;
+use super::client::{InfluxClient, REPLICATION_ELSEWHERE};
 use super::settings::InfluxVersion;
+use super::write_outcome::{NOT_INFLUXDB, brief};
 use crate::StoreError;
 
 /// Shortest retention that InfluxDB supports.
@@ -20,8 +21,12 @@ pub(super) async fn provision(client: &InfluxClient, version: InfluxVersion) -> 
             "the retention (store.retention) must be at least 1h, the shortest that InfluxDB supports",
         ));
     }
+    if client.settings.replication.is_some() && version != InfluxVersion::OpenGemini {
+        return Err(client.misconfigured(REPLICATION_ELSEWHERE));
+    }
     match version {
         InfluxVersion::V1 => provision_v1(client).await,
+        InfluxVersion::OpenGemini => provision_open_gemini(client).await,
         InfluxVersion::V2 => provision_v2(client).await,
         InfluxVersion::V3 => provision_v3(client).await,
     }
@@ -29,18 +34,28 @@ pub(super) async fn provision(client: &InfluxClient, version: InfluxVersion) -> 
 
 /// Runs a statement of InfluxQL. Returns the response, or status and message of the server's error.
 async fn statement(client: &InfluxClient, text: &str) -> Result<Result<Value, (u16, String)>, StoreError> {
-    let request = client.request(Method::POST, "/query", &[("q", text), ("epoch", "ns")]);
+    statement_on(client, None, text).await
+}
+
+async fn statement_on(
+    client: &InfluxClient,
+    database: Option<&str>,
+    text: &str,
+) -> Result<Result<Value, (u16, String)>, StoreError> {
+    let mut parameters = vec![("q", text), ("epoch", "ns")];
+    parameters.extend(database.map(|database| ("db", database)));
+    let request = client.request(Method::POST, "/query", &parameters);
     let (status, body) = client.fetch(request).await?;
     if matches!(status, 429 | 500..=599) {
-        return Err(client.unavailable(format!("{status} {}", body.trim()), None));
+        return Err(client.unavailable(format!("{status} {}", brief(&body)), None));
     }
     let response: Value = serde_json::from_str(&body).unwrap_or(Value::Null);
     let error = response["error"].as_str().or_else(|| response["results"][0]["error"].as_str());
-    Ok(match error {
-        Some(message) => Err((status, message.to_owned())),
-        None if status == 200 => Ok(response),
-        None => Err((status, body.trim().to_owned())),
-    })
+    match error {
+        Some(message) => Ok(Err((status, brief(message)))),
+        None if status == 200 && response["results"].is_array() => Ok(Ok(response)),
+        None => Err(client.misconfigured(&format!("{status} '{}' to a statement: {NOT_INFLUXDB}", brief(&body)))),
+    }
 }
 
 async fn provision_v1(client: &InfluxClient) -> Result<(), StoreError> {
@@ -62,31 +77,59 @@ async fn check_v1(client: &InfluxClient, status: u16, message: &str) -> Result<(
             "401 {message}: set INFLUXDB_USERNAME and INFLUXDB_PASSWORD of a user with write access to '{database}'"
         )));
     }
-    let request = client.request(Method::POST, "/query", &[("q", "SHOW MEASUREMENTS LIMIT 1"), ("db", database)]);
-    let (_, body) = client.fetch(request).await?;
-    if body.contains("database not found") {
+    let found = statement_on(client, Some(database), "SHOW MEASUREMENTS LIMIT 1").await?.err();
+    let (_, found) = found.unwrap_or_default();
+    if found.contains("database not found") {
         return Err(client.misconfigured(&format!(
             "database '{database}' does not exist and the user may not create it ({status} {message}): create it as an administrator, or grant the right"
         )));
     }
-    if body.contains("not authorized") {
+    if found.contains("not authorized") {
         return Err(client.misconfigured(&format!("the user has no right on database '{database}', or it does not exist: as an administrator, CREATE DATABASE \"{database}\", then GRANT ALL ON \"{database}\" TO the user")));
     }
     Ok(())
 }
 
+/// Default retention policy of a database.
+struct RetentionPolicy {
+    name: String,
+    /// `24h0m0s`
+    duration: String,
+    n_copies: Option<u64>,
+}
+
+/// Reads the default retention policy; an inner error is the server's. The columns differ between the stores.
+async fn default_policy(client: &InfluxClient) -> Result<Result<RetentionPolicy, (u16, String)>, StoreError> {
+    let database = &client.settings.database;
+    let response = match statement(client, &format!("SHOW RETENTION POLICIES ON \"{database}\"")).await? {
+        Ok(response) => response,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let series = &response["results"][0]["series"][0];
+    let column = |name: &str| series["columns"].as_array().into_iter().flatten().position(|column| column == name);
+    let cell = |row: &Value, name: &str| column(name).map_or(Value::Null, |at| row[at].clone());
+    let policies = series["values"].as_array().into_iter().flatten();
+    let Some(policy) = policies.into_iter().find(|row| cell(row, "default") == true) else {
+        return Err(client.misconfigured(&format!("database '{database}' has no default retention policy")));
+    };
+    let text = |name: &str| cell(policy, name).as_str().unwrap_or_default().to_owned();
+    Ok(Ok(RetentionPolicy {
+        name: text("name"),
+        duration: text("duration"),
+        n_copies: cell(policy, "replicaN").as_u64(),
+    }))
+}
+
 async fn set_retention_v1(client: &InfluxClient, retention: Duration) -> Result<(), StoreError> {
     let database = &client.settings.database;
     let seconds = retention.as_secs();
-    let policies = match statement(client, &format!("SHOW RETENTION POLICIES ON \"{database}\"")).await? {
-        Ok(response) => response["results"][0]["series"][0]["values"].as_array().cloned().unwrap_or_default(),
+    let policy = match default_policy(client).await? {
+        Ok(policy) => policy,
         Err((status, message)) => {
             return Err(client.misconfigured(&format!("cannot read the retention of '{database}': {status} {message}")));
         }
     };
-    let Some(policy) = policies.iter().find(|row| row[4] == true).and_then(|row| row[0].as_str()) else {
-        return Err(client.misconfigured(&format!("database '{database}' has no default retention policy")));
-    };
+    let policy = policy.name;
     let alter = format!("ALTER RETENTION POLICY \"{policy}\" ON \"{database}\" DURATION {seconds}s");
     let mut altered = statement(client, &alter).await?;
     // The server keeps whole shards, seven days by default, and accepts none longer than the retention.
@@ -105,6 +148,46 @@ async fn set_retention_v1(client: &InfluxClient, retention: Duration) -> Result<
     }
 }
 
+/// Creates the database if it is missing. `CREATE DATABASE` with copies fails on one whose retention was changed since,
+/// so it is looked for first.
+async fn provision_open_gemini(client: &InfluxClient) -> Result<(), StoreError> {
+    let database = &client.settings.database;
+    let copies = client.settings.replication;
+    let mut found = default_policy(client).await?;
+    if found.as_ref().is_err_and(|(_, message)| message.contains("database not found")) {
+        let with_copies = copies.map(|copies| format!(" WITH REPLICATION {copies}")).unwrap_or_default();
+        let created = statement(client, &format!("CREATE DATABASE \"{database}\"{with_copies}")).await?;
+        found = default_policy(client).await?;
+        // Another writer may have created it in between.
+        if let (Err((status, message)), true) = (created, found.is_err()) {
+            return check_v1(client, status, &message).await.and_then(|()| {
+                Err(client.misconfigured(&format!("cannot create database '{database}': {status} {message}")))
+            });
+        }
+    }
+    let policy = match found {
+        Ok(policy) => policy,
+        Err((status, message)) => return check_v1(client, status, &message).await,
+    };
+    if let (Some(copies), Some(n_copies)) = (copies, policy.n_copies)
+        && u64::from(copies) != n_copies
+    {
+        return Err(client.misconfigured(&format!(
+            "database '{database}' has {n_copies} copies and INFLUXDB_REPLICATION asks for {copies}, which cannot be changed afterwards and needs ha-policy = \"replication\" in the cluster: set it to {n_copies}, or name another database in INFLUXDB_BUCKET"
+        )));
+    }
+    match client.settings.retention {
+        Some(retention) if policy.duration != duration_text(retention) => set_retention_v1(client, retention).await,
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Writes a duration as the server does: `24h0m0s`.
+fn duration_text(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    format!("{}h{}m{}s", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
 /// Sends a request of the version 2 or 3 API, whose responses are JSON.
 async fn api(
     client: &InfluxClient,
@@ -119,12 +202,19 @@ async fn api(
     }
     let (status, text) = client.fetch(request).await?;
     match status {
-        429 | 500..=599 => Err(client.unavailable(format!("{status} {}", text.trim()), None)),
+        429 | 500..=599 => Err(client.unavailable(format!("{status} {}", brief(&text)), None)),
         // Version 2 responds 401 to a missing right as well, with another message: the caller reports which right.
         401 if !text.contains(" is unauthorized") => {
-            Err(client.misconfigured("401 unauthorized: set INFLUXDB_TOKEN to a valid token"))
+            Err(client.misconfigured(&format!("401 {}: set INFLUXDB_TOKEN to a valid token", reason(&text))))
         }
-        _ => Ok((status, serde_json::from_str(&text).unwrap_or(Value::String(text)))),
+        _ => match serde_json::from_str(&text) {
+            Ok(response) => Ok((status, response)),
+            Err(_) if path.starts_with("/api/v2/") => Err(client.misconfigured(&format!(
+                "it has none of the paths of InfluxDB 2 ({status} '{}' to {path}): check INFLUXDB_HOST and INFLUXDB_VERSION, and that no proxy is in between",
+                brief(&text)
+            ))),
+            Err(_) => Ok((status, Value::String(text))),
+        },
     }
 }
 
@@ -183,9 +273,12 @@ async fn create_bucket(
     rules: &Value,
 ) -> Result<(Value, Value), StoreError> {
     let (status, orgs) = api(client, Method::GET, "/api/v2/orgs", &[("org", org)], None).await?;
+    if status == 404 {
+        return Err(client.misconfigured(&format!("{status} {}: check INFLUXDB_ORG", message(&orgs))));
+    }
     let Some(org_id) = orgs["orgs"][0]["id"].as_str() else {
         return Err(client.misconfigured(&format!(
-            "organization '{org}' does not exist, or the token may not see it ({status} {}): check INFLUXDB_ORG",
+            "the token sees neither bucket '{bucket}' nor organization '{org}' ({status} {}); a token for single buckets sees no organization, so either may be missing: create bucket '{bucket}' and give the token the right to read and write it, give the token the right to read organizations and write buckets, or correct INFLUXDB_BUCKET and INFLUXDB_ORG",
             message(&orgs)
         )));
     };
@@ -217,7 +310,8 @@ async fn provision_v3(client: &InfluxClient) -> Result<(), StoreError> {
             ))),
         },
         404 | 405 => Err(client.misconfigured(&format!(
-            "it has none of the paths of InfluxDB 3 ({status}): check INFLUXDB_VERSION, and that no proxy is in between"
+            "it has none of the paths of InfluxDB 3 ({status} {}): check INFLUXDB_VERSION, and that no proxy is in between",
+            message(&response)
         ))),
         _ => {
             Err(client.misconfigured(&format!("cannot create database '{database}': {status} {}", message(&response))))
@@ -228,5 +322,10 @@ async fn provision_v3(client: &InfluxClient) -> Result<(), StoreError> {
 /// Returns the server's message in a response.
 fn message(response: &Value) -> String {
     let message = response["message"].as_str().or_else(|| response["error"].as_str()).or_else(|| response.as_str());
-    message.map_or_else(|| response.to_string(), str::to_owned).trim().chars().take(300).collect()
+    brief(&message.map_or_else(|| response.to_string(), str::to_owned))
+}
+
+/// Returns the server's message in a body that may be no JSON.
+fn reason(body: &str) -> String {
+    serde_json::from_str(body).map_or_else(|_| brief(body), |response| message(&response))
 }

@@ -62,7 +62,7 @@ impl Document {
         let mut found = Vec::new();
         let mut error = document.error;
         for result in document.results {
-            error = error.or(result.error);
+            error = error.or(result.error.filter(|error| !is_empty(error)));
             found.extend(result.series);
         }
         match error {
@@ -83,6 +83,11 @@ fn unreadable(error: &serde_json::Error) -> ResponseError {
         return ResponseError::Transient(format!("the response broke off: {message}"));
     }
     ResponseError::Refused(format!("the response is not JSON ({message}): {NOT_INFLUXDB}"))
+}
+
+/// openGemini reports a measurement that has never been written; InfluxDB returns an empty result.
+fn is_empty(error: &str) -> bool {
+    error.trim_start().starts_with("measurement not found")
 }
 
 fn is_transient(message: &str) -> bool {
@@ -251,6 +256,17 @@ mod tests {
             message.starts_with("the response is not JSON (invalid type: string \"xxx") && message.len() < 500,
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_measurement_that_was_never_written_is_empty() {
+        let series = |body: &str| documents(body.as_bytes()).map(Document::series).next().unwrap();
+        let missing = r#"{"results":[{"statement_id":0,"error":"measurement not found"}]}"#;
+        assert!(series(missing).unwrap().is_empty());
+        let database = r#"{"results":[{"statement_id":0,"error":"database not found: nodb"}]}"#;
+        assert!(matches!(series(database), Err(ResponseError::Misconfigured(_))));
+        let both = r#"{"results":[{"error":"measurement not found"},{"error":"something else"}]}"#;
+        assert!(matches!(series(both), Err(ResponseError::Refused(_))));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
 use super::limits::{SeriesState, series};
 use super::session::Influx;
+use super::settings::InfluxVersion;
 use super::verdict::{Sent, Suspect, takes_points};
 use super::write_outcome::WriteOutcome;
 use crate::{Refusal, Refused, RefusedItem, StoreError};
@@ -24,6 +25,9 @@ const MAX_CHUNKS_AT_ONCE: usize = 32;
 const POISON_AFTER: u32 = 5;
 /// Further attempts to send a suspected line alone.
 const POISON_PROBES: usize = 2;
+/// openGemini stores the blocks of a body one by one and reports the first error only: a block is read up to this
+/// size.
+const OPEN_GEMINI_BLOCK_BYTES: usize = 64 << 10;
 /// Suspected lines after which the search ends if no line was stored.
 const MAX_SUSPECTS: usize = 8;
 
@@ -159,6 +163,9 @@ impl<'a> ChunkSend<'a> {
     async fn apply(&mut self, outcome: WriteOutcome, mut part: Vec<usize>) -> Result<(), StoreError> {
         match outcome {
             WriteOutcome::Stored => self.note_stored(&part),
+            WriteOutcome::BeyondRetention { .. } if part.len() > 1 && self.may_hide_an_error(&part) => {
+                self.halve(&part);
+            }
             WriteOutcome::BeyondRetention { n_dropped, are_oldest, message } => {
                 self.drop_old(part, n_dropped, are_oldest, &message);
             }
@@ -188,7 +195,9 @@ impl<'a> ChunkSend<'a> {
                 _ => self.halve(&part),
             },
             WriteOutcome::Retry { message, after, may_be_poison } => {
-                if !may_be_poison || self.influx.failures.add(self.chunk.key()) < POISON_AFTER {
+                // While one node of openGemini is away, lines for other nodes are stored: no line is to blame.
+                if !may_be_poison || self.is_open_gemini() || self.influx.failures.add(self.chunk.key()) < POISON_AFTER
+                {
                     return Err(self.influx.client.unavailable(message, after));
                 }
                 // One line may be poison: it is if others are stored.
@@ -302,6 +311,16 @@ impl<'a> ChunkSend<'a> {
         let version = self.influx.ready().await?;
         let response = self.influx.client.write(version, &lines.join("\n"), is_compressed).await?;
         Ok(response.outcome(lines))
+    }
+
+    fn is_open_gemini(&self) -> bool {
+        self.influx.client.version() == Some(InfluxVersion::OpenGemini)
+    }
+
+    /// Returns whether the response may be that of one block of the body, and another one failed.
+    fn may_hide_an_error(&self, part: &[usize]) -> bool {
+        let size_bytes: usize = part.iter().map(|index| self.lines[*index].len() + 1).sum();
+        self.is_open_gemini() && size_bytes > OPEN_GEMINI_BLOCK_BYTES
     }
 
     /// Takes a line as refused; the verdict follows when the whole write is known, except for a limit.

@@ -13,9 +13,9 @@ use spindle_core::{DeviceName, EventId, IdentityDigest, Timestamp};
 
 use super::event_position::SPREAD_NS;
 use super::line::{self, one_of_devices};
-use super::response;
 use super::series::MAX_NAMED_DEVICES;
 use super::session::{Influx, MAX_TIME, bounds};
+use super::{replaced, response};
 use crate::StoreError;
 
 /// Device, sequence number and time of a stored event.
@@ -32,6 +32,7 @@ pub(crate) async fn tally(influx: &Influx, devices: &[DeviceName], window: Windo
         let mut found: BTreeMap<&str, Tally> = some.iter().map(|name| (name.as_str(), Tally::default())).collect();
         tally_metrics(influx, &mut found, window).await?;
         tally_events(influx, &mut found, window).await?;
+        replaced::tally(influx, &mut found, window).await?;
         // A name listed twice has its points the first time.
         tallies.extend(some.iter().map(|name| found.remove(name.as_str()).unwrap_or_default()));
     }

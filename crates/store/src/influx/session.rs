@@ -10,16 +10,19 @@ use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
 use tracing::{debug, info};
 
+use super::addresses::AddressStatus;
 use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::WrittenLabels;
+use super::last_values::LastValues;
 use super::limits::LimitedSeries;
 pub(super) use super::line::{MAX_TIME, MIN_TIME};
 use super::noted_devices::NotedDevices;
+use super::placements::RecentPlacements;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
-use super::{provision, retention};
+use super::{detect, provision, retention};
 use crate::StoreError;
 
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
@@ -46,6 +49,9 @@ pub struct Influx {
     n_forgotten: AtomicU64,
     /// Server run whose data the two above describe.
     incarnation: std::sync::Mutex<Option<String>>,
+    last_values: std::sync::Mutex<LastValues>,
+    /// Positions of events that queries may not show yet.
+    placements: std::sync::Mutex<RecentPlacements>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
     /// Time of the last write, in nanoseconds: the only clock here.
@@ -73,6 +79,8 @@ impl Influx {
             value_limit: ConcurrencyLimit::new(1, 1),
             event_limit: ConcurrencyLimit::new(EVENT_REQUESTS.0, EVENT_REQUESTS.1),
             failures: FailureCounts::default(),
+            last_values: std::sync::Mutex::default(),
+            placements: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
             now_ns: AtomicI64::new(0),
@@ -82,15 +90,15 @@ impl Influx {
     /// Detects the version and provisions the database, once; returns the version.
     pub(crate) async fn ready(&self) -> Result<InfluxVersion, StoreError> {
         if self.is_closed.load(Ordering::Relaxed) {
-            return Err(StoreError::Disconnected { server: self.client.address() });
+            return Err(StoreError::Disconnected { server: self.client.server() });
         }
         let mut provisioned = self.provisioned.lock().await;
         if let Some(version) = *provisioned {
             return Ok(version);
         }
-        let version = self.client.detect_version().await?;
+        let version = detect::detect_version(&self.client).await?;
         provision::provision(&self.client, version).await?;
-        info!(server = self.client.address(), ?version, database = self.client.settings.database, "InfluxDB ready");
+        info!(server = self.client.server(), ?version, database = self.client.settings.database, "InfluxDB ready");
         let shape = BatchShape::of(version);
         self.value_limit.set_bounds(shape.initial_requests, shape.max_requests);
         self.read_retention(None).await;
@@ -136,13 +144,40 @@ impl Influx {
         self.ready().await.map(drop)
     }
 
+    /// Checks server and credentials with a query that changes nothing. Returns `false` if the database does not exist.
     pub(crate) async fn probe(&self) -> Result<bool, StoreError> {
-        self.client.probe().await
+        detect::detect_version(&self.client).await?;
+        self.client.transport.check_several().await;
+        match self.query_newest().await {
+            Err(StoreError::Configuration { problem, .. }) if problem.contains("database not found") => Ok(false),
+            outcome => outcome.map(|()| true),
+        }
+    }
+
+    /// Returns the state of each address as of the last requests.
+    pub(crate) fn addresses(&self) -> Vec<AddressStatus> {
+        self.client.transport.addresses.statuses()
+    }
+
+    /// Returns the number of outages that ended unseen: another address served meanwhile, or the node that answered was
+    /// not the one that was away.
+    pub(crate) fn n_recoveries(&self) -> u64 {
+        self.client.transport.addresses.n_recoveries()
+    }
+
+    /// Returns the time after an acknowledged write during which a query may miss it.
+    pub(crate) fn read_lag(&self) -> Duration {
+        let known = || self.client.version().map_or(Duration::ZERO, InfluxVersion::read_lag);
+        self.client.settings.read_lag.unwrap_or_else(known)
     }
 
     /// Runs a query that needs the database and the right to read it, and touches at most a minute of data.
     pub(crate) async fn ping(&self) -> Result<(), StoreError> {
         self.ready().await?;
+        self.query_newest().await
+    }
+
+    async fn query_newest(&self) -> Result<(), StoreError> {
         let text =
             format!("SELECT last(value) FROM {} WHERE time >= now() - 1m AND time <= now()", DEVICE_METRICS.name);
         let mut rows = self.client.query(&text).await?;
@@ -170,7 +205,7 @@ impl Influx {
 
     pub(crate) fn close(&self) -> Result<(), StoreError> {
         if self.is_closed.swap(true, Ordering::Relaxed) {
-            return Err(StoreError::Disconnected { server: self.client.address() });
+            return Err(StoreError::Disconnected { server: self.client.server() });
         }
         Ok(())
     }
@@ -218,6 +253,10 @@ impl Influx {
         self.n_forgotten.load(Ordering::Relaxed)
     }
 
+    pub(super) fn placements(&self) -> MutexGuard<'_, RecentPlacements> {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Sets the time, to that of a write.
     pub(super) fn set_now(&self, received: Timestamp) {
         self.now_ns.store(received.as_ns(), Ordering::Relaxed);
@@ -233,6 +272,10 @@ impl Influx {
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn last_values(&self) -> MutexGuard<'_, LastValues> {
+        self.last_values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -9,11 +9,11 @@ use spindle_core::{Batch, DeviceMetric, Identity, Timestamp};
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::NewLabels;
-use super::line;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::write_devices::note_times;
 use super::write_events::write_events;
+use super::{line, replaced};
 use crate::{Refusal, Refused, RefusedItem, StoreError, Written};
 
 /// `Store::write`, for elements within the retention as far as it is known.
@@ -45,9 +45,13 @@ async fn write_metrics(
     written: &mut Written,
 ) -> Result<(), StoreError> {
     let MetricChunks { chunks, replaced } = metric_chunks(metrics, max_lines, &mut written.refused);
+    let numbers = influx.last_values().note(metrics);
+    replaced::write(influx, &numbers).await?;
+    let n_over_stored = numbers.iter().filter(|number| !number.is_in_batch).count();
     let n_sent: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
     let refused = send_all(influx, chunks, &influx.value_limit).await?;
-    written.n_metrics = n_sent - refused.len();
+    written.n_metrics = (n_sent - refused.len()).saturating_sub(n_over_stored);
+    written.n_metrics_replaced = n_sent - refused.len() - written.n_metrics;
     let fates: HashMap<RefusedItem, &Refused> = refused.iter().map(|refused| (refused.item, refused)).collect();
     for (earlier, last) in replaced {
         match fates.get(&RefusedItem::Metric(last)) {
@@ -81,7 +85,12 @@ pub(crate) async fn write_self_metrics(
     let mut chunk = Chunk::default();
     let lines = &mut chunk.lines;
     let _ = write!(lines, "{},role=writer,instance={} ", PIPELINE.name, line::tag(instance));
-    for (number, (name, value)) in values.iter().filter(|(_, value)| value.is_finite()).enumerate() {
+    // A line without fields is invalid, and openGemini drops one with an empty field in silence.
+    let values = values.iter().filter(|(_, value)| value.is_finite());
+    if values.clone().next().is_none() {
+        return Ok(());
+    }
+    for (number, (name, value)) in values.enumerate() {
         let _ = write!(lines, "{}{name}={value:?}", if number == 0 { "" } else { "," });
     }
     let _ = write!(lines, " {}", at.as_ns());

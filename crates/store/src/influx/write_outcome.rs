@@ -192,6 +192,9 @@ impl WriteResponse {
         if matches!(status, 400 | 500) && starts(reason, ENCODING) {
             return Some(WriteOutcome::RetryUncompressed { message });
         }
+        if status == 403 && reason.starts_with("disable write") {
+            return Some(WriteOutcome::Misconfigured { message });
+        }
         if matches!(status, 401 | 403) || (status == 400 && reason.starts_with("authorization header was malformed")) {
             let message = format!("{message}: the credentials ({CREDENTIALS}) do not allow writes");
             return Some(WriteOutcome::Misconfigured { message });
@@ -224,10 +227,17 @@ pub(crate) const NOT_INFLUXDB: &str = "is this an InfluxDB, and no proxy in betw
 const REPORTED_BY: &[&str] =
     &["failure writing points to database: ", "unexpected error writing points to database: ", "write buffer error: "];
 /// Limits that keep new series, tables or columns out, and nothing else.
-const LIMITS: &[&str] = &["max-series-per-database", "max-values-per-tag", "update to schema would exceed"];
+const LIMITS: &[&str] =
+    &["max-series-per-database", "max-values-per-tag", "too many series in database", "update to schema would exceed"];
 const NO_MORE_DATABASES: &str = "adding a new database would exceed";
-const UNREADABLE_LINE: &[&str] =
-    &["line protocol parsing error", "parsing failed for write_lp", "line protocol parse failed", "unable to parse '"];
+const UNREADABLE_LINE: &[&str] = &[
+    "line protocol parsing error",
+    "parsing failed for write_lp",
+    "line protocol parse failed",
+    "unable to parse '",
+    // openGemini
+    "cannot parse ",
+];
 const NO_DATABASE: &[&str] = &["database not found", "bucket ", "no dbrp mapping found", "organization name"];
 /// Messages with a 500 that blame the server and no line.
 const CONDITIONS: &[&str] = &[
@@ -258,6 +268,8 @@ const CONFIGURATION: &[&str] = &[
     "cannot write to soft-deleted",
     "database is required",
     "please provide either orgid",
+    // openGemini
+    "readonly now",
 ];
 
 fn starts(reason: &str, beginnings: &[&str]) -> bool {
@@ -272,7 +284,8 @@ fn strip<'a>(text: &'a str, beginnings: &[&str]) -> &'a str {
     beginnings.iter().find_map(|beginning| text.strip_prefix(beginning)).unwrap_or(text)
 }
 
-/// `points beyond retention policy dropped=2`, `dropped 2 points outside retention policy of …`, and openGemini's.
+/// `points beyond retention policy dropped=2`, `dropped 2 points outside retention policy of …`, and openGemini's
+/// `point time is expired, compared with rp duration dropped=1`
 fn is_retention(reason: &str) -> bool {
     starts(reason, &["points beyond retention policy", "point time is expired"])
         || (reason.starts_with("dropped ") && reason.contains("points outside retention policy"))

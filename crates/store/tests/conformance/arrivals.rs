@@ -2,7 +2,6 @@
 
 use spindle_core::records::{EventFilter, TimeBasis};
 use spindle_core::{Criticality, Event};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use spindle_core::audit::{Missing, Points, SEQUENCES_PER_EPOCH, SeqVisitor, Tally};
+use spindle_core::response::{AuditState, AuditedDevice};
 use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
-use spindle_store::Store;
 
 use crate::fixture::*;
 
@@ -159,4 +159,50 @@ pub(crate) async fn many_points_of_many_devices_are_all_counted(store: &Store) {
     let tallies = store.tally(&asked, window(0, 200 * SECOND)).await.unwrap();
     assert_eq!(tallies.len(), 120);
     assert!(tallies.iter().all(|tally| counts(tally) == (200, 0, 200, 0, 0)));
+}
+
+/// Two values of one device, type and nanosecond: the later one stays, and the number of the earlier one is missing,
+/// also where no number before or after it would show that.
+pub(crate) async fn values_that_meet_cost_their_numbers(store: &Store) {
+    let value = |name: &str, time, seq: u64| numbered(metric(name, "IOPs", time, seq as f64), seq);
+    let check = async |name: &str, n_points: u64, expect: (u64, u64, u64), missing: &[(u64, u64)]| {
+        let tally = tally(store, name, 0, 100).await;
+        assert_eq!((tally.n_points(), tally.totals()), (n_points, expect), "{name}");
+        let found: Vec<_> = tally.findings().into_iter().flat_map(|finding| finding.missing).collect();
+        assert_eq!(found.iter().map(|missing| (missing.from, missing.to)).collect::<Vec<_>>(), missing, "{name}");
+        let state = AuditedDevice::new(device(name), &tally).state;
+        assert_eq!(state, if missing.is_empty() { AuditState::Complete } else { AuditState::Gaps }, "{name}");
+    };
+    put_metrics(store, (1..=5).map(|seq| value("one batch", 10, seq)).collect()).await;
+    check("one batch", 1, (1, 4, 0), &[(1, 4)]).await;
+
+    for seq in [1, 2] {
+        put_metrics(store, vec![value("two batches", 10, seq)]).await;
+    }
+    check("two batches", 1, (1, 1, 0), &[(1, 1)]).await;
+    // The earlier one is delivered again: now the other number is gone.
+    put_metrics(store, vec![value("two batches", 10, 1)]).await;
+    check("two batches", 1, (1, 1, 0), &[(2, 2)]).await;
+
+    put_metrics(store, vec![value("backwards", 10, 6), value("backwards", 20, 7)]).await;
+    put_metrics(store, vec![value("backwards", 20, 5)]).await;
+    check("backwards", 2, (2, 1, 0), &[(7, 7)]).await;
+    put_metrics(store, vec![value("backwards", 30, 7)]).await;
+    check("backwards", 3, (3, 0, 0), &[]).await;
+
+    // Another epoch took the place.
+    put_metrics(store, vec![value("epochs", 10, 3)]).await;
+    put_metrics(store, vec![value("epochs", 10, SEQUENCES_PER_EPOCH)]).await;
+    check("epochs", 1, (1, 1, 0), &[(3, 3)]).await;
+
+    // The same again, and a value without a number, cost none.
+    for _ in 0..2 {
+        put_metrics(store, vec![value("again", 10, 1), value("again", 20, 2)]).await;
+    }
+    put_metrics(store, vec![metric("again", "IOPs", 10, 7.0)]).await;
+    check("again", 2, (2, 0, 0), &[]).await;
+
+    // It is missing in the window that holds its time, and in no other.
+    assert_eq!(tally(store, "two batches", 11, 100).await.totals(), (0, 0, 0));
+    assert_eq!(tally(store, "two batches", 0, 10).await.totals(), (0, 0, 0));
 }

@@ -1,6 +1,6 @@
 //! Devices: pages, labels, first and last sign of life.
 
-use spindle_store::Store;
+use spindle_core::alias::Alias;
 
 use crate::fixture::*;
 
@@ -86,4 +86,24 @@ pub(crate) async fn have_unicode_names(store: &Store) {
     }
     let counted = store.count_events_by_device(events_in(always())).await.unwrap();
     assert!(counted.into_iter().eq(expect.into_iter().map(|name| (name, 1))));
+}
+
+pub(crate) async fn are_found_by_their_place(store: &Store) {
+    let put = async |name: &str, time, pairs: &[(&str, &str)]| {
+        let mut metric = metric(name, "IOPs", time, 1.0);
+        metric.labels = Some(Box::new(labels(pairs)));
+        put_metrics(store, vec![metric]).await;
+    };
+    let found = async |text: &str| store.devices_at(&Alias::parse(text).unwrap()).await.unwrap();
+    put("A_1", 1, &[("host", "n1"), ("name", "sda")]).await;
+    put("B 2", 1, &[("host", "n1"), ("name", "sdb"), ("paths", "sdb,sdd")]).await;
+    put("C_3", 1, &[("host", "n2"), ("name", "sda")]).await;
+    assert_eq!(found("n1:sda").await, [device("A_1")]);
+    assert_eq!(found("n1:sdd").await, [device("B 2")]);
+    assert_eq!(found("n1:sdx").await, []);
+    // A swap: the newest labels count.
+    put("A_1", 2, &[("host", "n1"), ("name", "sdb")]).await;
+    put("B 2", 2, &[("name", "sda"), ("paths", "sda")]).await;
+    assert_eq!(found("n1:sda").await, [device("B 2")]);
+    assert_eq!(found("n1:sdb").await, [device("A_1")]);
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use spindle_core::event_id::MAX_EVENT_ID_BYTES;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::{Batch, Criticality, Event, EventId, EventType};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

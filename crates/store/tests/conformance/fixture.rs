@@ -1,13 +1,37 @@
 //! Short constructors for data and queries.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
 use spindle_core::audit::Tally;
 use spindle_core::records::{EventFilter, TimeBasis, Window};
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType, Timestamp};
-use spindle_store::{Store, Written};
+use spindle_store::{StoreError, Written};
 use uuid::Uuid;
+
+/// Store whose writes return once queries show them: the reads of some stores lag their writes.
+#[derive(Clone)]
+pub(crate) struct Store(pub(crate) spindle_store::Store);
+
+impl Deref for Store {
+    type Target = spindle_store::Store;
+
+    fn deref(&self) -> &spindle_store::Store {
+        &self.0
+    }
+}
+
+impl Store {
+    pub(crate) async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
+        let written = self.0.write(batch, received).await;
+        let lag = self.0.read_lag();
+        if !lag.is_zero() {
+            tokio::time::sleep(lag).await;
+        }
+        written
+    }
+}
 
 /// Location where a store is created, opened and reopened. A drop removes the store.
 pub(crate) trait Place: Sized {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use spindle_store::{Store, StoreErrorKind, Written};
+use spindle_store::{StoreErrorKind, Written};
 
 use crate::fixture::*;
 

@@ -14,8 +14,7 @@ mod series;
 
 use std::time::Duration;
 
-use fixture::Place;
-use spindle_store::Store;
+use fixture::{Place, Store};
 
 /// Turns each check of a module into a test on a separate empty store.
 macro_rules! checks {
@@ -67,6 +66,7 @@ macro_rules! conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+                are_found_by_their_place
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device
@@ -76,6 +76,7 @@ macro_rules! conformance {
                 the_same_delivered_again_doubles_nothing
                 names_of_every_kind_are_told_apart
                 many_points_of_many_devices_are_all_counted
+                values_that_meet_cost_their_numbers
             }
             checks! { $place, idempotence:
                 a_batch_twice_is_stored_once
@@ -91,6 +92,7 @@ macro_rules! conformance {
                 removes_more_than_one_step_holds
                 lets_a_removed_device_come_back
                 keeps_what_lies_at_the_limit
+                removes_replaced_numbers_with_their_samples
             }
             checks! { $place, model:
                 agrees_with_a_map_in_memory
@@ -121,8 +123,8 @@ impl Place for EmbeddedPlace {
     }
 
     async fn open_keeping(&self, retention: Option<Duration>) -> Store {
-        let store = Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap();
-        store.with_retention(retention)
+        let store = spindle_store::Store::open_embedded(&self.0.path().join("data/spindle.db")).await.unwrap();
+        Store(store.with_retention(retention))
     }
 }
 
@@ -149,7 +151,7 @@ impl Place for InfluxPlace {
             retention,
             ..spindle_store::InfluxSettings::default()
         };
-        Store::open_influx(settings).unwrap()
+        Store(spindle_store::Store::open_influx(settings).unwrap())
     }
 }
 
@@ -172,7 +174,30 @@ impl<const VERSION: u8> Place for FacadePlace<VERSION> {
             org: Some(spindle_testkit::InfluxFacade::ORG.to_owned()),
             ..spindle_store::InfluxSettings::default()
         };
-        Store::open_influx(settings).unwrap()
+        Store(spindle_store::Store::open_influx(settings).unwrap())
+    }
+}
+
+/// Separate database behind a facade of openGemini. Its lag is a tenth of the real one: the checks write a lot.
+struct OpenGeminiPlace(spindle_testkit::InfluxFacade);
+
+impl Place for OpenGeminiPlace {
+    async fn new() -> Self {
+        use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
+        let read_lag = (Duration::from_millis(200), Duration::from_millis(13));
+        let options = FacadeOptions { read_lag, ..FacadeOptions::default() };
+        Self(InfluxFacade::start(Generation::OpenGemini, options).unwrap())
+    }
+
+    async fn open_keeping(&self, retention: Option<Duration>) -> Store {
+        let settings = spindle_store::InfluxSettings {
+            host: self.0.url(),
+            database: "spindle".to_owned(),
+            retention,
+            read_lag: Some(Duration::from_millis(250)),
+            ..spindle_store::InfluxSettings::default()
+        };
+        Store(spindle_store::Store::open_influx(settings).unwrap())
     }
 }
 
@@ -212,6 +237,7 @@ macro_rules! influxdb_conformance {
                 merge_labels_with_the_newest_value_winning
                 know_their_first_and_last_sign_of_life
                 have_unicode_names
+                are_found_by_their_place
             }
             checks! { $place, audit:
                 counts_metrics_and_events_of_each_device
@@ -221,6 +247,7 @@ macro_rules! influxdb_conformance {
                 the_same_delivered_again_doubles_nothing
                 names_of_every_kind_are_told_apart
                 many_points_of_many_devices_are_all_counted
+                values_that_meet_cost_their_numbers
             }
             checks! { $place, idempotence:
                 an_event_keeps_its_first_arrival
@@ -247,3 +274,4 @@ macro_rules! influxdb_conformance {
 influxdb_conformance! { influxdb, InfluxPlace }
 influxdb_conformance! { influxdb_2, FacadePlace<2> }
 influxdb_conformance! { influxdb_3, FacadePlace<3> }
+influxdb_conformance! { opengemini, OpenGeminiPlace }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use spindle_core::records::Sample;
-use spindle_store::Store;
 use tokio::runtime::Handle;
 
 use crate::fixture::*;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use spindle_store::{Refusal, RefusedItem, Removed, Store, Written};
+use spindle_core::DeviceMetric;
+use spindle_store::{Refusal, RefusedItem, Removed, Written};
 
 use crate::fixture::*;
 
@@ -137,4 +138,18 @@ pub(crate) async fn keeps_what_lies_at_the_limit(store: &Store) {
     assert_eq!((removed.n_metrics, removed.n_events), (1, 1));
     assert_eq!(store.remove_before(at(NOON)).await.unwrap(), Removed::default());
     assert_eq!(first_seen(store, "d").await, Some(NOON));
+}
+
+/// Without its neighbours a replaced number would look like a gap.
+pub(crate) async fn removes_replaced_numbers_with_their_samples(store: &Store) {
+    let numbered = |time, seq| DeviceMetric { seq: Some(seq), ..metric("disk", "IOPs", time, seq as f64) };
+    let write = async |metrics, received| {
+        store.write(batch(metrics, vec![]), at(received)).await.unwrap();
+    };
+    write(vec![numbered(NOON, 1), numbered(NOON, 2), numbered(NOON + 1, 3)], NOON + SECOND).await;
+    write(vec![numbered(NOON + DAY, 4)], NOON + DAY).await;
+    let totals = async || store.tally(&[device("disk")], always()).await.unwrap()[0].totals();
+    assert_eq!(totals().await, (3, 1, 0));
+    store.remove_before(at(NOON + DAY)).await.unwrap();
+    assert_eq!(totals().await, (1, 0, 0));
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use spindle_core::records::{Bucket, Sample};
-use spindle_store::Store;
 
 use crate::fixture::*;
 

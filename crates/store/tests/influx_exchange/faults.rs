@@ -213,6 +213,7 @@ async fn writes_say_unit_place_and_packing() {
         let (unit, place) = match generation {
             Generation::V2 => ("ns", "bucket"),
             Generation::V3 => ("nanosecond", "db"),
+            Generation::OpenGemini => ("ns", "db"),
         };
         assert_eq!((request.parameter("precision"), request.parameter(place)), (Some(unit), Some(DATABASE)));
         assert_eq!(request.header("content-encoding"), Some("gzip"));

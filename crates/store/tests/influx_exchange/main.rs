@@ -1,10 +1,13 @@
-//! The exchange with InfluxDB 2 and 3 and its failures, against facades that respond as the servers' sources do.
+//! The exchange with InfluxDB 2 and 3 and with openGemini, and its failures, against facades that respond as the servers' sources do.
 #![allow(clippy::unwrap_used)]
 
+mod addresses;
 mod beyond;
 mod blame;
 mod detect;
 mod faults;
+mod lag;
+mod open_gemini;
 mod provision;
 mod reads;
 mod refusals;
@@ -56,6 +59,7 @@ fn write_path(generation: Generation) -> &'static str {
     match generation {
         Generation::V2 => "/api/v2/write",
         Generation::V3 => "/api/v3/write_lp",
+        Generation::OpenGemini => "/write",
     }
 }
 

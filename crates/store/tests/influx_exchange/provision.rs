@@ -71,8 +71,24 @@ async fn a_database_that_goes_away_is_made_again() {
 #[tokio::test]
 async fn a_missing_right_is_named() {
     use Right::{CreateBuckets, ReadBucket, ReadOrg, WriteBucket};
-    let cases: [(&[Right], bool, bool, &[&str]); 7] = [
-        (&[ReadOrg], false, true, &["organization 'fleet-org'", "may not see it", "INFLUXDB_ORG"]),
+    let cases: [(&[Right], bool, bool, &[&str]); 8] = [
+        (
+            &[ReadOrg],
+            false,
+            true,
+            &[
+                "neither bucket 'fleet' nor organization 'fleet-org'",
+                "either may be missing",
+                "create bucket 'fleet'",
+                "INFLUXDB_ORG",
+            ],
+        ),
+        (
+            &[ReadOrg, CreateBuckets],
+            false,
+            true,
+            &["neither bucket 'fleet' nor organization 'fleet-org'", "INFLUXDB_BUCKET"],
+        ),
         (&[CreateBuckets], false, true, &["bucket 'fleet'", "may not create it", "right to write buckets"]),
         (
             &[ReadBucket, CreateBuckets],
@@ -120,4 +136,25 @@ async fn a_database_too_many_is_said() {
     let error = open(&facade).check().await.unwrap_err();
     assert!(!error.is_transient());
     expect_message(&error, &["cannot create database 'fleet'", "exceed limit of 1 databases"]);
+}
+
+/// The token of one bucket sees no organization, and needs none.
+#[tokio::test]
+async fn a_token_of_one_bucket_is_enough() {
+    let options = FacadeOptions { lacks: vec![Right::ReadOrg, Right::CreateBuckets], ..FacadeOptions::default() };
+    let facade = start_with(Generation::V2, options);
+    facade.create_database(DATABASE).unwrap();
+    let store = open(&facade);
+    write(&store, metrics(&["a"]), vec![event(1)]).await.unwrap();
+    assert_eq!(counts(&facade, &store).await, (1, 1));
+}
+
+/// An organization that the server denies is named alone.
+#[tokio::test]
+async fn an_organization_that_is_not_there_is_named() {
+    let facade = start(Generation::V2);
+    let wrong = InfluxSettings { org: Some("elsewhere".to_owned()), ..settings(&facade) };
+    let error = Store::open_influx(wrong).unwrap().check().await.unwrap_err();
+    expect_message(&error, &["404", "organization name \"elsewhere\" not found", "INFLUXDB_ORG"]);
+    assert!(!error.to_string().contains("bucket 'fleet'"), "{error}");
 }

@@ -19,7 +19,7 @@ async fn points_of_a_wrong_type_stand_alone() {
         let written = write(&store, four, two).await.unwrap();
         assert_eq!(refused(&written), [RefusedItem::Metric(1), RefusedItem::Metric(3)], "{generation:?}");
         let expected = match generation {
-            Generation::V2 => "field type conflict",
+            Generation::V2 | Generation::OpenGemini => "field type conflict",
             Generation::V3 => "invalid column type for column 'seq'",
         };
         assert!(written.refused.iter().all(|refused| refused.message.contains(expected)), "{:?}", written.refused);

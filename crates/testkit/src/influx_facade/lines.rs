@@ -1,4 +1,4 @@
-//! Line protocol as versions 2 and 3 parse it. A line ends at a line feed, also inside quotes: our client never sends
+//! Line protocol as versions 2 and 3 parse it, and openGemini like version 2. A line ends at a line feed, also inside quotes: our client never sends
 //! one there.
 
 use super::Generation;
@@ -46,7 +46,7 @@ pub(super) fn lines_of(body: &str) -> impl Iterator<Item = &str> {
 /// Parses a line. The error is the server's own message.
 pub(super) fn parse(line: &str, generation: Generation) -> Result<Line<'_>, String> {
     let message = |v2: &str, v3: &str| match generation {
-        Generation::V2 => v2.to_owned(),
+        Generation::V2 | Generation::OpenGemini => v2.to_owned(),
         Generation::V3 => v3.to_owned(),
     };
     let (series, rest) = split(line, ' ').ok_or_else(|| message("missing fields", "No fields were provided"))?;
@@ -116,11 +116,11 @@ fn kind_of(value: &str, generation: Generation) -> Option<Kind> {
     let is_strict = !mantissa.starts_with('.') && !mantissa.ends_with('.');
     let is_number = mantissa.starts_with(|first: char| first.is_ascii_digit() || first == '.');
     let is_finite = value.parse::<f64>().is_ok_and(f64::is_finite);
-    (is_number && is_finite && (is_strict || generation == Generation::V2)).then_some(Kind::Float)
+    (is_number && is_finite && (is_strict || generation != Generation::V3)).then_some(Kind::Float)
 }
 
 /// Splits at the first `at` that is neither escaped nor quoted (quotes count only after an `=`).
-fn split(text: &str, at: char) -> Option<(&str, &str)> {
+pub(super) fn split(text: &str, at: char) -> Option<(&str, &str)> {
     let (mut is_escaped, mut is_quoted, mut previous) = (false, false, ' ');
     for (index, ch) in text.char_indices() {
         if is_escaped {
@@ -137,7 +137,8 @@ fn split(text: &str, at: char) -> Option<(&str, &str)> {
     None
 }
 
-fn split_all(mut text: &str, at: char) -> Vec<&str> {
+/// Splits at each such `at`.
+pub(super) fn split_all(mut text: &str, at: char) -> Vec<&str> {
     let mut parts = Vec::new();
     while let Some((part, rest)) = split(text, at) {
         parts.push(part);

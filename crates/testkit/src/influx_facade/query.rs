@@ -64,6 +64,8 @@ fn refused(shared: &Shared, text: &str, name: &str) -> Option<Answer> {
     let state = shared.state();
     let database = state.databases.get(name);
     match shared.generation {
+        // It has statements of its own.
+        Generation::OpenGemini => None,
         Generation::V2 => {
             if let Some(statement) = unsupported(&NOT_IN_V2) {
                 return Some(failed(&format!("not implemented: {statement}")));
@@ -132,15 +134,15 @@ fn translate(shared: &Shared, status: u16, body: &[u8]) -> Answer {
             documents(status, text.replace(",\"partial\":true", "").replace('\n', "\r\n").into_bytes())
         }
         Generation::V3 => documents(status, text.replace('\n', "").into_bytes()),
-        Generation::V2 => documents(status, body.to_vec()),
+        Generation::V2 | Generation::OpenGemini => documents(status, body.to_vec()),
     }
 }
 
-fn documents(status: u16, body: Vec<u8>) -> Answer {
+pub(super) fn documents(status: u16, body: Vec<u8>) -> Answer {
     Answer { chunk_bytes: Some(CHUNK_BYTES), ..Answer::new(status, body).with("Content-Type", "application/json") }
 }
 
 /// Response to a failed statement: still a 200.
-fn failed(message: &str) -> Answer {
+pub(super) fn failed(message: &str) -> Answer {
     json_answer(200, &json!({ "results": [{ "statement_id": 0, "error": message }] }))
 }

@@ -19,6 +19,7 @@ pub(super) fn answer(shared: &Shared, request: &Request) -> Answer {
                 &json!({ "name": "influxdb", "message": "ready for queries and writes", "status": "pass", "checks": [], "version": version, "commit": "0" }),
             );
         }
+        "/api/v2/setup" => return json_answer(200, &json!({ "allowed": false })),
         _ => {}
     }
     if !is_known(shared, request) {

@@ -70,7 +70,7 @@ const RULES: [Rule; 8] = [
         reason: "only main ends the process, with the exit code of outcome",
     },
     Rule {
-        words: &["tokio::signal", "signal::ctrl_c", "signal::unix"],
+        words: &["tokio::signal", "signal::ctrl_c", "signal::unix", "signal_hook"],
         under: EVERYWHERE,
         homes: &["crates/spindle/src/supervisor"],
         reason: "only the supervisor handles signals",

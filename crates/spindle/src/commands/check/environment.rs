@@ -14,6 +14,7 @@ use super::finding::Finding;
 use crate::clock;
 use crate::config::{Config, SourceSpec};
 use crate::data_dir::{self, run_file::RunFile};
+use crate::output;
 use crate::sources::host::{Host, Roots};
 
 const DATA_DIRECTORY: &str = "data directory";
@@ -96,7 +97,7 @@ pub(super) async fn sources(config: &Config) -> Vec<Finding> {
     for source in &config.daemon.sources {
         match source {
             SourceSpec::Simulate => {
-                findings.push(Finding::ok("source simulate", format!("{} devices", config.daemon.devices)));
+                findings.push(Finding::ok("source simulate", output::count(config.daemon.devices as u64, "device")));
             }
             SourceSpec::Host => findings.extend(host().await),
             SourceSpec::Replay(path) => findings.push(replay(path)),
@@ -109,11 +110,11 @@ pub(super) async fn sources(config: &Config) -> Vec<Finding> {
 async fn host() -> Vec<Finding> {
     const CHECK: &str = "source host";
     let sampling = tokio::task::spawn_blocking(|| {
-        let mut host = Host::new(Roots::default(), "check");
+        let mut host = Host::new(Roots::default(), "check", None);
         let batch = host.sample(clock::now());
         (host, batch)
     });
-    let Ok(Ok((host, batch))) = timeout(HOST_TIMEOUT, sampling).await else {
+    let Ok(Ok((mut host, batch))) = timeout(HOST_TIMEOUT, sampling).await else {
         let detail = format!("reading the disks takes longer than {} s", HOST_TIMEOUT.as_secs());
         return vec![Finding::warn(CHECK, detail, "look for a dying disk in the kernel's log (dmesg)")];
     };
@@ -121,13 +122,21 @@ async fn host() -> Vec<Finding> {
         let remedy = "mount /proc and /sys of the host into the container, or remove the source from daemon.sources";
         return vec![Finding::warn(CHECK, "no disks or file systems found", remedy)];
     }
-    let count = |name: &str| batch.metrics.iter().filter(|metric| metric.metric_type.as_str() == name).count();
+    let count = |name: &str| batch.metrics.iter().filter(|metric| metric.metric_type.as_str() == name).count() as u64;
     let (n_file_systems, n_temperatures) = (count("CapacityUsed"), count("DiskTemp"));
-    let detail = format!("{n_file_systems} file systems, {n_temperatures} disks with a temperature sensor");
+    let (file_systems, disks) = (output::count(n_file_systems, "file system"), output::count(n_temperatures, "disk"));
+    let detail = format!("{file_systems}, {disks} with a temperature sensor");
     let mut findings = vec![Finding::ok(CHECK, detail)];
-    findings.extend(host.problems().iter().map(|(kind, n_problems, newest)| {
+    let notices = host.take_log_lines().into_iter().filter(|(kind, _)| kind.is_notice());
+    findings.extend(notices.map(|(_, message)| Finding::ok(CHECK, message)));
+    let problems = host.problems().iter().filter(|(kind, ..)| !kind.is_notice());
+    findings.extend(problems.map(|(kind, n_problems, newest)| {
         let remedy = "grant read access to /proc and /sys (run as root, or mount them into the container)";
-        Finding::warn(format!("{CHECK}: {}", kind.as_str()), format!("{n_problems} times; last: {newest}"), remedy)
+        Finding::warn(
+            format!("{CHECK}: {}", kind.as_str()),
+            format!("{}; last: {newest}", output::count(n_problems, "time")),
+            remedy,
+        )
     }));
     findings
 }

@@ -2,12 +2,17 @@
 
 use std::time::Duration;
 
-use spindle_bus::{Bus, BusError, BusErrorKind, NatsSettings, StreamFinding, StreamLimits};
+use spindle_bus::{
+    Bus, BusError, BusErrorKind, Difference, EVENTS_STREAM, Impact, METRICS_STREAM, NatsSettings, StreamFinding,
+    StreamHolder, StreamLimits,
+};
 use spindle_core::redact::without_userinfo;
 
 use super::finding::Finding;
 use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
+use crate::output;
+use crate::roles::writer::{EVENTS_CONSUMER, METRICS_CONSUMER};
 use crate::supervisor;
 
 /// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
@@ -58,12 +63,32 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
         }
     };
     let mut findings = vec![Finding::ok("NATS", format!("connected to {}", without_userinfo(&settings.url)))];
-    let limits = config.nats.limits();
+    let limits = config.stream_limits();
     let (usage, streams) = tokio::join!(bus.jetstream_usage(), bus.inspect_streams(limits));
     let is_missing = streams.iter().any(|(_, finding)| matches!(finding, Ok(StreamFinding::Missing)));
     findings.push(jetstream(usage, limits, is_missing));
-    findings.extend(streams.into_iter().map(|(name, finding)| stream(&name, finding)));
+    for (name, finding) in streams {
+        let holder = if is_nearly_full(&finding) { holder(&bus, name).await } else { None };
+        findings.push(stream(name, finding, holder));
+    }
     findings
+}
+
+fn is_nearly_full(finding: &Result<StreamFinding, BusError>) -> bool {
+    match finding {
+        Ok(StreamFinding::Usable { bytes, max_bytes: Some(limit), .. }) => bytes / FULL_PERCENT >= limit / 100,
+        Ok(StreamFinding::Usable { .. } | StreamFinding::Missing | StreamFinding::Unsafe(_)) | Err(_) => false,
+    }
+}
+
+/// Returns the consumer that keeps messages from being removed, if there is one and the user may look for it.
+async fn holder(bus: &Bus, name: &str) -> Option<StreamHolder> {
+    let writer = match name {
+        METRICS_STREAM => METRICS_CONSUMER,
+        EVENTS_STREAM => EVENTS_CONSUMER,
+        _ => return None,
+    };
+    bus.stream_fill(name, Some(writer)).await.ok()?.holder
 }
 
 fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, is_missing: bool) -> Finding {
@@ -84,29 +109,32 @@ fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, 
     }
 }
 
-fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
-    let check = format!("stream {name}");
+fn stream(name: &str, finding: Result<StreamFinding, BusError>, holder: Option<StreamHolder>) -> Finding {
+    let (check, is_nearly_full) = (format!("stream {name}"), is_nearly_full(&finding));
     match finding {
         Ok(StreamFinding::Missing) => {
             Finding::ok(check, "does not exist yet; `spindle up` or the writer will create it")
         }
-        Ok(StreamFinding::Usable { messages, bytes, max_bytes: None }) => {
-            Finding::ok(check, format!("{messages} messages, {}", size(bytes)))
-        }
-        Ok(StreamFinding::Usable { messages, bytes, max_bytes: Some(limit) }) => {
-            let detail = format!("{messages} messages, {} of {}", size(bytes), size(limit));
-            if bytes / FULL_PERCENT < limit / 100 {
-                return Finding::ok(check, detail);
+        Ok(StreamFinding::Usable { messages, bytes, max_bytes, differences }) => {
+            let limit = max_bytes.map(|limit| format!(" of {}", size(limit))).unwrap_or_default();
+            let detail = format!("{}, {}{limit}", output::count(messages, "message"), size(bytes));
+            if !is_nearly_full {
+                return differing(name, check, detail, &differences);
             }
-            let remedy =
-                format!("find out why the writer does not keep up, or raise nats.{}_bytes", name.to_lowercase());
-            Finding::warn(check, format!("nearly full: {detail}"), remedy)
+            let remedy = match holder {
+                Some(StreamHolder { consumer, n_pending }) => format!(
+                    "consumer {consumer} has not acknowledged {}; if nothing uses it: nats consumer rm {name} {consumer}",
+                    output::count(n_pending, "message")
+                ),
+                None => {
+                    format!("find out why the writer does not keep up, or raise nats.{}_bytes", name.to_lowercase())
+                }
+            };
+            Finding::warn(check, listed(format!("nearly full: {detail}"), &differences), remedy)
         }
-        Ok(StreamFinding::Unsafe(error)) => Finding::fail(
-            check,
-            text(error),
-            format!("change it with `nats stream edit {name}`, or remove it so that it is created again"),
-        ),
+        Ok(StreamFinding::Unsafe(error)) => {
+            Finding::fail(check, text(error), format!("correct it with `nats stream edit {name}`, as far as it can"))
+        }
         Err(error) if error.kind() == BusErrorKind::Configuration => Finding::warn(
             check,
             text(error),
@@ -114,6 +142,21 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
         ),
         Err(error) => Finding::fail(check, text(error), "check that JetStream is enabled and has a leader"),
     }
+}
+
+/// A stream that is safe to use: a warning if it works less well than one that Spindle creates.
+fn differing(name: &str, check: String, detail: String, differences: &[Difference]) -> Finding {
+    let detail = listed(detail, differences);
+    match differences.iter().map(|difference| difference.impact).max() {
+        None | Some(Impact::Harmless) => Finding::ok(check, detail),
+        Some(Impact::Weakens | Impact::Loses) => {
+            Finding::warn(check, detail, format!("correct it with `nats stream edit {name}`, unless it is intended"))
+        }
+    }
+}
+
+fn listed(detail: String, differences: &[Difference]) -> String {
+    differences.iter().fold(detail, |detail, difference| format!("{detail}; {difference}"))
 }
 
 fn text(error: BusError) -> String {

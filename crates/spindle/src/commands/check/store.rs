@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
-use spindle_store::Store;
+use spindle_store::{Store, StoreError};
 use tokio::time::timeout;
 
 use super::finding::Finding;
@@ -58,19 +58,43 @@ async fn influx(config: &Config) -> Finding {
     };
     let database = &config.store.influxdb_bucket;
     match timeout(TIMEOUT, store.probe()).await {
-        Ok(Ok(true)) => Finding::ok(CHECK, format!("InfluxDB; database '{database}' exists")),
-        Ok(Ok(false)) => {
-            Finding::ok(CHECK, format!("InfluxDB; database '{database}' does not exist yet and will be created"))
+        Ok(Ok(exists)) => {
+            let state =
+                if exists { "exists" } else { "does not exist yet, or not for these credentials, and will be created" };
+            let detail = format!("InfluxDB; database '{database}' {state}");
+            let away = away(&store);
+            if away.is_empty() {
+                return Finding::ok(CHECK, detail);
+            }
+            let remedy = "start what is away, or remove its address from INFLUXDB_HOST";
+            Finding::warn(CHECK, format!("{detail}; passed over: {}", away.join("; ")), remedy)
         }
-        Ok(Err(error)) => Finding::fail(
-            CHECK,
-            format!("{:#}", anyhow::Error::from(error)),
-            "start InfluxDB, or correct INFLUXDB_HOST and the credentials (INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD)",
-        ),
-        Err(_) => Finding::fail(
-            CHECK,
-            format!("InfluxDB does not answer within {} s", TIMEOUT.as_secs()),
-            "start InfluxDB, or correct INFLUXDB_HOST",
-        ),
+        Ok(Err(error)) => {
+            let remedy = remedy(&error);
+            Finding::fail(CHECK, format!("{:#}", anyhow::Error::from(error)), remedy)
+        }
+        Err(_) => {
+            let away = away(&store);
+            let detail = format!("no answer to a query within {} s", TIMEOUT.as_secs());
+            let detail = if away.is_empty() { detail } else { format!("{detail}; passed over: {}", away.join("; ")) };
+            Finding::fail(CHECK, detail, "start InfluxDB, or correct INFLUXDB_HOST")
+        }
+    }
+}
+
+/// Lists the addresses that requests pass over, each with the reason.
+fn away(store: &Store) -> Vec<String> {
+    let of = |status: spindle_store::AddressStatus| Some(format!("{} ({})", status.address, status.problem?));
+    store.addresses().into_iter().filter_map(of).collect()
+}
+
+/// Returns the remedy that fits the error: a server that answered is not to be started.
+fn remedy(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable { responded: false, .. } => "start InfluxDB, or correct INFLUXDB_HOST",
+        StoreError::Unavailable { .. } => "wait until the server is ready; its own log says why it is not",
+        _ => {
+            "correct what the answer names: INFLUXDB_HOST, or the credentials (INFLUXDB_TOKEN, or INFLUXDB_USERNAME and INFLUXDB_PASSWORD)"
+        }
     }
 }

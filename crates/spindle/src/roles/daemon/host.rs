@@ -1,30 +1,39 @@
 //! This host's disks and file systems as a live source. It runs on an interval and never waits for NATS.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use spindle_core::Batch;
-use spindle_core::log_limit::LogLimit;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::publish_stage::PublishStage;
 use crate::clock;
 use crate::metrics::DAEMON_UNREADABLE;
-use crate::sources::host::{Host, Problems, Roots};
+use crate::sources::host::{Host, Roots};
 
 /// Time to the second sample: rates need two, so the first ones appear soon.
 const FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// Duration after which a sample counts as hanging; a failing disk can block the kernel.
 const SAMPLE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Minimum interval between log lines about problems; most of them are permanent.
-const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Samples this host until `stop`.
-pub(super) async fn run(hostname: String, every: Duration, stage: PublishStage, stop: CancellationToken) -> Result<()> {
-    let mut host = Host::new(Roots::default(), &hostname);
-    let mut problem_log = ProblemLog { n_counted: 0, limit: LogLimit::new(1, LOG_INTERVAL) };
+/// Samples this host until `stop`. `register` is the file that keeps the places of its drives over restarts.
+pub(super) async fn run(
+    hostname: String,
+    register: PathBuf,
+    every: Duration,
+    stage: PublishStage,
+    stop: CancellationToken,
+) -> Result<()> {
+    let roots = Roots::default();
+    let mut host = tokio::task::spawn_blocking({
+        let hostname = hostname.clone();
+        move || Host::new(roots, &hostname, Some(register))
+    })
+    .await?;
+    let mut n_counted = 0;
     let (mut pause, mut is_first) = (FIRST_INTERVAL.min(every), true);
     loop {
         let (sampled, batch) = tokio::select! {
@@ -36,7 +45,12 @@ pub(super) async fn run(hostname: String, every: Duration, stage: PublishStage, 
             warn!(hostname, "no disks or file systems found on this host; nothing to collect");
         }
         stage.offer(batch);
-        problem_log.note(host.problems());
+        host = tokio::task::spawn_blocking(move || {
+            host.keep_register();
+            host
+        })
+        .await?;
+        n_counted = report_problems(&mut host, n_counted);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
             () = sleep(pause) => pause = every,
@@ -60,24 +74,16 @@ async fn sample(mut host: Host) -> Result<(Host, Batch)> {
     }
 }
 
-/// Exports the number of problems, and logs them rarely.
-struct ProblemLog {
-    n_counted: u64,
-    limit: LogLimit<Instant>,
-}
-
-impl ProblemLog {
-    fn note(&mut self, problems: &Problems) {
-        let n_new = problems.n_total() - self.n_counted;
-        if n_new == 0 {
-            return;
-        }
-        self.n_counted += n_new;
-        DAEMON_UNREADABLE.with_label_values(&["host"]).inc_by(n_new);
-        if self.limit.allow(Instant::now()).is_some() {
-            for (kind, n_problems, newest) in problems.iter() {
-                warn!(kind = kind.as_str(), n_problems, newest, "readings of this host left out");
-            }
+/// Exports the number of problems, and logs those that were not named within a day. Returns the number of problems.
+fn report_problems(host: &mut Host, n_counted: u64) -> u64 {
+    let n_total = host.problems().n_total();
+    DAEMON_UNREADABLE.with_label_values(&["host"]).inc_by(n_total - n_counted);
+    for (kind, reason) in host.take_log_lines() {
+        if kind.is_notice() {
+            info!(kind = kind.as_str(), reason, "left out on this host");
+        } else {
+            warn!(kind = kind.as_str(), reason, "readings of this host left out");
         }
     }
+    n_total
 }

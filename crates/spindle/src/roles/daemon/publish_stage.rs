@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use spindle_bus::{EVENTS_SUBJECT, METRICS_SUBJECT, Outgoing, Publisher};
 use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
@@ -65,7 +66,7 @@ impl PublishStage {
             .map(|event| Outgoing {
                 subject: EVENTS_SUBJECT,
                 message_id: event.identity().message_id(),
-                payload: encode_event(event).into(),
+                payload: exact(&encode_event(event)),
                 n_items: 1,
                 urgent: true,
             })
@@ -90,9 +91,15 @@ impl PublishStage {
         messages.push(Outgoing {
             subject: METRICS_SUBJECT,
             message_id,
-            payload: payload.into(),
+            payload: exact(&payload),
             n_items: metrics.len() as u64,
             urgent: false,
         });
     }
+}
+
+/// Copies a payload into an allocation of its size. Shrinking the encoder's one instead would leave holes between the
+/// payloads that are buffered, too small for the next.
+fn exact(payload: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(payload)
 }

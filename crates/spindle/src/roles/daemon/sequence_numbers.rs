@@ -31,35 +31,43 @@ pub(crate) struct SequenceNumbers(Arc<Mutex<Inner>>);
 #[derive(Debug)]
 struct Inner {
     path: PathBuf,
-    sequencer: Sequencer,
+    /// `None` until the clock is right: no epoch can be started before.
+    sequencer: Option<Sequencer>,
     /// Each logged once.
     has_logged_full: bool,
     has_logged_no_epoch: bool,
+    has_logged_late: bool,
 }
 
 impl SequenceNumbers {
-    /// Starts an epoch: with the counters of the previous one, if that stopped in order.
+    /// Starts an epoch: with the counters of the previous one, if that stopped in order. If the clock is wrong and no
+    /// previous one is known, the numbers begin once the clock is right.
     pub(super) fn open(data_dir: &Path, now: Timestamp) -> Result<Self> {
         let path = data_dir.join(FILE);
-        let kept = read(&path)?;
-        let epoch = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.producer_epoch)).with_context(|| {
-            format!("{} leaves no sequence-number epoch to start: if it is damaged, remove it", path.display())
-        })?;
-        write(&path, &Kept { producer_epoch: epoch, devices: Default::default() })?;
-        match kept.as_ref().map(|kept| kept.devices.len()) {
-            Some(n_devices) if n_devices > 0 => info!(n_devices, "sequence numbers continue"),
-            _ => info!("starting a new sequence-number epoch"),
+        let sequencer = start(&path, now)?;
+        if sequencer.is_none() {
+            warn!(%now, "the clock is wrong: readings get no sequence numbers until it shows a time from 2024 to 2040");
         }
-        let sequencer = Sequencer::new(epoch, kept, now);
-        let inner = Inner { path, sequencer, has_logged_full: false, has_logged_no_epoch: false };
+        let has_logged_no_epoch = sequencer.is_none();
+        let inner = Inner { path, sequencer, has_logged_full: false, has_logged_no_epoch, has_logged_late: false };
         Ok(Self(Arc::new(Mutex::new(inner))))
     }
 
     /// Numbers each reading. What cannot be numbered is published without a number, and counted.
     pub(super) fn assign(&self, batch: &mut Batch) {
+        self.assign_at(batch, clock::now());
+    }
+
+    fn assign_at(&self, batch: &mut Batch, now: Timestamp) {
         let inner = &mut *self.lock();
+        if inner.sequencer.is_none() {
+            inner.start_late(now);
+        }
         let path = inner.path.clone();
-        let unnumbered = inner.sequencer.assign(batch, || renew(&path));
+        let unnumbered = match &mut inner.sequencer {
+            Some(sequencer) => sequencer.assign(batch, || renew(&path, now)),
+            None => Unsequenced { n_no_epoch: batch.len() as u64, ..Unsequenced::default() },
+        };
         if unnumbered != Unsequenced::default() {
             inner.note(unnumbered);
         }
@@ -68,7 +76,8 @@ impl SequenceNumbers {
     /// Saves the counters for the next epoch. No number may be assigned afterwards.
     pub(super) fn keep(&self) {
         let inner = self.lock();
-        if let Err(error) = write(&inner.path, &inner.sequencer.keep()) {
+        let Some(sequencer) = &inner.sequencer else { return };
+        if let Err(error) = write(&inner.path, &sequencer.keep()) {
             warn!(error = format!("{error:#}"), "sequence numbers not saved, the next start begins a new epoch");
         }
     }
@@ -79,6 +88,20 @@ impl SequenceNumbers {
 }
 
 impl Inner {
+    /// Starts the first epoch, once the clock is right.
+    fn start_late(&mut self, now: Timestamp) {
+        if ProducerEpoch::begin(now, None).is_none() {
+            return;
+        }
+        match start(&self.path, now) {
+            Ok(sequencer) => (self.sequencer, self.has_logged_no_epoch) = (sequencer, false),
+            Err(error) if !std::mem::replace(&mut self.has_logged_late, true) => {
+                warn!(error = format!("{error:#}"), "sequence numbers not started, retrying");
+            }
+            Err(_) => {}
+        }
+    }
+
     fn note(&mut self, unnumbered: Unsequenced) {
         let Unsequenced { n_before, n_devices_full, n_no_epoch } = unnumbered;
         for (reason, n_items) in
@@ -90,17 +113,34 @@ impl Inner {
             warn!(MAX_DEVICES, "too many devices to number, the gap audit cannot cover the rest");
         }
         if n_no_epoch > 0 && !std::mem::replace(&mut self.has_logged_no_epoch, true) {
-            error!(path = %self.path.display(), "counter exhausted and no new epoch recorded, readings are not numbered");
+            error!(path = %self.path.display(), "no sequence-number epoch recorded, readings are not numbered");
         }
     }
 }
 
+/// Records an epoch and returns its counters; `None` if the clock is wrong and no earlier epoch is known.
+fn start(path: &Path, now: Timestamp) -> Result<Option<Sequencer>> {
+    let kept = read(path)?;
+    let before = kept.as_ref().map(|kept| kept.producer_epoch);
+    let Some(epoch) = ProducerEpoch::begin(now, before) else { return Ok(None) };
+    write(path, &Kept { producer_epoch: epoch, devices: Default::default() })?;
+    if before.is_some_and(|before| before >= epoch) {
+        let path = path.display();
+        warn!(%path, "sequence file names the last epoch, which only a wrong clock leads to: starting one by the clock");
+    }
+    match kept.as_ref().map(|kept| kept.devices.len()) {
+        Some(n_devices) if n_devices > 0 => info!(n_devices, "sequence numbers continue"),
+        _ => info!("starting a new sequence-number epoch"),
+    }
+    Ok(Some(Sequencer::new(epoch, kept, now)))
+}
+
 /// Starts an epoch within one, when a counter is exhausted: once in 16 million readings of a device, so its sync to
 /// disk does no harm here.
-fn renew(path: &Path) -> Option<ProducerEpoch> {
+fn renew(path: &Path, now: Timestamp) -> Option<ProducerEpoch> {
     let renewed = || -> Result<ProducerEpoch> {
         let previous = read(path)?.map(|kept| kept.producer_epoch);
-        let epoch = ProducerEpoch::begin(clock::now(), previous).context("no epoch left")?;
+        let epoch = ProducerEpoch::begin(now, previous).context("no epoch left")?;
         write(path, &Kept { producer_epoch: epoch, devices: Default::default() })?;
         Ok(epoch)
     };
@@ -138,6 +178,10 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
 
     fn take(numbers: &SequenceNumbers, n: usize) -> Vec<u64> {
+        take_at(numbers, n, NOW).into_iter().map(Option::unwrap).collect()
+    }
+
+    fn take_at(numbers: &SequenceNumbers, n: usize, now: Timestamp) -> Vec<Option<u64>> {
         let metric = DeviceMetric {
             timestamp: NOW,
             source_device: DeviceName::new("disk").unwrap(),
@@ -147,8 +191,8 @@ mod tests {
             labels: None,
         };
         let mut batch = Batch { metrics: vec![metric; n], events: vec![] };
-        numbers.assign(&mut batch);
-        batch.metrics.iter().map(|metric| metric.seq.unwrap()).collect()
+        numbers.assign_at(&mut batch, now);
+        batch.metrics.iter().map(|metric| metric.seq).collect()
     }
 
     #[test]
@@ -190,9 +234,6 @@ mod tests {
             std::fs::write(&path, damaged).unwrap();
             take(&SequenceNumbers::open(folder.path(), NOW).unwrap(), 1);
         }
-        std::fs::write(&path, "{\"life\":4294967295}").unwrap();
-        let error = SequenceNumbers::open(folder.path(), NOW).unwrap_err().to_string();
-        assert!(error.contains("daemon-seq.json leaves no sequence-number epoch"), "{error}");
         let nowhere = folder.path().join("missing");
         assert!(SequenceNumbers::open(&nowhere, NOW).unwrap_err().to_string().contains("cannot write"));
         std::fs::remove_file(&path).unwrap();
@@ -212,5 +253,42 @@ mod tests {
         let taken = take(&numbers, 3);
         assert_eq!(taken.iter().map(|seq| seq % (1 << 24)).collect::<Vec<_>>(), [(1 << 24) - 2, (1 << 24) - 1, 0]);
         assert!(taken[2] > taken[1]);
+    }
+
+    /// 1970, 2000, 2041 and 2262.
+    const WRONG: [i64; 4] = [0, 946_684_800, 2_240_524_800, 9_223_372_036];
+
+    #[test]
+    fn a_wrong_clock_neither_ends_the_numbers_nor_doubles_one() {
+        for wrong in WRONG.map(Timestamp::from_seconds) {
+            let folder = tempfile::tempdir().unwrap();
+            let open = |now| SequenceNumbers::open(folder.path(), now).unwrap();
+            // Without a file, nothing separates this start from an earlier one.
+            let numbers = open(wrong);
+            assert_eq!(take_at(&numbers, 2, wrong), [None, None]);
+            numbers.keep();
+            assert!(!folder.path().join(FILE).exists());
+            // The clock is set right while it runs.
+            let mut all = take(&numbers, 2);
+            numbers.keep();
+            // With a file, each start has an epoch of its own whatever the clock shows.
+            for now in [wrong, wrong, NOW, wrong, NOW] {
+                let taken = take_at(&open(now), 2, now);
+                all.extend(taken.into_iter().map(Option::unwrap));
+            }
+            assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 12, "{wrong}: {all:?}");
+        }
+    }
+
+    /// Earlier versions gave the last epoch to a clock beyond 2041, and then refused every start.
+    #[test]
+    fn a_file_of_the_last_epoch_is_repaired() {
+        let folder = tempfile::tempdir().unwrap();
+        for life in [(1_u32 << 28) - 1, u32::MAX] {
+            std::fs::write(folder.path().join(FILE), format!("{{\"life\":{life}}}")).unwrap();
+            let open = || SequenceNumbers::open(folder.path(), NOW).unwrap();
+            let (first, second) = (take(&open(), 1)[0], take(&open(), 1)[0]);
+            assert!(first < second && second < 1 << 52);
+        }
     }
 }

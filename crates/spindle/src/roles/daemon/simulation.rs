@@ -1,7 +1,7 @@
 //! The simulated fleet as a live source. It runs on an interval and never waits for NATS.
 
 use std::collections::HashSet;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use spindle_core::Timestamp;
 use spindle_simulate::{Fleet, Truth};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::publish_stage::PublishStage;
 use crate::clock;
 use crate::config;
+use crate::data_dir::atomic_file;
 
 /// Persistent state of the simulation: the same fleet continues after a restart.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -27,14 +28,23 @@ struct SimulationState {
 
 /// Returns the start time of the fleet: from the state file, or `now` for a new fleet.
 pub(super) fn epoch(path: &Path, config: &config::DaemonConfig, now: Timestamp) -> Result<Timestamp> {
-    let saved = std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice::<SimulationState>(&bytes).ok());
-    if let Some(state) =
-        saved.filter(|state| state.seed == config.seed && state.n_devices == config.devices && state.epoch <= now)
-    {
-        return Ok(state.epoch);
+    let saved = match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice::<SimulationState>(&bytes)
+            .inspect_err(
+                |error| warn!(%error, path = %path.display(), "simulation state damaged, starting a new fleet"),
+            )
+            .ok(),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error.into()),
+    };
+    let is_ours = |state: &SimulationState| state.seed == config.seed && state.n_devices == config.devices;
+    match saved.filter(is_ours) {
+        Some(state) if state.epoch <= now => return Ok(state.epoch),
+        Some(state) => warn!(epoch = %state.epoch, %now, "simulation began in the future, starting a new fleet"),
+        None => {}
     }
     let state = SimulationState { seed: config.seed, n_devices: config.devices, epoch: now };
-    std::fs::write(path, serde_json::to_vec(&state)?)?;
+    atomic_file::write(path, &serde_json::to_vec(&state)?)?;
     Ok(now)
 }
 
@@ -65,15 +75,19 @@ pub(super) async fn run(
 struct TruthLog {
     path: PathBuf,
     lines: HashSet<String>,
+    /// A crash left a last line without its end.
+    is_partial: bool,
 }
 
 impl TruthLog {
     fn open(path: PathBuf) -> Result<Self> {
-        let text = match std::fs::read_to_string(&path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        let bytes = match std::fs::read(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             read => read.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        Ok(Self { lines: text.lines().map(str::to_owned).collect(), path })
+        let text = String::from_utf8_lossy(&bytes);
+        let is_partial = !text.is_empty() && !text.ends_with('\n');
+        Ok(Self { lines: text.lines().map(str::to_owned).collect(), is_partial, path })
     }
 
     fn append(&mut self, truths: &[Truth]) -> Result<()> {
@@ -89,8 +103,55 @@ impl TruthLog {
         if text.is_empty() {
             return Ok(());
         }
+        if std::mem::take(&mut self.is_partial) {
+            text.insert(0, '\n');
+        }
         let file = std::fs::File::options().create(true).append(true).open(&self.path);
         file.and_then(|mut file| file.write_all(text.as_bytes()))
             .with_context(|| format!("cannot write {}", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_750_000_000);
+
+    #[test]
+    fn a_fleet_continues_and_a_state_that_cannot_be_used_begins_a_new_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("simulation.json");
+        let config = Config::load(&config::Overrides::default()).unwrap().daemon;
+        let at = |now| epoch(&path, &config, now).unwrap();
+        let later = NOW.plus(Duration::from_secs(60));
+        assert_eq!((at(NOW), at(later)), (NOW, NOW));
+        let future = Timestamp::from_seconds(4_070_908_800);
+        std::fs::remove_file(&path).unwrap();
+        // The clock was wrong at the first start.
+        assert_eq!((at(future), at(NOW), at(later)), (future, NOW, NOW));
+        for damaged in ["", "{", "null", "{\"seed\":-1}"] {
+            std::fs::write(&path, damaged).unwrap();
+            assert_eq!((at(later), at(later.plus(Duration::from_secs(1)))), (later, later), "{damaged}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert!(epoch(&path, &config, NOW).is_err());
+    }
+
+    #[test]
+    fn a_partial_line_stays_apart_from_the_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("truth.ndjson");
+        std::fs::write(&path, b"{\"a\":1}\n{\"b\xff").unwrap();
+        let mut fleet = Fleet::new(spindle_simulate::FleetConfig::new(50, 1, NOW));
+        fleet.tick(NOW.plus(Duration::from_secs(3600)));
+        let truths = fleet.new_truth();
+        assert!(!truths.is_empty());
+        TruthLog::open(path.clone()).unwrap().append(&truths).unwrap();
+        TruthLog::open(path.clone()).unwrap().append(&truths).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert_eq!(String::from_utf8_lossy(&bytes).lines().count(), 2 + truths.len());
     }
 }

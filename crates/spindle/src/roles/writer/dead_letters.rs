@@ -90,13 +90,13 @@ impl DeadLetters {
     }
 
     async fn keep_each(&self, delivery: &Delivery, rejects: &[&Reject]) -> Result<(), BusError> {
+        let is_split = rejects.iter().any(|reject| reject.bytes.is_none());
+        let elements = if is_split { wire::elements(delivery.payload()) } else { Vec::new() };
         let publishes: Vec<_> = rejects
             .iter()
             .map(|reject| {
-                let element = || wire::element(delivery.payload(), reject.index);
-                let bytes =
-                    reject.bytes.clone().or_else(|| element().map(|text| Bytes::copy_from_slice(text.as_bytes())));
-                let bytes = bytes.unwrap_or_else(|| delivery.payload().clone());
+                let element = || elements.get(reject.index).map(|text| Bytes::copy_from_slice(text.as_bytes()));
+                let bytes = reject.bytes.clone().or_else(element).unwrap_or_else(|| delivery.payload().clone());
                 let Reject { index, reason, ref detail, is_whole, .. } = **reject;
                 self.publish(delivery, NewDeadLetter { bytes, reason, detail: detail.clone(), index, is_whole })
             })

@@ -41,7 +41,7 @@ pub(super) async fn run(
             if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
                 continue;
             }
-            match trim_acknowledged(&bus, stream, replay_tail, clock::now()).await {
+            match trim_acknowledged(&bus, stream, consumer, replay_tail, clock::now()).await {
                 Ok(0) => {}
                 Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
                 Err(error) => warn!(stream, error = chain(error), "trim failed"),

@@ -17,6 +17,10 @@ const MAX_CHARS: usize = 400;
 pub(super) enum Problem {
     /// The store takes no writes.
     Store,
+    /// The stream loses messages, or is gone.
+    Configuration,
+    /// The stream is full and refuses messages.
+    Full,
     /// Dead letters cannot be kept.
     DeadLetters,
     /// The store keeps a part of the messages out, which are deferred.
@@ -39,9 +43,10 @@ impl Readiness {
         self.state().is_running = is_running;
     }
 
-    pub(super) fn report(&self, stream: &'static str, problem: Problem, message: &str) {
+    /// Keeps a problem; returns `true` if it is new.
+    pub(super) fn report(&self, stream: &'static str, problem: Problem, message: &str) -> bool {
         let message = message.chars().take(MAX_CHARS).collect();
-        self.state().problems.insert((stream, problem), (Instant::now(), message));
+        self.state().problems.insert((stream, problem), (Instant::now(), message)).is_none()
     }
 
     pub(super) fn clear(&self, stream: &'static str, problem: Problem) {
@@ -56,19 +61,28 @@ impl Readiness {
     pub(crate) fn missing(&self) -> Option<String> {
         let mut state = self.state();
         state.problems.retain(|(_, problem), (at, _)| match problem {
-            Problem::Store => true,
+            Problem::Store | Problem::Configuration | Problem::Full => true,
             Problem::DeadLetters | Problem::Deferred => at.elapsed() < DEFERRED_EXPIRE,
         });
         if !state.is_running {
             return Some("the writer is not running".to_owned());
         }
-        // The worst one is enough: both lanes share the store.
-        let ((_, problem), (_, message)) = state.problems.iter().min_by_key(|((_, problem), _)| *problem)?;
-        Some(match problem {
-            Problem::Store => format!("the writer cannot store: {message}"),
-            Problem::DeadLetters => format!("the writer cannot keep dead letters: {message}"),
-            Problem::Deferred => format!("the store keeps messages out, which are deferred; others pass: {message}"),
-        })
+        let mut problems: Vec<_> = state.problems.iter().collect();
+        problems.sort_by_key(|((_, problem), _)| *problem);
+        let mut lines: Vec<String> = problems
+            .into_iter()
+            .map(|((_, problem), (_, message))| match problem {
+                Problem::Store => format!("the writer cannot store: {message}"),
+                Problem::Configuration | Problem::Full => message.clone(),
+                Problem::DeadLetters => format!("the writer cannot keep dead letters: {message}"),
+                Problem::Deferred => {
+                    format!("the store keeps messages out, which are deferred; others pass: {message}")
+                }
+            })
+            .collect();
+        // Both lanes share the store.
+        lines.dedup();
+        (!lines.is_empty()).then(|| lines.join("; "))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -92,6 +106,18 @@ mod tests {
         assert_eq!(readiness.missing().unwrap(), "the writer cannot store: the disk is full");
         readiness.clear("METRICS", Problem::Store);
         assert!(readiness.is_ready());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_problem_is_named_once_and_the_worst_first() {
+        let readiness = Readiness::default();
+        readiness.set_running(true);
+        readiness.report("METRICS", Problem::Full, "stream METRICS is full");
+        for stream in ["METRICS", "EVENTS"] {
+            readiness.report(stream, Problem::Store, "the disk is full");
+        }
+        let words = readiness.missing().unwrap();
+        assert_eq!(words, "the writer cannot store: the disk is full; stream METRICS is full");
     }
 
     #[tokio::test(start_paused = true)]

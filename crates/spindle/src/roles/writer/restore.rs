@@ -5,8 +5,8 @@
 //! stream still holds these messages, at least those of the last `writer.replay_tail`, since trimming spares them. So when
 //! another incarnation of the store's server answers than the last one that was restored to, everything that the stream
 //! holds and has delivered is written again, in order, beside the live lane. Writes are idempotent: what was not lost does
-//! not change. A server that does not name its incarnation (InfluxDB 2) is restored to at the start of a writer and after
-//! each outage.
+//! not change. A server that does not name its incarnation (InfluxDB 2, openGemini) is restored to at the start of a
+//! writer and after each outage, also one that another address or a query node hid.
 //!
 //! The incarnation is kept in the metadata of the consumer once the restore is complete, so that a restart of the writer
 //! neither forgets a loss nor restores without need. Of several writers one restores (`restore_claim`). What an operator
@@ -77,6 +77,8 @@ struct Progress {
     unsaved: Incarnation,
     /// There was an outage since.
     had_outage: bool,
+    /// Outages behind another server or node of the store, as of the last look.
+    n_recoveries: u64,
     /// The newest message delivered before this writer started, until the first restore: what this writer wrote itself
     /// went to the incarnation that answers now, unless there was an outage.
     delivered_before: Option<u64>,
@@ -118,6 +120,8 @@ impl Restorer {
                 return Ok(());
             }
         };
+        let n_recoveries = self.store_writer.store.n_recoveries();
+        progress.had_outage |= std::mem::replace(&mut progress.n_recoveries, n_recoveries) != n_recoveries;
         if incarnation.is_some() && !progress.restored_to.contains(&incarnation) {
             // This writer's before a restart, or another writer's.
             progress.restored_to.extend(self.claim.restored_to().await?.map(Some));

@@ -18,7 +18,9 @@ use super::readiness::{Problem, Readiness};
 use crate::clock;
 use crate::log_limit::LogLimiter;
 use crate::logging::chain;
-use crate::metrics::{WRITER_REFUSED, WRITER_REPEATED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED};
+use crate::metrics::{
+    WRITER_DUPLICATE, WRITER_REFUSED, WRITER_REPLACED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED,
+};
 
 pub(super) struct StoreWriter {
     stream: &'static str,
@@ -149,10 +151,11 @@ fn count(written: &Written) {
     let add = |counter: &prometheus::IntCounterVec, kind, number: usize| {
         counter.with_label_values(&[kind]).inc_by(number as u64);
     };
-    add(&WRITER_STORED, "metric", written.n_metrics_stored());
-    add(&WRITER_STORED, "event", written.n_events_stored());
-    add(&WRITER_REPEATED, "metric", written.n_metrics_known);
-    add(&WRITER_REPEATED, "event", written.n_events_known);
+    add(&WRITER_STORED, "metric", written.n_metrics + written.n_metrics_replaced);
+    add(&WRITER_STORED, "event", written.n_events);
+    add(&WRITER_DUPLICATE, "metric", written.n_metrics_known);
+    add(&WRITER_DUPLICATE, "event", written.n_events_known);
+    WRITER_REPLACED.inc_by(written.n_metrics_replaced as u64);
     for refused in &written.refused {
         let kind = match refused.item {
             RefusedItem::Metric(_) => "metric",

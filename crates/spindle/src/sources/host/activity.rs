@@ -1,11 +1,23 @@
-//! Activity of a disk: the kernel's counters, and the rates between two samples of them
-//! (Documentation/block/stat.rst and Documentation/admin-guide/iostats.rst of Linux).
+//! Activity of a drive: readings of the kernel's counters, and the rates between two of them. A value that the kernel
+//! does not keep is absent, never 0.
+//!
+//! Counters that are not kept, by the sources of Linux:
+//!
+//! - all of them while `queue/iostats` is 0. A driver without request queues (`mq` is absent) may count nevertheless,
+//!   which shows when they move.
+//! - all of them in drivers that never count: they are 0 since the disk appeared.
+//! - those of a multipath NVMe disk before 6.2: its hidden paths count, and their sum stands for it.
+//! - the times of md before 5.14 and of some drivers: they stay 0 while requests complete.
+//! - busy time and queue of requests that hang: since 5.0 they are added when a request completes.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-use super::disks::Disk;
-use super::problems::Problem;
+use super::counters::{Counters, Difference, Field};
+use super::drives::Drive;
+use super::problems::{Problem, ProblemKind, Problems};
+use super::sysfs::attribute;
 
 /// Shortest interval with rates: the time counters tick in milliseconds, some in jiffies of ten.
 pub(super) const MIN_INTERVAL_SECONDS: f64 = 0.1;
@@ -13,130 +25,221 @@ pub(super) const MIN_INTERVAL_SECONDS: f64 = 0.1;
 /// Unit of the kernel's counters, whatever the sector size of the disk.
 const SECTOR_BYTES: f64 = 512.0;
 
-/// Counters of one disk at one time.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// Requests in an interval that take more than no time on any disk.
+const MANY_REQUESTS: u64 = 100;
+
+/// Counters of one block device at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Reading {
+    counters: Counters,
+    diskseq: Option<u64>,
+    /// True if the block layer counts requests.
+    is_counting: bool,
+    /// True if the driver's requests pass the block layer's queues.
+    has_queues: bool,
+}
+
+/// Counters of a drive at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ActivitySample {
     /// Time of the sample on a monotonic clock.
     pub(super) uptime: Duration,
-    pub(super) counters: Counters,
-    diskseq: Option<u64>,
+    /// Readings by the kernel's name: of the disk, or of each path of SCSI multipath.
+    own: Vec<(String, Reading)>,
+    /// Readings of hidden paths.
+    hidden: Vec<(String, Reading)>,
+}
+
+/// Reads the counters of a drive, which the kernel serves from memory, without accessing the disk. A path that cannot
+/// be read is noted and left out.
+pub(super) fn read(drive: &Drive, uptime: Duration, problems: &mut Problems) -> ActivitySample {
+    let mut read_one = |path: &Path| match reading(path, problems) {
+        Ok(reading) => Some((path.file_name()?.to_string_lossy().into_owned(), reading)),
+        Err(problem) => {
+            problems.note(problem);
+            None
+        }
+    };
+    let own = drive.paths.iter().filter_map(|disk| read_one(&disk.path)).collect();
+    let hidden = drive.paths.iter().flat_map(|disk| &disk.hidden_paths).filter_map(|path| read_one(path)).collect();
+    ActivitySample { uptime, own, hidden }
+}
+
+fn reading(path: &Path, problems: &mut Problems) -> Result<Reading, Problem> {
+    let stat = path.join("stat");
+    let text = fs::read_to_string(&stat).map_err(|error| Problem::unreadable(&stat, error))?;
+    let counters = Counters::parse(&text).ok_or_else(|| Problem::unparsable(&stat, &text, "at least 11 counters"))?;
+    if counters.n_unread() > 0 {
+        problems.note(Problem::unparsable(&stat, &text, "whole numbers; the odd ones are left out"));
+    }
+    let diskseq = attribute(path, "diskseq").and_then(|text| text.parse().ok());
+    let is_counting = attribute(path, "queue/iostats").as_deref() != Some("0");
+    Ok(Reading { counters, diskseq, is_counting, has_queues: path.join("mq").exists() })
+}
+
+/// Outcome of comparing two samples of a drive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Interval {
+    /// Differences, as far as they are known.
+    Known(Kept),
+    /// The first reading of this disk, or of all its paths.
+    First,
+    /// Most counters fell.
+    Reset,
+    /// No counter has moved since the disk appeared: the driver does not count.
+    NeverMoved,
+    /// The block layer was told not to count.
+    SwitchedOff,
+}
+
+/// Differences of the counters that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Kept {
+    counters: Counters,
+    /// Counters that decreased.
+    pub(super) n_fell: usize,
+    /// True if the counters are those of several paths whose busy times may overlap.
+    pub(super) overlaps: bool,
+    /// Counters that are not kept, for people.
+    pub(super) missing: Option<&'static str>,
 }
 
 impl ActivitySample {
-    /// Returns true if both belong to the same disk, as far as the kernel shows (since 5.15): another disk under the
-    /// same name has another sequence number.
-    pub(super) fn same_disk(&self, other: &Self) -> bool {
-        self.diskseq == other.diskseq
+    /// Compares with the previous sample. `counts_anyway` is set once counters have moved although the block layer does
+    /// not count; until then, standing still means nothing.
+    pub(super) fn since(&self, previous: &Self, counts_anyway: &mut bool) -> Interval {
+        let own = sum(&previous.own, &self.own, counts_anyway);
+        if self.hidden.is_empty() || own.is_moving() {
+            return own;
+        }
+        // The disk itself shows nothing, so its hidden paths stand for it.
+        match sum(&previous.hidden, &self.hidden, &mut false) {
+            Interval::Known(hidden) => Interval::Known(hidden),
+            Interval::SwitchedOff if own == Interval::NeverMoved => Interval::SwitchedOff,
+            Interval::First | Interval::Reset | Interval::NeverMoved | Interval::SwitchedOff => own,
+        }
     }
 }
 
-/// Activity of a disk since it appeared, or between two samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Counters {
-    reads: u64,
-    read_sectors: u64,
-    read_ms: u64,
-    writes: u64,
-    write_sectors: u64,
-    write_ms: u64,
-    /// Time with at least one request in flight.
-    busy_ms: u64,
-    /// Time multiplied with the number of requests in flight.
-    weighted_ms: u64,
-}
-
-/// Reads a disk's `stat`, which the kernel serves from memory, without accessing the disk.
-pub(super) fn read(disk: &Disk, uptime: Duration) -> Result<ActivitySample, Problem> {
-    let path = disk.path.join("stat");
-    let text = fs::read_to_string(&path).map_err(|error| Problem::unreadable(&path, error))?;
-    let counters = Counters::parse(&text).ok_or_else(|| Problem::unparsable(&path, &text, "at least 11 counters"))?;
-    let diskseq = fs::read_to_string(disk.path.join("diskseq")).ok().and_then(|text| text.trim().parse().ok());
-    Ok(ActivitySample { uptime, counters, diskseq })
-}
-
-impl Counters {
-    fn parse(text: &str) -> Option<Self> {
-        let fields: Vec<u64> = text.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
-        let [reads, _, read_sectors, read_ms, writes, _, write_sectors, write_ms, _, busy_ms, weighted_ms, ..] =
-            fields[..]
-        else {
-            return None;
-        };
-        Some(Self { reads, read_sectors, read_ms, writes, write_sectors, write_ms, busy_ms, weighted_ms })
-    }
-
-    /// Returns the difference to `earlier`; `None` if any counter decreased.
-    pub(super) fn since(&self, earlier: &Self) -> Option<Self> {
-        Some(Self {
-            reads: self.reads.checked_sub(earlier.reads)?,
-            read_sectors: self.read_sectors.checked_sub(earlier.read_sectors)?,
-            read_ms: self.read_ms.checked_sub(earlier.read_ms)?,
-            writes: self.writes.checked_sub(earlier.writes)?,
-            write_sectors: self.write_sectors.checked_sub(earlier.write_sectors)?,
-            write_ms: self.write_ms.checked_sub(earlier.write_ms)?,
-            busy_ms: self.busy_ms.checked_sub(earlier.busy_ms)?,
-            weighted_ms: self.weighted_ms.checked_sub(earlier.weighted_ms)?,
-        })
-    }
-
-    /// Returns the metrics of an interval of `seconds`, which is above zero.
-    pub(super) fn rates(self, seconds: f64) -> impl Iterator<Item = (&'static str, f64)> {
-        let requests = (self.reads as f64) + (self.writes as f64);
-        let request_ms = (self.read_ms as f64) + (self.write_ms as f64);
-        let interval_ms = seconds * 1e3;
-        let latency = (requests > 0.0).then_some(("Latency", request_ms / requests));
-        [
-            ("IOPs", requests / seconds),
-            ("ReadThroughput", self.read_sectors as f64 * SECTOR_BYTES / seconds),
-            ("WriteThroughput", self.write_sectors as f64 * SECTOR_BYTES / seconds),
-            // The two clocks are not in step: a busy disk may come to slightly more than 100 %.
-            ("Utilization", (self.busy_ms as f64 / interval_ms * 100.0).min(100.0)),
-            ("QueueDepth", self.weighted_ms as f64 / interval_ms),
-        ]
-        .into_iter()
-        .chain(latency)
+impl Interval {
+    fn is_moving(&self) -> bool {
+        matches!(self, Self::Known(kept) if kept.counters.requests().is_none_or(|requests| requests > 0))
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Adds up the differences of all readings with a previous one. A path that never moved adds nothing; one that is not
+/// counted makes the sum unknown.
+fn sum(previous: &[(String, Reading)], current: &[(String, Reading)], counts_anyway: &mut bool) -> Interval {
+    let mut total: Option<Kept> = None;
+    let mut other = Interval::First;
+    for (name, reading) in current {
+        let before = previous.iter().find(|(other, _)| other == name).map(|(_, before)| before);
+        match before.map_or(Interval::First, |before| compare(before, reading, counts_anyway)) {
+            Interval::Known(kept) => total = Some(total.map_or(kept, |sum| sum.plus(&kept))),
+            outcome @ (Interval::SwitchedOff | Interval::Reset) => return outcome,
+            outcome @ (Interval::First | Interval::NeverMoved) => other = outcome,
+        }
+    }
+    total.map_or(other, Interval::Known)
+}
 
-    #[test]
-    fn counters_need_eleven_numbers() {
-        let old_kernel = "34853 9272 4443722 25111 4257 22345 2044240 5610 0 7516 31214\n";
-        let counters = Counters::parse(old_kernel).unwrap();
-        assert_eq!((counters.reads, counters.write_ms, counters.weighted_ms), (34_853, 5_610, 31_214));
-        assert_eq!(Counters::parse(&format!("{} 29 234888 482 1 203 9", old_kernel.trim())), Some(counters));
-        for text in ["", "1 2 3", "1 2 3 4 5 6 7 8 9 10 x", "-1 2 3 4 5 6 7 8 9 10 11"] {
-            assert_eq!(Counters::parse(text), None, "{text}");
+fn compare(before: &Reading, after: &Reading, counts_anyway: &mut bool) -> Interval {
+    // Another disk under the same name has another sequence number (since 5.15).
+    if before.diskseq != after.diskseq {
+        return Interval::First;
+    }
+    if before.counters.is_all_zero() && after.counters.is_all_zero() {
+        return Interval::NeverMoved;
+    }
+    let Some(Difference { mut counters, n_fell }) = after.counters.since(&before.counters) else {
+        return Interval::Reset;
+    };
+    let is_moving = counters.requests().is_some_and(|requests| requests > 0);
+    if !(before.is_counting && after.is_counting) {
+        *counts_anyway |= is_moving && !after.has_queues && !before.is_counting && !after.is_counting;
+        if !*counts_anyway {
+            return Interval::SwitchedOff;
+        }
+    }
+    let missing = forget_unkept(&mut counters, &after.counters);
+    Interval::Known(Kept { counters, n_fell, overlaps: false, missing })
+}
+
+/// Removes times that the kernel does not keep: those at 0 since the disk appeared although requests completed, those
+/// that stood still during many requests, and those of requests that hang. Returns what was not kept, for people;
+/// `None` for what passes.
+fn forget_unkept(counters: &mut Counters, total: &Counters) -> Option<&'static str> {
+    let has_worked = total.requests().is_some_and(|requests| requests > 0);
+    let n_requests = counters.requests().unwrap_or(0);
+    let never = |fields: &[Field]| has_worked && fields.iter().all(|field| total.get(*field) == Some(0));
+    let times = [Field::ReadMs, Field::WriteMs];
+    let (no_times, no_busy) = (never(&times), never(&[Field::BusyMs]));
+    let no_queue = never(&[Field::WeightedMs]);
+    let stands = |field: Field| counters.get(field) == Some(0);
+    let hangs = n_requests == 0 && counters.in_flight.is_some_and(|in_flight| in_flight > 0);
+    let stalled = |field: Field| stands(field) && (hangs || n_requests >= MANY_REQUESTS);
+    let forget_busy = no_busy || stalled(Field::BusyMs);
+    let forget_queue = no_queue || stalled(Field::WeightedMs);
+    let forget_times = no_times || (n_requests >= MANY_REQUESTS && times.iter().all(|field| stands(*field)));
+    if forget_times {
+        times.iter().for_each(|field| counters.forget(*field));
+    }
+    if forget_busy {
+        counters.forget(Field::BusyMs);
+    }
+    if forget_queue {
+        counters.forget(Field::WeightedMs);
+    }
+    // A few fast requests may take less than the millisecond that shows.
+    let is_certain = total.requests().is_some_and(|requests| requests >= MANY_REQUESTS);
+    match (no_times, no_busy, no_queue) {
+        _ if !is_certain => None,
+        (false, false, false) => None,
+        (true, true, true) => Some("Latency, Utilization and QueueDepth"),
+        (true, true, false) => Some("Latency and Utilization"),
+        (true, false, true) => Some("Latency and QueueDepth"),
+        (true, false, false) => Some("Latency"),
+        (false, true, true) => Some("Utilization and QueueDepth"),
+        (false, true, false) => Some("Utilization"),
+        (false, false, true) => Some("QueueDepth"),
+    }
+}
+
+impl Kept {
+    fn plus(&self, other: &Self) -> Self {
+        let is_idle = |kept: &Self| kept.counters.get(Field::BusyMs) == Some(0);
+        Self {
+            counters: self.counters.plus(&other.counters),
+            n_fell: self.n_fell + other.n_fell,
+            overlaps: self.overlaps || !(is_idle(self) || is_idle(other)),
+            missing: self.missing.or(other.missing),
         }
     }
 
-    #[test]
-    fn rates_are_per_second_and_per_request() {
-        let delta = Counters {
-            reads: 30,
-            read_sectors: 2_000,
-            read_ms: 60,
-            writes: 10,
-            write_sectors: 500,
-            write_ms: 140,
-            busy_ms: 1_001,
-            weighted_ms: 200,
-        };
-        let rates: Vec<_> = delta.rates(1.0).collect();
-        assert_eq!(
-            rates,
-            [
-                ("IOPs", 40.0),
-                ("ReadThroughput", 1_024_000.0),
-                ("WriteThroughput", 256_000.0),
-                ("Utilization", 100.0),
-                ("QueueDepth", 0.2),
-                ("Latency", 5.0),
-            ]
-        );
-        assert!(Counters::default().rates(1.0).all(|(name, value)| name != "Latency" && value == 0.0), "idle");
+    /// Returns the metrics of an interval of `seconds`, which is above zero; those that are not known are absent.
+    pub(super) fn rates(&self, seconds: f64) -> impl Iterator<Item = (&'static str, f64)> + use<> {
+        let value = |field: Field| self.counters.get(field).map(|value| value as f64);
+        let interval_ms = seconds * 1e3;
+        let requests = self.counters.requests().map(|requests| requests as f64);
+        let request_ms = value(Field::ReadMs).zip(value(Field::WriteMs)).map(|(read, write)| read + write);
+        let latency = requests.zip(request_ms).filter(|(requests, _)| *requests > 0.0);
+        let busy_ms = value(Field::BusyMs).filter(|_| !self.overlaps);
+        [
+            ("IOPs", requests.map(|requests| requests / seconds)),
+            ("ReadThroughput", value(Field::ReadSectors).map(|sectors| sectors * SECTOR_BYTES / seconds)),
+            ("WriteThroughput", value(Field::WriteSectors).map(|sectors| sectors * SECTOR_BYTES / seconds)),
+            // The two clocks are not in step: a busy disk may come to slightly more than 100 %.
+            ("Utilization", busy_ms.map(|busy_ms| (busy_ms / interval_ms * 100.0).min(100.0))),
+            ("QueueDepth", value(Field::WeightedMs).map(|weighted_ms| weighted_ms / interval_ms)),
+            ("Latency", latency.map(|(requests, request_ms)| request_ms / requests)),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
     }
+}
+
+/// Returns a notice that metrics of a device are absent.
+pub(super) fn not_kept(device: &str, metrics: &str, cause: &str) -> Problem {
+    let message = format!("{metrics} of {device} left out: the kernel does not keep the counters ({cause})");
+    Problem::new(ProblemKind::NotKept, format!("{device} {metrics}"), message)
 }

@@ -1,30 +1,53 @@
-//! Local file systems of a machine, and their usage.
+//! File systems of a machine, and their usage. Each is asked by its mount point, so that no device node is needed: ZFS
+//! datasets have none, and a container does not have those of its volumes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use spindle_core::Labels;
 use spindle_core::wire::MAX_LABEL_BYTES;
 
 use super::mounts::{self, Mount};
+use super::patience::{Asked, Patience};
 use super::problems::{Problem, ProblemKind, Problems};
 use super::roots::Roots;
+use super::sysfs::{attribute, names};
 
 /// Maximum number of device-mapper layers followed down to the disk.
 const MAX_LAYERS: usize = 8;
 
-/// A mounted file system on a block device of this machine.
+/// A mounted file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FileSystem {
     /// Its mount point.
     pub(super) mount_point: String,
     /// Its type, such as `ext4`.
     kind: String,
-    /// The kernel's name of the disk it is on, if it is one disk.
+    /// The kernel's name of the disk it is on, if it is one disk of this machine.
     disk: Option<String>,
+    /// Dataset or server, if it is not a device.
+    origin: Option<String>,
 }
+
+/// Usage of a file system.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Usage {
+    /// Used space in percent, as `df` does: space reserved for root counts neither as used nor as available.
+    UsedPercent(f64),
+    /// The file system has no blocks of its own.
+    NoBlocks,
+    /// The mount point is a single file.
+    File,
+    /// An automount point that is not mounted any more.
+    Changed,
+    /// No answer in time.
+    Hangs,
+}
+
+/// Result of asking one file system.
+pub(super) type UsageReading = Result<Usage, String>;
 
 impl FileSystem {
     /// Describes the file system.
@@ -35,16 +58,21 @@ impl FileSystem {
             ("mount", Some(self.mount_point.as_str())),
             ("fs", Some(self.kind.as_str())),
             ("disk", self.disk.as_deref()),
+            ("origin", self.origin.as_deref()),
         ];
         let fits = |value: &&str| value.len() <= MAX_LABEL_BYTES;
         known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value.filter(fits)?.to_owned()))).collect()
     }
 }
 
-/// Lists each file system on a block device of this machine once, at its first mount point. Bind mounts and
-/// subvolumes share its space and add nothing.
-pub(super) fn discover(roots: &Roots, problems: &mut Problems) -> Vec<FileSystem> {
-    let path = roots.proc.join("self/mounts");
+/// Measures each file system that is storage once, at its first mount point that is a directory and not hidden. Bind
+/// mounts and subvolumes share its space and add nothing. Notes once what was left out.
+pub(super) fn measure(
+    roots: &Roots,
+    patience: &mut Patience<UsageReading>,
+    problems: &mut Problems,
+) -> Vec<(FileSystem, f64)> {
+    let path = roots.proc.join("self/mountinfo");
     let table = match fs::read(&path) {
         Ok(table) => table,
         Err(error) => {
@@ -53,49 +81,123 @@ pub(super) fn discover(roots: &Roots, problems: &mut Problems) -> Vec<FileSystem
         }
     };
     let mounts = mounts::parse(&table, &path, problems);
-    let mut seen = BTreeSet::new();
-    let mut file_systems = Vec::new();
-    for mount in mounts::candidates(&mounts, problems) {
-        let Some(device) = block_device(roots, mount) else { continue };
-        // In containers, single files are bind-mounted from the host's disk.
-        if seen.contains(&device) || fs::metadata(&mount.target).is_ok_and(|metadata| !metadata.is_dir()) {
+    let (mut storage, others): (Vec<&Mount>, Vec<&Mount>) =
+        mounts.iter().partition(|mount| mount.not_storage().is_none());
+    note_left_out(&others, problems);
+    storage.retain(|mount| mounts::is_visible(&mounts, mount));
+    storage.sort_by_key(|mount| mount.is_remote());
+    patience.renew();
+    let (mut settled, mut files) = (BTreeSet::new(), BTreeMap::new());
+    let mut measured = Vec::new();
+    for mount in storage {
+        if settled.contains(&mount.number) {
             continue;
         }
-        let Some(mount_point) = mount.target.to_str() else {
-            let message = format!("mount point {} is not UTF-8", mount.target.display());
-            problems.note(Problem::new(ProblemKind::BadName, message));
-            continue;
-        };
-        let disk = disk_beneath(&roots.sys, &device);
-        file_systems.push(FileSystem { mount_point: mount_point.to_owned(), kind: mount.kind.clone(), disk });
-        seen.insert(device);
+        match ask(mount, patience, problems) {
+            Some(Usage::UsedPercent(percent)) => {
+                measured.extend(file_system(roots, mount, problems).map(|file_system| (file_system, percent)));
+            }
+            Some(Usage::NoBlocks) => note_one_left_out(mount, "it has no blocks", problems),
+            Some(Usage::Hangs) => {}
+            // Containers bind single files from the host's disk; another mount point may be a directory.
+            Some(Usage::File) => {
+                files.entry(&mount.number).or_insert(mount);
+                continue;
+            }
+            Some(Usage::Changed) | None => continue,
+        }
+        settled.insert(&mount.number);
     }
-    file_systems
+    for (_, mount) in files.into_iter().filter(|(number, _)| !settled.contains(number)) {
+        note_one_left_out(mount, "only single files of it are mounted", problems);
+    }
+    measured
 }
 
-/// Returns the used space in percent, as `df` does: space reserved for root counts neither as used nor as available.
-/// `None` for a file system without blocks.
-pub(super) fn used_percent(file_system: &FileSystem) -> Result<Option<f64>, Problem> {
-    let path = Path::new(&file_system.mount_point);
-    let status = rustix::fs::statvfs(path).map_err(|error| Problem::unreadable(path, error))?;
-    let used = status.f_blocks.saturating_sub(status.f_bfree) as f64;
-    let available = status.f_bavail as f64;
-    Ok((used + available > 0.0).then(|| used / (used + available) * 100.0))
+fn note_one_left_out(mount: &Mount, cause: &str, problems: &mut Problems) {
+    let target = mount.target.display().to_string();
+    let message = format!("file system at {target} ({}) left out: {cause}", mount.kind);
+    problems.note_once(Problem::new(ProblemKind::LeftOut, target, message));
 }
 
-/// Returns the kernel's name of the mounted block device, if the source is one of this machine.
-fn block_device(roots: &Roots, mount: &Mount) -> Option<String> {
-    let node = match mount.source.to_str() {
-        // The source if the kernel mounted the root itself; there is no such node.
-        Some("/dev/root") => {
-            let device = fs::metadata(&mount.target).ok()?.dev();
-            let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-            roots.sys.join("dev/block").join(number).canonicalize().ok()?
+fn note_left_out(others: &[&Mount], problems: &mut Problems) {
+    let mut left_out: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for mount in others {
+        left_out.entry(mount.not_storage().unwrap_or_default()).or_default().insert(&mount.kind);
+    }
+    for (reason, kinds) in left_out {
+        let kinds: Vec<_> = kinds.into_iter().collect();
+        let message = format!("mounts that are not storage: {} ({reason})", kinds.join(", "));
+        problems.note_once(Problem::new(ProblemKind::LeftOut, format!("mounts {reason}"), message));
+    }
+}
+
+/// Asks for the usage of a mount; `None` if there is no answer, which is noted.
+fn ask(mount: &Mount, patience: &mut Patience<UsageReading>, problems: &mut Problems) -> Option<Usage> {
+    let target = mount.target.clone();
+    let subject = target.display().to_string();
+    let (answer, error) = match patience.ask(&subject, move || usage(&target)) {
+        Asked::Answer(Ok(usage)) => return Some(usage),
+        Asked::Answer(Err(error)) => (None, error),
+        Asked::Hangs => {
+            let error = format!("no answer from {} ({}); left out until it comes", mount.source, mount.kind);
+            (Some(Usage::Hangs), error)
         }
-        _ => roots.dev.join(mount.source.strip_prefix("/dev").ok()?).canonicalize().ok()?,
+        Asked::NoTime => return None,
     };
-    let name = node.file_name()?.to_str()?;
-    class_directory(&roots.sys, name).is_some().then(|| name.to_owned())
+    problems.note(Problem::unreadable(&mount.target, error));
+    answer
+}
+
+/// Reads the usage of what is mounted on `target`. An automount point that is not mounted stays so: opening a path
+/// without access to the file, unlike `statvfs`, does not mount it.
+fn usage(target: &Path) -> UsageReading {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let file = rustix::fs::open(target, flags, Mode::empty()).map_err(|error| error.to_string())?;
+    let kind = rustix::fs::fstatfs(&file).map_err(|error| error.to_string())?.f_type;
+    if kind == AUTOFS_MAGIC {
+        return Ok(Usage::Changed);
+    }
+    let status = rustix::fs::fstat(&file).map_err(|error| error.to_string())?;
+    if !rustix::fs::FileType::from_raw_mode(status.st_mode).is_dir() {
+        return Ok(Usage::File);
+    }
+    let space = rustix::fs::fstatvfs(&file).map_err(|error| error.to_string())?;
+    let used = space.f_blocks.saturating_sub(space.f_bfree) as f64;
+    let available = space.f_bavail as f64;
+    let total = used + available;
+    Ok(if total > 0.0 { Usage::UsedPercent(used / total * 100.0) } else { Usage::NoBlocks })
+}
+
+/// `AUTOFS_SUPER_MAGIC` of Linux.
+const AUTOFS_MAGIC: rustix::fs::FsWord = 0x0187;
+
+fn file_system(roots: &Roots, mount: &Mount, problems: &mut Problems) -> Option<FileSystem> {
+    let Some(mount_point) = mount.target.to_str() else {
+        let place = mount.target.display().to_string();
+        problems.note(Problem::new(ProblemKind::BadName, place.clone(), format!("mount point {place} is not UTF-8")));
+        return None;
+    };
+    let device = block_device(&roots.sys, mount);
+    let disk = device.as_deref().and_then(|device| disk_beneath(&roots.sys, device));
+    let origin = device.is_none().then(|| mount.source.clone()).filter(|source| !source.is_empty());
+    Some(FileSystem { mount_point: mount_point.to_owned(), kind: mount.kind.clone(), disk, origin })
+}
+
+/// Returns the kernel's name of the mounted block device: by its number, or (btrfs has one of its own) by its node.
+fn block_device(sys: &Path, mount: &Mount) -> Option<String> {
+    let by_number = sys.join("dev/block").join(&mount.number).canonicalize().ok();
+    if let Some(name) = by_number.as_deref().and_then(Path::file_name).and_then(|name| name.to_str()) {
+        return Some(name.to_owned());
+    }
+    let node = mount.source.strip_prefix("/dev/")?;
+    if let Some(volume) = node.strip_prefix("mapper/") {
+        let class = sys.join("class/block");
+        return names(&class)
+            .into_iter()
+            .find(|name| attribute(&class.join(name), "dm/name").as_deref() == Some(volume));
+    }
+    class_directory(sys, node).map(|_| node.to_owned())
 }
 
 fn class_directory(sys: &Path, name: &str) -> Option<PathBuf> {
@@ -114,12 +216,9 @@ fn disk_beneath(sys: &Path, name: &str) -> Option<String> {
         if !name.starts_with("dm-") {
             return Some(name);
         }
-        let mut slaves = fs::read_dir(directory.join("slaves")).ok()?.flatten();
-        let slave = slaves.next()?.file_name().into_string().ok()?;
-        if slaves.next().is_some() {
-            return None;
-        }
-        name = slave;
+        let slaves = names(&directory.join("slaves"));
+        let [slave] = slaves.as_slice() else { return None };
+        name.clone_from(slave);
     }
     None
 }

@@ -1,7 +1,16 @@
-//! Problems while sampling a machine, counted by kind, so that a log line can include the number of suppressed ones.
+//! Problems while sampling a machine: counted by kind, and named once a day per subject, so that every bad disk
+//! appears in the log and none fills it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
+
+/// Time after which a problem that persists is named again.
+const NAMED_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Most subjects remembered as named; beyond it, all are forgotten and named again.
+const MAX_NAMED: usize = 4096;
+/// Most lines waiting for the log; further ones are only counted.
+const MAX_LINES: usize = 256;
 
 /// Kind of problem. [`ProblemKind::as_str`] is its stable name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,8 +25,16 @@ pub(crate) enum ProblemKind {
     BadName,
     /// The machine has no visible disk. Counted once, not with every sample.
     NoDisk,
-    /// Monotonic counters decreased: they wrapped around, or the disk was replaced.
+    /// Monotonic counters decreased: the disk was reset or replaced.
     CountersFell,
+    /// The kernel does not keep a counter, so metrics are absent. Counted once per device.
+    NotKept,
+    /// A serial number or WWN that does not identify a drive. Counted once per disk.
+    NotUnique,
+    /// A block device or mount that is not storage of this machine. Counted once.
+    LeftOut,
+    /// The register of devices could not be read or written.
+    Register,
 }
 
 impl ProblemKind {
@@ -30,7 +47,16 @@ impl ProblemKind {
             Self::BadName => "bad_name",
             Self::NoDisk => "no_disk",
             Self::CountersFell => "counters_fell",
+            Self::NotKept => "not_kept",
+            Self::NotUnique => "not_unique",
+            Self::LeftOut => "left_out",
+            Self::Register => "register",
         }
+    }
+
+    /// Returns true for a property of the machine that needs no action.
+    pub(crate) fn is_notice(self) -> bool {
+        matches!(self, Self::NotKept | Self::NotUnique | Self::LeftOut)
     }
 }
 
@@ -41,20 +67,26 @@ pub(crate) struct Problem {
     pub(crate) kind: ProblemKind,
     /// Cause and place.
     pub(crate) message: String,
+    /// Device or file; the log names each once a day.
+    subject: String,
 }
 
 impl Problem {
-    pub(super) fn new(kind: ProblemKind, message: String) -> Self {
-        Self { kind, message }
+    pub(super) fn new(kind: ProblemKind, subject: impl Into<String>, message: String) -> Self {
+        Self { kind, message, subject: subject.into() }
     }
 
     pub(super) fn unreadable(path: &Path, error: impl std::fmt::Display) -> Self {
-        Self::new(ProblemKind::Unreadable, format!("cannot read {}: {error}", path.display()))
+        let place = path.display().to_string();
+        let message = format!("cannot read {place}: {error}");
+        Self::new(ProblemKind::Unreadable, place, message)
     }
 
     pub(super) fn unparsable(path: &Path, content: &str, expected: &str) -> Self {
         let excerpt: String = content.trim().chars().take(60).collect();
-        Self::new(ProblemKind::Unparsable, format!("{} contains '{excerpt}': expected {expected}", path.display()))
+        let place = path.display().to_string();
+        let message = format!("{place} contains '{excerpt}': expected {expected}");
+        Self::new(ProblemKind::Unparsable, place, message)
     }
 }
 
@@ -62,6 +94,10 @@ impl Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Problems {
     by_kind: BTreeMap<ProblemKind, (u64, String)>,
+    /// Subjects that the log has named, with the time.
+    named: BTreeMap<(ProblemKind, String), Duration>,
+    lines: Vec<(ProblemKind, String)>,
+    uptime: Duration,
 }
 
 impl Problems {
@@ -75,9 +111,69 @@ impl Problems {
         self.by_kind.iter().map(|(kind, (n_problems, message))| (*kind, *n_problems, message.as_str()))
     }
 
+    /// Takes the messages for the log: those of subjects that it has not named within a day.
+    pub(crate) fn take_lines(&mut self) -> Vec<(ProblemKind, String)> {
+        std::mem::take(&mut self.lines)
+    }
+
+    /// Sets the time of the following problems, on a monotonic clock.
+    pub(super) fn set_time(&mut self, uptime: Duration) {
+        self.uptime = uptime;
+    }
+
+    /// Counts a problem, and names its subject unless that was done within a day.
     pub(super) fn note(&mut self, problem: Problem) {
-        let (n_problems, message) = self.by_kind.entry(problem.kind).or_default();
+        let Problem { kind, message, subject } = problem;
+        let (n_problems, newest) = self.by_kind.entry(kind).or_default();
         *n_problems += 1;
-        *message = problem.message;
+        newest.clone_from(&message);
+        if self.named.len() >= MAX_NAMED {
+            self.named.clear();
+        }
+        let uptime = self.uptime;
+        let mut is_due = false;
+        let last = self.named.entry((kind, subject)).or_insert_with(|| {
+            is_due = true;
+            uptime
+        });
+        if is_due || uptime.saturating_sub(*last) >= NAMED_AGAIN_AFTER {
+            *last = uptime;
+            if self.lines.len() < MAX_LINES {
+                self.lines.push((kind, message));
+            }
+        }
+    }
+
+    /// Counts and names a problem once per subject.
+    pub(super) fn note_once(&mut self, problem: Problem) {
+        if !self.named.contains_key(&(problem.kind, problem.subject.clone())) {
+            self.note(problem);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_subject_is_named_once_a_day_and_always_counted() {
+        let mut problems = Problems::default();
+        let bad = |name: &str| Problem::unreadable(Path::new(name), "gone");
+        for hour in 0..24 {
+            problems.set_time(Duration::from_secs(3600 * hour));
+            problems.note(bad("/sys/block/sda/stat"));
+            problems.note(bad("/sys/block/sdb/stat"));
+        }
+        let lines: Vec<_> = problems.take_lines().into_iter().map(|(_, message)| message).collect();
+        assert_eq!(lines, ["cannot read /sys/block/sda/stat: gone", "cannot read /sys/block/sdb/stat: gone"]);
+        assert_eq!(problems.n_total(), 48);
+        problems.set_time(NAMED_AGAIN_AFTER);
+        problems.note(bad("/sys/block/sda/stat"));
+        assert_eq!(problems.take_lines().len(), 1);
+        for _ in 0..3 {
+            problems.note_once(Problem::new(ProblemKind::NotKept, "sda", "no time counters".into()));
+        }
+        assert_eq!((problems.n_total(), problems.take_lines().len()), (50, 1));
     }
 }

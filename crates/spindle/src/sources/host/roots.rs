@@ -9,12 +9,12 @@ pub(crate) struct Roots {
     pub(crate) proc: PathBuf,
     /// sysfs.
     pub(crate) sys: PathBuf,
-    /// Device nodes.
-    pub(crate) dev: PathBuf,
+    /// State of running services; udev keeps its database here.
+    pub(crate) run: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Self { proc: "/proc".into(), sys: "/sys".into(), dev: "/dev".into() }
+        Self { proc: "/proc".into(), sys: "/sys".into(), run: "/run".into() }
     }
 }

@@ -1,49 +1,83 @@
-//! Temperatures of the disks, from the hwmon sensors of `drivetemp` (SATA, SAS) and `nvme`.
+//! Temperatures of the drives, from the hwmon sensors of `drivetemp` (SATA, SAS) and `nvme`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::disks::Disk;
-use super::problems::{Problem, Problems};
+use super::drives::Drive;
+use super::patience::{Asked, Patience};
+use super::problems::{Problem, ProblemKind, Problems};
+use super::sysfs::{attribute, names};
 
 /// Drivers whose `temp1` is the temperature of a disk.
 const DRIVERS: [&str; 2] = ["drivetemp", "nvme"];
+/// Readings at or beyond these are a sensor's word for "none": 0 K of NVMe, -128, 127 and 255 °C of a byte.
+const NO_READING_BELOW: f64 = -60.0;
+const NO_READING_FROM: f64 = 127.0;
 
-/// Reads the temperature in °C of each disk with a sensor, by the kernel's name of the disk.
-pub(super) fn of_disks(sys: &Path, disks: &[Disk], problems: &mut Problems) -> BTreeMap<String, f64> {
+/// Result of reading one sensor.
+pub(super) type SensorReading = Result<f64, Problem>;
+
+/// Reads the temperature in °C of each drive with a sensor, by device. A sensor is a command to the drive, which a
+/// failing one may never answer.
+pub(super) fn of_drives(
+    sys: &Path,
+    drives: &[Drive],
+    patience: &mut Patience<SensorReading>,
+    problems: &mut Problems,
+) -> BTreeMap<String, f64> {
     let mut temperatures = BTreeMap::new();
+    patience.renew();
     // Absent on machines without sensors, such as virtual ones.
-    let Ok(entries) = fs::read_dir(sys.join("class/hwmon")) else { return temperatures };
-    for sensor in entries.flatten().map(|entry| entry.path()).filter(|path| is_disk_sensor(path)) {
+    let directory = sys.join("class/hwmon");
+    for sensor in names(&directory).into_iter().map(|name| directory.join(name)).filter(|path| is_disk_sensor(path)) {
         let Ok(device) = sensor.join("device").canonicalize() else { continue };
-        let measured: Vec<&Disk> = disks.iter().filter(|disk| belongs(disk, &device)).collect();
-        if measured.is_empty() {
-            continue;
-        }
-        match read(&sensor.join("temp1_input")) {
-            Ok(celsius) => temperatures.extend(measured.iter().map(|disk| (disk.name.clone(), celsius))),
-            Err(problem) => problems.note(problem),
+        let measured: Vec<&Drive> = drives.iter().filter(|drive| belongs(drive, &device)).collect();
+        let Some(first) = measured.first() else { continue };
+        let input = sensor.join("temp1_input");
+        let subject = input.display().to_string();
+        let outcome = patience.ask(&subject, move || read(&input));
+        match outcome {
+            Asked::Answer(Ok(celsius)) if is_reading(celsius) => {
+                for drive in measured {
+                    temperatures.entry(drive.device.clone()).or_insert(celsius);
+                }
+            }
+            Asked::Answer(Ok(celsius)) => {
+                let message = format!("DiskTemp of {} left out: {celsius} °C means no reading", first.device);
+                problems.note_once(Problem::new(ProblemKind::NotKept, subject, message));
+            }
+            Asked::Answer(Err(problem)) => problems.note(problem),
+            Asked::Hangs => {
+                problems.note(Problem::unreadable(Path::new(&subject), "no answer; left out until it comes"))
+            }
+            Asked::NoTime => {}
         }
     }
     temperatures
 }
 
-fn is_disk_sensor(sensor: &Path) -> bool {
-    fs::read_to_string(sensor.join("name")).is_ok_and(|name| DRIVERS.contains(&name.trim()))
+fn is_reading(celsius: f64) -> bool {
+    celsius > NO_READING_BELOW && celsius < NO_READING_FROM
 }
 
-/// Returns true if the sensor's device is the disk's device, the controller above it, or (NVMe with multipath) one of
-/// the controllers that the disk's subsystem lists.
-fn belongs(disk: &Disk, sensor_device: &Path) -> bool {
-    let Ok(device) = disk.path.join("device").canonicalize() else { return false };
-    let listed = |name| -> Option<PathBuf> { device.join(name).canonicalize().ok() };
-    device.starts_with(sensor_device)
-        || sensor_device.file_name().and_then(listed).is_some_and(|path| path == sensor_device)
+fn is_disk_sensor(sensor: &Path) -> bool {
+    attribute(sensor, "name").is_some_and(|name| DRIVERS.contains(&name.as_str()))
+}
+
+/// Returns true if the sensor's device is that of a path to the drive, the controller above it, or (NVMe with
+/// multipath) one of the controllers that the disk's subsystem lists.
+fn belongs(drive: &Drive, sensor_device: &Path) -> bool {
+    drive.paths.iter().any(|disk| {
+        let Ok(device) = disk.path.join("device").canonicalize() else { return false };
+        let listed = |name| -> Option<PathBuf> { device.join(name).canonicalize().ok() };
+        device.starts_with(sensor_device)
+            || sensor_device.file_name().and_then(listed).is_some_and(|path| path == sensor_device)
+    })
 }
 
 /// Reads a sensor; hwmon counts in millidegrees.
-fn read(path: &Path) -> Result<f64, Problem> {
+fn read(path: &Path) -> SensorReading {
     let text = fs::read_to_string(path).map_err(|error| Problem::unreadable(path, error))?;
     match text.trim().parse::<i64>() {
         Ok(millidegrees) => Ok(millidegrees as f64 / 1e3),

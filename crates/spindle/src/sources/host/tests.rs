@@ -1,5 +1,11 @@
 //! The host source over a made-up machine in a temporary directory, and once over this one.
 
+mod activity;
+mod block;
+mod file_systems;
+mod identity;
+mod moves;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -19,10 +25,10 @@ struct Machine {
 impl Machine {
     fn new() -> Self {
         let machine = Self { root: tempfile::tempdir().unwrap() };
-        for directory in ["proc/self", "sys/block", "sys/class/block", "sys/class/hwmon", "dev"] {
+        for directory in ["proc/self", "sys/block", "sys/class/block", "sys/class/hwmon"] {
             fs::create_dir_all(machine.path(directory)).unwrap();
         }
-        machine.write("proc/self/mounts", "");
+        machine.write("proc/self/mountinfo", "");
         machine
     }
 
@@ -38,6 +44,7 @@ impl Machine {
 
     fn link(&self, from: &str, to: &str) {
         fs::create_dir_all(self.path(from).parent().unwrap()).unwrap();
+        let _ = fs::remove_file(self.path(from));
         symlink(self.path(to), self.path(from)).unwrap();
     }
 
@@ -49,7 +56,13 @@ impl Machine {
         self.link(&format!("{block}/device"), device);
         self.link(&format!("sys/block/{name}"), &block);
         self.link(&format!("sys/class/block/{name}"), &block);
-        self.write(&format!("dev/{name}"), "");
+    }
+
+    /// Removes a disk from the kernel's lists, as when it is unplugged.
+    fn unplug(&self, name: &str) {
+        for class in ["block", "class/block"] {
+            fs::remove_file(self.path("sys").join(class).join(name)).unwrap();
+        }
     }
 
     fn stat(&self, name: &str, content: &str) {
@@ -57,7 +70,12 @@ impl Machine {
     }
 
     fn host(&self) -> Host {
-        Host::new(Roots { proc: self.path("proc"), sys: self.path("sys"), dev: self.path("dev") }, "vm1")
+        self.host_with_register(None)
+    }
+
+    fn host_with_register(&self, register: Option<PathBuf>) -> Host {
+        let roots = Roots { proc: self.path("proc"), sys: self.path("sys"), run: self.path("run") };
+        Host::new(roots, "vm1", register)
     }
 }
 
@@ -88,50 +106,7 @@ fn rates_come_with_the_second_sample() {
     assert_eq!(sample(&mut host, 10), rates.map(|rate| format!("vm1:vda {rate}")));
     assert!(!sample(&mut host, 20).iter().any(|line| line.contains("Latency")), "nothing completed");
     assert!(sample(&mut host, 20).is_empty(), "no rates without an interval");
-    assert_eq!((host.n_disks, host.problems().n_total()), (Some(1), 0));
-}
-
-#[test]
-fn only_real_disks_count() {
-    let machine = Machine::new();
-    machine.disk("sda", "sys/devices/0:0:0:0");
-    machine.disk("cciss!c0d0", "sys/devices/cciss0");
-    for name in ["loop0", "zram0", "ram1", "fd0", "sr0", "nvme0c0n1"] {
-        machine.disk(name, &format!("sys/devices/{name}"));
-    }
-    machine.write("sys/devices/sr0/block/sr0/size", "0\n");
-    machine.write("sys/devices/nvme0c0n1/block/nvme0c0n1/hidden", "1\n");
-    machine.write("sys/block/dm-0/size", "2048");
-    machine.write("sys/block/md0/size", "2048");
-    machine.write("sys/block/md0/stat", IDLE);
-    let mut host = machine.host();
-    sample(&mut host, 0);
-    let devices: Vec<_> = sample(&mut host, 10).iter().filter(|line| line.contains("IOPs")).cloned().collect();
-    assert_eq!(devices, ["vm1:cciss/c0d0 IOPs 0", "vm1:md0 IOPs 0", "vm1:sda IOPs 0"]);
-}
-
-#[test]
-fn labels_say_what_a_disk_is() {
-    let machine = Machine::new();
-    machine.disk("sda", "sys/devices/0:0:0:0");
-    machine.write("sys/devices/0:0:0:0/model", "ST8000NM0055-1RM \n");
-    machine.write("sys/devices/0:0:0:0/vpd_pg80", b"\0\x80\0\x08ZA101R30");
-    machine.write("sys/devices/0:0:0:0/block/sda/queue/rotational", "1\n");
-    let mut host = machine.host();
-    host.sample_at(Timestamp::default(), Duration::ZERO);
-    let batch = host.sample_at(Timestamp::default(), Duration::from_secs(1));
-    let labels: Vec<_> =
-        batch.metrics[0].labels.as_ref().unwrap().iter().map(|(key, value)| format!("{key}={value}")).collect();
-    let expected = [
-        "capacity_bytes=1048576",
-        "class=BlockDevice",
-        "host=vm1",
-        "model=ST8000NM0055-1RM",
-        "rotational=true",
-        "serial=ZA101R30",
-    ];
-    assert_eq!(labels, expected);
-    assert!(batch.metrics[1..].iter().all(|metric| metric.labels.is_none()));
+    assert_eq!((host.n_drives, host.problems().n_total()), (Some(1), 0));
 }
 
 #[test]
@@ -147,7 +122,7 @@ fn fallen_counters_and_another_disk_give_no_rates() {
     assert_eq!(sample(&mut host, 20).len(), 5, "the next interval counts again");
 
     machine.write("sys/devices/0:0:0:0/block/sda/diskseq", "8\n");
-    machine.stat("sda", "900000 0 900000 9 9 9 9 9 9 9 9");
+    machine.stat("sda", "900000 0 900000 9 9 9 9 9 0 9 9");
     assert!(sample(&mut host, 30).is_empty(), "a busier disk under the same name");
     assert_eq!(sample(&mut host, 40).len(), 5);
     assert_eq!(host.problems().n_total(), 1);
@@ -170,7 +145,13 @@ fn a_sick_disk_harms_no_other() {
     assert_eq!(lines.iter().filter(|line| line.starts_with("vm1:sdd")).count(), 4, "all but the value out of range");
     assert_eq!(lines.len(), 9);
     assert_eq!(problems(&host), [("unreadable", 1), ("unparsable", 1), ("out_of_range", 1)]);
-    assert_eq!(host.n_disks, Some(4));
+    let named: Vec<_> = host.take_log_lines().into_iter().map(|(_, message)| message).collect();
+    for bad in ["sda/stat", "sdb/stat", "vm1:sdd"] {
+        assert_eq!(named.iter().filter(|line| line.contains(bad)).count(), 1, "{named:?}");
+    }
+    sample(&mut host, 15);
+    assert!(host.take_log_lines().is_empty(), "named once");
+    assert_eq!(host.n_drives, Some(4));
 
     machine.stat("sdb", IDLE);
     assert!(!sample(&mut host, 20).iter().any(|line| line.starts_with("vm1:sdb")), "back, but its counters start over");
@@ -194,66 +175,23 @@ fn temperatures_find_their_disks() {
     machine.write("sys/devices/pci2/nvme/nvme1/model", "x");
     machine.link("sys/devices/nvme-subsystem/nvme-subsys1/nvme1", "sys/devices/pci2/nvme/nvme1");
     sensor("hwmon0", "drivetemp", "sys/devices/0:0:0:0", "31000\n");
-    sensor("hwmon1", "drivetemp", "sys/devices/1:0:0:0", "999000\n");
+    sensor("hwmon1", "drivetemp", "sys/devices/1:0:0:0", "127000\n");
     sensor("hwmon2", "drivetemp", "sys/devices/2:0:0:0", "hot\n");
     sensor("hwmon3", "nvme", "sys/devices/pci1", "41850\n");
     sensor("hwmon4", "nvme", "sys/devices/pci2/nvme/nvme1", "-5000\n");
     sensor("hwmon5", "coretemp", "sys/devices", "70000\n");
     let mut host = machine.host();
     assert_eq!(sample(&mut host, 0), ["vm1:nvme0n1 DiskTemp 41.85", "vm1:nvme1n1 DiskTemp -5", "vm1:sda DiskTemp 31"]);
-    assert_eq!(problems(&host), [("unparsable", 1), ("out_of_range", 1)]);
-}
-
-#[test]
-fn each_file_system_is_measured_once() {
-    let machine = Machine::new();
-    machine.disk("vda", "sys/devices/virtio1");
-    machine.disk("vdb", "sys/devices/virtio2");
-    machine.write("sys/devices/virtio1/block/vda/vda1/partition", "1\n");
-    machine.link("sys/class/block/vda1", "sys/devices/virtio1/block/vda/vda1");
-    machine.write("dev/vda1", "");
-    machine.write("sys/devices/virtual/dm-0/size", "2048");
-    machine.link("sys/devices/virtual/dm-0/slaves/vdb", "sys/class/block/vdb");
-    machine.link("sys/class/block/dm-0", "sys/devices/virtual/dm-0");
-    machine.write("dev/dm-0", "");
-    machine.link("dev/mapper/vg-data", "dev/dm-0");
-    machine.write("file", "bound into a container");
-    for directory in ["mnt/my disk", "mnt/again", "mnt/data"] {
-        fs::create_dir_all(machine.path(directory)).unwrap();
-    }
-    let at = |path: &str| machine.path(path).display().to_string().replace(' ', "\\040");
-    let table = format!(
-        "/dev/vda1 {} ext4 rw 0 0\n/dev/vda1 {} ext4 rw 0 0\n/dev/vda1 {} ext4 rw 0 0\n/dev/mapper/vg-data {} xfs rw 0 0\n/dev/dm-0 {} xfs rw 0 0\n/dev/gone {} ext4 rw 0 0\n/dev/vdb {} ext4 rw 0 0\ntorn\n",
-        at("file"),
-        at("mnt/my disk"),
-        at("mnt/again"),
-        at("mnt/data"),
-        at("mnt/again/2"),
-        at("mnt"),
-        at("mnt/missing")
-    );
-    machine.write("proc/self/mounts", table);
-
-    let mut host = machine.host();
-    let batch = host.sample_at(Timestamp::from_seconds(1), Duration::ZERO);
-    let devices: Vec<_> = batch.metrics.iter().map(|metric| metric.source_device.as_str().to_owned()).collect();
-    let device = |path: &str| format!("vm1:{}", machine.path(path).display());
-    assert_eq!(devices, [device("mnt/my disk"), device("mnt/data")]);
-    assert!(batch.metrics.iter().all(|metric| metric.metric_type.as_str() == "CapacityUsed" && metric.value > 0.0));
-    let labels = |index: usize| batch.metrics[index].labels.clone().unwrap();
-    assert_eq!(
-        (labels(0)["disk"].as_str(), labels(0)["fs"].as_str(), labels(0)["class"].as_str()),
-        ("vda", "ext4", "FileSystem")
-    );
-    assert_eq!((labels(1)["disk"].as_str(), labels(1)["host"].as_str()), ("vdb", "vm1"));
-    assert_eq!(problems(&host), [("unreadable", 1), ("unparsable", 1)], "the missing one, the torn line");
+    assert_eq!(problems(&host), [("unparsable", 1), ("not_kept", 1)]);
+    sample(&mut host, 10);
+    assert_eq!(problems(&host), [("unparsable", 2), ("not_kept", 1)], "a sentinel is named once");
 }
 
 #[test]
 fn a_machine_without_disks_says_so_once() {
     let mut empty = Machine::new().host();
     let nowhere = Path::new("/nonexistent");
-    empty.roots = Roots { proc: nowhere.into(), sys: nowhere.into(), dev: nowhere.into() };
+    empty.roots = Roots { proc: nowhere.into(), sys: nowhere.into(), run: nowhere.into() };
     assert!(sample(&mut empty, 0).is_empty());
     assert_eq!(problems(&empty), [("unreadable", 2), ("no_disk", 1)]);
 
@@ -284,14 +222,15 @@ fn a_host_name_that_is_none_is_counted() {
 /// The machine that runs the tests: the wire format accepts its metrics, whatever they are.
 #[test]
 fn this_machine_says_something_sensible() {
-    let mut host = Host::new(Roots::default(), "here");
+    let mut host = Host::new(Roots::default(), "here", None);
     let first = sample(&mut host, 0);
-    if host.n_disks == Some(0) {
+    if host.n_drives == Some(0) {
         eprintln!("skipped: this machine has no disk");
         return;
     }
     let second = sample(&mut host, 10);
-    let n_busy = second.iter().filter(|line| line.contains("Utilization")).count();
-    assert_eq!(Some(n_busy), host.n_disks, "{second:?} {:?}", host.problems());
+    let n_active = second.iter().filter(|line| line.contains("IOPs")).count();
+    let n_unknown = host.take_log_lines().iter().filter(|(_, message)| message.starts_with(ACTIVITY)).count();
+    assert_eq!(Some(n_active + n_unknown), host.n_drives, "{second:?} {:?}", host.problems());
     assert!(first.iter().all(|line| line.contains("CapacityUsed") || line.contains("DiskTemp")), "{first:?}");
 }

@@ -1,0 +1,165 @@
+//! The worst load of each role.
+
+mod answering;
+mod storing;
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use spindle_bus::{
+    BufferLimits, Bus, Credentials, EVENTS_SUBJECT, METRICS_SUBJECT, NatsSettings, Outgoing, Publisher, StreamLimits,
+};
+use spindle_testkit::NatsServer;
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+
+use super::process::Process;
+
+/// Longest time for one load.
+const TIMEOUT: Duration = Duration::from_secs(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// A load of a role.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Name for `--only`.
+    pub(super) name: &'static str,
+    pub(super) role: &'static str,
+    /// Its row in the table.
+    pub(super) description: &'static str,
+    kind: Kind,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Hold { per_message: &'static str },
+    HangingWriter,
+    LateEvents { on_influxdb: bool },
+    LargeQueries,
+    ManyQueries,
+    Alerts,
+    LargeAnswers,
+}
+
+pub(super) const LOADS: [Load; 9] = [
+    load("hold", "daemon", "hold of 64 MiB full, one metric in a message", Kind::Hold { per_message: "1" }),
+    load("hold-arrays", "daemon", "hold of 64 MiB full, 500 metrics in a message", Kind::Hold { per_message: "500" }),
+    load("hanging-store", "writer", "all batches in flight, messages of 900 kB, the store hangs", Kind::HangingWriter),
+    load(
+        "late-events",
+        "writer",
+        "messages of 480 late events among 300,000 stored ones",
+        Kind::LateEvents { on_influxdb: false },
+    ),
+    load("late-events-influxdb", "writer", "the same on InfluxDB 1.6.7", Kind::LateEvents { on_influxdb: true }),
+    load("large-queries", "reader", "1,000 queries of 900 kB while the store hangs", Kind::LargeQueries),
+    load("many-queries", "reader", "2,000 queries of 60 kB while the store hangs", Kind::ManyQueries),
+    load("alerts", "client", "300,000 critical events at once", Kind::Alerts),
+    load("large-answers", "web", "200 clients that read large answers slowly", Kind::LargeAnswers),
+];
+
+const fn load(name: &'static str, role: &'static str, description: &'static str, kind: Kind) -> Load {
+    Load { name, role, description, kind }
+}
+
+impl Load {
+    /// Runs the load; returns the role's peak in bytes.
+    pub(super) async fn run(&self, program: &Path) -> Result<u64> {
+        let mut stage = Stage::new(program, self.role)?;
+        match self.kind {
+            Kind::Hold { per_message } => hold(&mut stage, per_message).await,
+            Kind::HangingWriter => storing::hanging(&stage).await,
+            Kind::LateEvents { on_influxdb } => storing::late_events(&stage, on_influxdb).await,
+            Kind::LargeQueries => answering::queries(&stage, 1_000, 900_000).await,
+            Kind::ManyQueries => answering::queries(&stage, 2_000, 60_000).await,
+            Kind::Alerts => answering::alerts(&stage, 300_000).await,
+            Kind::LargeAnswers => answering::slow_readers(&stage, 200).await,
+        }
+    }
+}
+
+/// A server, a store that hangs, and a folder.
+struct Stage<'p> {
+    program: &'p Path,
+    role: &'static str,
+    nats: NatsServer,
+    folder: TempDir,
+    /// Accepts connections and never answers.
+    hanging: TcpListener,
+}
+
+impl<'p> Stage<'p> {
+    fn new(program: &'p Path, role: &'static str) -> Result<Self> {
+        let (nats, folder) = (NatsServer::start()?, tempfile::tempdir()?);
+        Ok(Self { program, role, nats, folder, hanging: TcpListener::bind("127.0.0.1:0")? })
+    }
+
+    /// Starts the role with its store in the folder.
+    fn start(&self, more: &[(&str, &str)]) -> Result<Process> {
+        let url = self.nats.url();
+        Process::start(self.program, self.folder.path(), self.role, &[&[("NATS_URL", url.as_str())], more].concat())
+    }
+
+    /// Starts the role with the store that hangs.
+    fn start_hanging(&self) -> Result<Process> {
+        let host = format!("http://{}", self.hanging.local_addr()?);
+        self.start(&[("INFLUXDB_HOST", &host), ("INFLUXDB_VERSION", "1")])
+    }
+
+    async fn bus(&self, name: &str) -> Result<Bus> {
+        let settings = NatsSettings {
+            url: self.nats.url(),
+            credentials: Credentials::default(),
+            connect_timeout: Duration::from_secs(10),
+        };
+        Ok(Bus::connect(&settings, name).await?)
+    }
+
+    /// Publishes messages, urgent or not, and waits for their acks. Their ids begin with `prefix`.
+    async fn publish(&self, prefix: &str, messages: impl Iterator<Item = (bool, String)>) -> Result<()> {
+        let bus = self.bus("bench").await?;
+        bus.ensure_streams(StreamLimits::default()).await?;
+        let (publisher, work) = Publisher::new(bus, BufferLimits::default());
+        let work = tokio::spawn(work);
+        for (number, (urgent, text)) in messages.enumerate() {
+            let subject = if urgent { EVENTS_SUBJECT } else { METRICS_SUBJECT };
+            let message_id = format!("{prefix}-{number}");
+            publisher
+                .enqueue_when_room(Outgoing { subject, message_id, payload: text.into(), n_items: 1, urgent })
+                .await;
+        }
+        publisher.drained().await;
+        publisher.close();
+        work.await?;
+        Ok(())
+    }
+}
+
+/// Waits until a condition holds.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
+    let started = Instant::now();
+    while !condition() {
+        ensure!(started.elapsed() < TIMEOUT, "waited {} s in vain until {what}", TIMEOUT.as_secs());
+        sleep(POLL_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// NATS is away, and the sources go on.
+async fn hold(stage: &mut Stage<'_>, per_message: &str) -> Result<u64> {
+    let mut daemon = stage.start(&[
+        ("SPINDLE_SOURCES", "simulate"),
+        ("SPINDLE_DEVICES", "2000"),
+        ("SPINDLE_INTERVAL", "200ms"),
+        ("SPINDLE_METRICS_PER_MESSAGE", per_message),
+    ])?;
+    until("the daemon publishes", || daemon.metric("spindle_daemon_acked_items_total") > 0.0).await?;
+    stage.nats.kill();
+    until("the hold is full", || daemon.metric("spindle_daemon_dropped_items_total{reason=\"buffer_full\"}") > 0.0)
+        .await?;
+    // Dropping and adding goes on.
+    sleep(Duration::from_secs(5)).await;
+    daemon.peak_bytes()
+}

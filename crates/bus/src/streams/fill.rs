@@ -1,0 +1,156 @@
+//! Fill level of a stream, and the consumer that keeps its messages from being removed.
+
+use super::info::{RawConsumer, RawStream};
+use crate::connect::Bus;
+use crate::error::{BusError, BusErrorKind};
+
+/// Fill level of a stream with its limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamFill {
+    /// Number of messages.
+    pub messages: u64,
+    /// Their size in bytes.
+    pub bytes: u64,
+    /// Limit in bytes, if it has one.
+    pub max_bytes: Option<u64>,
+    /// Limit in messages, if it has one.
+    pub max_messages: Option<u64>,
+    /// The consumer with the most messages left, if the stream is more than half full and that is not the writer's.
+    pub holder: Option<StreamHolder>,
+}
+
+/// A consumer that has acknowledged less of a stream than the writer, so that stored messages cannot be removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamHolder {
+    /// Its name.
+    pub consumer: String,
+    /// Messages that it has not acknowledged.
+    pub n_pending: u64,
+}
+
+/// Room below this share of a stream is as good as none.
+const FULL_PER_MILLE: u64 = 985;
+
+impl StreamFill {
+    /// Returns the fill level in percent of the tighter limit; 0 without limits.
+    pub fn percent(&self) -> u64 {
+        self.per_mille() / 10
+    }
+
+    /// Returns `true` if the stream has no room for another message of the mean size.
+    pub fn is_full(&self) -> bool {
+        let mean = self.bytes.div_ceil(self.messages.max(1));
+        self.per_mille() >= FULL_PER_MILLE || self.max_bytes.is_some_and(|limit| self.bytes + mean > limit)
+    }
+
+    /// Returns `true` if the stream is more than half full.
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.per_mille() >= 500
+    }
+
+    /// Estimates how many messages fill half of the stream.
+    pub(crate) fn half_messages(&self) -> u64 {
+        let mean = self.bytes.div_ceil(self.messages.max(1)).max(1);
+        let by_bytes = self.max_bytes.map(|limit| limit / 2 / mean);
+        let by_messages = self.max_messages.map(|limit| limit / 2);
+        by_bytes.unwrap_or(u64::MAX).min(by_messages.unwrap_or(u64::MAX))
+    }
+
+    fn per_mille(&self) -> u64 {
+        let share = |used: u64, limit: Option<u64>| {
+            limit.map_or(0, |limit| (u128::from(used) * 1000 / u128::from(limit.max(1))) as u64)
+        };
+        share(self.bytes, self.max_bytes).max(share(self.messages, self.max_messages))
+    }
+}
+
+impl From<&RawStream> for StreamFill {
+    fn from(stream: &RawStream) -> Self {
+        let per_subject = stream.config.get("discard_new_per_subject").and_then(serde_json::Value::as_bool);
+        let per_subject = per_subject.and_then(|is_set| stream.limit("max_msgs_per_subject").filter(|_| is_set));
+        let max_messages = [stream.limit("max_msgs"), per_subject].into_iter().flatten().min();
+        let (messages, bytes) = (stream.state.messages, stream.state.bytes);
+        Self { messages, bytes, max_bytes: stream.limit("max_bytes"), max_messages, holder: None }
+    }
+}
+
+/// Returns the sequence up to which a consumer needs no message of a stream whose newest one was `last_sequence`.
+pub(crate) fn floor(consumer: &RawConsumer, last_sequence: u64) -> u64 {
+    let filters = ["filter_subject", "filter_subjects"];
+    let is_filtered = filters.iter().any(|field| consumer.config.contains_key(*field));
+    // Messages that its filter leaves out move no ack floor.
+    if is_filtered && consumer.num_pending == 0 && consumer.num_ack_pending == 0 {
+        return consumer.ack_floor.stream_seq.max(last_sequence);
+    }
+    consumer.ack_floor.stream_seq
+}
+
+impl Bus {
+    /// Returns the fill level of a stream. With the name of the writer's durable consumer, looks for the consumer that
+    /// holds the messages of a stream more than half full.
+    ///
+    /// # Errors
+    /// Transient, if NATS does not answer or the stream does not exist; configuration, if a permission is missing.
+    pub async fn stream_fill(&self, name: &str, writer: Option<&str>) -> Result<StreamFill, BusError> {
+        let missing = || BusError::new(BusErrorKind::Transient, format!("stream {name} does not exist"));
+        let stream = self.raw_stream(name).await?.ok_or_else(missing)?;
+        let mut fill = StreamFill::from(&stream);
+        if let Some(writer) = writer
+            && fill.is_half_full()
+        {
+            let consumers = self.raw_consumers(name).await?;
+            fill.holder = holder(&consumers, writer, stream.state.last_seq);
+        }
+        Ok(fill)
+    }
+}
+
+/// Returns the consumer with the lowest floor, if that is below the writer's.
+fn holder(consumers: &[RawConsumer], writer: &str, last_sequence: u64) -> Option<StreamHolder> {
+    let floor = |consumer: &RawConsumer| floor(consumer, last_sequence);
+    let own = consumers.iter().find(|consumer| consumer.name == writer).map_or(0, floor);
+    let lowest = consumers.iter().filter(|consumer| consumer.name != writer).min_by_key(|consumer| floor(consumer))?;
+    let n_pending = lowest.num_pending + lowest.num_ack_pending;
+    (floor(lowest) < own).then(|| StreamHolder { consumer: lowest.name.clone(), n_pending })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn consumer(name: &str, floor: u64, n_pending: u64, filter: Option<&str>) -> RawConsumer {
+        let config = filter.map_or_else(|| json!({}), |filter| json!({ "filter_subject": filter }));
+        let (delivered, ack_floor) = (json!({ "stream_seq": floor }), json!({ "stream_seq": floor }));
+        let consumer = json!({
+            "name": name, "config": config, "delivered": delivered, "ack_floor": ack_floor, "num_pending": n_pending,
+        });
+        serde_json::from_value(consumer).unwrap()
+    }
+
+    #[test]
+    fn the_slowest_of_the_others_holds_a_stream() {
+        let (writer, debug) = (consumer("writer", 90, 10, None), consumer("debug", 5, 95, None));
+        let holder = |consumers: &[RawConsumer]| super::holder(consumers, "writer", 100);
+        let found = holder(&[writer, debug, consumer("slow", 50, 50, None)]).unwrap();
+        assert_eq!((found.consumer.as_str(), found.n_pending), ("debug", 95));
+        assert_eq!(holder(&[consumer("writer", 5, 95, None), consumer("debug", 90, 10, None)]), None);
+        assert_eq!(holder(&[consumer("writer", 5, 95, None)]), None);
+        let idle = consumer("idle", 0, 0, Some("their.own"));
+        assert_eq!(holder(&[consumer("writer", 90, 10, None), idle]), None);
+    }
+
+    #[test]
+    fn the_tighter_limit_counts() {
+        let fill =
+            StreamFill { messages: 90, bytes: 9_000, max_bytes: Some(1 << 20), max_messages: None, holder: None };
+        assert_eq!((fill.percent(), fill.is_full(), fill.is_half_full()), (0, false, false));
+        let by_number = StreamFill { max_messages: Some(100), ..fill.clone() };
+        assert_eq!((by_number.percent(), by_number.is_full(), by_number.half_messages()), (90, false, 50));
+        assert!(StreamFill { messages: 100, ..by_number }.is_full());
+        // Room for less than one more message of the mean size.
+        assert!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.is_full());
+        assert!(!StreamFill { max_bytes: None, ..fill }.is_full());
+    }
+}
