@@ -60,7 +60,11 @@ async fn arrivals_are_taken_over_from_an_older_format() {
     store.write(rows("disk", 1_749_211_100, 60), NOON).await.unwrap();
     store.close().await.unwrap();
     let connection = Connection::open(&path).unwrap();
-    connection.execute_batch("DROP TABLE last_arrivals; DROP TABLE replaced; DROP INDEX events_by_type; PRAGMA user_version = 2;").unwrap();
+    connection
+        .execute_batch(
+            "DROP TABLE last_arrivals; DROP TABLE replaced; DROP INDEX events_by_type; PRAGMA user_version = 2;",
+        )
+        .unwrap();
     drop(connection);
     let store = Store::open_embedded(&path).await.unwrap();
     let found = store.last_arrivals(&[DeviceName::new("disk").unwrap()], ALWAYS).await.unwrap();

@@ -177,10 +177,11 @@ mod tests {
                         event_type: event_type.then(|| EventType::new("Note").unwrap()),
                         ..filter(basis, device, criticality)
                     };
-                    let happened = match (device, criticality) {
-                        (_, 8) => "events_",
-                        (true, _) => "events_by_device",
-                        (false, _) => "events_identity",
+                    let happened = match (device, event_type, criticality) {
+                        (_, _, 8) => "events_",
+                        (true, true, _) => "events_by_type",
+                        (true, false, _) => "events_by_device",
+                        (false, _, _) => "events_identity",
                     };
                     check(&filter(TimeBasis::Happened), &[happened]);
                     check(&filter(TimeBasis::Received), &["events_by_received"]);

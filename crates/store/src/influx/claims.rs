@@ -10,15 +10,14 @@
 //! those of one nanosecond). The earlier event is then lost.
 //!
 //! Where reads lag writes (openGemini), neither look-up shows the last writes. The session remembers its own
-//! (`placements`), waits at its start until those of an earlier process can be read, and looks at events again only after
+//! (`placements`), waits at its start until those of an earlier process can be read, and reads events again only after
 //! twice the lag: once for its own write to become visible to others, once for theirs. The remaining case is then a writer
-//! that takes longer than the lag between its look-up and its write. Entries of arrivals are not looked at again there.
+//! that takes longer than the lag between its look-up and its write. Entries of arrivals are not read again there.
 //!
 //! A readable event is not necessarily on disk: a write that InfluxDB 1 rejects with 500, because its disk is full,
 //! can be read until the server restarts. Only a successful write of the event itself counts.
 
 use std::collections::{HashMap, HashSet};
-use std::time::Duration;
 
 use spindle_core::schema::EVENTS;
 use spindle_core::{Event, IdentityDigest, Timestamp};
@@ -59,7 +58,7 @@ pub(super) struct Settled<'a> {
     pub(super) received: Timestamp,
     /// Whether it was not there before.
     pub(super) is_new: bool,
-    /// Whether a query showed it.
+    /// Whether the look-up showed it.
     is_shown: bool,
 }
 
@@ -69,6 +68,7 @@ type Occupants = HashMap<(usize, u32), Occupant>;
 /// Places of some claims, and the points stored there.
 #[derive(Clone, Debug)]
 pub(super) struct LookUp<'a> {
+    measurement: &'static str,
     places: Places<'a>,
     occupants: Occupants,
 }
@@ -76,134 +76,76 @@ pub(super) struct LookUp<'a> {
 impl<'a> LookUp<'a> {
     pub(super) async fn new(
         influx: &Influx,
-        measurement: &str,
+        measurement: &'static str,
         density: Density,
         claims: &[Claim<'a>],
     ) -> Result<Self, StoreError> {
         wait_for_look_up(influx).await;
         let places = Places::new(claims.iter().map(place_of), density);
         let occupants = read(influx, measurement, &places).await?;
-        Ok(Self { places, occupants })
+        Ok(Self { measurement, places, occupants })
     }
 
-    /// Chooses the places of claims; adds the new points. `recent` has those of this session that no query shows yet.
-    pub(super) fn assign(
-        &mut self,
-        measurement: &str,
-        claims: &[Claim<'a>],
-        recent: &RecentPlacements,
-    ) -> Vec<Settled<'a>> {
-        claims.iter().map(|claim| self.assign_one(measurement, *claim, recent)).collect()
+    /// Chooses the places of claims among the points found and those written lately; adds the new points.
+    pub(super) fn assign(&mut self, claims: &[Claim<'a>], recent: &RecentPlacements) -> Vec<Settled<'a>> {
+        claims.iter().map(|claim| self.assign_one(*claim, recent)).collect()
     }
 
-    fn assign_one(&mut self, measurement: &str, claim: Claim<'a>, recent: &RecentPlacements) -> Settled<'a> {
+    fn assign_one(&mut self, claim: Claim<'a>, recent: &RecentPlacements) -> Settled<'a> {
         let index = self.places.find(&place_of(&claim)).unwrap_or_default();
         let mut place = claim.natural;
-        loop {
-            let shown = self.occupants.get(&(index, place.slot));
-            let stored = shown.map(|occupant| (is_of(occupant, claim.event), occupant.received)).or_else(|| {
-                let stored = recent.get(&key(measurement, &claim, place.slot))?;
-                Some((stored.is(claim.event), stored.received))
-            });
-            match stored {
-                Some((true, received)) => {
-                    return Settled { claim, place, received, is_new: false, is_shown: shown.is_some() };
-                }
-                Some((false, _)) => place.slot += 1,
-                None => break,
-            }
-        }
-        let (time, received) = (place.time, claim.received);
         let Event { id, timestamp, .. } = claim.event;
-        let occupant = Occupant { time, id: id.clone(), happened: timestamp.as_ns(), received };
-        self.occupants.insert((index, place.slot), occupant);
-        Settled { claim, place, received, is_new: true, is_shown: false }
-    }
-}
-
-/// Stores the points of one measurement. `first` is a look-up of these claims, if there is one already. `write_line`
-/// appends the line of a claim at its place with its first arrival.
-pub(super) async fn settle<'a>(
-    influx: &Influx,
-    measurement: &str,
-    density: Density,
-    mut claims: Vec<Claim<'a>>,
-    mut first: Option<LookUp<'a>>,
-    write_line: impl Fn(&Claim<'a>, EventPosition, Timestamp, &mut String),
-) -> Result<(Vec<Settled<'a>>, Vec<Refused>), StoreError> {
-    let (mut settled, mut all_refused) = (Vec::with_capacity(claims.len()), Vec::new());
-    for _ in 0..MAX_ROUNDS {
-        if claims.is_empty() {
-            return Ok((settled, all_refused));
-        }
-        let mut found = match first.take() {
-            Some(found) => found,
-            None => LookUp::new(influx, measurement, density, &claims).await?,
+        let (known, is_shown) = loop {
+            let shown = self.occupants.get(&(index, place.slot));
+            if let Some(occupant) = shown {
+                if is_of(occupant, claim.event) {
+                    break (Some(occupant.received), true);
+                }
+            } else {
+                match recent.get(&key(self.measurement, &claim, place)) {
+                    None => break (None, false),
+                    Some(stored) if stored.is(claim.event) => break (Some(stored.received), false),
+                    Some(_) => {}
+                }
+            }
+            place.slot += 1;
         };
-        let mut placed = found.assign(measurement, &claims, &influx.placements());
-        let mut writing = Writing::begin(influx, measurement, &placed);
-        let mut chunks = vec![Chunk::default()];
-        for Settled { claim, place, received, .. } in &placed {
-            let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
-            write_line(claim, *place, *received, &mut chunk.lines);
-            chunk.assign(RefusedItem::Event(claim.index), (measurement, claim.event.identity()));
-        }
-        let refused = send_all(influx, chunks, &influx.event_limit).await?;
-        writing.is_stored = true;
-        let items: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
-        all_refused.extend(refused);
-        placed.retain(|one| !items.contains(&RefusedItem::Event(one.claim.index)));
-        let is_looked_at = |one: &Settled<'_>| !one.is_shown && (writing.lag.is_zero() || measurement == EVENTS.name);
-        if !writing.lag.is_zero() && placed.iter().any(is_looked_at) {
-            sleep(writing.lag * 2).await;
-        }
-        // A concurrent writer may have taken the same place between our read and our write, and overwritten us.
-        let new = placed.iter().filter(|one| is_looked_at(one)).map(|one| place_of(&one.claim));
-        let new = Places::new(new, density);
-        let seen = read(influx, measurement, &new).await?;
-        let (overwritten, kept): (Vec<_>, Vec<_>) = placed.into_iter().partition(|one| {
-            // An empty place means that the server's retention hides the point.
-            let occupant = new.find(&place_of(&one.claim)).and_then(|index| seen.get(&(index, one.place.slot)));
-            is_looked_at(one) && occupant.is_some_and(|occupant| !is_of(occupant, one.claim.event))
-        });
-        settled.extend(kept);
-        claims = overwritten.into_iter().map(|one| one.claim).collect();
+        let received = known.unwrap_or(claim.received);
+        let occupant = Occupant { time: place.time, id: id.clone(), happened: timestamp.as_ns(), received };
+        self.occupants.entry((index, place.slot)).or_insert(occupant);
+        Settled { claim, place, received, is_new: known.is_none(), is_shown }
     }
-    if claims.is_empty() {
-        return Ok((settled, all_refused));
-    }
-    let problem = format!("other writers kept overwriting {} events", claims.len());
-    Err(influx.client.unavailable(problem, None))
 }
 
-/// Places being written, until it is dropped; remembered where reads lag writes.
+/// Places being written, until it is dropped.
 struct Writing<'a> {
     influx: &'a Influx,
-    lag: Duration,
     places: Vec<IdentityDigest>,
     is_stored: bool,
 }
 
 impl<'a> Writing<'a> {
-    fn begin(influx: &'a Influx, measurement: &str, placed: &[Settled<'_>]) -> Self {
-        let (lag, mut places) = (influx.read_lag(), Vec::new());
-        if !lag.is_zero() {
-            let mut recent = influx.placements();
-            for one in placed.iter().filter(|one| !one.is_shown) {
-                let Event { id, timestamp, .. } = one.claim.event;
-                let place = key(measurement, &one.claim, one.place.slot);
-                recent.insert(place, StoredEvent { id: id.clone(), happened: *timestamp, received: one.received });
-                places.push(place);
+    /// Chooses the places of claims, and remembers them where reads lag writes.
+    fn begin<'c>(influx: &'a Influx, found: &mut LookUp<'c>, claims: &[Claim<'c>]) -> (Self, Vec<Settled<'c>>) {
+        let mut recent = influx.placements();
+        let placed = found.assign(claims, &recent);
+        let mut places = Vec::new();
+        if !influx.read_lag().is_zero() {
+            for Settled { claim, place, received, .. } in placed.iter().filter(|one| !one.is_shown) {
+                let Event { id, timestamp, .. } = claim.event;
+                let key = key(found.measurement, claim, *place);
+                recent.insert(key, StoredEvent { id: id.clone(), happened: *timestamp, received: *received });
+                places.push(key);
             }
         }
-        Self { influx, lag, places, is_stored: false }
+        (Self { influx, places, is_stored: false }, placed)
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         if !self.places.is_empty() {
-            self.influx.placements().release(&self.places, self.is_stored, self.lag);
+            self.influx.placements().release(&self.places, self.is_stored, self.influx.read_lag());
         }
     }
 }
@@ -224,17 +166,85 @@ async fn wait_for_look_up(influx: &Influx) {
     }
 }
 
-/// Returns the key of a place in one measurement.
-fn key(measurement: &str, claim: &Claim<'_>, slot: u32) -> IdentityDigest {
+fn key(measurement: &str, claim: &Claim<'_>, place: EventPosition) -> IdentityDigest {
     let Event { source_device, event_type, .. } = claim.event;
-    let place = (claim.natural.time.to_be_bytes(), slot.to_be_bytes());
     IdentityDigest::of(&[
         measurement.as_bytes(),
-        source_device.as_str().as_bytes(),
-        event_type.as_str().as_bytes(),
-        &place.0,
-        &place.1,
+        source_device.as_bytes(),
+        event_type.as_bytes(),
+        &place.time.to_be_bytes(),
+        &place.slot.to_be_bytes(),
     ])
+}
+
+/// Stores the points of one measurement. `first` is a look-up of these claims, if there is one already. `write_line`
+/// appends the line of a claim at its place with its first arrival.
+pub(super) async fn settle<'a>(
+    influx: &Influx,
+    measurement: &'static str,
+    density: Density,
+    mut claims: Vec<Claim<'a>>,
+    mut first: Option<LookUp<'a>>,
+    write_line: impl Fn(&Claim<'a>, EventPosition, Timestamp, &mut String),
+) -> Result<(Vec<Settled<'a>>, Vec<Refused>), StoreError> {
+    let is_verified = measurement == EVENTS.name || influx.read_lag().is_zero();
+    let (mut settled, mut all_refused) = (Vec::with_capacity(claims.len()), Vec::new());
+    for _ in 0..MAX_ROUNDS {
+        if claims.is_empty() {
+            return Ok((settled, all_refused));
+        }
+        let mut found = match first.take() {
+            Some(found) => found,
+            None => LookUp::new(influx, measurement, density, &claims).await?,
+        };
+        let (mut writing, mut placed) = Writing::begin(influx, &mut found, &claims);
+        let mut chunks = vec![Chunk::default()];
+        for Settled { claim, place, received, .. } in &placed {
+            let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
+            write_line(claim, *place, *received, &mut chunk.lines);
+            chunk.assign(RefusedItem::Event(claim.index), (measurement, claim.event.identity()));
+        }
+        let refused = send_all(influx, chunks, &influx.event_limit).await?;
+        writing.is_stored = true;
+        drop(writing);
+        let items: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
+        all_refused.extend(refused);
+        placed.retain(|one| !items.contains(&RefusedItem::Event(one.claim.index)));
+        let overwritten =
+            if is_verified { overwritten(influx, measurement, density, &placed).await? } else { HashSet::new() };
+        let (again, kept): (Vec<_>, Vec<_>) =
+            placed.into_iter().partition(|one| overwritten.contains(&one.claim.index));
+        settled.extend(kept);
+        claims = again.into_iter().map(|one| one.claim).collect();
+    }
+    if claims.is_empty() {
+        return Ok((settled, all_refused));
+    }
+    let problem = format!("other writers kept overwriting {} events", claims.len());
+    Err(influx.client.unavailable(problem, None))
+}
+
+/// Returns the indexes of the claims that another writer has overwritten: it took the same place between our read and
+/// our write.
+async fn overwritten(
+    influx: &Influx,
+    measurement: &str,
+    density: Density,
+    placed: &[Settled<'_>],
+) -> Result<HashSet<usize>, StoreError> {
+    let unseen = || placed.iter().filter(|one| !one.is_shown);
+    if unseen().next().is_none() {
+        return Ok(HashSet::new());
+    }
+    sleep(influx.read_lag() * 2).await;
+    let places = Places::new(unseen().map(|one| place_of(&one.claim)), density);
+    let seen = read(influx, measurement, &places).await?;
+    let is_overwritten = |one: &&Settled<'_>| {
+        // An empty place means that the server's retention hides the point.
+        let occupant = places.find(&place_of(&one.claim)).and_then(|index| seen.get(&(index, one.place.slot)));
+        occupant.is_some_and(|occupant| !is_of(occupant, one.claim.event))
+    };
+    Ok(unseen().filter(is_overwritten).map(|one| one.claim.index).collect())
 }
 
 async fn read(influx: &Influx, measurement: &str, places: &Places<'_>) -> Result<Occupants, StoreError> {

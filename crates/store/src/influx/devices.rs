@@ -38,6 +38,29 @@ pub(crate) async fn device(influx: &Influx, name: &DeviceName) -> Result<Option<
     complete(influx, found).await.map(|mut records| records.remove(name))
 }
 
+/// `Store::devices_at`.
+pub(crate) async fn devices_at(influx: &Influx, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
+    let keys: Vec<_> = Alias::KEYS.iter().map(|key| format!("label = {}", quoted(key))).collect();
+    let query = |from, until| {
+        format!(
+            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until} AND ({}) GROUP BY source_device, label",
+            DEVICE_LABELS.name,
+            keys.join(" OR ")
+        )
+    };
+    let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
+    influx
+        .select(MIN_TIME, MAX_TIME, query, |series| {
+            let Some(value) = series.values.last().and_then(|row| row.get(1)?.as_str()) else { return };
+            let device = line::decode(series.tag("source_device")).into_owned();
+            let key = line::decode(series.tag("label")).into_owned();
+            labels.entry(device).or_default().insert(key, line::decode(value).into_owned());
+        })
+        .await?;
+    let matching = labels.iter().filter(|(_, labels)| alias.matches(labels));
+    Ok(matching.filter_map(|(name, _)| DeviceName::new(name).ok()).collect())
+}
+
 /// Reads the index.
 async fn indexed(influx: &Influx, only: &str) -> Result<Records, StoreError> {
     let query = |from, until| {
@@ -136,27 +159,4 @@ async fn read_newest(
             .await?;
     }
     Ok(())
-}
-
-/// `Store::devices_at`.
-pub(crate) async fn devices_at(influx: &Influx, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
-    let keys: Vec<_> = Alias::KEYS.iter().map(|key| format!("label = {}", quoted(key))).collect();
-    let query = |from, until| {
-        format!(
-            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until} AND ({}) GROUP BY source_device, label",
-            DEVICE_LABELS.name,
-            keys.join(" OR ")
-        )
-    };
-    let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
-    influx
-        .select(MIN_TIME, MAX_TIME, query, |series| {
-            let Some(value) = series.values.last().and_then(|row| row.get(1)?.as_str()) else { return };
-            let device = line::decode(series.tag("source_device")).into_owned();
-            let key = line::decode(series.tag("label")).into_owned();
-            labels.entry(device).or_default().insert(key, line::decode(value).into_owned());
-        })
-        .await?;
-    let matching = labels.iter().filter(|(_, labels)| alias.matches(labels));
-    Ok(matching.filter_map(|(name, _)| DeviceName::new(name).ok()).collect())
 }

@@ -39,8 +39,8 @@ pub(super) async fn write_events(
         return Ok(());
     }
     let stored = LookUp::new(influx, EVENTS.name, Density::Live, &claims).await?;
-    let assigned = stored.clone().assign(EVENTS.name, &claims, &influx.placements());
-    let arrivals = assigned.into_iter().map(|Settled { claim, received, .. }| Claim {
+    let known = stored.clone().assign(&claims, &influx.placements());
+    let arrivals = known.into_iter().map(|Settled { claim, received, .. }| Claim {
         natural: arrival(claim.event, received),
         received,
         ..claim

@@ -144,7 +144,7 @@ async fn a_server_without_a_release_version_is_asked_further() {
             let options = FacadeOptions { release: release.to_owned(), hides_version, ..FacadeOptions::default() };
             let facade = start_with(Generation::V2, options);
             write(&open(&facade), metrics(&["a"]), vec![]).await.unwrap();
-            assert_eq!(facade.record_of("/api/v2/write").len(), 1, "{release}");
+            assert_eq!(writes_of(&facade, "/api/v2/write", "device_metrics").len(), 1, "{release}");
             assert_eq!(facade.record_of("/api/v2/setup").len(), 1, "{release}");
         }
         let options = FacadeOptions { release: release.to_owned(), ..FacadeOptions::default() };

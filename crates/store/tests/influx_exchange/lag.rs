@@ -106,7 +106,7 @@ async fn a_restart_within_the_lag_doubles_nothing() {
     let facade = start(Generation::OpenGemini);
     let killed = open_store(&facade);
     let events = || vec![colliding(1), colliding(2)];
-    let lines = |facade: &InfluxFacade| facade.record_of("/write").len();
+    let lines = |facade: &InfluxFacade| writes_of(facade, "/write", "events").len();
     tokio::select! {
         _ = write_at(&killed, events(), NOON) => panic!("it was to be killed"),
         () = async { while lines(&facade) == 0 { sleep(Duration::from_millis(5)).await } } => {}
@@ -124,7 +124,7 @@ async fn an_event_in_doubt_is_written_again_as_it_was() {
     let facade = start(Generation::OpenGemini);
     let store = open_store(&facade);
     store.check().await.unwrap();
-    facade.fault(Fault::answer("/write", 500, r#"{"error":"timeout"}"#).after());
+    facade.fault(Fault::answer("/write", 500, r#"{"error":"timeout"}"#).after().if_body_holds("events,"));
     let batch = Arc::new(Batch { metrics: Vec::new(), events: vec![colliding(1)] });
     store.write(batch, Timestamp::from_ns(NOON)).await.unwrap_err();
     write_at(&store, vec![colliding(2), colliding(1)], NOON + 7).await;

@@ -167,5 +167,6 @@ async fn no_field_is_ever_empty() {
             assert!(!line.contains("=,") && !line.contains("= ") && line.split(' ').count() == 3, "{line}");
         }
     }
-    assert_eq!(facade.record_of("/write").len(), 3);
+    // The value, the entry of the arrival, the event, the note of the device, the second metric of the pipeline.
+    assert_eq!(facade.record_of("/write").len(), 5);
 }
