@@ -75,7 +75,7 @@ async fn a_stream_that_is_changed_or_deleted_while_the_writer_runs_is_named() {
     let nats = NatsServer::start().unwrap();
     let jetstream = connect(&nats.url()).await;
     let folder = tempfile::tempdir().unwrap();
-    let writer = start(folder.path(), &nats, "writer", &[]);
+    let writer = start(folder.path(), &nats, "writer", &[("SPINDLE_TEST_STREAM_WATCH", "500ms")]);
     writer.wait_until_ready();
     let config = jetstream.get_stream("EVENTS").await.unwrap().cached_info().config.clone();
     let changed = Config { max_messages_per_subject: 10, discard: stream::DiscardPolicy::Old, ..config.clone() };

@@ -179,7 +179,7 @@ mod tests {
                     };
                     let happened = match (device, event_type, criticality) {
                         (_, _, 8) => "events_",
-                        (true, true, _) => "events_by_type",
+                        (true, true, _) => "events_by_",
                         (true, false, _) => "events_by_device",
                         (false, _, _) => "events_identity",
                     };

@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use spindle_core::records::{Arrival, Window};
 use spindle_core::schema::DEVICE_ARRIVALS;
 use spindle_core::{Batch, DeviceName, Timestamp};
+use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
 use super::line::{self, one_of_devices};
-use super::send::{SMALL_CHUNK_LINES, send_own};
+use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::series::MAX_NAMED_DEVICES;
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use crate::known_arrivals::newest_per_device;
@@ -18,7 +19,8 @@ use crate::{Refused, RefusedItem, StoreError};
 /// Distance of the points of one device.
 const SLOT_NS: i64 = 3_600_000_000_000;
 
-/// Writes the arrivals of a batch's values, except those that were refused or are known to be written.
+/// Writes the arrivals of a batch's values, except those that were refused or are known to be written. An arrival that
+/// the server refuses, at a limit of series for example, keeps no value out.
 pub(super) async fn write(
     influx: &Influx,
     batch: &Batch,
@@ -45,7 +47,11 @@ pub(super) async fn write(
         line::device_arrival(device, *arrival, slot, &mut chunk.lines);
         chunk.assign(RefusedItem::Metric(usize::MAX), (device, slot));
     }
-    send_own(influx, chunks, limit).await?;
+    let refused = send_all(influx, chunks, limit).await?;
+    if let Some(Refused { message, .. }) = refused.first() {
+        warn!(message, n_refused = refused.len(), "InfluxDB refused arrivals of devices");
+        return Ok(());
+    }
     let mut known = influx.arrivals();
     for (device, arrival) in outdated {
         known.record(device.to_owned(), arrival);

@@ -167,6 +167,7 @@ async fn no_field_is_ever_empty() {
             assert!(!line.contains("=,") && !line.contains("= ") && line.split(' ').count() == 3, "{line}");
         }
     }
-    // The value, the entry of the arrival, the event, the note of the device, the second metric of the pipeline.
-    assert_eq!(facade.record_of("/write").len(), 5);
+    // The value, the arrival of the device, the entry of the event's arrival, the event, the note of the device, the
+    // second metric of the pipeline.
+    assert_eq!(facade.record_of("/write").len(), 6);
 }

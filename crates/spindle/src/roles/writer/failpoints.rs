@@ -32,3 +32,9 @@ pub(super) fn ack_wait() -> Option<Duration> {
     let text = config::planted("SPINDLE_TEST_ACK_WAIT")?;
     humantime::parse_duration(&text).ok()
 }
+
+/// Shortens the pause between two looks at the streams.
+pub(super) fn stream_watch() -> Option<Duration> {
+    let text = config::planted("SPINDLE_TEST_STREAM_WATCH")?;
+    humantime::parse_duration(&text).ok()
+}

@@ -34,9 +34,19 @@ enum Level {
     Full,
 }
 
+#[cfg(debug_assertions)]
+fn pause() -> Duration {
+    super::failpoints::stream_watch().unwrap_or(INTERVAL)
+}
+
+#[cfg(not(debug_assertions))]
+fn pause() -> Duration {
+    INTERVAL
+}
+
 /// Runs until `stop`.
 pub(super) async fn run(bus: Bus, limits: StreamLimits, readiness: Readiness, stop: CancellationToken) {
-    let mut ticker = interval(INTERVAL);
+    let mut ticker = interval(pause());
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut levels = [Level::default(); STREAMS.len()];
     for n_ticks in 0_u64.. {
