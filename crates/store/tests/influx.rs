@@ -187,6 +187,13 @@ async fn a_limit_of_series_keeps_new_ones_out_and_no_others() {
     for index in [0, 2, 4] {
         assert!(refused.contains(&(RefusedItem::Metric(index), Refusal::Limit)), "{refused:?}");
     }
+    // So are the numbers of values that meet; these are stored all the same.
+    let mut meeting = Batch::clone(&batch(&["a", "a", "b"]));
+    for (metric, seq) in meeting.metrics.iter_mut().zip(1..) {
+        (metric.seq, metric.value) = (Some(seq), seq as f64);
+    }
+    let written = store.write(Arc::new(meeting), Timestamp::from_ns(3)).await.unwrap();
+    assert_eq!((written.n_metrics_stored(), written.refused.len()), (3, 0), "{:?}", written.refused);
     // The probe point is a new series too: a limit is not mistaken for a server that takes nothing.
     let alone = store.write(batch(&["f"]), Timestamp::from_ns(2)).await.unwrap();
     assert_eq!(alone.refused[0].reason, Refusal::Limit);

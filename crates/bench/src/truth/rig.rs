@@ -114,9 +114,14 @@ impl Rig {
         Ok(writer)
     }
 
+    /// A role's log, over its restarts.
+    pub(super) fn whole_log(&self, role: &str) -> String {
+        fs::read_to_string(self.folder.path().join(format!("{role}.log"))).unwrap_or_default()
+    }
+
     /// End of a role's log.
     pub(super) fn log(&self, role: &str) -> String {
-        let text = fs::read_to_string(self.folder.path().join(format!("{role}.log"))).unwrap_or_default();
+        let text = self.whole_log(role);
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(8)..].join("\n")
     }

@@ -61,7 +61,7 @@ fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<Finding> {
     let is_resolved = match fault.resolved_by {
         Some(resolved_by) => newest(evidence, resolved_by).is_some_and(|closing| moment(closing) >= moment(record)),
         // No event resolves these; they count while they are recent.
-        None => moment(record) < evidence.window.from,
+        None => !is_in_window(record, evidence),
     };
     let is_old = moment(record) < evidence.window.until.minus(FAULT_LOOKBACK).min(evidence.window.from);
     (!is_resolved && !is_old).then(|| (fault.health, reason(record)))
@@ -72,7 +72,7 @@ fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
     let mut by_type: BTreeMap<&str, &EventRecord> = BTreeMap::new();
     for record in evidence.events {
         let event = &record.event;
-        let calls = event.criticality.level() >= PAGING_CRITICALITY && moment(record) >= evidence.window.from;
+        let calls = event.criticality.level() >= PAGING_CRITICALITY && is_in_window(record, evidence);
         if calls && !is_deciding(&event.event_type) {
             let newest = by_type.entry(&event.event_type).or_insert(record);
             *newest = newer(newest, record);
@@ -95,6 +95,12 @@ fn newer<'a>(one: &'a EventRecord, other: &'a EventRecord) -> &'a EventRecord {
 /// Returns the time of an event: not later than its arrival, since a clock that is ahead must not hide what follows.
 fn moment(record: &EventRecord) -> Timestamp {
     record.event.timestamp.min(record.received)
+}
+
+/// Returns whether an event happened or became known in the window: a clock that is behind must not hide it. In a
+/// question about the past, only what happened counts, whenever it became known.
+fn is_in_window(record: &EventRecord, evidence: &Evidence<'_>) -> bool {
+    moment(record) >= evidence.window.from || evidence.window.contains(record.received)
 }
 
 fn reason(record: &EventRecord) -> HealthReason {

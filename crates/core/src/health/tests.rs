@@ -249,6 +249,16 @@ fn the_window_follows_the_clock_of_the_sender() {
 
 /// A clock that is ahead must not hide what happened later.
 #[test]
+fn an_event_that_arrives_now_counts_though_the_clock_is_behind() {
+    let fine = [latest("DiskTemp", 40.0)];
+    for event_type in ["Overheat", "DataCorruption"] {
+        let mut record = event(event_type, 30);
+        record.event.timestamp = NOW.minus(Duration::from_secs(7_200));
+        assert_eq!(verdict(&fine, &[record]).health, Health::Warning, "{event_type}");
+    }
+}
+
+#[test]
 fn events_are_ordered_by_arrival_where_a_clock_is_ahead() {
     let fine = [latest("DiskTemp", 40.0)];
     let stamped = |event_type: &str, ahead: u64, received_ago: u64| {

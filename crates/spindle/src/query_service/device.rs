@@ -59,8 +59,10 @@ async fn judged_events(
     let lookback = window.until.minus(health::FAULT_LOOKBACK).min(window.from);
     let lowest = Criticality::new(1).unwrap_or(Criticality::MAX);
     let paging = Criticality::new(u64::from(health::PAGING_CRITICALITY)).unwrap_or(Criticality::MAX);
+    // What became known in the window happened before it if the sender's clock is behind.
+    let paging_from = if is_past { window.from } else { window.from.minus(health::MAX_CLOCK_LAG) };
     let kinds = health::event_types().map(|event_type| (Some(event_type), lookback, lowest));
-    let kinds: Vec<(Option<EventType>, Timestamp, Criticality)> = kinds.chain([(None, window.from, paging)]).collect();
+    let kinds: Vec<(Option<EventType>, Timestamp, Criticality)> = kinds.chain([(None, paging_from, paging)]).collect();
     let (mut events, mut is_cut_off) = (Vec::new(), false);
     for (event_type, from, min_criticality) in kinds {
         let is_any_type = event_type.is_none();

@@ -54,6 +54,7 @@ async fn each_critical_event_is_logged_once_over_restarts_and_absences() {
     let log = system.data_dir().join("logs/critical-events.ndjson");
     publish_alert(&system, 1).await;
     wait_until(PATIENCE, "the first event is logged", || lines(&log, "event").len() == 1).unwrap();
+    wait_until(PATIENCE, "and summed up", || !lines(&log, "summary").is_empty()).unwrap();
     assert_eq!(lines(&log, "summary")[0]["critical_event_count"], 1);
     // A second client, with another log, logs it once however often it queries.
     let other = system.folder.path().join("new folder/other.log");

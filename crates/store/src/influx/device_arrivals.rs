@@ -42,19 +42,23 @@ pub(super) async fn write(
     // The end of the hour: its start may be older than the shortest retention, which is an hour.
     let slot = (received.as_ns().div_euclid(SLOT_NS) + 1).saturating_mul(SLOT_NS).clamp(MIN_TIME, MAX_TIME);
     let mut chunks = Vec::new();
-    for (device, arrival) in &outdated {
+    for (index, (device, arrival)) in outdated.iter().enumerate() {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device_arrival(device, *arrival, slot, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (device, slot));
+        chunk.assign(RefusedItem::Metric(index), (device, slot));
     }
     let refused = send_all(influx, chunks, limit).await?;
-    if let Some(Refused { message, .. }) = refused.first() {
-        warn!(message, n_refused = refused.len(), "InfluxDB refused arrivals of devices");
-        return Ok(());
+    if let Some(Refused { message, .. }) = refused.first()
+        && let Some(n_suppressed) = influx.may_log_index()
+    {
+        warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused arrivals of devices");
     }
+    let refused: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
     let mut known = influx.arrivals();
-    for (device, arrival) in outdated {
-        known.record(device.to_owned(), arrival);
+    for (index, (device, arrival)) in outdated.into_iter().enumerate() {
+        if !refused.contains(&RefusedItem::Metric(index)) {
+            known.record(device.to_owned(), arrival);
+        }
     }
     Ok(())
 }

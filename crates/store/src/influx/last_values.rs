@@ -27,39 +27,42 @@ pub(super) struct ReplacedNumber<'a> {
 }
 
 impl LastValues {
-    /// Takes note of the values of a batch, in order; returns the numbers that they replace.
-    pub(super) fn note<'a>(&mut self, metrics: &'a [DeviceMetric]) -> Vec<ReplacedNumber<'a>> {
+    /// Returns the numbers that the values of a batch, in order, take the place of.
+    pub(super) fn find<'a>(&self, metrics: &'a [DeviceMetric]) -> Vec<ReplacedNumber<'a>> {
         let mut in_batch: HashMap<Identity<'_>, u64> = HashMap::new();
         let mut replaced = Vec::new();
         for metric in metrics {
             let Some(seq) = metric.seq else { continue };
-            let stored = self.replace(metric, seq);
             let earlier = in_batch.insert(metric.identity(), seq);
-            let before = earlier.or(stored).filter(|before| *before != seq);
+            let before = earlier.or_else(|| self.stored(metric)).filter(|before| *before != seq);
             replaced.extend(before.map(|seq| ReplacedNumber { by: metric, seq, is_in_batch: earlier.is_some() }));
         }
         replaced
     }
 
-    /// Remembers a value; returns the number of the one before if that had the same time.
-    fn replace(&mut self, metric: &DeviceMetric, seq: u64) -> Option<u64> {
-        if self.n_series > MAX_REMEMBERED {
-            *self = Self::default();
-        }
-        let DeviceMetric { source_device, metric_type, timestamp, .. } = metric;
-        if !self.devices.contains_key(source_device) {
-            self.devices.insert(source_device.clone(), HashMap::new());
-        }
-        let series = self.devices.get_mut(source_device)?;
-        match series.get_mut(metric_type) {
-            Some(last) => {
-                let before = std::mem::replace(last, (*timestamp, seq));
-                (before.0 == *timestamp).then_some(before.1)
+    /// Returns the number of the last value of a series if it has the same time.
+    fn stored(&self, metric: &DeviceMetric) -> Option<u64> {
+        let (time, seq) = self.devices.get(&metric.source_device)?.get(&metric.metric_type)?;
+        (*time == metric.timestamp).then_some(*seq)
+    }
+
+    /// Remembers the values of a batch that is stored.
+    pub(super) fn record(&mut self, metrics: &[DeviceMetric]) {
+        for DeviceMetric { source_device, metric_type, timestamp, seq, .. } in metrics {
+            let Some(seq) = *seq else { continue };
+            if self.n_series > MAX_REMEMBERED {
+                *self = Self::default();
             }
-            None => {
-                series.insert(metric_type.clone(), (*timestamp, seq));
-                self.n_series += 1;
-                None
+            if !self.devices.contains_key(source_device) {
+                self.devices.insert(source_device.clone(), HashMap::new());
+            }
+            let Some(series) = self.devices.get_mut(source_device) else { continue };
+            match series.get_mut(metric_type) {
+                Some(last) => *last = (*timestamp, seq),
+                None => {
+                    series.insert(metric_type.clone(), (*timestamp, seq));
+                    self.n_series += 1;
+                }
             }
         }
     }
@@ -81,7 +84,10 @@ mod tests {
     }
 
     fn replaced(last: &mut LastValues, metrics: &[DeviceMetric]) -> Vec<u64> {
-        last.note(metrics).into_iter().map(|replaced| replaced.seq).collect()
+        let found = last.find(metrics).into_iter().map(|replaced| replaced.seq).collect();
+        assert_eq!(last.find(metrics).len(), Vec::len(&found), "nothing changes until the batch is stored");
+        last.record(metrics);
+        found
     }
 
     #[test]
@@ -98,7 +104,7 @@ mod tests {
     fn the_memory_is_bounded() {
         let mut last = LastValues::default();
         for number in 0..=MAX_REMEMBERED as u64 + 1 {
-            last.note(&[metric(&number.to_string(), 1, number)]);
+            last.record(&[metric(&number.to_string(), 1, number)]);
         }
         assert!(last.n_series <= 2, "{}", last.n_series);
     }

@@ -10,13 +10,14 @@ use spindle_core::Timestamp;
 use spindle_core::audit::Tally;
 use spindle_core::records::Window;
 use spindle_core::schema::REPLACED_NUMBERS;
+use tracing::warn;
 
 use super::chunk::Chunk;
 use super::last_values::ReplacedNumber;
 use super::line::{self, one_of_devices};
-use super::send::{SMALL_CHUNK_LINES, send_own};
-use super::session::{Influx, MAX_TIME, bounds};
-use crate::{RefusedItem, StoreError};
+use super::send::{SMALL_CHUNK_LINES, send_all};
+use super::session::{Influx, MAX_TIME, MIN_TIME, bounds};
+use crate::{Refused, RefusedItem, StoreError};
 
 /// Numbers of one place lie this far behind it at most, each at a time of its own.
 const SPREAD_NS: i64 = 1_000_000;
@@ -28,11 +29,18 @@ pub(super) async fn write(influx: &Influx, replaced: &[ReplacedNumber<'_>]) -> R
         line::replaced_number(by, *seq, time_of(by.timestamp, *seq), &mut chunk.lines);
         chunk.assign(RefusedItem::Metric(usize::MAX), (by.identity(), seq));
     }
-    send_own(influx, chunks, &influx.value_limit).await
+    let refused = send_all(influx, chunks, &influx.value_limit).await?;
+    // At a limit of series, for example. No value stays out for it.
+    if let Some(Refused { message, .. }) = refused.first()
+        && let Some(n_suppressed) = influx.may_log_index()
+    {
+        warn!(message, n_suppressed, "InfluxDB refused replaced numbers; the audit cannot report them");
+    }
+    Ok(())
 }
 
 fn time_of(timestamp: Timestamp, seq: u64) -> i64 {
-    timestamp.as_ns().saturating_add((seq % SPREAD_NS.unsigned_abs()).cast_signed()).min(MAX_TIME)
+    timestamp.as_ns().saturating_add((seq % SPREAD_NS.unsigned_abs()).cast_signed()).clamp(MIN_TIME, MAX_TIME)
 }
 
 /// Adds the replaced numbers of a window to the tallies.

@@ -2,9 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use spindle_core::Timestamp;
+use spindle_core::log_limit::LogLimit;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
@@ -26,6 +27,8 @@ use super::{detect, provision, retention};
 use crate::StoreError;
 use crate::known_arrivals::KnownArrivals;
 
+/// At most one line about refused entries of an index in this time.
+const INDEX_LOG_PERIOD: Duration = Duration::from_secs(10);
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
 
@@ -56,6 +59,8 @@ pub struct Influx {
     incarnation: std::sync::Mutex<Option<String>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
+    /// For lines about refused entries of an index, which every batch can cause.
+    index_log: std::sync::Mutex<LogLimit<Instant>>,
     /// Time of the last write, in nanoseconds: the only clock here.
     now_ns: AtomicI64,
 }
@@ -86,6 +91,7 @@ impl Influx {
             placements: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
+            index_log: std::sync::Mutex::new(LogLimit::new(1, INDEX_LOG_PERIOD)),
             now_ns: AtomicI64::new(0),
         })
     }
@@ -277,6 +283,11 @@ impl Influx {
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns how many lines about refused entries of an index were suppressed, if one may be written now.
+    pub(super) fn may_log_index(&self) -> Option<u64> {
+        self.index_log.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now())
     }
 
     pub(super) fn last_values(&self) -> MutexGuard<'_, LastValues> {

@@ -33,7 +33,8 @@ pub(crate) async fn write(influx: &Influx, batch: &Batch, received: Timestamp) -
     device_arrivals::write(influx, batch, &written.refused, received, limit).await?;
     write_events(influx, &batch.events, received, &mut written).await?;
     write_labels(influx, batch, received, limit, &mut written).await?;
-    note_devices(influx, batch, limit, &written).await?;
+    // Never behind values: the notes hold a lock that events need, too.
+    note_devices(influx, batch, &influx.event_limit, &written).await?;
     count_events(batch, &mut written);
     Ok(written)
 }
@@ -46,11 +47,12 @@ async fn write_metrics(
     written: &mut Written,
 ) -> Result<(), StoreError> {
     let MetricChunks { chunks, replaced } = metric_chunks(metrics, max_lines, &mut written.refused);
-    let numbers = influx.last_values().note(metrics);
+    let numbers = influx.last_values().find(metrics);
     replaced::write(influx, &numbers).await?;
     let n_over_stored = numbers.iter().filter(|number| !number.is_in_batch).count();
     let n_sent: usize = chunks.iter().map(|chunk| chunk.items.len()).sum();
     let refused = send_all(influx, chunks, &influx.value_limit).await?;
+    influx.last_values().record(metrics);
     written.n_metrics = (n_sent - refused.len()).saturating_sub(n_over_stored);
     written.n_metrics_replaced = n_sent - refused.len() - written.n_metrics;
     let fates: HashMap<RefusedItem, &Refused> = refused.iter().map(|refused| (refused.item, refused)).collect();
@@ -176,17 +178,24 @@ struct MetricChunks {
 
 /// Of several values with one identity only the last is sent: chunks may overtake each other, so either could win.
 fn metric_chunks(metrics: &[DeviceMetric], max_lines: usize, refused: &mut Vec<Refused>) -> MetricChunks {
-    let last: HashMap<Identity<'_>, usize> =
-        metrics.iter().enumerate().map(|(index, metric)| (metric.identity(), index)).collect();
+    // Index of the last value of each identity, and the newest sequence number: a value without one keeps it.
+    let mut last: HashMap<Identity<'_>, (usize, Option<u64>)> = HashMap::with_capacity(metrics.len());
+    for (index, metric) in metrics.iter().enumerate() {
+        let (newest, seq) = last.entry(metric.identity()).or_default();
+        (*newest, *seq) = (index, metric.seq.or(*seq));
+    }
     let (mut chunks, mut replaced) = (Vec::new(), Vec::new());
     for (index, metric) in metrics.iter().enumerate() {
         let item = RefusedItem::Metric(index);
-        let last = last[&metric.identity()];
+        let (last, seq) = last[&metric.identity()];
         if !(MIN_TIME..=MAX_TIME).contains(&metric.timestamp.as_ns()) {
             refused.push(Refused { item, reason: Refusal::Invalid, message: OUT_OF_TIME.to_owned() });
         } else if last == index {
             let chunk = Chunk::current(&mut chunks, max_lines);
-            line::metric(metric, &mut chunk.lines);
+            match seq.filter(|_| metric.seq.is_none()) {
+                Some(_) => line::metric(&DeviceMetric { seq, ..metric.clone() }, &mut chunk.lines),
+                None => line::metric(metric, &mut chunk.lines),
+            }
             chunk.assign(item, metric.identity());
         } else {
             replaced.push((index, last));

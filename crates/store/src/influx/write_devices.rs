@@ -33,7 +33,9 @@ pub(super) async fn note_times<'a>(
     let refused = send_all(influx, chunks, limit).await?;
     let n_notes = notes.len();
     if let Some(Refused { message, .. }) = refused.first() {
-        warn!(message, n_refused = refused.len(), "InfluxDB refused entries of the index of devices");
+        if let Some(n_suppressed) = influx.may_log_index() {
+            warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of devices");
+        }
     } else if influx.n_forgotten() == n_forgotten {
         noted.record(notes);
     }

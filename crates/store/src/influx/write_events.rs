@@ -69,8 +69,10 @@ pub(super) async fn write_arrivals(
         line::arrival(claim.event, claim.received, claim.place_ns, place, lines);
     };
     let (_, mut refused) = settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await?;
-    if let Some(Refused { message, .. }) = refused.first() {
-        warn!(message, n_refused = refused.len(), "InfluxDB refused entries of the index of arrivals");
+    if let Some(Refused { message, .. }) = refused.first()
+        && let Some(n_suppressed) = influx.may_log_index()
+    {
+        warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of arrivals");
     }
     refused.retain(|refused| refused.reason == Refusal::Unproven);
     Ok(refused)

@@ -17,9 +17,10 @@ const EVENTS_PER_HOUR: usize = 240;
 const SMALL: i64 = 1;
 const LARGE: i64 = 100;
 
-/// Factor and time by which a query may take longer on the large store: what reads the history takes 30 times longer.
-const MAX_RATIO: f64 = 4.0;
-const MARGIN: Duration = Duration::from_millis(4);
+/// Factor and time by which a query may take longer on the large store, on a busy machine: what reads the history takes
+/// 30 times longer.
+const MAX_RATIO: f64 = 10.0;
+const MARGIN: Duration = Duration::from_millis(10);
 const N_RUNS: usize = 7;
 
 #[tokio::test(flavor = "multi_thread")]

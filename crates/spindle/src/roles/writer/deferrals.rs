@@ -66,6 +66,10 @@ impl Deferrals {
         Self { stream, readiness, state: Mutex::default(), log_limit }
     }
 
+    pub(super) fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
     /// Returns how many more messages may be deferred for the store's sake.
     pub(super) fn room(&self) -> usize {
         let mut state = self.state();
@@ -76,9 +80,9 @@ impl Deferrals {
     }
 
     /// Takes a message in that the store keeps out; the `remaining` elements are not stored. Returns `false` if it must
-    /// not wait, because too many do. Without proof that it is at fault it always waits.
-    pub(super) fn hold(&self, delivery: &Delivery, remaining: Option<Vec<usize>>, reason: Refusal) -> bool {
-        let may_wait = reason == Refusal::Unproven || self.is_kept_out(delivery) || self.room() > 0;
+    /// not wait, because too many do.
+    pub(super) fn hold(&self, delivery: &Delivery, remaining: Option<Vec<usize>>) -> bool {
+        let may_wait = self.is_kept_out(delivery) || self.room() > 0;
         if may_wait {
             self.note(delivery, remaining, true);
         }

@@ -18,6 +18,7 @@ use super::breaker::random;
 use super::commit::{InFlight, Message};
 use super::dead_letters::DeadLetters;
 use super::decode::{Decoder, decode_all};
+use super::readiness::Problem;
 use super::restore::Restorer;
 use super::restore_claim::RestoreClaim;
 use super::store_writer::StoreWriter;
@@ -73,6 +74,7 @@ impl Lane {
     pub(super) async fn run(self: Arc<Self>, mut consumer: Consumer, stop: CancellationToken) {
         let mut in_flight = JoinSet::new();
         let mut backoff = Backoff::new(FETCH_BACKOFF.0, FETCH_BACKOFF.1);
+        let mut n_failures = 0;
         loop {
             while let Some(ended) = in_flight.try_join_next() {
                 propagate_panic(ended);
@@ -84,6 +86,8 @@ impl Lane {
             match fetched {
                 Ok((deliveries, permit)) => {
                     backoff.reset();
+                    n_failures = 0;
+                    self.dead_letters.deferrals.readiness().clear(self.stream, Problem::Fetch);
                     if !deliveries.is_empty() {
                         let batch = self.decode(deliveries, permit).await;
                         let (lane, stop) = (self.clone(), stop.clone());
@@ -92,7 +96,13 @@ impl Lane {
                     }
                 }
                 Err(error) => {
-                    warn!(stream = self.stream, error = chain(error), "fetch failed, retrying");
+                    let error = chain(error);
+                    n_failures += 1;
+                    // The first one may be a connection that was lost a moment ago.
+                    if n_failures > 1 {
+                        self.dead_letters.deferrals.readiness().report(self.stream, Problem::Fetch, &error);
+                    }
+                    warn!(stream = self.stream, error, "fetch failed, retrying");
                     tokio::select! { () = stop.cancelled() => break, () = sleep(backoff.next(random())) => {} }
                 }
             }

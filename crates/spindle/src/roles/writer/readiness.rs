@@ -17,6 +17,8 @@ const MAX_CHARS: usize = 400;
 pub(super) enum Problem {
     /// The store takes no writes.
     Store,
+    /// Messages cannot be fetched.
+    Fetch,
     /// The stream loses messages, or is gone.
     Configuration,
     /// The stream is full and refuses messages.
@@ -61,7 +63,7 @@ impl Readiness {
     pub(crate) fn missing(&self) -> Option<String> {
         let mut state = self.state();
         state.problems.retain(|(_, problem), (at, _)| match problem {
-            Problem::Store | Problem::Configuration | Problem::Full => true,
+            Problem::Store | Problem::Fetch | Problem::Configuration | Problem::Full => true,
             Problem::DeadLetters | Problem::Deferred => at.elapsed() < DEFERRED_EXPIRE,
         });
         if !state.is_running {
@@ -73,6 +75,7 @@ impl Readiness {
             .into_iter()
             .map(|((_, problem), (_, message))| match problem {
                 Problem::Store => format!("the writer cannot store: {message}"),
+                Problem::Fetch => format!("the writer cannot fetch messages: {message}"),
                 Problem::Configuration | Problem::Full => message.clone(),
                 Problem::DeadLetters => format!("the writer cannot keep dead letters: {message}"),
                 Problem::Deferred => {

@@ -310,12 +310,13 @@ impl Restorer {
         }
     }
 
-    /// Reports what the store takes no longer. Messages that the lane has deferred are among it.
+    /// Reports what the store takes no longer. Messages that the lane has deferred are among it. Fails if it takes nothing.
     fn check_refused(&self, written: &Written) -> Result<()> {
-        if let Some(refused) = written.refused_for(Refusal::Unproven).next() {
+        let n_taken = written.n_metrics_stored() + written.n_events_stored();
+        if let Some(refused) = written.refused_for(Refusal::Unproven).next().filter(|_| n_taken == 0) {
             bail!("the store keeps points out: {}", refused.message);
         }
-        for reason in [Refusal::Invalid, Refusal::Limit] {
+        for reason in [Refusal::Invalid, Refusal::Limit, Refusal::Unproven] {
             let n_refused = written.refused_for(reason).count();
             if let Some(first) = written.refused_for(reason).next() {
                 let (reason, detail) = (reason.as_str(), &first.message);
