@@ -11,10 +11,11 @@ use spindle_fuzz::is_one_line;
 
 const STATUSES: [u16; 16] = [0, 200, 204, 302, 400, 401, 403, 404, 408, 413, 422, 429, 499, 500, 503, 504];
 
-// Input: a byte that selects the status, a byte for the number of lines sent, these lines, and the response's body.
+// Input: a byte that selects the status and whether InfluxDB's own header is there, a byte for the number of lines sent, these lines, and the response's body.
 fuzz_target!(|data: &[u8]| {
     let [status, n_lines, text @ ..] = data else { return };
     let Ok(mut body) = std::str::from_utf8(text) else { return };
+    let has_own_header = *status >= 128;
     let status = STATUSES[usize::from(*status) % STATUSES.len()];
     let mut lines = Vec::new();
     for _ in 0..n_lines % 5 {
@@ -22,23 +23,24 @@ fuzz_target!(|data: &[u8]| {
         lines.push(line);
         body = rest;
     }
-    is_safe(status, &outcome(status, body, &lines), lines.len());
+    is_safe(status, &outcome(status, has_own_header, body, &lines), lines.len());
     lines.iter().filter(|line| is_ours(line)).for_each(|line| an_echo_decides_nothing(line, &lines));
 });
 
-fn outcome(status: u16, body: &str, lines: &[&str]) -> WriteOutcome {
-    WriteResponse { status, retry_after: None, body: body.to_owned() }.outcome(lines)
+fn outcome(status: u16, has_own_header: bool, body: &str, lines: &[&str]) -> WriteOutcome {
+    let body = body.to_owned();
+    WriteResponse { status, retry_after: None, content_type: None, has_own_header, body }.outcome(lines)
 }
 
 /// Checks that only the known responses count lines as stored or condemn one.
 fn is_safe(status: u16, outcome: &WriteOutcome, n_lines: usize) {
     match outcome {
         WriteOutcome::Stored => assert_eq!(status, 204),
-        WriteOutcome::StoredWithinRetention { message } => {
+        WriteOutcome::BeyondRetention { message, .. } => {
             is_one_line(message);
             assert!(matches!(status, 400 | 422));
         }
-        WriteOutcome::StoredExcept { lines, message } => {
+        WriteOutcome::StoredExcept { lines, message, .. } | WriteOutcome::Bisect { lines, message } => {
             is_one_line(message);
             assert!(matches!(status, 400 | 422));
             let mut numbers: Vec<usize> = lines.iter().map(|(number, _)| *number).collect();
@@ -47,16 +49,16 @@ fn is_safe(status: u16, outcome: &WriteOutcome, n_lines: usize) {
             assert!(numbers.len() == lines.len() && numbers.iter().all(|number| *number < n_lines), "{lines:?}");
             lines.iter().for_each(|(_, message)| drop(is_one_line(message)));
         }
-        WriteOutcome::Bisect { message } => {
+        WriteOutcome::Foreign { message } => {
             is_one_line(message);
-            assert!(matches!(status, 400 | 422));
+            assert!(matches!(status, 400..=499));
         }
         WriteOutcome::RetryUncompressed { message } => {
             is_one_line(message);
             assert!(matches!(status, 400 | 500));
         }
         WriteOutcome::Retry { message, .. }
-        | WriteOutcome::Split { message }
+        | WriteOutcome::Split { message, .. }
         | WriteOutcome::DatabaseMissing { message }
         | WriteOutcome::Misconfigured { message } => {
             is_one_line(message);
@@ -75,9 +77,9 @@ fn an_echo_decides_nothing(line: &str, lines: &[&str]) {
     let (v1, v2) =
         (json!({ "error": quoted }).to_string(), json!({ "code": "invalid", "message": quoted }).to_string());
     for body in [v1, v2] {
-        assert!(matches!(outcome(400, &body, lines), WriteOutcome::Bisect { .. }), "{body}");
+        assert!(matches!(outcome(400, true, &body, lines), WriteOutcome::Bisect { .. }), "{body}");
     }
     let body = json!({ "error": format!("partial write: {quoted} dropped=0") }).to_string();
-    let WriteOutcome::StoredExcept { lines: named, .. } = outcome(400, &body, lines) else { panic!("{body}") };
+    let WriteOutcome::StoredExcept { lines: named, .. } = outcome(400, true, &body, lines) else { panic!("{body}") };
     assert!(named.iter().any(|(number, _)| lines[*number] == line), "{body} names {named:?}");
 }
