@@ -74,8 +74,9 @@ async fn the_same_letter_twice_is_one_and_another_part_or_message_is_another() {
     let (_server, bus, witness) = started().await;
     put_many(&witness, METRICS_SUBJECT, 2).await;
     let origins = deliveries(&bus, 2).await;
-    for (origin, index) in [(0, 0), (0, 0), (0, 1), (1, 0), (1, 0)] {
-        bus.keep_dead_letter(METRICS_STREAM, &origins[origin], new_dead_letter(index)).await.unwrap();
+    for (origin, index, is_new) in [(0, 0, true), (0, 0, false), (0, 1, true), (1, 0, true), (1, 0, false)] {
+        let kept = bus.keep_dead_letter(METRICS_STREAM, &origins[origin], new_dead_letter(index)).await.unwrap();
+        assert_eq!(kept, is_new, "{origin} {index}");
     }
     let kept = content(&witness, DEAD_LETTER_STREAM).await;
     let places: Vec<_> =

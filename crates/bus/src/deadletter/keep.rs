@@ -37,7 +37,7 @@ const MAX_DETAIL_CHARS: usize = 1000;
 impl Bus {
     /// Keeps a dead letter of a delivered message; returns once JetStream has it. The stream drops a repetition as a
     /// duplicate. A dead letter that would be too large with its headers is kept in parts (`Spindle-Part: 1/2`), whose
-    /// concatenation is the original bytes.
+    /// concatenation is the original bytes. Returns `false` if the stream had it already.
     ///
     /// # Errors
     /// As any publish; the original must then stay unacknowledged.
@@ -46,15 +46,16 @@ impl Bus {
         stream: &str,
         origin: &Delivery,
         dead_letter: NewDeadLetter,
-    ) -> Result<(), BusError> {
+    ) -> Result<bool, BusError> {
         let subject = format!("deadletter.{}", dead_letter.reason);
         let id = message_id(stream, origin, &dead_letter);
         self.keep_in_parts(&subject, &id, headers(stream, origin, &dead_letter), dead_letter.bytes).await
     }
 
-    async fn keep_in_parts(&self, subject: &str, id: &str, headers: HeaderMap, bytes: Bytes) -> Result<(), BusError> {
+    async fn keep_in_parts(&self, subject: &str, id: &str, headers: HeaderMap, bytes: Bytes) -> Result<bool, BusError> {
         let room = self.max_payload().saturating_sub(HEADER_BYTES).max(MIN_PART_BYTES);
         let n_parts = bytes.len().div_ceil(room).max(1);
+        let mut is_new = false;
         for part in 1..=n_parts {
             let end = bytes.len().min(part * room);
             let mut headers = headers.clone();
@@ -63,9 +64,10 @@ impl Bus {
             }
             let id = format!("{id}-{part}");
             let kept = publish(self, subject, &id, headers, bytes.slice((part - 1) * room..end)).await;
-            kept.map_err(with_remedy)?;
+            let was_there = kept.map_err(with_remedy)?;
+            is_new |= !was_there;
         }
-        Ok(())
+        Ok(is_new)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Newest arrival of values per device: one point per device and hour of arrival, overwritten as values arrive.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use spindle_core::records::{Arrival, Window};
 use spindle_core::schema::DEVICE_ARRIVALS;
@@ -18,6 +19,8 @@ use crate::{Refused, RefusedItem, StoreError};
 
 /// Distance of the points of one device.
 const SLOT_NS: i64 = 3_600_000_000_000;
+/// Window in which the arrivals of devices that send now are found.
+const RECENT: Duration = Duration::from_secs(2 * 3_600);
 
 /// Writes the arrivals of a batch's values, except those that were refused or are known to be written. An arrival that
 /// the server refuses, at a limit of series for example, keeps no value out.
@@ -63,21 +66,36 @@ pub(super) async fn write(
     Ok(())
 }
 
-/// `Store::last_arrivals`.
+/// `Store::last_arrivals`. Most devices arrived lately: only for the others the whole window is read.
 pub(crate) async fn last(
     influx: &Influx,
     devices: &[DeviceName],
     window: Window,
 ) -> Result<Vec<Option<Arrival>>, StoreError> {
-    let (mut received, mut measured) = (HashMap::new(), HashMap::new());
+    let lately = window.until.minus(RECENT).max(window.from);
+    let mut found = HashMap::new();
+    for window in [Window { from: lately, ..window }, window] {
+        let missing: Vec<&DeviceName> = devices.iter().filter(|name| !found.contains_key(name.as_str())).collect();
+        read(influx, &missing, window, &mut found).await?;
+    }
+    Ok(devices.iter().map(|name| found.get(name.as_str()).copied()).collect())
+}
+
+async fn read(
+    influx: &Influx,
+    devices: &[&DeviceName],
+    window: Window,
+    found: &mut HashMap<String, Arrival>,
+) -> Result<(), StoreError> {
     let from = window.from.as_ns().max(MIN_TIME);
     let until = window.until.as_ns().saturating_add(SLOT_NS).min(MAX_TIME);
     if from > until || devices.is_empty() {
-        return Ok(devices.iter().map(|_| None).collect());
+        return Ok(());
     }
     let named = devices.len() <= MAX_NAMED_DEVICES;
     let only = if named { one_of_devices(devices.iter().map(|name| name.as_str())) } else { String::new() };
-    for (field, found) in [("received_ns", &mut received), ("measured_ns", &mut measured)] {
+    let (mut received, mut measured) = (HashMap::new(), HashMap::new());
+    for (field, times) in [("received_ns", &mut received), ("measured_ns", &mut measured)] {
         let query = |from, until| {
             format!(
                 "SELECT last({field}) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device",
@@ -87,13 +105,14 @@ pub(crate) async fn last(
         influx
             .select(from, until, query, |series| {
                 let time = series.values.last().and_then(|row| row.get(1)?.as_i64()).map(Timestamp::from_ns);
-                found.extend(time.map(|time| (line::decode(series.tag("source_device")).into_owned(), time)));
+                times.extend(time.map(|time| (line::decode(series.tag("source_device")).into_owned(), time)));
             })
             .await?;
     }
-    let arrival = |name: &DeviceName| {
-        let (received, measured) = (*received.get(name.as_str())?, *measured.get(name.as_str())?);
-        window.contains(received).then_some(Arrival { received, measured })
-    };
-    Ok(devices.iter().map(arrival).collect())
+    for (name, received) in received {
+        if let Some(measured) = measured.get(&name).copied().filter(|_| window.contains(received)) {
+            found.insert(name, Arrival { received, measured });
+        }
+    }
+    Ok(())
 }

@@ -95,7 +95,12 @@ async fn complete(influx: &Influx, mut records: Records) -> Result<Records, Stor
     let mut by_time: Vec<(i64, DeviceName)> =
         records.values().map(|record| (record.last_seen.as_ns(), record.source_device.clone())).collect();
     by_time.sort_unstable();
-    for cluster in by_time.chunk_by(|(one, _), (next, _)| next.saturating_sub(*one) <= REFRESH_NS) {
+    let mut rest = &by_time[..];
+    while let Some((first, _)) = rest.first() {
+        // Bounded: a chain of devices that fell silent one after another would reach through all of history.
+        let (cluster, others) =
+            rest.split_at(rest.partition_point(|(time, _)| time.saturating_sub(*first) <= REFRESH_NS));
+        rest = others;
         let from = cluster[0].0.saturating_add(1);
         let until = cluster[cluster.len() - 1].0.saturating_add(REFRESH_NS).min(MAX_TIME);
         let names: Vec<DeviceName> = cluster.iter().map(|(_, name)| name.clone()).collect();

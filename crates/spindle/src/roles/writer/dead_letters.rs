@@ -110,8 +110,10 @@ impl DeadLetters {
 
     async fn publish(&self, delivery: &Delivery, dead_letter: NewDeadLetter) -> Result<(), BusError> {
         let reason = dead_letter.reason;
-        self.bus.keep_dead_letter(self.stream, delivery, dead_letter).await?;
-        WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
+        // A redelivered message keeps its dead letters once more, which adds none.
+        if self.bus.keep_dead_letter(self.stream, delivery, dead_letter).await? {
+            WRITER_DEAD_LETTERS.with_label_values(&[reason.as_str()]).inc();
+        }
         Ok(())
     }
 

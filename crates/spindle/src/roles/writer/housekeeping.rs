@@ -34,25 +34,39 @@ pub(super) async fn run(
             () = stop.cancelled() => return,
             _ = ticker.tick() => {}
         }
-        for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
-            if let Ok(lag) = Consumer::lag(&bus, stream, consumer).await {
-                WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
-            }
-            if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
-                continue;
-            }
-            match trim_acknowledged(&bus, stream, consumer, replay_tail, clock::now()).await {
-                Ok(0) => {}
-                Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
-                Err(error) => warn!(stream, error = chain(error), "trim failed"),
-            }
+        // NATS may hang: a shutdown does not wait for it. Whatever is dropped half-way goes on the next time.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = pass(&bus, &store, replay_tail, retention, &restores) => {}
         }
-        if let Ok(bytes) = store.size_bytes().await {
-            STORE_BYTES.set(bytes as f64);
+    }
+}
+
+async fn pass(
+    bus: &Bus,
+    store: &Store,
+    replay_tail: Duration,
+    retention: Option<Duration>,
+    restores: &[(&'static str, Arc<AtomicBool>)],
+) {
+    for (stream, consumer) in [(METRICS_STREAM, METRICS_CONSUMER), (EVENTS_STREAM, EVENTS_CONSUMER)] {
+        if let Ok(lag) = Consumer::lag(bus, stream, consumer).await {
+            WRITER_LAG.with_label_values(&[stream]).set(lag as i64);
         }
-        if let Some(retention) = retention.filter(|_| !store.enforces_retention()) {
-            apply_retention(&store, retention).await;
+        if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
+            continue;
         }
+        match trim_acknowledged(bus, stream, consumer, replay_tail, clock::now()).await {
+            Ok(0) => {}
+            Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
+            Err(error) => warn!(stream, error = chain(error), "trim failed"),
+        }
+    }
+    if let Ok(bytes) = store.size_bytes().await {
+        STORE_BYTES.set(bytes as f64);
+    }
+    if let Some(retention) = retention.filter(|_| !store.enforces_retention()) {
+        apply_retention(store, retention).await;
     }
 }
 

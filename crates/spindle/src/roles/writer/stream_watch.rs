@@ -51,20 +51,35 @@ pub(super) async fn run(bus: Bus, limits: StreamLimits, readiness: Readiness, st
     let mut levels = [Level::default(); STREAMS.len()];
     for n_ticks in 0_u64.. {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
-        for ((stream, consumer), level) in STREAMS.into_iter().zip(&mut levels) {
-            match bus.stream_fill(stream, consumer).await {
-                Ok(fill) => *level = note(stream, &fill, *level, &readiness),
-                Err(error) => debug!(stream, error = chain(error), "fill of the stream unknown"),
-            }
+        let is_inspection = n_ticks % FILLS_PER_INSPECTION == FILLS_PER_INSPECTION - 1;
+        // NATS may hang: a shutdown does not wait for it.
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = look(&bus, limits, &readiness, &mut levels, is_inspection) => {}
         }
-        // The start has checked the configuration.
-        if n_ticks % FILLS_PER_INSPECTION == FILLS_PER_INSPECTION - 1 {
-            for (stream, finding) in bus.inspect_streams(limits).await {
-                let is_missing = matches!(finding, Ok(StreamFinding::Missing));
-                note_configuration(stream, finding, &readiness);
-                if is_missing && let Err(error) = bus.ensure_streams(limits).await {
-                    warn!(stream, error = chain(error), "stream could not be created again");
-                }
+    }
+}
+
+async fn look(
+    bus: &Bus,
+    limits: StreamLimits,
+    readiness: &Readiness,
+    levels: &mut [Level; STREAMS.len()],
+    is_inspection: bool,
+) {
+    for ((stream, consumer), level) in STREAMS.into_iter().zip(levels) {
+        match bus.stream_fill(stream, consumer).await {
+            Ok(fill) => *level = note(stream, &fill, *level, readiness),
+            Err(error) => debug!(stream, error = chain(error), "fill of the stream unknown"),
+        }
+    }
+    // The start has checked the configuration.
+    if is_inspection {
+        for (stream, finding) in bus.inspect_streams(limits).await {
+            let is_missing = matches!(finding, Ok(StreamFinding::Missing));
+            note_configuration(stream, finding, readiness);
+            if is_missing && let Err(error) = bus.ensure_streams(limits).await {
+                warn!(stream, error = chain(error), "stream could not be created again");
             }
         }
     }
