@@ -108,7 +108,9 @@ fn a_token_is_demanded_for_everything_but_alive_and_ready() {
     send_signal(system.nats_pid(), "STOP");
     wait_until(PATIENCE, "the lost connection is noticed", || get(&http, "/readyz", "").status == 503).unwrap();
     assert_eq!(get(&http, "/readyz", "").body, "not ready\n");
-    assert!(get(&http, "/readyz", &bearer).body.contains("NATS is not connected"));
+    // The writer notices that it fetches nothing before the connection counts as lost.
+    let names_nats = || get(&http, "/readyz", &bearer).body.contains("NATS is not connected");
+    wait_until(PATIENCE, "the connection is named", names_nats).unwrap();
     let mut health = spindle(&system.data_dir());
     health.args(["health", "--config", "test.toml"]).current_dir(system.folder.path()).env("SPINDLE_HTTP", &http);
     let output = health.output().unwrap();
