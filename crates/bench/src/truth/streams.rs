@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use super::ledger::Ledger;
 use super::rig::{Rig, get, wait_for_readiness};
@@ -25,6 +26,17 @@ fn unsafe_configurations() -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// Creates the stream. The server removes the files of one that was deleted a moment later.
+async fn create(rig: &Rig, configuration: &Value) -> Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match jetstream(&rig.address(), "STREAM.CREATE.METRICS", configuration).await {
+            Err(_) if Instant::now() < deadline => sleep(Duration::from_millis(100)).await,
+            created => return created.map(drop),
+        }
+    }
+}
+
 /// A writer that says it is ready stores everything that the stream has acknowledged, and survives a restart of NATS.
 pub(super) async fn unsafe_streams(rig: &mut Rig, ledger: &mut Ledger) -> Result<()> {
     let mut configurations = unsafe_configurations();
@@ -35,7 +47,7 @@ pub(super) async fn unsafe_streams(rig: &mut Rig, ledger: &mut Ledger) -> Result
         for (key, value) in extra.as_object().into_iter().flatten() {
             configuration[key] = value.clone();
         }
-        jetstream(&rig.address(), "STREAM.CREATE.METRICS", &configuration).await?;
+        create(rig, &configuration).await?;
         let writer = rig.start(&["writer"], &[("SPINDLE_NATS_CONNECT_TIMEOUT", "3s")])?;
         let ready = wait_for_readiness(writer, Duration::from_secs(6), |status, _| status == 200).await;
         let log = rig.log("writer");

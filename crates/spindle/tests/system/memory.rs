@@ -32,6 +32,10 @@ async fn a_reader_whose_store_hangs_refuses_a_thousand_large_queries_and_keeps_n
     let reader = RoleProcess::start(folder.path(), "reader", &variables);
     let client = async_nats::connect(nats.url()).await.unwrap();
     let ask = async |payload: Bytes| client.request("reader.query", payload).await;
+    // Its probes are there before it is subscribed.
+    while ask("{}".into()).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     // Questions that the store never answers take every turn.
     let inbox = client.new_inbox();
     for _ in 0..100 {
