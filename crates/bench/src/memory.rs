@@ -8,7 +8,7 @@ mod process;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
 use crate::print;
 use limits::Limit;
@@ -44,6 +44,8 @@ pub(crate) async fn run(options: MemoryOptions) -> Result<ExitCode> {
     let program = program.canonicalize().with_context(|| {
         format!("no program at {}; build it (`cargo build --release -p spindle`) or set --program", program.display())
     })?;
+    let unknown = options.only.iter().find(|name| loads::LOADS.iter().all(|load| load.name != name.as_str()));
+    ensure!(unknown.is_none(), "no load '{}'", unknown.map_or("", String::as_str));
     print("| role | load | peak | limit | share |");
     print("|---|---|---|---|---|");
     let mut is_within = true;

@@ -14,12 +14,13 @@
 //! - `placements`: places of events that queries may not show yet.
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`, `event_order`: the time and slot of an event's point; the order of events in a response.
-//! - `series`, `devices`, `sequences`: queries for values, devices and sequence numbers.
+//! - `series`, `devices`: queries for values and devices.
 //! - `places`: reads points at exact places.
 //! - `arrivals`, `events`: queries for events, by their arrival too.
-//! - `device_arrivals`: when the newest values of a device arrived.
 //! - `verdict`, `send`: whose fault a refusal is; sending.
-//! - `claims`, `write_events`, `write_devices`, `replaced`, `write`: writes.
+//! - `device_arrivals`: when the newest values of a device arrived.
+//! - `replaced`, `sequences`: numbers of replaced values, and all sequence numbers.
+//! - `claims`, `write_events`, `write_devices`, `write`: writes.
 //! - `backfill`: completes the indexes from what an earlier version stored.
 //!
 //! No request is sent before the first call: a server that is away at start-up delays that call and is not an error.

@@ -76,11 +76,6 @@ impl Refusal {
             Self::Unproven => "unproven",
         }
     }
-
-    /// Returns whether the same element may be stored later, without anybody's doing on our side.
-    pub const fn may_pass(self) -> bool {
-        matches!(self, Self::Limit | Self::Unproven)
-    }
 }
 
 /// Element that is not stored.

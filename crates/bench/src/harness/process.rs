@@ -147,6 +147,11 @@ impl Role {
         Some(ended)
     }
 
+    /// Returns the exit status of a role that has ended, once.
+    pub(crate) fn ended(&self) -> Option<std::process::ExitStatus> {
+        self.collect().flatten()
+    }
+
     /// Restarts the role whenever it ends. Never returns.
     pub(crate) async fn keep(&self) {
         loop {

@@ -24,7 +24,8 @@ pub(super) fn of_role(deployment: &Path, role: &str) -> Result<Limit> {
     for file in [format!("{role}.yaml"), format!("host/{role}-host.yaml")] {
         // Not every role has one.
         let Ok(text) = fs::read_to_string(manifests.join(&file)) else { continue };
-        limits.extend(of_manifest(&text).map(|bytes| Limit { bytes, source: file }));
+        let bytes = of_manifest(&text).with_context(|| format!("no memory limit in {file}"))?;
+        limits.push(Limit { bytes, source: file });
     }
     limits.into_iter().min_by_key(|limit| limit.bytes).context("no limit")
 }

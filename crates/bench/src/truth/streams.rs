@@ -2,27 +2,36 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::ledger::Ledger;
-use super::rig::{Rig, get, wait_for_readiness};
+use super::rig::{PATIENCE, Rig, get, wait_for_readiness};
 use super::stored;
 use crate::harness::nats::jetstream;
 use crate::harness::process::Role;
 
-/// Configurations under which a stream loses messages that it, or nobody, acknowledged.
-fn unsafe_configurations() -> Vec<(&'static str, Value)> {
+/// Configuration of a stream that is not what Spindle would create.
+struct Unsafe {
+    field: &'static str,
+    configuration: Value,
+    /// It loses messages, or refuses some for good. A writer can live with the others.
+    loses: bool,
+}
+
+fn unsafe_configurations() -> Vec<Unsafe> {
+    let case = |field, loses, configuration| Unsafe { field, configuration, loses };
     vec![
-        ("max_msgs_per_subject", json!({ "max_msgs_per_subject": 100, "discard": "old" })),
-        ("max_msgs", json!({ "max_msgs": 50, "discard": "old" })),
-        ("max_bytes with discard old", json!({ "max_bytes": 20_000, "discard": "old" })),
-        ("no_ack", json!({ "no_ack": true })),
-        ("max_age", json!({ "max_age": 1_000_000_000_u64 })),
-        ("memory storage", json!({ "storage": "memory" })),
-        ("max_msg_size", json!({ "max_msg_size": 64 })),
-        ("interest retention", json!({ "retention": "interest" })),
+        case("max_msgs_per_subject", true, json!({ "max_msgs_per_subject": 100, "discard": "old" })),
+        case("max_msgs", true, json!({ "max_msgs": 50, "discard": "old" })),
+        case("discard", true, json!({ "max_bytes": 20_000, "discard": "old" })),
+        case("no_ack", true, json!({ "no_ack": true })),
+        case("max_age", true, json!({ "max_age": 1_000_000_000_u64 })),
+        case("storage", true, json!({ "storage": "memory" })),
+        case("retention", true, json!({ "retention": "interest" })),
+        case("max_msg_size", true, json!({ "max_msg_size": 4_096 })),
+        case("max_consumers", false, json!({ "max_consumers": 50 })),
     ]
 }
 
@@ -37,11 +46,12 @@ async fn create(rig: &Rig, configuration: &Value) -> Result<()> {
     }
 }
 
-/// A writer that says it is ready stores everything that the stream has acknowledged, and survives a restart of NATS.
+/// A stream that loses messages is refused, with the field; with any other, a writer that says it is ready stores what the
+/// stream has acknowledged, over a restart of NATS.
 pub(super) async fn unsafe_streams(rig: &mut Rig, ledger: &mut Ledger) -> Result<()> {
     let mut configurations = unsafe_configurations();
     rig.random.shuffle(&mut configurations);
-    for (name, extra) in configurations {
+    for Unsafe { field, configuration: extra, loses } in configurations {
         let mut configuration =
             json!({ "name": "METRICS", "subjects": ["events.metrics"], "discard": "new", "storage": "file" });
         for (key, value) in extra.as_object().into_iter().flatten() {
@@ -49,34 +59,55 @@ pub(super) async fn unsafe_streams(rig: &mut Rig, ledger: &mut Ledger) -> Result
         }
         create(rig, &configuration).await?;
         let writer = rig.start(&["writer"], &[("SPINDLE_NATS_CONNECT_TIMEOUT", "3s")])?;
-        let ready = wait_for_readiness(writer, Duration::from_secs(6), |status, _| status == 200).await;
-        let log = rig.log("writer");
-        if ready.is_ok() {
-            let device = format!("unsafe-{}", name.replace(' ', "-"));
-            let payloads: Vec<String> = (0..300)
-                .map(|n| {
-                    let time = spindle_core::Timestamp::from_ns(1_700_000_000_000_000_000 + n);
-                    format!(r#"{{"timestamp":"{time}","sourceDevice":"{device}","metricType":"Truth","value":{n}}}"#)
-                })
-                .collect();
-            rig.roles.iter().for_each(Role::kill);
-            let n_acked = rig.publish("events.metrics", &payloads).await?;
-            // Without acks nobody can know better than that everything was taken.
-            let n_taken = if name == "no_ack" { payloads.len() } else { n_acked };
-            rig.start_writer(&[]).await?;
-            rig.wait_until_acknowledged().await?;
-            let n_stored = stored::count_values(&rig.store().await?, &[device], "Truth").await?;
-            ledger.equal(format!("ready with {name}: stored of what was acknowledged"), n_stored, n_taken);
+        let ended = ready_or_ended(rig, writer).await?;
+        let log = rig.whole_log("writer");
+        if loses {
+            ledger.equal(format!("exit code with {field}"), ended.flatten(), Some(2));
+            let is_named = log.contains(&format!("{field} is "));
+            ledger.holds(format!("refusal of {field}"), &log, "names the field and its value", is_named);
         } else {
-            let field = name.split(' ').next().unwrap_or(name);
-            let words = ["storage", "retention", "discard"];
-            let is_named = log.contains(field) || words.iter().any(|word| name.contains(word) && log.contains(word));
-            ledger.holds(format!("refusal of {name}"), &log, "names the field", is_named);
+            ledger.equal(format!("exit code with {field}"), ended, None);
+            stores_what_was_acknowledged(rig, ledger, field).await?;
         }
         rig.roles.clear();
         std::fs::remove_file(rig.folder.path().join("writer.log"))?;
         jetstream(&rig.address(), "STREAM.DELETE.METRICS", &Value::Null).await?;
     }
+    Ok(())
+}
+
+/// Waits until the last role is ready or has ended; returns its exit code in the second case.
+async fn ready_or_ended(rig: &Rig, port: u16) -> Result<Option<Option<i32>>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(status) = rig.roles.last().and_then(Role::ended) {
+            return Ok(Some(status.code()));
+        }
+        if get(port, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
+            return Ok(None);
+        }
+        ensure!(Instant::now() < deadline, "neither ready nor ended: {}", rig.log("writer"));
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn stores_what_was_acknowledged(rig: &mut Rig, ledger: &mut Ledger, field: &str) -> Result<()> {
+    let device = format!("unsafe-{field}");
+    let payloads: Vec<String> = (0..300)
+        .map(|n| {
+            let time = spindle_core::Timestamp::from_ns(1_700_000_000_000_000_000 + n);
+            format!(r#"{{"timestamp":"{time}","sourceDevice":"{device}","metricType":"Truth","value":{n}}}"#)
+        })
+        .collect();
+    rig.roles.iter().for_each(Role::kill);
+    let n_acked = rig.publish("events.metrics", &payloads).await?;
+    ensure!(n_acked > 0, "the stream acknowledged nothing");
+    rig.nats.kill();
+    rig.nats.restart()?;
+    rig.start_writer(&[]).await?;
+    rig.wait_until_acknowledged().await?;
+    let n_stored = stored::count_values(&rig.store().await?, &[device], "Truth").await?;
+    ledger.equal(format!("ready with {field}: stored of what was acknowledged"), n_stored, n_acked);
     Ok(())
 }
 
@@ -107,14 +138,12 @@ pub(super) async fn full_stream(rig: &mut Rig, ledger: &mut Ledger) -> Result<()
         }
         rig.wait_until_acknowledged().await?;
     }
+    ledger.equal("the stream refuses in the end", is_refused, true);
     if is_refused {
         let red = wait_for_readiness(writer, Duration::from_secs(30), |status, _| status == 503).await;
         ledger.holds("readiness of a stream that refuses", red.as_ref().ok(), "not ready", red.is_ok());
         let (_, text) = get(writer, "/readyz").await?;
         ledger.holds("its reason", &text, "names stream and holder", text.contains("METRICS") && text.contains(holder));
-    } else {
-        let ready = get(writer, "/readyz").await?;
-        ledger.equal("readiness of a stream that takes everything", ready.0, 200);
     }
     rig.wait_until_acknowledged().await?;
     let n_stored = stored::count_values(&rig.store().await?, &["full".to_owned()], "Truth").await?;

@@ -7,12 +7,11 @@ use anyhow::{Context, Result};
 use tokio::time::sleep;
 
 use super::ledger::Ledger;
-use super::rig::{Rig, ago, counter, get, wait_for_readiness, wait_until_ready};
+use super::rig::{PATIENCE, Rig, ago, counter, get, wait_for_readiness, wait_until_ready};
 use super::stored;
 use super::stranger::{FOREIGN, Stranger};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const N_FOREIGN: usize = 6;
 const N_VALUES: usize = 100;
 
 fn metric(device: &str, time: &str, value: usize) -> String {
@@ -29,14 +28,14 @@ pub(super) async fn foreign_answers(rig: &mut Rig, ledger: &mut Ledger) -> Resul
     let mut answers = FOREIGN.to_vec();
     rig.random.shuffle(&mut answers);
     let mut n_sent = 0;
-    for foreign in answers.into_iter().take(N_FOREIGN) {
+    for foreign in answers {
         let name = format!("{} {} {:?}", foreign.status, foreign.content_type, foreign.body);
         let status = foreign.status[..3].to_owned();
         stranger.answer(Some(foreign));
         let payloads: Vec<String> =
             (n_sent..n_sent + N_VALUES).map(|n| metric("foreign", &ago(Duration::from_millis(n as u64)), n)).collect();
         let n_acked = rig.publish("events.metrics", &payloads).await?;
-        let red = wait_for_readiness(writer, Duration::from_secs(15), |code, _| code == 503).await;
+        let red = wait_for_readiness(writer, PATIENCE, |code, _| code == 503).await;
         ledger.holds(format!("readiness during {name}"), red.as_ref().ok(), "nothing can be stored", red.is_ok());
         if let Ok((_, text)) = red {
             ledger.holds(format!("its reason during {name}"), &text, "names the status", text.contains(&status));

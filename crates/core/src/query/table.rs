@@ -53,6 +53,14 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
 }
 
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
+const MAX_DEVICES: Param =
+    optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response");
+const AFTER_DEVICE: Param = optional(
+    "after",
+    ParamKind::Name,
+    "the start",
+    "only devices whose name sorts after this one; `next` contains the value for the next page",
+);
 const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device, or drive (`host:sda`)");
 const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device; `host:sda` is the drive there now");
 const FROM: Param = optional("from", ParamKind::Time, "since_minutes before until", "start of the window, inclusive");
@@ -124,16 +132,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
     QueryType {
         name: "devices",
         help: "the devices by name, with labels and latest values (those of the week before a device's last sign of life)",
-        params: &[
-            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
-            optional(
-                "after",
-                ParamKind::Name,
-                "the start",
-                "only devices whose name sorts after this one; `next` contains the value for the next page",
-            ),
-            optional("at", ParamKind::Time, "now", "instant of the response"),
-        ],
+        params: &[MAX_DEVICES, AFTER_DEVICE, optional("at", ParamKind::Time, "now", "instant of the response")],
     },
     QueryType {
         name: "events",
@@ -175,13 +174,8 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
             FROM,
             optional("until", ParamKind::Time, "a minute ago", "end of the window, exclusive"),
-            optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response"),
-            optional(
-                "after",
-                ParamKind::Name,
-                "the start",
-                "only devices whose name sorts after this one; `next` contains the value for the next page",
-            ),
+            MAX_DEVICES,
+            AFTER_DEVICE,
         ],
     },
 ];

@@ -30,3 +30,29 @@ pub(super) async fn last(store: &Store, device: &DeviceName, until: Timestamp) -
 pub(super) fn clock_offset_seconds(arrival: Option<Arrival>) -> Option<f64> {
     arrival.filter(|arrival| health::clock_disagrees(*arrival)).map(|arrival| arrival.clock_offset_seconds().round())
 }
+
+/// Returns the time at which the newest data arrived. The store notes arrivals some seconds apart; what a sender whose
+/// clock agrees with ours has measured since has arrived since.
+pub(super) fn last_received(arrival: Option<Arrival>, last_seen: Option<Timestamp>) -> Option<Timestamp> {
+    let arrival = arrival?;
+    let since = last_seen.filter(|_| !health::clock_disagrees(arrival)).map(|time| time.min(clock::now()));
+    Some(since.map_or(arrival.received, |since| arrival.received.max(since)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_received_before_it_is_measured() {
+        let at = |seconds_ago| clock::now().minus(Duration::from_secs(seconds_ago));
+        let (received, measured, seen) = (at(20), at(21), at(12));
+        assert_eq!(last_received(Some(Arrival { received, measured }), Some(seen)), Some(seen));
+        assert_eq!(last_received(Some(Arrival { received, measured }), Some(at(30))), Some(received));
+        let ahead = clock::now().plus(Duration::from_secs(86_400));
+        assert_eq!(last_received(Some(Arrival { received, measured: ahead }), Some(ahead)), Some(received));
+        assert_eq!(last_received(None, Some(seen)), None);
+    }
+}

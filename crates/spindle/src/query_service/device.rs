@@ -41,7 +41,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         device,
         verdict: health::judge(&evidence),
         last_seen,
-        last_received: received.map(|arrival| arrival.received),
+        last_received: arrivals::last_received(received, last_seen),
         clock_offset_seconds: arrivals::clock_offset_seconds(received),
     };
     Ok(Data::DeviceHealth { data, basis: Basis::of(window, (latest.len() + events.len()) as u64) })

@@ -107,7 +107,7 @@ pub(super) async fn devices(
             source_device: record.source_device,
             first_seen: record.first_seen,
             last_seen: record.last_seen,
-            last_received: arrival.map(|arrival| arrival.received),
+            last_received: arrivals::last_received(arrival, Some(record.last_seen)),
             clock_offset_seconds: arrivals::clock_offset_seconds(arrival),
             labels: record.labels,
             metrics: metrics.collect(),

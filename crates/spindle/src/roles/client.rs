@@ -13,7 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use spindle_bus::Bus;
 use spindle_core::{Criticality, Timestamp};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -41,6 +41,8 @@ const MAX_WINDOW: Duration = Duration::from_secs(30 * 24 * 3600);
 const OVERLAP: Duration = Duration::from_secs(120);
 /// Timeout for one reply of the reader.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause before the first poll is repeated.
+const START_PAUSE: Duration = Duration::from_secs(1);
 
 /// Returns the length of the next query: all that may have been received since `logged_until`, within bounds.
 fn window(logged_until: Timestamp, now: Timestamp) -> Duration {
@@ -61,6 +63,8 @@ struct Client {
     log: Log,
     /// Everything received before this time has been logged.
     logged_until: Timestamp,
+    /// Nothing has been polled yet.
+    is_starting: bool,
     /// The last poll failed.
     is_failing: bool,
 }
@@ -77,7 +81,7 @@ pub(crate) async fn run(parts: Parts, once: bool, stop: CancellationToken) -> Re
     info!(log = %parts.log.display(), "client started");
     let mut ticker = interval(parts.config.interval);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut client = Client { parts, log, logged_until, is_failing: false };
+    let mut client = Client { parts, log, logged_until, is_starting: true, is_failing: false };
     if once {
         return client.poll().await;
     }
@@ -92,7 +96,12 @@ pub(crate) async fn run(parts: Parts, once: bool, stop: CancellationToken) -> Re
 impl Client {
     /// Polls, and logs when polling starts or stops to fail.
     async fn poll_and_report(&mut self) {
-        let polled = self.poll().await;
+        let mut polled = self.poll().await;
+        if std::mem::take(&mut self.is_starting) && polled.is_err() {
+            // The reader starts at the same time.
+            sleep(START_PAUSE).await;
+            polled = self.poll().await;
+        }
         match &polled {
             Ok(()) if self.is_failing => info!("critical events are logged again"),
             Err(error) if !self.is_failing => {

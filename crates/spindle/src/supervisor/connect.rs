@@ -11,6 +11,7 @@ use tracing::{error, warn};
 
 use crate::config::{Config, StoreKind};
 use crate::data_dir::{self, run_file};
+use crate::logging::chain;
 
 /// Longest wait for the store at the start: one that hangs must not hold up the health probes.
 const STORE_CHECK_TIMEOUT: Duration = Duration::from_secs(5);
@@ -51,16 +52,18 @@ pub(super) async fn connect_to(
             Ok(()) => return Ok(bus),
             Err(error) if error.is_transient() && Instant::now() < deadline => {
                 if !std::mem::replace(&mut is_logged, true) {
-                    let error = format!("{:#}", anyhow::Error::from(error));
+                    let error = chain(error);
                     warn!(error, timeout_s = timeout.as_secs_f32(), "JetStream not ready, waiting");
                 }
                 sleep(RETRY_PAUSE).await;
             }
-            Err(error) => {
+            Err(error) if error.is_transient() => {
                 return Err(anyhow::Error::from(error).context(
                     "JetStream is not usable: is it enabled (nats-server -js), and does it have enough space?",
                 ));
             }
+            // Its message names the stream and the remedy.
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -88,7 +91,7 @@ async fn open_influx(config: &Config) -> Result<Store> {
     // Does not fail on a server that is away or that an operator must fix: JetStream keeps everything meanwhile.
     match timeout(STORE_CHECK_TIMEOUT, store.check()).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => warn!(error = format!("{:#}", anyhow::Error::from(error)), "store unavailable, retrying"),
+        Ok(Err(error)) => warn!(error = chain(error), "store unavailable, retrying"),
         Err(_) => warn!(timeout_s = STORE_CHECK_TIMEOUT.as_secs(), "store does not respond, retrying"),
     }
     Ok(store)
@@ -96,7 +99,7 @@ async fn open_influx(config: &Config) -> Result<Store> {
 
 pub(super) async fn close_store(store: &Store) {
     if let Err(error) = store.close().await {
-        let error = format!("{:#}", anyhow::Error::from(error));
+        let error = chain(error);
         error!(error, "store not closed cleanly; nothing is lost, it recovers when opened");
     }
 }

@@ -191,15 +191,15 @@ impl Inserter {
 /// sample keeps its age). A row without a sequence number keeps the stored one, which would else look lost. Returns
 /// whether it replaced the row.
 fn replace(connection: &Connection, row: &SampleRow) -> Result<bool, EmbeddedError> {
-    let (value, seq, late_s): (f64, Option<i64>, i64) = connection
-        .prepare_cached("SELECT value, seq, late_s FROM samples WHERE series_id = ?1 AND time_ns = ?2")?
-        .query_row(params![row.series_id, row.time_ns], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    let (value, seq): (f64, Option<i64>) = connection
+        .prepare_cached("SELECT value, seq FROM samples WHERE series_id = ?1 AND time_ns = ?2")?
+        .query_row(params![row.series_id, row.time_ns], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let new_seq = row.seq.or(seq);
     if value.to_bits() == row.value.to_bits() && seq == new_seq {
         return Ok(false);
     }
     if let Some(lost) = seq.filter(|_| seq != new_seq) {
-        record_replaced(connection, row, lost, stored_ns(row.time_ns, late_s))?;
+        record_replaced(connection, row, lost)?;
     }
     connection
         .prepare_cached("UPDATE samples SET value = ?3, seq = ?4, late_s = ?5 WHERE series_id = ?1 AND time_ns = ?2")?
@@ -207,13 +207,13 @@ fn replace(connection: &Connection, row: &SampleRow) -> Result<bool, EmbeddedErr
     Ok(true)
 }
 
-fn record_replaced(connection: &Connection, row: &SampleRow, seq: i64, received_ns: i64) -> Result<(), EmbeddedError> {
+fn record_replaced(connection: &Connection, row: &SampleRow, seq: i64) -> Result<(), EmbeddedError> {
     connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO replaced (device_id, time_ns, seq, received_ns)
-             SELECT device_id, ?2, ?3, ?4 FROM series WHERE id = ?1",
+            "INSERT OR IGNORE INTO replaced (device_id, time_ns, seq)
+             SELECT device_id, ?2, ?3 FROM series WHERE id = ?1",
         )?
-        .execute(params![row.series_id, row.time_ns, seq, received_ns])?;
+        .execute(params![row.series_id, row.time_ns, seq])?;
     Ok(())
 }
 
@@ -235,13 +235,6 @@ fn insert_event(
         event.labels.as_deref().map(labels_to_sql),
     ])?;
     Ok(n_inserted)
-}
-
-/// Returns the instant at which a sample was stored, up to a second late.
-fn stored_ns(time_ns: i64, late_s: i64) -> i64 {
-    // At the far end of the range the sum may exceed 64 bits by less than the second that was rounded up.
-    let stored_ns = time_ns as i128 + late_s as i128 * i128::from(NS_PER_SECOND);
-    i64::try_from(stored_ns).unwrap_or(i64::MAX)
 }
 
 /// Returns the seconds from measuring to storing, rounded up; negative if the device's clock is ahead of ours.

@@ -93,7 +93,6 @@ const FORMATS: &[&str] = &[
         device_id INTEGER NOT NULL,
         time_ns INTEGER NOT NULL,
         seq INTEGER NOT NULL,
-        received_ns INTEGER NOT NULL,
         PRIMARY KEY (device_id, time_ns, seq)
     ) WITHOUT ROWID;
     CREATE INDEX replaced_by_time ON replaced (time_ns);

@@ -17,7 +17,7 @@ const FIELDS: &str = "event_id, timestamp_ns, received_ns, place_ns, source_devi
 
 /// Entry of the index: an event, and the place of its point.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Arrival {
+pub(super) struct LateEntry {
     /// First, so that the order is that of the events.
     key: EventKey,
     place_ns: i64,
@@ -26,7 +26,11 @@ pub(super) struct Arrival {
 
 /// Returns the entries of events that arrived in the window and did not happen in it, in the order of the events, newest
 /// first. `condition` is the rest of the filter, as InfluxQL.
-pub(super) async fn late_entries(influx: &Influx, window: Window, condition: &str) -> Result<Vec<Arrival>, StoreError> {
+pub(super) async fn late_entries(
+    influx: &Influx,
+    window: Window,
+    condition: &str,
+) -> Result<Vec<LateEntry>, StoreError> {
     let Some((from, until)) = bounds(window) else { return Ok(Vec::new()) };
     let query = |first, last| {
         format!(
@@ -37,13 +41,13 @@ pub(super) async fn late_entries(influx: &Influx, window: Window, condition: &st
     let mut found = BTreeSet::new();
     influx
         .select(from, until.saturating_add(ARRIVAL_SPREAD_NS).min(MAX_TIME), query, |series| {
-            found.extend(series.values.iter().filter_map(|row| response::arrival(series, row)).map(Arrival::of));
+            found.extend(series.values.iter().filter_map(|row| response::arrival(series, row)).map(LateEntry::of));
         })
         .await?;
     Ok(found.into_iter().rev().collect())
 }
 
-impl Arrival {
+impl LateEntry {
     fn of(entry: ArrivalEntry) -> Self {
         let ArrivalEntry { id, happened, received, place_ns, device, event_type } = entry;
         Self { key: (Timestamp::from_ns(happened), id, device, event_type), place_ns, received }
@@ -57,10 +61,10 @@ impl Arrival {
 
 /// Reads the events that entries point at. Entries without their event are passed over: the retention may have taken
 /// it, or it has arrived once more after a loss.
-pub(super) async fn read(influx: &Influx, entries: &[Arrival], fields: &str) -> Result<Vec<EventRecord>, StoreError> {
+pub(super) async fn read(influx: &Influx, entries: &[LateEntry], fields: &str) -> Result<Vec<EventRecord>, StoreError> {
     let wanted: BTreeSet<(&EventKey, Timestamp)> = entries.iter().map(|entry| (&entry.key, entry.received)).collect();
     let mut found = Vec::new();
-    Places::new(entries.iter().map(Arrival::place), Density::Live)
+    Places::new(entries.iter().map(LateEntry::place), Density::Live)
         .read(influx, EVENTS.name, fields, |_, _, series, row| {
             let Some(record) = response::event(series, row) else { return };
             if wanted.contains(&(&key_of(&record), record.received)) {
@@ -74,7 +78,7 @@ pub(super) async fn read(influx: &Influx, entries: &[Arrival], fields: &str) -> 
 /// Reads the events of the first entries, until `n_wanted` are found.
 pub(super) async fn read_first(
     influx: &Influx,
-    mut entries: &[Arrival],
+    mut entries: &[LateEntry],
     n_wanted: usize,
     fields: &str,
 ) -> Result<Vec<EventRecord>, StoreError> {

@@ -97,19 +97,9 @@ pub(crate) fn replaced_number(by: &DeviceMetric, seq: u64, time: i64, lines: &mu
 
 /// Writes the line of an event at its position.
 pub(crate) fn event(event: &Event, received: Timestamp, position: EventPosition, lines: &mut String) {
-    let slot = position.slot.to_string();
-    let tags: [(&str, &str); 3] =
-        [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
-    begin(lines, EVENTS.name, if position.slot == 0 { &tags[..2] } else { &tags });
-    lines.push_str(" event_id=\"");
-    push_quoted(lines, &event.id.text());
-    let _ = write!(
-        lines,
-        "\",criticality={}i,timestamp_ns={}i,received_ns={}i",
-        event.criticality.level(),
-        event.timestamp.as_ns(),
-        received.as_ns()
-    );
+    begin_at(lines, EVENTS.name, event, position);
+    lines.push(' ');
+    event_fields(lines, event, received);
     if let Some(message) = &event.event_message {
         text_field(lines, "event_message", message);
     }
@@ -134,11 +124,23 @@ pub(crate) fn label(device: &str, key: &str, value: &str, at: Timestamp, lines: 
 /// Writes the entry of an event's arrival at a place in the index of arrivals.
 /// `place_ns` is the time of the event's own point.
 pub(crate) fn arrival(event: &Event, received: Timestamp, place_ns: i64, place: EventPosition, lines: &mut String) {
+    begin_at(lines, EVENT_ARRIVALS.name, event, place);
+    let _ = write!(lines, " place_ns={place_ns}i,");
+    event_fields(lines, event, received);
+    end(lines, place.time);
+}
+
+/// Begins a line with the tags of an event's place.
+fn begin_at(lines: &mut String, measurement: &str, event: &Event, place: EventPosition) {
     let slot = place.slot.to_string();
     let tags: [(&str, &str); 3] =
         [("source_device", &event.source_device), ("event_type", &event.event_type), ("slot", &slot)];
-    begin(lines, EVENT_ARRIVALS.name, if place.slot == 0 { &tags[..2] } else { &tags });
-    let _ = write!(lines, " place_ns={place_ns}i,event_id=\"");
+    begin(lines, measurement, if place.slot == 0 { &tags[..2] } else { &tags });
+}
+
+/// Writes the fields that an event and the entry of its arrival share.
+fn event_fields(lines: &mut String, event: &Event, received: Timestamp) {
+    lines.push_str("event_id=\"");
     push_quoted(lines, &event.id.text());
     let _ = write!(
         lines,
@@ -147,7 +149,6 @@ pub(crate) fn arrival(event: &Event, received: Timestamp, place_ns: i64, place: 
         event.timestamp.as_ns(),
         received.as_ns()
     );
-    end(lines, place.time);
 }
 
 /// Writes the oldest and newest time of a device's data in one period, at the period's point.

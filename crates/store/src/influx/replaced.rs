@@ -20,7 +20,8 @@ use super::session::{Influx, MAX_TIME, MIN_TIME, bounds};
 use crate::{Refused, RefusedItem, StoreError};
 
 /// Numbers of one place lie this far behind it at most, each at a time of its own.
-const SPREAD_NS: i64 = 1_000_000;
+const NUMBER_SPREAD_NS: i64 = 1_000_000;
+
 /// Writes the numbers that a batch replaces.
 pub(super) async fn write(influx: &Influx, replaced: &[ReplacedNumber<'_>]) -> Result<(), StoreError> {
     let mut chunks = Vec::new();
@@ -40,7 +41,7 @@ pub(super) async fn write(influx: &Influx, replaced: &[ReplacedNumber<'_>]) -> R
 }
 
 fn time_of(timestamp: Timestamp, seq: u64) -> i64 {
-    timestamp.as_ns().saturating_add((seq % SPREAD_NS.unsigned_abs()).cast_signed()).clamp(MIN_TIME, MAX_TIME)
+    timestamp.as_ns().saturating_add((seq % NUMBER_SPREAD_NS.unsigned_abs()).cast_signed()).clamp(MIN_TIME, MAX_TIME)
 }
 
 /// Adds the replaced numbers of a window to the tallies.
@@ -58,7 +59,7 @@ pub(super) async fn tally(
         )
     };
     influx
-        .select(from, until.saturating_add(SPREAD_NS).min(MAX_TIME), query, |series| {
+        .select(from, until.saturating_add(NUMBER_SPREAD_NS).min(MAX_TIME), query, |series| {
             let Some(tally) = found.get_mut(&*line::decode(series.tag("source_device"))) else { return };
             for row in &series.values {
                 let whole = |at: usize| row.get(at).and_then(Value::as_i64);

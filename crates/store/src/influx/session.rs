@@ -55,7 +55,7 @@ pub struct Influx {
     pub(super) noted_devices: Mutex<NotedDevices>,
     /// Number of times that what is written was forgotten.
     n_forgotten: AtomicU64,
-    /// Server run whose data the two above describe.
+    /// Server run whose data the notes of labels, arrivals and devices describe.
     incarnation: std::sync::Mutex<Option<String>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,

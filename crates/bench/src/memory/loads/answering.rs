@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use spindle_bus::{Endpoint, Reply, ServiceLimits, serve};
 use spindle_core::{Batch, Timestamp};
@@ -32,11 +32,20 @@ pub(super) async fn queries(stage: &Stage<'_>, n_queries: usize, n_bytes: usize)
     large.resize(n_bytes, b' ');
     let large = Bytes::from(large);
     let small = Bytes::from_static(br#"{"query_type":"devices"}"#);
+    // The process is there before it is subscribed. The answer to this one needs no store.
+    let ping = || bus.request("reader.query", Bytes::from_static(b"{}"), Duration::from_secs(1));
+    while ping().await.is_err() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     for payload in std::iter::repeat_n(small, STUCK_QUERIES).chain(std::iter::repeat_n(large, n_queries)) {
         let bus = bus.clone();
         asked.spawn(async move { bus.request("reader.query", payload, Duration::from_secs(12)).await.is_ok() });
     }
-    while asked.join_next().await.is_some() {}
+    let mut n_answered = 0;
+    while let Some(answered) = asked.join_next().await {
+        n_answered += usize::from(answered?);
+    }
+    ensure!(n_answered > 0, "the reader answered none of {n_queries} queries");
     reader.peak_bytes()
 }
 

@@ -11,6 +11,7 @@ use spindle_core::redact::without_userinfo;
 use super::finding::Finding;
 use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
+use crate::logging::chain;
 use crate::output;
 use crate::roles::writer::{EVENTS_CONSUMER, METRICS_CONSUMER};
 use crate::supervisor;
@@ -59,7 +60,7 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
                     "correct NATS_URL and the credentials (NATS_USER and NATS_PASSWORD, NATS_CREDS, NATS_NKEY, NATS_CA, NATS_CERT)"
                 }
             };
-            return vec![Finding::fail("NATS", text(error), remedy)];
+            return vec![Finding::fail("NATS", chain(error), remedy)];
         }
     };
     let mut findings = vec![Finding::ok("NATS", format!("connected to {}", without_userinfo(&settings.url)))];
@@ -105,7 +106,7 @@ fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, 
         Err(error) if error.kind() == BusErrorKind::Configuration => {
             Finding::ok(CHECK, "usage unknown: the user may not publish to '$JS.API.INFO', which no role needs")
         }
-        Err(error) => Finding::fail(CHECK, text(error), "enable JetStream in nats-server (-js)"),
+        Err(error) => Finding::fail(CHECK, chain(error), "enable JetStream in nats-server (-js)"),
     }
 }
 
@@ -133,14 +134,14 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>, holder: Option<S
             Finding::warn(check, listed(format!("nearly full: {detail}"), &differences), remedy)
         }
         Ok(StreamFinding::Unsafe(error)) => {
-            Finding::fail(check, text(error), format!("correct it with `nats stream edit {name}`, as far as it can"))
+            Finding::fail(check, chain(error), format!("correct it with `nats stream edit {name}`, as far as it can"))
         }
         Err(error) if error.kind() == BusErrorKind::Configuration => Finding::warn(
             check,
-            text(error),
+            chain(error),
             "the writer needs this permission for all three streams, the daemon for METRICS and EVENTS, other roles for none",
         ),
-        Err(error) => Finding::fail(check, text(error), "check that JetStream is enabled and has a leader"),
+        Err(error) => Finding::fail(check, chain(error), "check that JetStream is enabled and has a leader"),
     }
 }
 
@@ -157,10 +158,6 @@ fn differing(name: &str, check: String, detail: String, differences: &[Differenc
 
 fn listed(detail: String, differences: &[Difference]) -> String {
     differences.iter().fold(detail, |detail, difference| format!("{detail}; {difference}"))
-}
-
-fn text(error: BusError) -> String {
-    format!("{:#}", anyhow::Error::from(error))
 }
 
 fn size(bytes: u64) -> String {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::finding::Finding;
 use crate::config::{Config, StoreKind};
+use crate::logging::chain;
 
 /// A server that takes longer is of no use to the writer either.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -71,7 +72,7 @@ async fn influx(config: &Config) -> Finding {
         }
         Ok(Err(error)) => {
             let remedy = remedy(&error);
-            Finding::fail(CHECK, format!("{:#}", anyhow::Error::from(error)), remedy)
+            Finding::fail(CHECK, chain(error), remedy)
         }
         Err(_) => {
             let away = away(&store);

@@ -5,6 +5,7 @@ use spindle_bus::{BusError, BusErrorKind, DeadLetterHead, Replayed, Replayer};
 
 use super::{Selection, for_each};
 use crate::commands::dlq::Dlq;
+use crate::logging::chain;
 use crate::output::{data, message, safe};
 
 /// Failures that are printed; further ones are only counted.
@@ -71,7 +72,7 @@ async fn replay(dlq: &Dlq, replayer: &Replayer, letter: DeadLetterHead) -> Resul
 /// An error that concerns only this dead letter does not stop the others.
 fn failed(error: BusError) -> Result<ReplayOutcome> {
     match error.kind() {
-        BusErrorKind::Permanent => Ok(ReplayOutcome::Failed(format!("{:#}", anyhow::Error::from(error)))),
+        BusErrorKind::Permanent => Ok(ReplayOutcome::Failed(chain(error))),
         BusErrorKind::Transient | BusErrorKind::StreamFull | BusErrorKind::Configuration => Err(error.into()),
     }
 }
