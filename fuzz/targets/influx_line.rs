@@ -7,7 +7,7 @@ mod influx;
 mod strict;
 
 use influx::line::{self, EventPosition};
-use influx::response::{self, Occupant};
+use influx::response::{self, StoredEvent};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use spindle_core::name::MAX_NAME_BYTES;
@@ -72,8 +72,8 @@ fn event_comes_back(event: &Event, received: Timestamp, position: EventPosition)
     let record = response::event(&series, &series.values[0]).expect("an event was written");
     assert_eq!((&record.event, record.received), (event, received));
     let places = line.answered(&["event_id", "timestamp_ns", "received_ns"]);
-    let occupant = Occupant { time: position.time, id: event.id.clone(), happened: event.timestamp.as_ns(), received };
-    assert_eq!(response::occupant(&places.values[0]), Some(occupant));
+    let stored = StoredEvent { id: event.id.clone(), happened: event.timestamp, received };
+    assert_eq!(response::stored_event(&places.values[0]), Some(stored));
 }
 
 fn label_comes_back(device: &str, key: &str, value: &str) {

@@ -65,6 +65,6 @@ fn is_sound(series: &SeriesPart) {
         assert!(bucket.min <= bucket.mean && bucket.mean <= bucket.max && bucket.count > 0, "{bucket:?}");
     }
     for row in &series.values {
-        let _ = (response::event(series, row), response::occupant(row));
+        let _ = (response::event(series, row), response::stored_event(row));
     }
 }

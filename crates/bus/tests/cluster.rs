@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::jetstream::{Context, stream};
 use spindle_bus::{Consumer, ConsumerLimits, METRICS_STREAM, METRICS_SUBJECT};
 use spindle_testkit::{NatsServer, Options};
-use support::{connect, ends, names, until, witness};
+use support::{connect, ends, names, some, until, witness};
 
 const LIMITS: ConsumerLimits = ConsumerLimits {
     max_messages: 500,
@@ -88,8 +88,7 @@ async fn a_new_leader_resets_no_consumer() {
     make_stream(&jetstream).await;
     let bus = spindle_bus::Bus::connect(&support::settings(&urls), "test").await.unwrap();
     let mut consumer = Consumer::open(bus.clone(), METRICS_STREAM, "test", LIMITS).await.unwrap();
-    let info = async || jetstream.get_stream(METRICS_STREAM).await.ok()?.consumer_info("test").await.ok();
-    let created = info().await.unwrap().created;
+    let created = created_at(&jetstream).await;
     let mut n_seen = 0;
     for round in 1..=N_ROUNDS {
         for _ in 0..200 {
@@ -105,13 +104,28 @@ async fn a_new_leader_resets_no_consumer() {
                 n_seen += 1;
             }
         }
-        let leader = jetstream.get_stream(METRICS_STREAM).await.unwrap().cached_info().cluster.clone().unwrap().leader;
-        let leader: usize = leader.unwrap().trim_start_matches("node-").parse().unwrap();
+        let leader = leader(&jetstream).await;
         servers[leader].kill();
         let reopened = async || Consumer::open(bus.clone(), METRICS_STREAM, "test", LIMITS).await.is_ok();
         until("the consumer to open", reopened).await;
         servers[leader].restart().unwrap();
-        until("the consumer to be found", async || info().await.is_some()).await;
-        assert_eq!(info().await.unwrap().created, created, "it was deleted and created again");
+        assert_eq!(created_at(&jetstream).await, created, "it was deleted and created again");
     }
+}
+
+/// Returns the time at which the consumer was created, in nanoseconds. No server answers while a leader is elected.
+async fn created_at(jetstream: &Context) -> i128 {
+    some("the consumer", async || {
+        let consumer = jetstream.get_stream(METRICS_STREAM).await.ok()?.consumer_info("test").await.ok()?;
+        Some(consumer.created.unix_timestamp_nanos())
+    })
+    .await
+}
+
+/// Returns the index of the server that leads the stream.
+async fn leader(jetstream: &Context) -> usize {
+    let name = some("a leader", async || {
+        jetstream.get_stream(METRICS_STREAM).await.ok()?.cached_info().cluster.clone()?.leader
+    });
+    name.await.trim_start_matches("node-").parse().unwrap()
 }

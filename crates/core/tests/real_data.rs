@@ -21,7 +21,7 @@ fn the_real_fleet_goes_through_the_wire_without_loss() {
         let path = data.join(file);
         match fs::read_to_string(&path) {
             Ok(text) => assert_eq!(through_the_wire(&text), (n_rows, n_values, n_failures), "{file}"),
-            Err(error) => eprintln!("NOT CHECKED, the real data are absent: {}: {error}", path.display()),
+            Err(error) => eprintln!("NOT CHECKED: the real fleet, {} is absent: {error}", path.display()),
         }
     }
 }

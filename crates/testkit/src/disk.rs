@@ -8,6 +8,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use tempfile::TempDir;
 
+use crate::skip::{missing_tool, not_checked};
+
 /// A file system in memory, for as long as this lives.
 #[derive(Debug)]
 pub struct SmallDisk {
@@ -17,6 +19,9 @@ pub struct SmallDisk {
 impl SmallDisk {
     /// Mounts a disk of `size_bytes`. Returns `None`, with a line on stderr, without the permission to mount: not root,
     /// or a container without the privilege.
+    ///
+    /// # Errors
+    /// In continuous integration, if there is no `mount`.
     pub fn mount(size_bytes: u64) -> Result<Option<SmallDisk>> {
         SmallDisk::mount_with(&format!("size={size_bytes}"))
     }
@@ -29,11 +34,11 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Ok(Some(SmallDisk { folder })),
             Ok(output) => {
                 let message = String::from_utf8_lossy(&output.stderr);
-                warn(&format!("full disk not tested: not permitted to mount ({})", message.trim()));
+                not_checked(&format!("a small disk, not permitted to mount ({})", message.trim()));
                 Ok(None)
             }
             Err(error) => {
-                warn(&format!("full disk not tested: mount does not run ({error})"));
+                missing_tool("mount", &error)?;
                 Ok(None)
             }
         }
@@ -75,9 +80,4 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
-}
-
-#[expect(clippy::print_stderr, reason = "a test that skips its check must report it")]
-fn warn(message: &str) {
-    eprintln!("{message}");
 }

@@ -22,6 +22,7 @@ mod influx_facade;
 mod nats;
 mod probe;
 mod program;
+mod skip;
 mod wait;
 
 pub use disk::SmallDisk;
@@ -29,4 +30,5 @@ pub use influx::{InfluxOptions, InfluxServer};
 pub use influx_facade::{FacadeOptions, Fault, Generation, InfluxFacade, Request, Right};
 pub use nats::{NatsServer, Options};
 pub use program::{Program, Version};
+pub use skip::{missing_tool, not_checked};
 pub use wait::{free_port, wait_until};

@@ -76,7 +76,7 @@ pub(super) async fn undrained_output(rig: &mut Rig, ledger: &mut Ledger) -> Resu
     let (unread, pipe) = rustix::pipe::pipe()?;
     rustix::pipe::fcntl_setpipe_size(&pipe, 4096)?;
     let mut command = Command::new(&rig.program);
-    command.args(["up"]).envs(rig.variables(&[("SPINDLE_SOURCES", "simulate"), ("SPINDLE_LOG", "debug")])?);
+    command.args(["up"]).envs(rig.variables(&[("SPINDLE_SOURCES", "simulate"), ("SPINDLE_LOG", "trace")])?);
     let mut child = command.stdin(Stdio::null()).stdout(pipe.try_clone()?).stderr(pipe).spawn()?;
     drop(command);
     let http = http_port(rig, child.id()).await?;
@@ -88,6 +88,9 @@ pub(super) async fn undrained_output(rig: &mut Rig, ledger: &mut Ledger) -> Resu
     ledger.holds("/healthz", healthy.as_ref().map_err(ToString::to_string), "alive", healthy.is_ok());
     let acknowledged = rig.wait_until_acknowledged().await;
     ledger.holds("storage", acknowledged.as_ref().map_err(ToString::to_string), "goes on", acknowledged.is_ok());
+    let metrics = get(http, "/metrics").await.map(|(_, body)| body).unwrap_or_default();
+    let dropped = metrics.lines().find_map(|line| line.strip_prefix("spindle_log_lines_dropped_total "));
+    ledger.holds("dropped lines", dropped, "are counted", dropped.is_some_and(|number| number != "0"));
     send_signal(child.id(), Signal::INT);
     let (began, mut ended) = (Instant::now(), None);
     while ended.is_none() && began.elapsed() < Duration::from_secs(20) {

@@ -52,6 +52,18 @@ pub async fn until<F: Future<Output = bool>>(what: &str, mut condition: impl FnM
     }
 }
 
+/// Waits until there is a value.
+pub async fn some<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(value) = look().await {
+            return value;
+        }
+        assert!(started.elapsed() < TIMEOUT, "waited {TIMEOUT:?} in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Wraps a future that must end within [`TIMEOUT`].
 pub fn ends<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let future = tokio::time::timeout(TIMEOUT, Box::pin(future));

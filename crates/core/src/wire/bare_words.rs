@@ -108,8 +108,21 @@ mod tests {
                 prop_assert_eq!(patched.text.len(), text.len());
                 prop_assert!(Patched::new(&patched.text).is_none());
                 prop_assert_eq!(patched.original_of(&patched.text), text.as_str());
-            } else {
-                prop_assert!(true);
+                prop_assert!(serde_json::from_str::<IgnoredAny>(&text).is_err(), "JSON needs no patch");
+            }
+        }
+
+        /// The structure is known beforehand: each word of the list is found, and nothing else is touched.
+        #[test]
+        fn an_array_with_any_words_becomes_json(words in proptest::collection::vec("NaN|-?Infinity|None|\\.5|015|1|-2\\.5e3|null|\"a,\\\\\"NaN\"|[a-zé]{1,5}", 1..8)) {
+            let text = format!("[ {} ]", words.join(" ,\t"));
+            let is_json = |text: &str| serde_json::from_str::<IgnoredAny>(text).is_ok();
+            let patched = Patched::new(&text);
+            prop_assert_eq!(patched.is_none(), is_json(&text));
+            if let Some(patched) = patched {
+                let parts: Vec<&serde_json::value::RawValue> = serde_json::from_str(&patched.text).unwrap();
+                let originals: Vec<_> = parts.iter().map(|part| patched.original_of(part.get())).collect();
+                prop_assert_eq!(originals, words.iter().map(String::as_str).collect::<Vec<_>>());
             }
         }
     }

@@ -73,7 +73,7 @@ fn a_recorded_fleet_is_stored_with_every_value_and_its_failure_found() {
 fn the_real_fleet_of_one_day_is_stored_whole() {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/backblaze/2013-04-10.csv");
     if !file.exists() {
-        eprintln!("{} is not here: the recorded fleet of this file's other test stands in", file.display());
+        spindle_testkit::not_checked(&format!("the real fleet, {} is absent", file.display()));
         return;
     }
     let system = System::start("", &["--source", &format!("replay:{}", file.display())]);

@@ -13,6 +13,7 @@ use crate::harness::PATIENCE;
 use crate::influxdb::{expect_sum, start, wait_for_counts};
 
 const RESTORED_TO: &str = "spindle-restored-to";
+const LOG: (&str, &str) = ("SPINDLE_LOG", "info,spindle=debug");
 
 /// Nothing before the writer has created the consumer.
 async fn restored_to(jetstream: &Context) -> Option<String> {
@@ -35,7 +36,7 @@ async fn wait_until_restored_to(jetstream: &Context, is_wanted: impl Fn(&str) ->
 async fn one_of_two_writers_restores() {
     let (nats, mut influx) = (NatsServer::start().unwrap(), InfluxServer::start().unwrap());
     let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-    let writers = [0, 1].map(|n| start(folders[n].path(), "writer", &nats, &influx, &[]));
+    let writers = [0, 1].map(|n| start(folders[n].path(), "writer", &nats, &influx, &[LOG]));
     let jetstream = connect(&nats.url()).await;
     let first = wait_until_restored_to(&jetstream, |_| true).await;
     publish_values(&jetstream, 0, 20_000, 10).await;
@@ -46,8 +47,11 @@ async fn one_of_two_writers_restores() {
     wait_until_restored_to(&jetstream, |now| now != first).await;
     wait_for_counts(&influx, 20_000, 0);
     expect_sum(&influx, 20_000);
-    // The other one asks again meanwhile.
-    sleep(Duration::from_secs(6)).await;
+    let incarnation = restored_to(&jetstream).await.unwrap();
+    let done = format!("restore is done already stream=\"METRICS\" incarnation={incarnation:?}");
+    let asked =
+        wait_until(PATIENCE, "the other one asks again", || writers.iter().any(|writer| writer.log().contains(&done)));
+    assert!(asked.is_ok(), "{done}\n{}\n{}", writers[0].log(), writers[1].log());
     let n_restores = |text: &str| writers.iter().map(|writer| writer.log().matches(text).count()).sum::<usize>();
     assert_eq!(n_restores("restored stream=\"METRICS\""), 1, "{}\n{}", writers[0].log(), writers[1].log());
 }
@@ -71,8 +75,11 @@ async fn the_restore_of_a_writer_that_died_is_taken_over_where_it_stopped() {
     config.metadata.insert("spindle-restore-claim".to_owned(), format!("{incarnation} another 41"));
     stream.update_consumer(config).await.unwrap();
 
-    let writer = start(folder.path(), "writer", &nats, &influx, &[]);
-    sleep(Duration::from_secs(8)).await;
+    let writer = start(folder.path(), "writer", &nats, &influx, &[LOG]);
+    wait_until(PATIENCE, "the claim is seen", || {
+        writer.log().contains("restore is left to another writer stream=\"METRICS\"")
+    })
+    .unwrap();
     assert_eq!(influx_count(&influx, "device_metrics", "value"), 0, "the claim was not respected");
     let restored = wait_until(PATIENCE, "the claim is taken over", || {
         writer.log().contains("restored stream=\"METRICS\" first=41 last=100")

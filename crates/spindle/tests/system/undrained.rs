@@ -17,7 +17,7 @@ struct Undrained {
     output: PipeReader,
 }
 
-fn small_pipe() -> (PipeReader, PipeWriter) {
+pub(crate) fn small_pipe() -> (PipeReader, PipeWriter) {
     let (reader, writer) = std::io::pipe().unwrap();
     #[cfg(target_os = "linux")]
     rustix::pipe::fcntl_setpipe_size(&writer, 4096).unwrap();
@@ -119,7 +119,8 @@ async fn a_log_that_nobody_drains_stops_nothing_and_its_loss_is_counted() {
 
 #[test]
 fn ctrl_c_stops_in_order_though_nobody_drains_the_log() {
-    let mut undrained = Undrained::start(&[("SPINDLE_LOG", "debug")]);
+    let mut undrained = Undrained::start(&[("SPINDLE_LOG", "trace")]);
+    wait_until(PATIENCE, "lines are dropped", || undrained.n_dropped() > 0).unwrap();
     assert!(undrained.http("/healthz").contains("ok"));
     undrained.signal("INT");
     assert_eq!(undrained.wait_for_end().code(), Some(0));
@@ -128,7 +129,8 @@ fn ctrl_c_stops_in_order_though_nobody_drains_the_log() {
 
 #[test]
 fn a_second_ctrl_c_ends_a_runtime_that_is_blocked() {
-    let mut undrained = Undrained::start(&[("SPINDLE_TEST_BLOCK_STOP", "yes"), ("SPINDLE_LOG", "debug")]);
+    let mut undrained = Undrained::start(&[("SPINDLE_TEST_BLOCK_STOP", "yes"), ("SPINDLE_LOG", "trace")]);
+    wait_until(PATIENCE, "lines are dropped", || undrained.n_dropped() > 0).unwrap();
     let address = undrained.run_file("http").trim_start_matches("http://").to_owned();
     undrained.signal("INT");
     wait_until(PATIENCE, "nothing answers any more", || !answers(&address)).unwrap();

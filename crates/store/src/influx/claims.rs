@@ -25,9 +25,9 @@ use tokio::time::{sleep, sleep_until};
 
 use super::chunk::Chunk;
 use super::line::EventPosition;
-use super::placements::{RecentPlacements, StoredEvent};
+use super::placements::RecentPlacements;
 use super::places::{Density, Place, Places};
-use super::response::{Occupant, occupant};
+use super::response::{StoredEvent, stored_event};
 use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::Influx;
 use crate::{Refused, RefusedItem, StoreError};
@@ -62,8 +62,8 @@ pub(super) struct Settled<'a> {
     is_shown: bool,
 }
 
-/// Occupants by index of place and slot.
-type Occupants = HashMap<(usize, u32), Occupant>;
+/// Stored events by index of place and slot.
+type Occupants = HashMap<(usize, u32), StoredEvent>;
 
 /// Places of some claims, and the points stored there.
 #[derive(Clone, Debug)]
@@ -98,7 +98,7 @@ impl<'a> LookUp<'a> {
         let (known, is_shown) = loop {
             let shown = self.occupants.get(&(index, place.slot));
             if let Some(occupant) = shown {
-                if is_of(occupant, claim.event) {
+                if occupant.is(claim.event) {
                     break (Some(occupant.received), true);
                 }
             } else {
@@ -111,7 +111,7 @@ impl<'a> LookUp<'a> {
             place.slot += 1;
         };
         let received = known.unwrap_or(claim.received);
-        let occupant = Occupant { time: place.time, id: id.clone(), happened: timestamp.as_ns(), received };
+        let occupant = StoredEvent { id: id.clone(), happened: *timestamp, received };
         self.occupants.entry((index, place.slot)).or_insert(occupant);
         Settled { claim, place, received, is_new: known.is_none(), is_shown }
     }
@@ -242,7 +242,7 @@ async fn overwritten(
     let is_overwritten = |one: &&Settled<'_>| {
         // An empty place means that the server's retention hides the point.
         let occupant = places.find(&place_of(&one.claim)).and_then(|index| seen.get(&(index, one.place.slot)));
-        occupant.is_some_and(|occupant| !is_of(occupant, one.claim.event))
+        occupant.is_some_and(|occupant| !occupant.is(one.claim.event))
     };
     Ok(unseen().filter(is_overwritten).map(|one| one.claim.index).collect())
 }
@@ -251,7 +251,7 @@ async fn read(influx: &Influx, measurement: &str, places: &Places<'_>) -> Result
     let mut occupants = Occupants::new();
     places
         .read(influx, measurement, FIELDS, |index, slot, _, row| {
-            if let Some(occupant) = occupant(row) {
+            if let Some(occupant) = stored_event(row) {
                 occupants.insert((index, slot), occupant);
             }
         })
@@ -262,9 +262,4 @@ async fn read(influx: &Influx, measurement: &str, places: &Places<'_>) -> Result
 fn place_of<'a>(claim: &Claim<'a>) -> Place<'a> {
     let Event { source_device, event_type, .. } = claim.event;
     Place { time: claim.natural.time, device: source_device, event_type }
-}
-
-/// Returns whether a point at the event's device and type belongs to the event.
-fn is_of(occupant: &Occupant, event: &Event) -> bool {
-    occupant.id == event.id && occupant.happened == event.timestamp.as_ns()
 }

@@ -4,28 +4,15 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use spindle_core::{Event, EventId, IdentityDigest, Timestamp};
+use spindle_core::IdentityDigest;
 use tokio::time::Instant;
+
+use super::response::StoredEvent;
 
 /// Most positions remembered; further events wait until earlier ones can be read.
 const MAX_REMEMBERED: usize = 200_000;
 /// Age at which a position whose write failed is forgotten: the server may still carry out that write.
 const KEEP_FAILED: Duration = Duration::from_secs(60);
-
-/// Event stored at some position, which implies its device and type.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StoredEvent {
-    pub(super) id: EventId,
-    pub(super) happened: Timestamp,
-    pub(super) received: Timestamp,
-}
-
-impl StoredEvent {
-    /// Returns whether it is this event, of the same device and type.
-    pub(super) fn is(&self, event: &Event) -> bool {
-        self.id == event.id && self.happened == event.timestamp
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct RecentPlacements {
@@ -75,6 +62,8 @@ impl RecentPlacements {
 
 #[cfg(test)]
 mod tests {
+    use spindle_core::{EventId, Timestamp};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]

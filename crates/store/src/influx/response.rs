@@ -194,22 +194,26 @@ pub(crate) fn arrival(series: &SeriesPart, row: &[Value]) -> Option<ArrivalEntry
     })
 }
 
-/// Event stored at some position.
+/// Event stored at some position, which implies its device and type.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Occupant {
-    /// Time of its position, in nanoseconds.
-    pub(crate) time: i64,
+pub(crate) struct StoredEvent {
     pub(crate) id: EventId,
-    /// Time of the event, in nanoseconds.
-    pub(crate) happened: i64,
+    pub(crate) happened: Timestamp,
     pub(crate) received: Timestamp,
 }
 
-/// Reads a row of time, event id, event time and arrival.
-pub(crate) fn occupant(row: &[Value]) -> Option<Occupant> {
+impl StoredEvent {
+    /// Returns whether it is this event, of the same device and type.
+    pub(crate) fn is(&self, event: &Event) -> bool {
+        self.id == event.id && self.happened == event.timestamp
+    }
+}
+
+/// Reads a row of the position's time, event id, event time and arrival.
+pub(crate) fn stored_event(row: &[Value]) -> Option<StoredEvent> {
     let (time, id) = (row.first()?.as_i64()?, event_id(row.get(1)?)?);
-    let whole = |column: usize| row.get(column).and_then(Value::as_i64).unwrap_or(time);
-    Some(Occupant { time, id, happened: whole(2), received: Timestamp::from_ns(whole(3)) })
+    let at = |column: usize| Timestamp::from_ns(row.get(column).and_then(Value::as_i64).unwrap_or(time));
+    Some(StoredEvent { id, happened: at(2), received: at(3) })
 }
 
 /// Reads the cell of an event's id.
@@ -229,13 +233,13 @@ mod tests {
     fn rows_that_were_not_asked_for_are_passed_over() {
         let odd = series("[[],[null],[1],[1,\"\"],[1,-1,0],[1,2,1.5,1,3],[1,1,1.5,2,0],[1,1,1.5,2,-3]]");
         assert_eq!(buckets(&odd).count(), 0);
-        assert!(odd.values.iter().all(|row| occupant(row).is_none() && event(&odd, row).is_none()));
+        assert!(odd.values.iter().all(|row| stored_event(row).is_none() && event(&odd, row).is_none()));
         let [bucket] = buckets(&series("[[1,1,2.5,2,3]]")).collect::<Vec<_>>()[..] else { panic!("not one bucket") };
         assert_eq!((bucket.min, bucket.mean, bucket.max, bucket.count), (1.0, 2.0, 2.0, 3));
         let id = EventId::new("7\n").unwrap();
         assert_eq!(
-            occupant(&series(&format!("[[5,\"{}\"]]", line::encode(&id.text()))).values[0]),
-            Some(Occupant { time: 5, id, happened: 5, received: Timestamp::from_ns(5) })
+            stored_event(&series(&format!("[[5,\"{}\"]]", line::encode(&id.text()))).values[0]),
+            Some(StoredEvent { id, happened: Timestamp::from_ns(5), received: Timestamp::from_ns(5) })
         );
     }
 

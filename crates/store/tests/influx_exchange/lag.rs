@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
-use spindle_testkit::{Fault, Generation, InfluxFacade};
-use tokio::time::{Instant, sleep};
+use spindle_testkit::{FacadeOptions, Fault, Generation, InfluxFacade};
+use tokio::time::sleep;
 
 use crate::*;
 
@@ -133,13 +133,20 @@ async fn an_event_in_doubt_is_written_again_as_it_was() {
     assert_eq!(received, [NOON, NOON + 7]);
 }
 
-/// Values are not looked up, so they do not wait.
+/// Values are not looked up, so they do not wait: they are stored while an event still waits.
 #[tokio::test]
 async fn values_do_not_wait_for_the_lag() {
-    let facade = start(Generation::OpenGemini);
+    const FOR_EVER: Duration = Duration::from_secs(3_600);
+    let facade = start_with(
+        Generation::OpenGemini,
+        FacadeOptions { read_lag: (FOR_EVER, FOR_EVER), ..FacadeOptions::default() },
+    );
     let store = open_store(&facade);
-    let began = Instant::now();
-    write(&store, metrics(&["a"]), vec![]).await.unwrap();
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    tokio::select! {
+        written = write(&store, metrics(&["a"]), vec![]) => drop(written.unwrap()),
+        _ = write_at(&store, vec![colliding(1)], NOON) => panic!("the values waited longer than the event"),
+    }
     assert_eq!(store.devices(None, 10).await.unwrap(), [], "the stand-in lags");
+    facade.show_all().unwrap();
+    assert_eq!(store.devices(None, 10).await.unwrap().len(), 1);
 }

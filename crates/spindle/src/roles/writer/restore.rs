@@ -26,7 +26,7 @@ use spindle_store::{Refusal, RefusedItem, Written};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::breaker::random;
 use super::decode::Decoder;
@@ -124,7 +124,11 @@ impl Restorer {
         progress.had_outage |= std::mem::replace(&mut progress.n_recoveries, n_recoveries) != n_recoveries;
         if incarnation.is_some() && !progress.restored_to.contains(&incarnation) {
             // This writer's before a restart, or another writer's.
-            progress.restored_to.extend(self.claim.restored_to().await?.map(Some));
+            let done = self.claim.restored_to().await?.map(Some);
+            if done == Some(incarnation.clone()) {
+                debug!(stream = self.stream, incarnation, "restore is done already");
+            }
+            progress.restored_to.extend(done);
         }
         let is_known = progress.restored_to.contains(&incarnation);
         // A server that names its incarnation and does not right now is the same one.
@@ -138,7 +142,10 @@ impl Restorer {
                 Some(named) => self.claim.take(named).await?,
                 None => Some(0),
             };
-            let Some(first) = first else { return Ok(()) };
+            let Some(first) = first else {
+                debug!(stream = self.stream, incarnation, "restore is left to another writer");
+                return Ok(());
+            };
             let last = progress.delivered_before.filter(|_| !progress.had_outage && first == 0);
             progress.had_outage = false;
             if let Err(error) = self.restore(first, last, &incarnation, stop).await {

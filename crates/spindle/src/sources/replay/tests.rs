@@ -262,20 +262,19 @@ fn tables_of_other_programs_are_read() {
     assert_eq!(replayed(ambiguous.as_bytes()), ["2 bad_field", "2013-01-13T00:00:00Z: 1 + 0"]);
 }
 
-/// Compressed by the programs themselves, if they are installed.
+/// Compressed by the programs themselves.
 #[test]
 fn compressed_recordings_are_unpacked_as_they_are_read() {
     let content = format!("{METRIC}\n").repeat(3_000) + LATER;
     let whole = replayed(content.as_bytes());
     for packer in ["gzip", "bzip2", "xz", "zstd"] {
-        let Ok(mut child) = std::process::Command::new(packer)
-            .arg("-c")
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-        else {
-            eprintln!("NOT CHECKED: {packer} is not installed");
-            continue;
+        let piped = std::process::Stdio::piped;
+        let mut child = match std::process::Command::new(packer).arg("-c").stdin(piped()).stdout(piped()).spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                spindle_testkit::missing_tool(packer, &error).unwrap();
+                continue;
+            }
         };
         child.stdin.take().unwrap().write_all(content.as_bytes()).unwrap();
         let packed = child.wait_with_output().unwrap().stdout;
@@ -315,7 +314,7 @@ fn the_real_fleet_is_replayed_whole() {
     {
         let path = Path::new(data).join(name);
         if !path.exists() {
-            eprintln!("NOT CHECKED, the real data is absent: {}", path.display());
+            spindle_testkit::not_checked(&format!("the real fleet, {} is absent", path.display()));
             continue;
         }
         let mut replay = Replay::open(&path, Options::default()).unwrap();
