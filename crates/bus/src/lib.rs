@@ -34,7 +34,7 @@ pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, ServiceLimits, Unanswered, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};
 pub use streams::{
-    DEAD_LETTER_STREAM, Difference, EVENTS_STREAM, EVENTS_SUBJECT, Impact, METRICS_STREAM, METRICS_SUBJECT, StreamFill,
-    StreamFinding, StreamHolder, StreamLimits, StreamState,
+    DEAD_LETTER_STREAM, Difference, EVENTS_STREAM, EVENTS_SUBJECT, FillLevel, Impact, METRICS_STREAM, METRICS_SUBJECT,
+    StreamFill, StreamFinding, StreamHolder, StreamLimits, StreamState, TightestLimit,
 };
 pub use trim::trim_acknowledged;

@@ -19,7 +19,7 @@ pub use difference::{Difference, Impact};
 use difference::{Requirements, differences, remedy};
 pub(crate) use difference::{is_default, text};
 pub(crate) use fill::floor;
-pub use fill::{StreamFill, StreamHolder};
+pub use fill::{FillLevel, StreamFill, StreamHolder, TightestLimit};
 pub(crate) use info::{RawConsumer, RawStream};
 
 /// Stream of metrics.
@@ -80,12 +80,8 @@ pub enum StreamFinding {
     Missing,
     /// It exists and loses nothing.
     Usable {
-        /// Messages in it.
-        messages: u64,
-        /// Bytes they take.
-        bytes: u64,
-        /// Its limit, if it has one.
-        max_bytes: Option<u64>,
+        /// Its fill level, without a holder.
+        fill: StreamFill,
         /// What differs from the configuration with which Spindle creates it.
         differences: Vec<Difference>,
     },
@@ -230,15 +226,7 @@ impl Bus {
     async fn inspect_stream(&self, wanted: &WantedStream) -> Result<StreamFinding, BusError> {
         let Some(found) = self.raw_stream(wanted.name).await? else { return Ok(StreamFinding::Missing) };
         Ok(match self.verify(&found, wanted) {
-            Ok(differences) => {
-                let fill = StreamFill::from(&found);
-                StreamFinding::Usable {
-                    messages: fill.messages,
-                    bytes: fill.bytes,
-                    max_bytes: fill.max_bytes,
-                    differences,
-                }
-            }
+            Ok(differences) => StreamFinding::Usable { fill: self.fill(wanted.name, &found).await?, differences },
             Err(error) => StreamFinding::Unsafe(error),
         })
     }

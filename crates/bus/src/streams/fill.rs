@@ -15,6 +15,8 @@ pub struct StreamFill {
     pub max_bytes: Option<u64>,
     /// Limit in messages, if it has one.
     pub max_messages: Option<u64>,
+    /// Messages of the subject with the most, and the limit of each subject, if it has one.
+    pub fullest_subject: Option<(u64, u64)>,
     /// The consumer with the most messages left, if the stream is more than half full and that is not the writer's.
     pub holder: Option<StreamHolder>,
 }
@@ -28,6 +30,29 @@ pub struct StreamHolder {
     pub n_pending: u64,
 }
 
+/// Level of a stream's fill.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FillLevel {
+    /// It has room.
+    #[default]
+    Roomy,
+    /// It is about to refuse messages.
+    NearlyFull,
+    /// It refuses messages.
+    Full,
+}
+
+/// Limit that a stream reaches first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TightestLimit {
+    /// Its bytes; also of a stream without limits.
+    Bytes,
+    /// Its messages (`max_msgs`), or those of a subject (`max_msgs_per_subject`).
+    Messages,
+}
+
+/// A stream this full is about to refuse messages.
+const NEARLY_FULL_PERCENT: u64 = 90;
 /// Room below this share of a stream is as good as none.
 const FULL_PER_MILLE: u64 = 985;
 
@@ -37,10 +62,15 @@ impl StreamFill {
         self.per_mille() / 10
     }
 
-    /// Returns `true` if the stream has no room for another message of the mean size.
-    pub fn is_full(&self) -> bool {
+    /// Returns the level. A stream without room for another message of the mean size is full.
+    pub fn level(&self) -> FillLevel {
         let mean = self.bytes.div_ceil(self.messages.max(1));
-        self.per_mille() >= FULL_PER_MILLE || self.max_bytes.is_some_and(|limit| self.bytes + mean > limit)
+        let has_no_room = self.max_bytes.is_some_and(|limit| self.bytes + mean > limit);
+        match self.percent() {
+            _ if has_no_room || self.per_mille() >= FULL_PER_MILLE => FillLevel::Full,
+            NEARLY_FULL_PERCENT.. => FillLevel::NearlyFull,
+            _ => FillLevel::Roomy,
+        }
     }
 
     /// Returns `true` if the stream is more than half full.
@@ -52,25 +82,42 @@ impl StreamFill {
     pub(crate) fn half_messages(&self) -> u64 {
         let mean = self.bytes.div_ceil(self.messages.max(1)).max(1);
         let by_bytes = self.max_bytes.map(|limit| limit / 2 / mean);
-        let by_messages = self.max_messages.map(|limit| limit / 2);
+        let limits = [self.max_messages, self.fullest_subject.map(|(_, limit)| limit)];
+        let by_messages = limits.into_iter().flatten().min().map(|limit| limit / 2);
         by_bytes.unwrap_or(u64::MAX).min(by_messages.unwrap_or(u64::MAX))
     }
 
+    /// Returns the limit that is reached first.
+    pub fn tightest(&self) -> TightestLimit {
+        let (of_bytes, of_messages) = self.shares();
+        if of_messages > of_bytes { TightestLimit::Messages } else { TightestLimit::Bytes }
+    }
+
     fn per_mille(&self) -> u64 {
+        let (of_bytes, of_messages) = self.shares();
+        of_bytes.max(of_messages)
+    }
+
+    /// Returns how much is used of the bytes and of the messages, per mille.
+    fn shares(&self) -> (u64, u64) {
         let share = |used: u64, limit: Option<u64>| {
             limit.map_or(0, |limit| (u128::from(used) * 1000 / u128::from(limit.max(1))) as u64)
         };
-        share(self.bytes, self.max_bytes).max(share(self.messages, self.max_messages))
+        let (of_subject, subject_limit) = self.fullest_subject.unzip();
+        let of_messages = share(self.messages, self.max_messages).max(share(of_subject.unwrap_or(0), subject_limit));
+        (share(self.bytes, self.max_bytes), of_messages)
     }
 }
 
+/// Counts all messages as those of one subject, which they are in the streams of metrics and of events.
 impl From<&RawStream> for StreamFill {
     fn from(stream: &RawStream) -> Self {
-        let per_subject = stream.config.get("discard_new_per_subject").and_then(serde_json::Value::as_bool);
-        let per_subject = per_subject.and_then(|is_set| stream.limit("max_msgs_per_subject").filter(|_| is_set));
-        let max_messages = [stream.limit("max_msgs"), per_subject].into_iter().flatten().min();
+        let refuses = stream.config.get("discard_new_per_subject").and_then(serde_json::Value::as_bool) == Some(true);
+        let per_subject = stream.limit("max_msgs_per_subject").filter(|_| refuses);
         let (messages, bytes) = (stream.state.messages, stream.state.bytes);
-        Self { messages, bytes, max_bytes: stream.limit("max_bytes"), max_messages, holder: None }
+        let (max_bytes, max_messages) = (stream.limit("max_bytes"), stream.limit("max_msgs"));
+        let fullest_subject = per_subject.map(|limit| (messages, limit));
+        Self { messages, bytes, max_bytes, max_messages, fullest_subject, holder: None }
     }
 }
 
@@ -94,12 +141,23 @@ impl Bus {
     pub async fn stream_fill(&self, name: &str, writer: Option<&str>) -> Result<StreamFill, BusError> {
         let missing = || BusError::new(BusErrorKind::Transient, format!("stream {name} does not exist"));
         let stream = self.raw_stream(name).await?.ok_or_else(missing)?;
-        let mut fill = StreamFill::from(&stream);
+        let mut fill = self.fill(name, &stream).await?;
         if let Some(writer) = writer
             && fill.is_half_full()
         {
             let consumers = self.raw_consumers(name).await?;
             fill.holder = holder(&consumers, writer, stream.state.last_seq);
+        }
+        Ok(fill)
+    }
+
+    /// Returns the fill level of a stream that was looked up; counts its subjects if each has a limit.
+    pub(super) async fn fill(&self, name: &str, stream: &RawStream) -> Result<StreamFill, BusError> {
+        let mut fill = StreamFill::from(stream);
+        if let Some((messages, _)) = &mut fill.fullest_subject
+            && stream.state.num_subjects > 1
+        {
+            *messages = self.fullest_subject(name).await?;
         }
         Ok(fill)
     }
@@ -143,14 +201,26 @@ mod tests {
 
     #[test]
     fn the_tighter_limit_counts() {
-        let fill =
-            StreamFill { messages: 90, bytes: 9_000, max_bytes: Some(1 << 20), max_messages: None, holder: None };
-        assert_eq!((fill.percent(), fill.is_full(), fill.is_half_full()), (0, false, false));
+        use FillLevel::{Full, NearlyFull, Roomy};
+        let fill = StreamFill {
+            messages: 90,
+            bytes: 9_000,
+            max_bytes: Some(1 << 20),
+            max_messages: None,
+            fullest_subject: None,
+            holder: None,
+        };
+        assert_eq!((fill.percent(), fill.level(), fill.is_half_full()), (0, Roomy, false));
+        assert_eq!(fill.tightest(), TightestLimit::Bytes);
         let by_number = StreamFill { max_messages: Some(100), ..fill.clone() };
-        assert_eq!((by_number.percent(), by_number.is_full(), by_number.half_messages()), (90, false, 50));
-        assert!(StreamFill { messages: 100, ..by_number }.is_full());
+        assert_eq!((by_number.percent(), by_number.level(), by_number.half_messages()), (90, NearlyFull, 50));
+        assert_eq!(by_number.tightest(), TightestLimit::Messages);
+        assert_eq!(StreamFill { messages: 89, ..by_number.clone() }.level(), Roomy);
+        assert_eq!(StreamFill { messages: 100, ..by_number.clone() }.level(), Full);
+        let by_subject = StreamFill { fullest_subject: Some((38, 40)), ..by_number };
+        assert_eq!((by_subject.percent(), by_subject.level(), by_subject.half_messages()), (95, NearlyFull, 20));
         // Room for less than one more message of the mean size.
-        assert!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.is_full());
-        assert!(!StreamFill { max_bytes: None, ..fill }.is_full());
+        assert_eq!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.level(), Full);
+        assert_eq!(StreamFill { max_bytes: None, ..fill }.level(), Roomy);
     }
 }

@@ -1,6 +1,8 @@
 //! The server's description of a stream and of its consumers, as JSON: configurations are complete, whatever the client
 //! library knows of them.
 
+use std::collections::HashMap;
+
 use async_nats::client::Request;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::response::Response;
@@ -28,6 +30,20 @@ pub(crate) struct RawState {
     pub(crate) bytes: u64,
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
+    #[serde(default)]
+    pub(crate) num_subjects: u64,
+}
+
+/// Numbers of messages by subject.
+#[derive(Deserialize)]
+struct Subjects {
+    state: SubjectCounts,
+}
+
+#[derive(Deserialize)]
+struct SubjectCounts {
+    #[serde(default)]
+    subjects: Option<HashMap<String, u64>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,6 +110,16 @@ impl Bus {
     pub(crate) async fn raw_stream(&self, name: &str) -> Result<Option<RawStream>, BusError> {
         let api = format!("STREAM.INFO.{name}");
         self.describe(format!("look up stream {name}"), api, Bytes::new(), ErrorCode::STREAM_NOT_FOUND).await
+    }
+
+    /// Returns the number of messages of the subject that has the most.
+    pub(crate) async fn fullest_subject(&self, name: &str) -> Result<u64, BusError> {
+        let api = format!("STREAM.INFO.{name}");
+        let request = json!({ "subjects_filter": ">" }).to_string().into();
+        let attempt = format!("count the subjects of stream {name}");
+        let found: Option<Subjects> = self.describe(attempt, api, request, ErrorCode::STREAM_NOT_FOUND).await?;
+        let counts = found.and_then(|found| found.state.subjects).unwrap_or_default();
+        Ok(counts.into_values().max().unwrap_or(0))
     }
 
     /// Looks up a consumer; `None` if it does not exist.

@@ -54,6 +54,7 @@ use deferrals::MAX_DEFERRED;
 use lane::Lane;
 pub(crate) use readiness::Readiness;
 use store_writer::StoreWriter;
+pub(crate) use stream_watch::fill_reason;
 
 /// Durable consumer of events.
 pub(crate) const EVENTS_CONSUMER: &str = "writer-events";

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use async_nats::jetstream::{self, stream};
 use serde_json::Value;
-use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, Options};
+use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, Options, SmallDisk};
 
 use crate::harness::{NO_SOURCES, System, spindle};
 
@@ -145,18 +145,12 @@ fn a_data_directory_that_cannot_be_used_is_named() {
 
 #[test]
 fn a_full_disk_is_named() {
+    let Some(disk) = SmallDisk::mount(4 << 20).unwrap() else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mount = folder.path().join("small");
-    std::fs::create_dir(&mount).unwrap();
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"]).arg(&mount).output();
-    if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("a small file system cannot be mounted here (not root?); full disk not tested");
-        return;
-    }
-    let report = Report::of(without_sources(&folder.path().join("data")).env("SPINDLE_DATA_DIR", mount.join("data")));
-    let unmounted = Command::new("umount").arg(&mount).status().unwrap();
+    let data = disk.path().join("data");
+    let report = Report::of(without_sources(&folder.path().join("data")).env("SPINDLE_DATA_DIR", data));
     report.has("disk space", "fail", &["MiB free", "--data-dir"]);
-    assert!(unmounted.success() && report.exit_code == 1);
+    assert_eq!(report.exit_code, 1);
 }
 
 #[test]
@@ -189,6 +183,44 @@ async fn a_stream_that_would_lose_messages_is_named_and_none_is_created() {
     report.has("stream EVENTS", "ok", &["does not exist yet"]);
     assert_eq!(report.exit_code, 1);
     assert!(jetstream.get_stream("EVENTS").await.is_err(), "it must not create a stream");
+}
+
+/// A limit of messages counts as that of the bytes does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_full_by_number_or_by_subject_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    for (max_messages, max_messages_per_subject) in [(10, -1), (-1, 10)] {
+        let server = NatsServer::start().unwrap();
+        let jetstream = jetstream::new(async_nats::connect(server.url()).await.unwrap());
+        let limited = stream::Config {
+            name: "METRICS".to_owned(),
+            subjects: vec!["events.metrics".to_owned(), "their.own".to_owned()],
+            discard: stream::DiscardPolicy::New,
+            discard_new_per_subject: max_messages_per_subject > 0,
+            max_bytes: 4 << 30,
+            max_messages,
+            max_messages_per_subject,
+            ..stream::Config::default()
+        };
+        jetstream.create_stream(limited).await.unwrap();
+        let publish = async |subject: &'static str, n: usize| {
+            for _ in 0..n {
+                jetstream.publish(subject, "x".into()).await.unwrap().await.unwrap();
+            }
+        };
+        let report = || Report::of(without_sources(&folder.path().join("data")).env("NATS_URL", server.url()));
+        let is_by_subject = max_messages < 0;
+        // Another subject takes nothing from a limit of each.
+        publish("their.own", if is_by_subject { 8 } else { 0 }).await;
+        publish("events.metrics", 8).await;
+        report().has("stream METRICS", "warn", &["it may refuse messages before", "unless it is intended"]);
+        publish("events.metrics", 1).await;
+        let count = if is_by_subject { "9 of 10 of the fullest subject" } else { "9 messages of 10" };
+        let remedy = "raise its limit of messages with `nats stream edit METRICS`";
+        report().has("stream METRICS", "warn", &["nearly full: ", count, remedy]);
+        publish("events.metrics", 1).await;
+        report().has("stream METRICS", "warn", &["full, it refuses messages: ", remedy]);
+    }
 }
 
 #[test]

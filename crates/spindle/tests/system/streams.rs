@@ -139,7 +139,7 @@ async fn a_full_stream_and_the_forgotten_consumer_that_holds_it_are_named() {
     assert!(words.starts_with("503") && words.contains("maximum bytes exceeded"), "{words}");
 
     let (_, text) = run(folder.path(), &nats, &["check", "--format", "json"]);
-    assert!(text.contains("nearly full") && text.contains("nats consumer rm METRICS debug"), "{text}");
+    assert!(text.contains("full, it refuses messages") && text.contains("nats consumer rm METRICS debug"), "{text}");
 
     stream.delete_consumer("debug").await.unwrap();
     writer.wait_until_ready();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use spindle_bus::{
-    Bus, BusError, BusErrorKind, Difference, EVENTS_STREAM, Impact, METRICS_STREAM, NatsSettings, StreamFinding,
-    StreamHolder, StreamLimits,
+    Bus, BusError, BusErrorKind, Difference, EVENTS_STREAM, FillLevel, Impact, METRICS_STREAM, NatsSettings,
+    StreamFill, StreamFinding, StreamHolder, StreamLimits,
 };
 use spindle_core::redact::without_userinfo;
 
@@ -13,16 +13,13 @@ use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::logging::chain;
 use crate::output;
-use crate::roles::writer::{EVENTS_CONSUMER, METRICS_CONSUMER};
+use crate::roles::writer::{EVENTS_CONSUMER, METRICS_CONSUMER, fill_reason};
 use crate::supervisor;
 
 /// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Users that deploy/nats/nats-server.conf restricts to replies for the connection of their role.
 const ROLES: [&str; 5] = ["daemon", "writer", "reader", "web", "client"];
-/// A stream this full is about to refuse messages.
-const FULL_PERCENT: u64 = 90;
-
 pub(super) async fn check(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.nats.url.is_none() && running.is_none() {
@@ -68,18 +65,15 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
     let (usage, streams) = tokio::join!(bus.jetstream_usage(), bus.inspect_streams(limits));
     let is_missing = streams.iter().any(|(_, finding)| matches!(finding, Ok(StreamFinding::Missing)));
     findings.push(jetstream(usage, limits, is_missing));
-    for (name, finding) in streams {
-        let holder = if is_nearly_full(&finding) { holder(&bus, name).await } else { None };
-        findings.push(stream(name, finding, holder));
+    for (name, mut finding) in streams {
+        if let Ok(StreamFinding::Usable { fill, .. }) = &mut finding
+            && fill.level() != FillLevel::Roomy
+        {
+            fill.holder = holder(&bus, name).await;
+        }
+        findings.push(stream(name, finding));
     }
     findings
-}
-
-fn is_nearly_full(finding: &Result<StreamFinding, BusError>) -> bool {
-    match finding {
-        Ok(StreamFinding::Usable { bytes, max_bytes: Some(limit), .. }) => bytes / FULL_PERCENT >= limit / 100,
-        Ok(StreamFinding::Usable { .. } | StreamFinding::Missing | StreamFinding::Unsafe(_)) | Err(_) => false,
-    }
 }
 
 /// Returns the consumer that keeps messages from being removed, if there is one and the user may look for it.
@@ -110,28 +104,23 @@ fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, 
     }
 }
 
-fn stream(name: &str, finding: Result<StreamFinding, BusError>, holder: Option<StreamHolder>) -> Finding {
-    let (check, is_nearly_full) = (format!("stream {name}"), is_nearly_full(&finding));
+fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
+    let check = format!("stream {name}");
     match finding {
         Ok(StreamFinding::Missing) => {
             Finding::ok(check, "does not exist yet; `spindle up` or the writer will create it")
         }
-        Ok(StreamFinding::Usable { messages, bytes, max_bytes, differences }) => {
-            let limit = max_bytes.map(|limit| format!(" of {}", size(limit))).unwrap_or_default();
-            let detail = format!("{}, {}{limit}", output::count(messages, "message"), size(bytes));
-            if !is_nearly_full {
-                return differing(name, check, detail, &differences);
-            }
-            let remedy = match holder {
-                Some(StreamHolder { consumer, n_pending }) => format!(
-                    "consumer {consumer} has not acknowledged {}; if nothing uses it: nats consumer rm {name} {consumer}",
-                    output::count(n_pending, "message")
-                ),
-                None => {
-                    format!("find out why the writer does not keep up, or raise nats.{}_bytes", name.to_lowercase())
-                }
+        Ok(StreamFinding::Usable { fill, differences }) => {
+            let level = match fill.level() {
+                FillLevel::Roomy => return differing(name, check, contents(&fill), &differences),
+                FillLevel::NearlyFull => "nearly full",
+                FillLevel::Full => "full, it refuses messages",
             };
-            Finding::warn(check, listed(format!("nearly full: {detail}"), &differences), remedy)
+            Finding::warn(
+                check,
+                listed(format!("{level}: {}", contents(&fill)), &differences),
+                fill_reason(name, &fill),
+            )
         }
         Ok(StreamFinding::Unsafe(error)) => {
             Finding::fail(check, chain(error), format!("correct it with `nats stream edit {name}`, as far as it can"))
@@ -143,6 +132,21 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>, holder: Option<S
         ),
         Err(error) => Finding::fail(check, chain(error), "check that JetStream is enabled and has a leader"),
     }
+}
+
+/// Returns messages and bytes of a stream, with its limits.
+fn contents(fill: &StreamFill) -> String {
+    let of = |limit: Option<String>| limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    let by_subject =
+        fill.fullest_subject.map(|(messages, limit)| format!(", {messages} of {limit} of the fullest subject"));
+    format!(
+        "{}{}, {}{}{}",
+        output::count(fill.messages, "message"),
+        of(fill.max_messages.map(|limit| limit.to_string())),
+        size(fill.bytes),
+        of(fill.max_bytes.map(size)),
+        by_subject.unwrap_or_default()
+    )
 }
 
 /// A stream that is safe to use: a warning if it works less well than one that Spindle creates.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use spindle_bus::{
-    Bus, BusError, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM, StreamFill, StreamFinding, StreamLimits,
+    Bus, BusError, DEAD_LETTER_STREAM, EVENTS_STREAM, FillLevel, METRICS_STREAM, StreamFill, StreamFinding,
+    StreamLimits, TightestLimit,
 };
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -18,21 +19,9 @@ use crate::metrics::{STREAM_BYTES, STREAM_MAX_BYTES, STREAM_MESSAGES, STREAM_PER
 const INTERVAL: Duration = Duration::from_secs(5);
 /// Looks at the fill between two looks at the configuration.
 const FILLS_PER_INSPECTION: u64 = 6;
-/// A stream this full is about to refuse messages.
-const NEARLY_FULL_PERCENT: u64 = 90;
-
 /// The streams, each with the writer's consumer.
 const STREAMS: [(&str, Option<&str>); 3] =
     [(METRICS_STREAM, Some(METRICS_CONSUMER)), (EVENTS_STREAM, Some(EVENTS_CONSUMER)), (DEAD_LETTER_STREAM, None)];
-
-/// What the log says of a stream; a line is written when it changes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Level {
-    #[default]
-    Roomy,
-    NearlyFull,
-    Full,
-}
 
 #[cfg(debug_assertions)]
 fn pause() -> Duration {
@@ -48,7 +37,7 @@ fn pause() -> Duration {
 pub(super) async fn run(bus: Bus, limits: StreamLimits, readiness: Readiness, stop: CancellationToken) {
     let mut ticker = interval(pause());
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut levels = [Level::default(); STREAMS.len()];
+    let mut levels = [FillLevel::default(); STREAMS.len()];
     for n_ticks in 0_u64.. {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
         let is_inspection = n_ticks % FILLS_PER_INSPECTION == FILLS_PER_INSPECTION - 1;
@@ -64,7 +53,7 @@ async fn look(
     bus: &Bus,
     limits: StreamLimits,
     readiness: &Readiness,
-    levels: &mut [Level; STREAMS.len()],
+    levels: &mut [FillLevel; STREAMS.len()],
     is_inspection: bool,
 ) {
     for ((stream, consumer), level) in STREAMS.into_iter().zip(levels) {
@@ -85,38 +74,37 @@ async fn look(
     }
 }
 
-fn note(stream: &'static str, fill: &StreamFill, before: Level, readiness: &Readiness) -> Level {
+fn note(stream: &'static str, fill: &StreamFill, before: FillLevel, readiness: &Readiness) -> FillLevel {
     let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     STREAM_BYTES.with_label_values(&[stream]).set(gauge(fill.bytes));
     STREAM_MAX_BYTES.with_label_values(&[stream]).set(gauge(fill.max_bytes.unwrap_or(0)));
     STREAM_MESSAGES.with_label_values(&[stream]).set(gauge(fill.messages));
     STREAM_PERCENT.with_label_values(&[stream]).set(gauge(fill.percent()));
-    let level = match fill {
-        fill if fill.is_full() => Level::Full,
-        fill if fill.percent() >= NEARLY_FULL_PERCENT => Level::NearlyFull,
-        _ => Level::Roomy,
-    };
-    let reason = reason(stream, fill);
+    let level = fill.level();
+    let reason = fill_reason(stream, fill);
     match level {
-        Level::Full => {
+        FillLevel::Full => {
             readiness.report(stream, Problem::Full, &format!("stream {stream} is full: {reason}"));
         }
-        Level::NearlyFull | Level::Roomy => readiness.clear(stream, Problem::Full),
+        FillLevel::NearlyFull | FillLevel::Roomy => readiness.clear(stream, Problem::Full),
     }
     if level != before {
         let percent = fill.percent();
         match level {
-            Level::Full => error!(stream, percent, reason, "stream is full and refuses messages"),
-            Level::NearlyFull => warn!(stream, percent, reason, "stream is nearly full"),
-            Level::Roomy => info!(stream, percent, "stream has room again"),
+            FillLevel::Full => error!(stream, percent, reason, "stream is full and refuses messages"),
+            FillLevel::NearlyFull => warn!(stream, percent, reason, "stream is nearly full"),
+            FillLevel::Roomy => info!(stream, percent, "stream has room again"),
         }
     }
     level
 }
 
 /// Names what keeps a stream full, and the remedy.
-fn reason(stream: &str, fill: &StreamFill) -> String {
-    let limit_key = format!("nats.{}_bytes", stream.to_lowercase());
+pub(crate) fn fill_reason(stream: &str, fill: &StreamFill) -> String {
+    let limit = match fill.tightest() {
+        TightestLimit::Bytes => format!("nats.{}_bytes or the stream's max_bytes", stream.to_lowercase()),
+        TightestLimit::Messages => format!("its limit of messages with `nats stream edit {stream}`"),
+    };
     match &fill.holder {
         Some(holder) => format!(
             "consumer {name} has not acknowledged {n} of its messages, so they cannot be removed; if nothing uses it: nats consumer rm {stream} {name}",
@@ -124,10 +112,10 @@ fn reason(stream: &str, fill: &StreamFill) -> String {
             n = holder.n_pending
         ),
         None if stream == DEAD_LETTER_STREAM => {
-            format!("look at them with `spindle dlq ls`, then replay or drop them, or raise {limit_key}")
+            format!("look at them with `spindle dlq ls`, then replay or drop them, or raise {limit}")
         }
         None => format!(
-            "its {} messages are not stored yet or belong to the replay tail; if the writer stores, raise {limit_key} or the stream's limits",
+            "its {} messages are not stored yet or belong to the replay tail; if the writer stores, raise {limit}",
             fill.messages
         ),
     }
@@ -153,7 +141,9 @@ mod tests {
     use super::*;
 
     fn fill(bytes: u64, holder: Option<StreamHolder>) -> StreamFill {
-        StreamFill { messages: 1_000, bytes, max_bytes: Some(1_000_000), max_messages: None, holder }
+        let limits = (Some(1_000_000), None, None);
+        let (max_bytes, max_messages, fullest_subject) = limits;
+        StreamFill { messages: 1_000, bytes, max_bytes, max_messages, fullest_subject, holder }
     }
 
     #[tokio::test(start_paused = true)]
@@ -161,22 +151,27 @@ mod tests {
         let readiness = Readiness::default();
         readiness.set_running(true);
         let debug = StreamHolder { consumer: "debug".to_owned(), n_pending: 990 };
-        let level = note(METRICS_STREAM, &fill(910_000, Some(debug.clone())), Level::Roomy, &readiness);
-        assert_eq!((level, readiness.missing()), (Level::NearlyFull, None));
-        assert_eq!(note(METRICS_STREAM, &fill(999_999, Some(debug)), level, &readiness), Level::Full);
+        let level = note(METRICS_STREAM, &fill(910_000, Some(debug.clone())), FillLevel::Roomy, &readiness);
+        assert_eq!((level, readiness.missing()), (FillLevel::NearlyFull, None));
+        assert_eq!(note(METRICS_STREAM, &fill(999_999, Some(debug)), level, &readiness), FillLevel::Full);
         let words = readiness.missing().unwrap();
         for part in ["METRICS is full", "debug", "990", "nats consumer rm METRICS debug"] {
             assert!(words.contains(part), "{words}");
         }
         assert_eq!(STREAM_PERCENT.with_label_values(&[METRICS_STREAM]).get(), 99);
-        assert_eq!(note(METRICS_STREAM, &fill(1_000, None), Level::Full, &readiness), Level::Roomy);
+        assert_eq!(note(METRICS_STREAM, &fill(1_000, None), FillLevel::Full, &readiness), FillLevel::Roomy);
         assert!(readiness.is_ready());
     }
 
     #[tokio::test(start_paused = true)]
     async fn without_a_holder_the_limit_is_the_remedy() {
-        assert!(reason(METRICS_STREAM, &fill(999_999, None)).contains("raise nats.metrics_bytes"));
-        assert!(reason(DEAD_LETTER_STREAM, &fill(999_999, None)).contains("spindle dlq ls"));
+        assert!(fill_reason(METRICS_STREAM, &fill(999_999, None)).contains("raise nats.metrics_bytes"));
+        assert!(fill_reason(DEAD_LETTER_STREAM, &fill(999_999, None)).contains("spindle dlq ls"));
+        let by_number = StreamFill { max_messages: Some(1_000), ..fill(1_000, None) };
+        assert!(
+            fill_reason(METRICS_STREAM, &by_number)
+                .contains("raise its limit of messages with `nats stream edit METRICS`")
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -185,7 +180,7 @@ mod tests {
         readiness.set_running(true);
         note_configuration(EVENTS_STREAM, Ok(StreamFinding::Missing), &readiness);
         assert!(readiness.missing().unwrap().contains("stream EVENTS does not exist"));
-        let usable = StreamFinding::Usable { messages: 0, bytes: 0, max_bytes: None, differences: Vec::new() };
+        let usable = StreamFinding::Usable { fill: fill(0, None), differences: Vec::new() };
         note_configuration(EVENTS_STREAM, Ok(usable), &readiness);
         assert!(readiness.is_ready());
     }
