@@ -33,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use spindle_core::wire::Event;
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp, metric};
 
 pub(crate) use problems::Problems;
@@ -99,9 +100,10 @@ impl Host {
         self.sample_at(now, uptime)
     }
 
-    /// Keeps the places of drives. Call it when the events of the last sample were handed on.
-    pub(crate) fn keep_register(&mut self) {
-        self.register.save(&mut self.problems);
+    /// Returns the events of the last sample before a restart, which may not have been handed on. Hand them on before
+    /// the first sample, unchanged: the store knows those that it has by their identity.
+    pub(crate) fn unconfirmed_events(&self) -> Vec<Event> {
+        self.register.unconfirmed()
     }
 
     /// Returns true if the last sample found neither a drive nor a file system; false before the first.
@@ -130,7 +132,7 @@ impl Host {
     fn sample_drives(&mut self, now: Timestamp, uptime: Duration, batch: &mut Batch) {
         let drives = self.discover();
         if let Some(drives) = &drives {
-            batch.events = self.register.update(now, &self.hostname, drives);
+            batch.events = self.register.update(now, &self.hostname, drives, &mut self.problems);
         }
         let drives = drives.unwrap_or_default();
         let temperatures = temperature::of_drives(&self.roots.sys, &drives, &mut self.sensors, &mut self.problems);

@@ -3,15 +3,18 @@
 //! A drive that appears elsewhere has moved ([`MOVED`]). A drive never seen before in the place of one that is gone has
 //! replaced it ([`REPLACED`]); that event names the old drive, whose `DriveFailure` it ends. The first list of drives
 //! is the baseline and gives no events.
+//!
+//! The file is written before its events are handed on, and keeps them until the next list of drives. After a crash in
+//! between the same events are handed on again, with the same identity, so that the store keeps each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use spindle_core::wire::Event;
+use spindle_core::backblaze::derived_id;
+use spindle_core::wire::{self, Event};
 use spindle_core::{Criticality, DeviceName, EventType, Labels, Timestamp};
-use uuid::Uuid;
 
 use super::drives::Drive;
 use super::place::Place;
@@ -50,6 +53,9 @@ struct Known {
     /// Names that several drives had.
     #[serde(default)]
     shared: BTreeSet<String>,
+    /// Events of the last change, in the wire format.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unconfirmed: Vec<serde_json::Value>,
 }
 
 /// The register, and the file that keeps it.
@@ -71,8 +77,31 @@ impl Register {
         Self { path, saved: known.clone(), known, shared }
     }
 
-    /// Compares the drives with the register, updates it, and returns what changed.
-    pub(super) fn update(&mut self, now: Timestamp, host: &str, drives: &[Drive]) -> Vec<Event> {
+    /// Returns the events of the last change before a restart, which may not have been handed on. Call it before
+    /// [`Register::update`].
+    pub(super) fn unconfirmed(&self) -> Vec<Event> {
+        let events = self.known.iter().flat_map(|known| &known.unconfirmed);
+        events.flat_map(|event| wire::decode_events(event.to_string().as_bytes()).items).collect()
+    }
+
+    /// Compares the drives with the register, updates it and its file, and returns what changed.
+    pub(super) fn update(
+        &mut self,
+        now: Timestamp,
+        host: &str,
+        drives: &[Drive],
+        problems: &mut Problems,
+    ) -> Vec<Event> {
+        let events = self.compare(now, host, drives);
+        if let Some(known) = &mut self.known {
+            let encoded = events.iter().map(|event| serde_json::from_slice(&wire::encode_event(event)));
+            known.unconfirmed = encoded.flatten().collect();
+        }
+        self.save(problems);
+        events
+    }
+
+    fn compare(&mut self, now: Timestamp, host: &str, drives: &[Drive]) -> Vec<Event> {
         let is_baseline = self.known.is_none();
         let known = self.known.get_or_insert_default();
         known.shared.clone_from(&self.shared);
@@ -106,9 +135,8 @@ impl Register {
         events
     }
 
-    /// Writes the register if it changed. Call it after the events of [`Register::update`] were handed on: a crash in
-    /// between repeats them, and loses none.
-    pub(super) fn save(&mut self, problems: &mut Problems) {
+    /// Writes the register if it changed.
+    fn save(&mut self, problems: &mut Problems) {
         let (Some(path), Some(known)) = (&self.path, &self.known) else { return };
         if self.saved.as_ref() == Some(known) {
             return;
@@ -196,8 +224,9 @@ fn replaced_event(now: Timestamp, name: &str, entry: &Entry, drive: &Drive) -> O
 
 /// Builds an event; `None` if the device's name is not valid, which its metrics report.
 fn event(now: Timestamp, device: &str, event_type: &str, message: String, labels: Labels) -> Option<Event> {
+    let time = now.as_ns().to_be_bytes();
     Some(Event {
-        id: Uuid::new_v4().into(),
+        id: derived_id(&[b"register", event_type.as_bytes(), device.as_bytes(), message.as_bytes(), &time]),
         criticality: Criticality::new(CRITICALITY)?,
         timestamp: now,
         source_device: DeviceName::new(device).ok()?,

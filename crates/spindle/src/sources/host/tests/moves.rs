@@ -17,7 +17,6 @@ fn events(host: &mut Host) -> Vec<Event> {
     for event in &batch.events {
         assert_eq!(wire::decode_events(&wire::encode_event(event)).items, std::slice::from_ref(event));
     }
-    host.keep_register();
     batch.events
 }
 
@@ -49,6 +48,36 @@ fn a_swap_over_a_restart_keeps_the_series_and_is_two_moves() {
     let labels = found.iter().find(|event| event.source_device.ends_with("30")).unwrap().labels.as_ref().unwrap();
     assert_eq!((labels["name"].as_str(), labels["previous_name"].as_str()), ("sdb", "sda"));
     assert!(events(&mut host).is_empty() && events(&mut machine_after.host_with_register(register)).is_empty());
+}
+
+/// A crash before or after the events were handed on: they come again as they were.
+#[test]
+fn a_crash_repeats_the_same_events_and_no_others() {
+    let machine = Machine::new();
+    let register = Some(machine.path("register.json"));
+    for (name, slot, serial) in [("sda", "ata1", "ZA101R30"), ("sdb", "ata2", "ZA101R31"), ("sdc", "ata3", "ZA101R32")]
+    {
+        drive(&machine, name, slot, serial);
+    }
+    let mut host = machine.host_with_register(register.clone());
+    assert!(host.unconfirmed_events().is_empty() && events(&mut host).is_empty());
+    for name in ["sda", "sdb", "sdc"] {
+        machine.unplug(name);
+    }
+    drive(&machine, "sdb", "ata1", "ZA101R30");
+    drive(&machine, "sda", "ata2", "ZA101R31");
+    drive(&machine, "sdc", "ata3", "ZA10NEW9");
+    let found = events(&mut host);
+    assert_eq!(found.len(), 3);
+    drop(host);
+    for seconds in [2_000, 3_000] {
+        let host = machine.host_with_register(register.clone());
+        assert_eq!(host.unconfirmed_events(), found, "killed again at {seconds} s");
+    }
+    let mut host = machine.host_with_register(register.clone());
+    let later = host.sample_at(Timestamp::from_seconds(4_000), Duration::ZERO);
+    assert!(later.events.is_empty(), "{:?}", later.events);
+    assert!(machine.host_with_register(register).unconfirmed_events().is_empty());
 }
 
 #[test]
