@@ -125,11 +125,13 @@ impl Standalone {
             None => info!("shutting down; press Ctrl-C again to force"),
             Some(error) => error!(error = format!("{error:#}"), "health probes failed, shutting down"),
         }
+        #[cfg(debug_assertions)]
+        super::failpoints::block_runtime();
         self.stop.cancel();
         let limit = self.shutdown_timeout + SHUTDOWN_MARGIN;
         let ended = tokio::select! {
             ended = timeout(limit, async { let ended = (&mut role).await; probes.stopped().await; ended }) => ended,
-            () = signals.next() => return Ok(Outcome::Forced),
+            () = signals.again() => return Ok(Outcome::Forced),
         };
         match ended {
             Ok(ended) => finished(self.name, ended)?,

@@ -225,7 +225,7 @@ impl System {
         super::failpoints::block_runtime();
         tokio::select! {
             () = self.stop(limit) => {}
-            () = signals.next() => return Ok(Outcome::Forced),
+            () = signals.again() => return Ok(Outcome::Forced),
         }
         match failure {
             None => Ok(Outcome::Good),

@@ -25,6 +25,7 @@ mod private;
 mod rights;
 mod roles;
 mod shared_restore;
+mod signals;
 mod start_lines;
 mod stopping;
 mod streams;
