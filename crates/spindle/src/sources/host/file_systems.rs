@@ -163,8 +163,17 @@ fn usage(target: &Path) -> UsageReading {
         return Ok(Usage::File);
     }
     let space = rustix::fs::fstatvfs(&file).map_err(|error| error.to_string())?;
-    let used = space.f_blocks.saturating_sub(space.f_bfree) as f64;
-    let available = space.f_bavail as f64;
+    used(space.f_blocks, space.f_bfree, space.f_bavail)
+}
+
+/// Computes the usage from all blocks, those that are free, and those that users may still take.
+fn used(blocks: u64, free: u64, available: u64) -> UsageReading {
+    if free > blocks {
+        return Err(format!("says that {free} of {blocks} blocks are free"));
+    }
+    // Some servers let users take less than nothing, which arrives as a huge number.
+    let available = if available > free { 0 } else { available };
+    let (used, available) = ((blocks - free) as f64, available as f64);
     let total = used + available;
     Ok(if total > 0.0 { Usage::UsedPercent(used / total * 100.0) } else { Usage::NoBlocks })
 }
@@ -221,4 +230,24 @@ fn disk_beneath(sys: &Path, name: &str) -> Option<String> {
         name.clone_from(slave);
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usage_is_that_of_df_and_nonsense_is_none() {
+        for (space, percent) in [
+            ((100, 50, 45), 50.0 / 95.0 * 100.0),
+            ((100, 5, 0), 100.0),
+            ((100, 5, u64::MAX - 4), 100.0),
+            ((100, 100, 100), 0.0),
+            ((u64::MAX, 0, 0), 100.0),
+        ] {
+            assert_eq!(used(space.0, space.1, space.2), Ok(Usage::UsedPercent(percent)), "{space:?}");
+        }
+        assert_eq!(used(0, 0, 0), Ok(Usage::NoBlocks));
+        assert_eq!(used(100, u64::MAX, 0), Err(format!("says that {} of 100 blocks are free", u64::MAX)));
+    }
 }

@@ -31,6 +31,7 @@ const NOT_STORAGE: [(&str, &[&str]); 3] = [
             "selinuxfs",
             "smackfs",
             "nsfs",
+            "pidfs",
             "sockfs",
             "pipefs",
             "rpc_pipefs",
@@ -47,11 +48,29 @@ const NOT_STORAGE: [(&str, &[&str]); 3] = [
     ("memory", &["tmpfs", "ramfs", "devtmpfs", "hugetlbfs", "rootfs"]),
     (
         "views of other file systems",
-        &["overlay", "aufs", "unionfs", "ecryptfs", "shiftfs", "fuse.mergerfs", "fuse.overlayfs", "fuse-overlayfs"],
+        &[
+            "overlay",
+            "aufs",
+            "unionfs",
+            "ecryptfs",
+            "shiftfs",
+            "fuse.mergerfs",
+            "fuse.overlayfs",
+            "fuse-overlayfs",
+            "fuse.fuse-overlayfs",
+            "fuse.unionfs",
+            "fuse.unionfs-fuse",
+            "fuse.bindfs",
+            "fuse.encfs",
+            "fuse.gocryptfs",
+        ],
     ),
 ];
 /// Read-only images, which are always full.
-const IMAGES: [&str; 7] = ["squashfs", "iso9660", "erofs", "cramfs", "romfs", "fuse.squashfuse", "fuse.snapfuse"];
+const IMAGES: [&str; 8] =
+    ["squashfs", "iso9660", "erofs", "cramfs", "romfs", "fuse.squashfuse", "fuse.squashfuse_ll", "fuse.snapfuse"];
+/// End of the type of a program's image, which has the name of the program's file.
+const APP_IMAGE: &str = ".appimage";
 /// File systems of another machine or a user's program, asked last.
 const REMOTE: [&str; 14] = [
     "nfs",
@@ -94,7 +113,8 @@ impl Mount {
 
     /// Returns the reason why the file system is not storage; `None` if it is.
     pub(super) fn not_storage(&self) -> Option<&'static str> {
-        if IMAGES.contains(&self.kind.as_str()) || (self.kind == "udf" && self.is_read_only) {
+        let is_app_image = self.kind.to_ascii_lowercase().ends_with(APP_IMAGE);
+        if IMAGES.contains(&self.kind.as_str()) || is_app_image || (self.kind == "udf" && self.is_read_only) {
             return Some("read-only images");
         }
         if self.kind == "zfs" && self.source.contains('@') {
@@ -221,12 +241,17 @@ mod tests {
             "1 0 0:1 / /a rw - zfs tank/data rw\n2 0 0:2 / /b rw - tmpfs tmpfs rw\n3 0 0:3 / /c rw - overlay o rw\n\
              4 0 0:4 / /d rw - udf /dev/sr0 ro\n5 0 0:5 / /e rw - udf /dev/sdb rw\n6 0 0:6 / /f rw - nfs4 s:/x rw\n\
              7 0 0:7 / /g rw - newfs whatever rw\n8 0 0:8 / /h rw - fuse.sshfs u@h:/ rw\n\
-             9 0 0:9 / /a/.zfs/snapshot/x rw - zfs tank/data@x ro\n",
+             9 0 0:9 / /a/.zfs/snapshot/x rw - zfs tank/data@x ro\n\
+             10 0 0:10 / /i rw - fuse.nvim-0.9.AppImage nvim ro\n11 0 0:11 / /j rw - fuse.fuse-overlayfs o rw\n",
         );
         let storage: Vec<_> =
             mounts.iter().filter(|mount| mount.not_storage().is_none()).map(|mount| mount.id).collect();
         assert_eq!(storage, [1, 5, 6, 7, 8]);
-        let remote: Vec<_> = mounts.iter().filter(|mount| mount.is_remote()).map(|mount| mount.id).collect();
+        let remote: Vec<_> = mounts
+            .iter()
+            .filter(|mount| mount.is_remote() && mount.not_storage().is_none())
+            .map(|mount| mount.id)
+            .collect();
         assert_eq!(remote, [6, 8]);
     }
 }
