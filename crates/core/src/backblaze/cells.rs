@@ -38,6 +38,9 @@ pub(super) fn number(text: &str, delimiter: u8) -> Result<f64, &'static str> {
             (false, _) => Err("expected a number; a comma here is not between thousands"),
         };
     }
+    if delimiter == b';' && has_one_group_after_a_point(text) {
+        return Err("a point may group thousands or begin decimals: write it without");
+    }
     if is_rounded(text) {
         return Err("a spreadsheet rounded it and its digits are lost: save the column as a number without exponent");
     }
@@ -54,6 +57,12 @@ fn has_groups(text: &str) -> bool {
     let is_digits = |group: &str| group.bytes().all(|byte| byte.is_ascii_digit());
     let first = groups.next().unwrap_or_default();
     (1..=3).contains(&first.len()) && is_digits(first) && groups.all(|group| group.len() == 3 && is_digits(group))
+}
+
+/// Returns `true` for `30.500`. Programs whose lists semicolons delimit group thousands by points.
+fn has_one_group_after_a_point(text: &str) -> bool {
+    let text = text.strip_prefix('-').unwrap_or(text);
+    text.matches('.').count() == 1 && !text.starts_with("0.") && has_groups(&text.replace('.', ","))
 }
 
 /// Returns `true` for the form of a spreadsheet, such as `2.35E+08`, with fewer digits than the number has. Others write
@@ -120,7 +129,7 @@ fn date(text: &str) -> Result<Date, &'static str> {
                 _ => Err(EXPECTED),
             }
         }
-        [digits] if digits.len() == 5 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+        [digits] if digits.parse::<f64>().is_ok_and(|number| (10_000.0..100_000.0).contains(&number)) => {
             Err("it is a spreadsheet's number of a day, which counts from 1900 or 1904: format the column as a date")
         }
         [year, month, day] if whole(year, 4..=4).is_some() => {

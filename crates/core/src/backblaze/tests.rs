@@ -156,7 +156,13 @@ fn what_may_mean_two_things_is_refused_with_the_reason() {
     assert!(value("2.35E+08", b',').1.contains("its digits are lost"));
     assert_eq!(value("1.2345E+04", b',').0, 1, "all digits are there");
     assert_eq!((value("12,345", b',').0, value("1,234,567", b';').0), (1, 1));
-    assert!(value("12,345", b';').1.contains("may group thousands or begin decimals"));
+    for text in ["12,345", "30.500", "-1.100"] {
+        let reason = value(text, b';').1;
+        assert!(reason.contains("may group thousands or begin decimals"), "{text}: {reason}");
+    }
+    for (text, delimiter) in [("30.500", b','), ("0.125", b';'), ("30.5", b';'), ("1234.500", b';')] {
+        assert_eq!(value(text, delimiter).0, 1, "{text}");
+    }
     assert!(
         value("1,5", b';').1.contains("not between thousands") && value("1.234.567", b';').1.contains("finite number")
     );

@@ -6,7 +6,7 @@ use std::io::{self, BufRead};
 use super::Record;
 use super::lines::Lines;
 use super::refused::RefusedRecord;
-use super::values::is_open;
+use super::values::is_part;
 use crate::backblaze::{BackblazeError, Columns};
 use crate::wire::{self, MAX_PAYLOAD_BYTES, Rejected};
 
@@ -82,22 +82,44 @@ pub enum Foreign {
     Unknown,
 }
 
+/// Column that is in every header.
+const SERIAL_COLUMN: &[u8] = b"serial_number";
+const BOM: &[u8] = "\u{FEFF}".as_bytes();
+
 /// Delimiters of tables, the usual one first.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 
 /// First bytes of files that are not text.
-const PACKED: [(&[u8], &str, &str); 6] = [
+const PACKED: [(&[u8], &str, &str); 13] = [
     (b"\x1F\x8B", "gzip", "gunzip"),
     (b"BZh", "bzip2", "bunzip2"),
     (b"\xFD7zXZ\0", "xz", "unxz"),
     (b"\x28\xB5\x2F\xFD", "Zstandard", "unzstd"),
+    (b"\x04\x22\x4D\x18", "LZ4", "unlz4"),
+    (b"LZIP", "lzip", "lzip -d"),
+    (b"\x5D\0\0", "LZMA", "unlzma"),
+    (b"\x1F\x9D", "a file of compress (.Z)", "uncompress"),
+    (b"\xFF\x06\0\0sNaPpY", "Snappy", "snzip -d"),
+    (b"Rar!\x1A\x07", "a RAR archive", "unrar x"),
+    (b"MSCF", "a cabinet archive", "cabextract"),
     (b"7z\xBC\xAF\x27\x1C", "a 7-Zip archive", "7z x"),
     (b"PK\x03\x04", "a ZIP archive (as Backblaze publishes) or a spreadsheet (.xlsx)", "unzip, or save it as CSV"),
 ];
-const TABLES: [(&[u8], &str, &str); 3] = [
-    (b"PAR1", "Parquet", "convert it to CSV first (duckdb -csv -c \"SELECT * FROM 'FILE'\")"),
+/// Signature of a tar archive and its place.
+const TAR: (usize, &[u8]) = (257, b"ustar");
+const DUCKDB: &str = "convert it to CSV first (duckdb -csv -c \"SELECT * FROM 'FILE'\")";
+const DOWNLOADED: &str = "the download failed or needs a login; fetch the data itself";
+const TABLES: [(&[u8], &str, &str); 10] = [
+    (b"PAR1", "Parquet", DUCKDB),
+    (b"ARROW1", "Arrow (Feather)", "convert it to CSV first (pyarrow.csv.write_csv)"),
+    (b"ORC", "ORC", "convert it to CSV first (pyarrow.csv.write_csv)"),
+    (b"Obj\x01", "Avro", DUCKDB),
+    (b"\x89HDF", "HDF5", "convert it to CSV first (pandas.read_hdf, to_csv)"),
     (b"SQLite format 3\0", "an SQLite database", "export the table as CSV first (sqlite3 -header -csv)"),
     (b"\xD0\xCF\x11\xE0", "an old spreadsheet (.xls)", "save it as CSV (UTF-8)"),
+    (b"<!doctype html", "an HTML page", DOWNLOADED),
+    (b"<html", "an HTML page", DOWNLOADED),
+    (b"<?xml", "XML", DOWNLOADED),
 ];
 
 /// Detects the format from the first non-blank line. A CSV header is consumed; JSON is returned again, line by line if
@@ -114,7 +136,7 @@ pub fn detect<R: BufRead>(lines: &mut Lines<R>) -> Result<Format, RecordingError
     let is_too_long = lines.start().len() > MAX_PAYLOAD_BYTES;
     let first = lines.start().trim_ascii();
     if let [b'{' | b'[', ..] = first {
-        let is_spread = is_too_long || is_open(first);
+        let is_spread = is_too_long || is_part(first);
         lines.hold();
         return Ok(if is_spread { Format::Json } else { Format::Ndjson });
     }
@@ -138,8 +160,12 @@ pub fn detect<R: BufRead>(lines: &mut Lines<R>) -> Result<Format, RecordingError
 
 fn packed(first: &[u8]) -> Option<Foreign> {
     let found = |list: &[(&'static [u8], &'static str, &'static str)]| {
-        list.iter().find(|(magic, ..)| first.starts_with(magic)).map(|(_, what, remedy)| (*what, *remedy))
+        let is_it = |magic: &[u8]| first.get(..magic.len()).is_some_and(|start| start.eq_ignore_ascii_case(magic));
+        list.iter().find(|(magic, ..)| is_it(magic)).map(|(_, what, remedy)| (*what, *remedy))
     };
+    if first.get(TAR.0..).is_some_and(|rest| rest.starts_with(TAR.1)) {
+        return Some(Foreign::Packed { what: "a tar archive", remedy: "tar -x" });
+    }
     let packed = found(&PACKED).map(|(what, remedy)| Foreign::Packed { what, remedy });
     packed.or_else(|| found(&TABLES).map(|(what, remedy)| Foreign::Table { what, remedy }))
 }
@@ -181,6 +207,23 @@ fn split(line: &str, delimiter: u8) -> Option<csv::StringRecord> {
 }
 
 impl Format {
+    /// Returns the format from a row on that is a header again, as in files that were joined; `None` for any other row.
+    ///
+    /// # Errors
+    /// The row, if it is a header that lacks a column or has one twice.
+    pub(super) fn next_header(&self, line: &[u8]) -> Option<Result<Self, RefusedRecord>> {
+        let Self::Backblaze(_) = self else { return None };
+        let mut places = line.windows(SERIAL_COLUMN.len());
+        if !places.any(|place| place.eq_ignore_ascii_case(SERIAL_COLUMN)) {
+            return None;
+        }
+        match table(line.strip_prefix(BOM).unwrap_or(line), &DELIMITERS) {
+            Ok(format) => Some(Ok(format)),
+            Err(Foreign::Header(error)) => Some(Err(RefusedRecord::new(kind(&error), error, line))),
+            Err(_) => None,
+        }
+    }
+
     /// Parses one line and passes each record in it, good or bad, to `take`, in order.
     pub fn read(&self, line: &[u8], take: &mut dyn FnMut(Result<Record, RefusedRecord>)) {
         match self {

@@ -203,16 +203,21 @@ fn step_inside(
     if *depth == 0 { Step::Complete } else { Step::Keep }
 }
 
-/// Returns `true` if brackets are open at the end of a line, so that its value continues on the next.
-pub(super) fn is_open(line: &[u8]) -> bool {
-    let (mut depth, mut string) = (0_i64, None::<bool>);
+/// Returns `true` if a line is not one whole value: brackets are open at its end, or another value or a comma follows.
+pub(super) fn is_part(line: &[u8]) -> bool {
+    let (mut depth, mut string, mut is_closed) = (0_i64, None::<bool>, false);
     for byte in line {
         match (&mut string, *byte) {
             (Some(is_escaped), b'"') if !*is_escaped => string = None,
             (Some(is_escaped), byte) => *is_escaped = !*is_escaped && byte == b'\\',
+            (None, b'{' | b'[' | b',') if is_closed => return true,
             (None, b'"') => string = Some(false),
             (None, b'{' | b'[') => depth += 1,
-            (None, b'}' | b']') => depth -= 1,
+            (None, b'}' | b']') => {
+                depth -= 1;
+                is_closed = depth == 0;
+            }
+            (None, byte) if is_closed && !byte.is_ascii_whitespace() => return false,
             (None, _) => {}
         }
     }
@@ -270,11 +275,11 @@ mod tests {
 
     #[test]
     fn a_line_that_continues_is_told_from_one_that_is_whole() {
-        for whole in ["{}", "[{},{}]", "{\"a\":\"{\"}", "{} x", "}", "{\"a"] {
-            assert!(!is_open(whole.as_bytes()), "{whole}");
+        for whole in ["{}", "[{},{}]", "{\"a\":\"{\"}", "{} x", "{} x{}", "}", "{\"a", "{\"a\":[{}],\"b\":{}} "] {
+            assert!(!is_part(whole.as_bytes()), "{whole}");
         }
-        for open in ["[", "[{},", "{\"a\":1,", "[[]"] {
-            assert!(is_open(open.as_bytes()), "{open}");
+        for part in ["[", "[{},", "{\"a\":1,", "[[]", "{}{}", "{} {", "{\"a\":[]},", "[{}],[{}]", "[][]"] {
+            assert!(is_part(part.as_bytes()), "{part}");
         }
     }
 }
