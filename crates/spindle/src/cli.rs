@@ -236,7 +236,7 @@ pub(crate) enum Early {
 
 /// Parses the command line.
 pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, Overrides), Early> {
-    let cli = match_words(words.collect()).map_err(|error| early(&error))?;
+    let cli = match_words(words.collect()).map_err(early)?;
     let mut overrides = Overrides { file: cli.shared.config, flags: Vec::new() };
     let mut set = |key: &'static str, value: Option<String>| overrides.flags.extend(value.map(|value| (key, value)));
     set("data_dir", cli.shared.data_dir);
@@ -324,14 +324,15 @@ fn question(query: QueryArgs) -> Result<Question, Early> {
 }
 
 /// Turns an error of clap, which has several lines, into one line with a reference to the help.
-fn early(error: &clap::Error) -> Early {
+fn early(mut error: clap::Error) -> Early {
+    words::keep_slips(&mut error);
     if !error.use_stderr() || error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return Early::Print(error.render().to_string());
     }
     let rendered = error.render().to_string();
     let mut lines = rendered.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    if let Some(tip) = words::tip(error) {
+    if let Some(tip) = words::tip(&error) {
         return Early::Mistake(format!("{first}: {tip}"));
     }
     let details: Vec<_> =

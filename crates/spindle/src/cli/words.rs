@@ -7,6 +7,14 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 /// Aliases of a command: the command above it, its name, the aliases that the help shows, the others.
 type Aliases = (&'static str, &'static str, &'static [&'static str], &'static [&'static str]);
 
+/// Words, and the way to what they mean.
+type Tip = (&'static [&'static str], &'static str);
+
+/// Part of the usage of `spindle dlq`, whatever the program's file is called.
+const DLQ: &str = " dlq";
+/// For the program itself; no suggestion names it.
+const INTERNAL: &str = "guard";
+
 const ALIASES: [Aliases; 12] = [
     ("", "up", &["start"], &["run", "serve", "server", "launch"]),
     ("", "daemon", &[], &["agent", "collector", "collect"]),
@@ -14,12 +22,12 @@ const ALIASES: [Aliases; 12] = [
     ("", "query", &["get"], &["ask", "q", "select", "show", "describe"]),
     ("", "dlq", &[], &["dead-letters", "dead-letter", "deadletters", "deadletter", "dead_letters", "letters"]),
     ("", "health", &["status"], &["healthz", "healthcheck", "ready", "readyz", "ping"]),
-    ("", "check", &["doctor"], &["diagnose", "verify", "validate", "preflight"]),
-    ("", "config", &[], &["configuration", "settings", "cfg"]),
-    ("dlq", "ls", &["list"], &["find", "status", "report"]),
-    ("dlq", "show", &["get", "view"], &["describe", "inspect", "info", "print", "cat"]),
-    ("dlq", "replay", &["retry"], &["requeue", "redrive", "resend", "republish", "reprocess"]),
-    ("dlq", "drop", &["rm", "delete"], &["del", "remove", "purge", "discard", "clear", "prune"]),
+    ("", "check", &["doctor"], &["diagnose", "verify", "validate", "preflight", "test", "lint"]),
+    ("", "config", &[], &["configuration", "settings", "cfg", "env"]),
+    ("dlq", "ls", &["list"], &["find", "search", "browse", "peek", "status", "report", "stats", "summary", "count"]),
+    ("dlq", "show", &["get", "view"], &["describe", "inspect", "info", "print", "cat", "read", "export", "dump"]),
+    ("dlq", "replay", &["retry"], &["requeue", "redrive", "resend", "resubmit", "republish", "reprocess", "restore"]),
+    ("dlq", "drop", &["rm", "delete"], &["del", "remove", "purge", "discard", "clear", "clean", "empty", "prune"]),
 ];
 
 /// Names of a query type besides its own; dashes count as underscores.
@@ -34,7 +42,7 @@ const QUERY_TYPES: [(&str, &[&str]); 7] = [
 ];
 
 /// Commands that do not exist, and the way to what they mean.
-const COMMANDS: [(&[&str], &str); 10] = [
+const COMMANDS: &[Tip] = &[
     (
         &["stop", "down", "halt", "shutdown", "kill", "quit", "exit"],
         "Ctrl-C or SIGTERM stops `spindle up` in order; `./run.sh stop` stops what `./run.sh start` has started",
@@ -45,7 +53,7 @@ const COMMANDS: [(&[&str], &str); 10] = [
         "each process logs to its standard error (SPINDLE_LOG sets the level); `./run.sh logs` shows the logs of the platform",
     ),
     (
-        &["ps", "top", "list", "ls", "stats"],
+        &["ps", "top", "list", "ls", "stats", "wait"],
         "`spindle query devices` lists the devices, `spindle dlq ls` the dead letters; `spindle health` shows the state",
     ),
     (
@@ -64,15 +72,100 @@ const COMMANDS: [(&[&str], &str); 10] = [
         &["pub", "publish", "write", "put", "send", "insert", "import", "load"],
         "publish to NATS, for instance with `nats pub`; `spindle up --source replay:FILE` reads a recording",
     ),
-    (&["sub", "subscribe", "stream", "consumer"], "the `nats` program shows streams, consumers and messages"),
+    (
+        &["sub", "subscribe", "stream", "streams", "consumer", "consumers", "account", "kv", "object", "rtt", "reply"],
+        "the `nats` program shows streams, consumers and messages; `spindle check` checks them",
+    ),
     (
         &["metrics", "prometheus"],
         "/metrics of the HTTP server has the metrics of the process; `spindle query series` those of a device",
     ),
+    (
+        &[
+            "inspect",
+            "info",
+            "search",
+            "find",
+            "request",
+            "req",
+            "explain",
+            "api-resources",
+            "schema",
+            "types",
+            "sql",
+            "flux",
+            "shell",
+            "cli",
+            "repl",
+            "exec",
+            "scan",
+            "count",
+            "v1",
+        ],
+        "`spindle query TYPE` asks the reader; `spindle query --help` lists the types and their parameters",
+    ),
+    (
+        &["backup", "restore", "dump", "export", "snapshot", "cp"],
+        "stop `spindle up` and copy its data directory; InfluxDB has a backup of its own; `spindle query series --format json` prints the values of a device",
+    ),
+    (
+        &["login", "logout", "auth", "token", "user", "users", "context", "ctx"],
+        "credentials are settings, see `spindle config` and docs/configuration.md",
+    ),
+    (
+        &["set", "unset", "edit", "patch"],
+        "settings are environment variables, options or lines of spindle.toml; `spindle config` prints them all",
+    ),
+    (
+        &["scale", "rollout", "autoscale"],
+        "each further `spindle writer` or `spindle reader` shares the load: docker compose up -d --scale writer=3",
+    ),
+    (
+        &["compose", "system", "image", "images", "pull", "push", "attach", "container", "volume"],
+        "`docker compose` runs docker-compose.yml; `./run.sh` wraps it",
+    ),
+    (&["upgrade", "update", "self-update"], "replace the program file and start it again, see docs/operations.md"),
+    (
+        &["completion", "completions", "man", "manual", "docs"],
+        "`spindle --help` and `spindle COMMAND --help` show the words; docs/ has the manual",
+    ),
+    (
+        &["ui", "gui", "dashboard", "open", "console", "grafana", "monitor"],
+        "grafana/ has dashboards; `spindle client` follows the critical events",
+    ),
+    (
+        &["bucket", "buckets", "database", "org", "retention", "df", "du", "usage", "size", "compact"],
+        "`spindle check` shows store, streams and disk space; their limits are settings, see docs/configuration.md",
+    ),
+    (
+        &["pause", "unpause", "suspend", "resume"],
+        "stop a role to pause it: the streams keep what is published until it runs again",
+    ),
+    (
+        &["simulate", "source", "sources", "host", "record"],
+        "`spindle up --source simulate` (or host, replay:FILE) selects the sources",
+    ),
+    (&["bench", "benchmark"], "`spindle-bench` of the source tree measures; see docs/performance.md"),
+];
+
+/// Commands of `spindle dlq` that do not exist.
+const DLQ_COMMANDS: &[Tip] = &[
+    (
+        &["watch", "tail", "follow", "next", "subscribe"],
+        "`spindle dlq ls` lists the newest first; /metrics of the writer counts them (spindle_writer_dead_letters_total)",
+    ),
+    (
+        &["add", "create", "put", "pub", "publish", "send", "import"],
+        "the writer alone keeps dead letters: messages that it could not store",
+    ),
+    (
+        &["move", "mv", "ack", "fix", "edit"],
+        "`spindle dlq replay` publishes again what can be stored now, and removes it",
+    ),
 ];
 
 /// Options that do not exist, and the way to what they mean.
-const OPTIONS: [(&[&str], &str); 5] = [
+const OPTIONS: &[Tip] = &[
     (
         &["-d", "--detach", "--background", "--daemonize", "--daemon"],
         "`./run.sh start` runs the platform in the background",
@@ -112,25 +205,47 @@ pub(super) fn query_type(word: &str) -> Option<&'static str> {
 
 /// Returns the word that was taken for a command and is none, if that is the error.
 pub(super) fn unknown_command(error: &clap::Error) -> Option<&str> {
-    let is_of_dlq = error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains("spindle dlq"));
+    any_unknown_command(error).filter(|_| !is_of_dlq(error))
+}
+
+fn any_unknown_command(error: &clap::Error) -> Option<&str> {
     match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) if !is_of_dlq => Some(word),
+        Some(ContextValue::String(word)) => Some(word),
         _ => None,
     }
 }
 
+fn is_of_dlq(error: &clap::Error) -> bool {
+    error.get(ContextKind::Usage).is_some_and(|usage| usage.to_string().contains(DLQ))
+}
+
 /// Returns the way to what a word means that is neither a command nor an option.
 pub(super) fn tip(error: &clap::Error) -> Option<&'static str> {
-    let of = |table: &[(&[&str], &'static str)], word: &str| {
-        table.iter().find(|(words, _)| words.contains(&word)).map(|(_, tip)| *tip)
-    };
-    if let Some(word) = unknown_command(error) {
-        return of(&COMMANDS, &word.to_lowercase());
+    let of = |table: &[Tip], word: &str| table.iter().find(|(words, _)| words.contains(&word)).map(|(_, tip)| *tip);
+    if let Some(word) = any_unknown_command(error) {
+        return of(if is_of_dlq(error) { DLQ_COMMANDS } else { COMMANDS }, &word.to_lowercase());
     }
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) => of(&OPTIONS, word),
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(word))) => of(OPTIONS, word),
         _ => None,
     }
+}
+
+/// Keeps of the suggested commands those of which the word may be a slip: other words that look alike mean something
+/// else.
+pub(super) fn keep_slips(error: &mut clap::Error) {
+    let Some(word) = any_unknown_command(error).map(str::to_lowercase) else { return };
+    let Some(ContextValue::Strings(mut names)) = error.remove(ContextKind::SuggestedSubcommand) else { return };
+    names.retain(|name| name != INTERNAL && is_slip(&word, name));
+    if !names.is_empty() {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(names));
+    }
+}
+
+/// Returns true if at most one of four letters is wrong, missing, too many or in the wrong place.
+fn is_slip(word: &str, name: &str) -> bool {
+    let n_letters = word.chars().count().max(name.chars().count());
+    4 * strsim::damerau_levenshtein(word, name) <= n_letters
 }
 
 #[cfg(test)]
@@ -225,10 +340,41 @@ mod tests {
             }
         }
         for (words, tip) in OPTIONS {
-            for word in words {
+            for word in *words {
                 check(format!("up {word}"), tip);
             }
         }
+        for (words, tip) in DLQ_COMMANDS {
+            for word in *words {
+                check(format!("dlq {word}"), tip);
+            }
+        }
         check("dlq stop".to_owned(), "see `spindle --help`");
+        let renamed = parse(["/opt/spindle-0.2", "dlq", "health"].into_iter().map(Into::into));
+        assert!(matches!(renamed, Err(Early::Mistake(line)) if line.contains("unrecognized subcommand 'health'")));
+    }
+
+    #[test]
+    fn a_slip_gets_the_word_that_was_meant_and_other_words_none() {
+        let line = |words: &str| {
+            let Err(Early::Mistake(line)) = parsed(words) else { panic!("'{words}' passed") };
+            line
+        };
+        for (slip, meant) in [
+            ("qurey", "query"),
+            ("wirter", "writer"),
+            ("deamon", "daemon"),
+            ("helth", "health"),
+            ("statu", "status"),
+            ("dlq lsit", "list"),
+            ("dlq repaly 7", "replay"),
+        ] {
+            assert!(line(slip).contains(&format!("'{meant}'")), "{slip}: {}", line(slip));
+        }
+        for word in
+            ["gaurd", "guar", "guards", "rename", "diff", "port-forward", "taint", "logan", "dlq stop", "dlq mend"]
+        {
+            assert!(!line(word).contains("similar"), "{word}: {}", line(word));
+        }
     }
 }
