@@ -11,7 +11,7 @@ use spindle_testkit::{NatsServer, free_port, wait_until};
 
 use crate::harness::{PATIENCE, nats_options, send_signal, spindle};
 use crate::pipeline::get_from;
-use crate::undrained::small_pipe;
+use crate::undrained::{answers, small_pipe};
 
 const ROLES: [&str; 5] = ["daemon", "writer", "reader", "web", "client"];
 /// Longer than the time within which signals count as one request.
@@ -27,7 +27,7 @@ struct Role {
 }
 
 impl Role {
-    /// Returns once the role is alive.
+    /// Returns once the role is ready.
     fn start(name: &'static str, nats: &NatsServer, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (output, mut writer) = small_pipe();
@@ -41,8 +41,10 @@ impl Role {
         let child = command.stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
         drop(command);
         let role = Self { name, child, address, _output: output, _folder: folder };
-        let is_alive = || TcpStream::connect(&role.address).is_ok() && role.get("/healthz").contains("ok");
-        wait_until(PATIENCE, &format!("{name} is alive"), is_alive).unwrap();
+        // Before that a signal has its usual effect: nothing is in flight.
+        let is_ready = || TcpStream::connect(&role.address).is_ok() && role.get("/readyz").starts_with("ready");
+        wait_until(PATIENCE, &format!("{name} is ready"), is_ready).unwrap();
+        assert!(role.get("/healthz").contains("ok"));
         role
     }
 
@@ -103,7 +105,9 @@ fn a_second_signal_ends_each_role_whose_runtime_is_blocked() {
     let nats = NatsServer::start().unwrap();
     for signals in [["TERM", "TERM"], ["INT", "TERM"], ["TERM", "INT"]] {
         for mut role in Role::start_all(&nats, &[("SPINDLE_TEST_BLOCK_STOP", "yes")]) {
-            role.signal(&signals);
+            role.signal(&signals[..1]);
+            wait_until(PATIENCE, "its runtime is blocked", || !answers(&role.address)).unwrap();
+            role.signal(&signals[1..]);
             assert_eq!(role.wait_for_end().code(), Some(130), "{} {signals:?}", role.name);
         }
     }
@@ -113,7 +117,6 @@ fn a_second_signal_ends_each_role_whose_runtime_is_blocked() {
 async fn a_writer_whose_log_is_full_stores_everything_and_counts_what_it_dropped() {
     let nats = NatsServer::start().unwrap();
     let mut writer = Role::start("writer", &nats, &[]);
-    wait_until(PATIENCE, "it is ready", || writer.get("/readyz") == "ready\n").unwrap();
     let client = nats_options(&nats.url()).connect(&nats.url()).await.unwrap();
     for number in 0..500 {
         client.publish("events.metrics", format!("not JSON, number {number}").into()).await.unwrap();
@@ -142,7 +145,8 @@ fn a_role_started_with_nohup_survives_its_terminal() {
     command.args(["-c", "trap '' HUP; exec \"$1\" reader", "sh"]).arg(crate::harness::program());
     command.env("NATS_URL", nats.url()).env("SPINDLE_HEALTH", &address).current_dir(folder.path() as &Path);
     let mut child = command.env("SPINDLE_DATA_DIR", folder.path().join("data")).stderr(Stdio::null()).spawn().unwrap();
-    wait_until(PATIENCE, "it is alive", || TcpStream::connect(&address).is_ok()).unwrap();
+    let is_ready = || TcpStream::connect(&address).is_ok() && get_from(&address, "/readyz").1.starts_with("ready");
+    wait_until(PATIENCE, "it is ready", is_ready).unwrap();
     send_signal(child.id(), "HUP");
     sleep(PAUSE);
     assert_eq!(get_from(&address, "/healthz").1.trim(), "ok");

@@ -140,7 +140,7 @@ fn a_second_ctrl_c_ends_a_runtime_that_is_blocked() {
 }
 
 /// Returns `true` if the liveness probe answers within a moment.
-fn answers(address: &str) -> bool {
+pub(crate) fn answers(address: &str) -> bool {
     let probe = || -> std::io::Result<usize> {
         let mut stream = std::net::TcpStream::connect(address)?;
         stream.set_read_timeout(Some(std::time::Duration::from_millis(300)))?;
