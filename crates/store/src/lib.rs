@@ -15,6 +15,9 @@
 //! is an argument.
 #![warn(missing_docs)]
 
+#[cfg(test)]
+extern crate self as spindle_store;
+
 mod embedded;
 mod error;
 mod influx;
