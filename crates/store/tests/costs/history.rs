@@ -56,6 +56,9 @@ fn shorten(all: &mut [(&'static str, usize, Duration)], others: Vec<(&'static st
     }
 }
 
+/// Longest range of time in one statement: the window of an hour, and what may reach into it.
+const MAX_RANGE_NS: i128 = 3 * HOUR as i128;
+
 /// Requests of a query to the server, and what they make it read.
 #[derive(Debug, Default, PartialEq)]
 struct Asked {
@@ -106,7 +109,11 @@ fn what_is_asked(facade: &InfluxFacade, texts: &[String]) -> Asked {
             let index = [DEVICES.name, DEVICE_LABELS.name].into_iter().find(|name| is_from(statement, name));
             match index {
                 Some(name) => asked.n_of_index += n_rows(facade, &format!("SELECT * FROM {name}")),
-                None => asked.range_ns += range_of(statement),
+                None => {
+                    let range_ns = range_of(statement);
+                    assert!(range_ns <= MAX_RANGE_NS, "{range_ns} ns: {statement}");
+                    asked.range_ns += range_ns;
+                }
             }
         }
     }

@@ -78,6 +78,10 @@ pub(crate) async fn run_each(store: &Store, mut done: impl FnMut(&'static str, u
     ));
     query!("buckets", store.buckets(&device, &kind, hour, Duration::from_secs(12)), Vec::len);
     query!("tally", store.tally(&devices, hour), Vec::len);
+    query!("last arrivals", store.last_arrivals(&devices, hour), |found: &Vec<Option<_>>| found
+        .iter()
+        .flatten()
+        .count());
     query!("ping", store.ping(), |_: &()| 0);
 }
 
