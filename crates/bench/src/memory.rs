@@ -25,6 +25,9 @@ pub(crate) struct MemoryOptions {
     /// Loads to run, by the names in the table; default: all
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Divisor of every load, for a short run
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    divide: u32,
 }
 
 /// Peak of a role under a load.
@@ -54,7 +57,10 @@ pub(crate) async fn run(options: MemoryOptions) -> Result<ExitCode> {
             continue;
         }
         let limit = limits::of_role(&options.deployment, load.role)?;
-        let bytes = load.run(&program).await.with_context(|| format!("load {} of the {}", load.name, load.role))?;
+        let bytes = load
+            .run(&program, options.divide as usize)
+            .await
+            .with_context(|| format!("load {} of the {}", load.name, load.role))?;
         let peak = Peak { role: load.role, load: load.description, bytes };
         print(&row(&peak, &limit));
         is_within &= bytes <= limit.bytes;

@@ -25,6 +25,8 @@ mod removal;
 mod schema;
 mod sequences;
 mod series;
+#[cfg(test)]
+mod steps;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -7,27 +7,29 @@ use std::time::Duration;
 use spindle_core::Timestamp;
 use spindle_core::records::Arrival;
 
+use crate::remembered::Remembered;
+
 /// Age from which on a written arrival is outdated, and difference of clock offsets likewise: far below the shortest
 /// silence that counts, and one small row per device in this time.
 const FRESH: Duration = Duration::from_secs(10);
-/// Most devices remembered.
-const MAX_REMEMBERED: usize = 200_000;
+/// Enough for 229,376 devices.
+const N_SLOTS: usize = 1 << 18;
 
 /// Arrivals written, by device.
 #[derive(Debug)]
-pub(crate) struct KnownArrivals<Device>(HashMap<Device, Arrival>);
+pub(crate) struct KnownArrivals(Remembered<Arrival>);
 
-impl<Device> Default for KnownArrivals<Device> {
+impl Default for KnownArrivals {
     fn default() -> Self {
-        Self(HashMap::new())
+        Self(Remembered::new(N_SLOTS))
     }
 }
 
-impl<Device: Hash + Eq> KnownArrivals<Device> {
+impl KnownArrivals {
     /// Returns `true` if an arrival must be written.
-    pub(crate) fn is_outdated(&self, device: &Device, arrival: Arrival) -> bool {
+    pub(crate) fn is_outdated(&self, device: &impl Hash, arrival: Arrival) -> bool {
         let seconds = FRESH.as_secs_f64();
-        self.0.get(device).is_none_or(|known| {
+        self.0.get(self.0.key(device)).is_none_or(|known| {
             let age = arrival.received.seconds_since(known.received);
             !(0.0..seconds).contains(&age)
                 || (arrival.clock_offset_seconds() - known.clock_offset_seconds()).abs() >= seconds
@@ -35,17 +37,20 @@ impl<Device: Hash + Eq> KnownArrivals<Device> {
     }
 
     /// Records an arrival as written.
-    pub(crate) fn record(&mut self, device: Device, arrival: Arrival) {
-        if self.0.len() >= MAX_REMEMBERED {
-            self.0.clear();
-        }
-        self.0.insert(device, arrival);
+    pub(crate) fn record(&mut self, device: &impl Hash, arrival: Arrival) {
+        let key = self.0.key(device);
+        self.0.insert(key, arrival);
     }
 
     /// Forgets all.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+#[cfg(test)]
+pub(crate) fn max_bytes() -> usize {
+    Remembered::<Arrival>::max_bytes(N_SLOTS)
 }
 
 /// Collects the newest time of measurement per device of one write.
@@ -73,7 +78,7 @@ mod tests {
         };
         let mut known = KnownArrivals::default();
         assert!(known.is_outdated(&"disk", arrival(100, 100)));
-        known.record("disk", arrival(100, 100));
+        known.record(&"disk", arrival(100, 100));
         assert!(!known.is_outdated(&"disk", arrival(109, 108)));
         assert!(known.is_outdated(&"disk", arrival(110, 110)));
         assert!(known.is_outdated(&"disk", arrival(101, 90)), "its clock jumped");

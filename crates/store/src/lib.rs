@@ -9,15 +9,20 @@
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
 //! - `known_arrivals`: arrivals of devices that are already written.
+//! - `remembered`: memory of what was written, bounded in bytes.
 //!
 //! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
 //! is an argument.
 #![warn(missing_docs)]
 
+#[cfg(test)]
+extern crate self as spindle_store;
+
 mod embedded;
 mod error;
 mod influx;
 mod known_arrivals;
+mod remembered;
 mod results;
 mod retention;
 

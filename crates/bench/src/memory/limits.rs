@@ -13,8 +13,8 @@ pub(super) struct Limit {
     pub(super) source: String,
 }
 
-/// Returns the smallest limit of a role. The web role has no container of its own: it gets that of every role in
-/// docker-compose.yml.
+/// Returns the smallest limit of a role. The web role and `up`, which is all roles in one process, have no container of
+/// their own: they get the limit that every role has in docker-compose.yml.
 pub(super) fn of_role(deployment: &Path, role: &str) -> Result<Limit> {
     let compose = deployment.join("docker-compose.yml");
     let text = fs::read_to_string(&compose).with_context(|| format!("cannot read {}", compose.display()))?;
@@ -65,7 +65,7 @@ mod tests {
     #[test]
     fn the_shipped_files_give_every_role_a_limit() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for role in ["daemon", "writer", "reader", "client", "web"] {
+        for role in ["daemon", "writer", "reader", "client", "web", "up"] {
             let limit = of_role(&root, role).unwrap();
             assert!((64 << 20..=1 << 30).contains(&limit.bytes), "{role}: {limit:?}");
         }

@@ -1,7 +1,9 @@
 //! The worst load of each role.
 
 mod answering;
+mod fleet;
 mod storing;
+mod together;
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -16,10 +18,13 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
+use fleet::Fleet;
 
 /// Longest time for one load.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(1_200);
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Default of SPINDLE_BUFFER_BYTES.
+const HOLD_BYTES: usize = 64 << 20;
 
 /// A load of a role.
 #[derive(Clone, Copy, Debug)]
@@ -35,18 +40,29 @@ pub(super) struct Load {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Hold { per_message: &'static str },
-    HangingWriter,
+    Host,
+    HangingStore,
+    HangingInfluxDb,
     LateEvents { on_influxdb: bool },
+    Fleet { fleet: Fleet, on_influxdb: bool },
     LargeQueries,
     ManyQueries,
     Alerts,
     LargeAnswers,
+    Together,
 }
 
-pub(super) const LOADS: [Load; 9] = [
+pub(super) const LOADS: [Load; 15] = [
     load("hold", "daemon", "hold of 64 MiB full, one metric in a message", Kind::Hold { per_message: "1" }),
     load("hold-arrays", "daemon", "hold of 64 MiB full, 500 metrics in a message", Kind::Hold { per_message: "500" }),
-    load("hanging-store", "writer", "all batches in flight, messages of 900 kB, the store hangs", Kind::HangingWriter),
+    load("host", "daemon", "the source `host` every 100 ms, NATS is away", Kind::Host),
+    load("hanging-store", "writer", "messages of 900 kB, the store never answered", Kind::HangingStore),
+    load(
+        "hanging-influxdb",
+        "writer",
+        "all batches in flight, messages of 900 kB, InfluxDB 1.6.7 hangs",
+        Kind::HangingInfluxDb,
+    ),
     load(
         "late-events",
         "writer",
@@ -54,10 +70,34 @@ pub(super) const LOADS: [Load; 9] = [
         Kind::LateEvents { on_influxdb: false },
     ),
     load("late-events-influxdb", "writer", "the same on InfluxDB 1.6.7", Kind::LateEvents { on_influxdb: true }),
+    load(
+        "fleet",
+        "writer",
+        "20,000 devices with 20 metrics and 16 labels each",
+        Kind::Fleet { fleet: fleet::LARGE, on_influxdb: false },
+    ),
+    load(
+        "fleet-influxdb",
+        "writer",
+        "the same on InfluxDB 1.6.7",
+        Kind::Fleet { fleet: fleet::LARGE, on_influxdb: true },
+    ),
+    load(
+        "caches-influxdb",
+        "writer",
+        "caches at their limits: 230,000 devices, 730,000 series of 20 months, 500,000 labels, InfluxDB 1.6.7",
+        Kind::Fleet { fleet: fleet::BEYOND_CACHES, on_influxdb: true },
+    ),
     load("large-queries", "reader", "1,000 queries of 900 kB while the store hangs", Kind::LargeQueries),
     load("many-queries", "reader", "2,000 queries of 60 kB while the store hangs", Kind::ManyQueries),
     load("alerts", "client", "300,000 critical events at once", Kind::Alerts),
     load("large-answers", "web", "200 clients that read large answers slowly", Kind::LargeAnswers),
+    load(
+        "together",
+        "up",
+        "every role in one process: 2,000 simulated devices, 200 MiB of messages of 900 kB, 200 slow clients",
+        Kind::Together,
+    ),
 ];
 
 const fn load(name: &'static str, role: &'static str, description: &'static str, kind: Kind) -> Load {
@@ -65,17 +105,21 @@ const fn load(name: &'static str, role: &'static str, description: &'static str,
 }
 
 impl Load {
-    /// Runs the load; returns the role's peak in bytes.
-    pub(super) async fn run(&self, program: &Path) -> Result<u64> {
-        let mut stage = Stage::new(program, self.role)?;
+    /// Runs the load, divided by `divisor`; returns the role's peak in bytes.
+    pub(super) async fn run(&self, program: &Path, divisor: usize) -> Result<u64> {
+        let mut stage = Stage::new(program, self.role, divisor)?;
         match self.kind {
             Kind::Hold { per_message } => hold(&mut stage, per_message).await,
-            Kind::HangingWriter => storing::hanging(&stage).await,
+            Kind::Host => host(&mut stage).await,
+            Kind::HangingStore => storing::hanging_from_the_start(&stage).await,
+            Kind::HangingInfluxDb => storing::hanging_influxdb(&stage).await,
             Kind::LateEvents { on_influxdb } => storing::late_events(&stage, on_influxdb).await,
-            Kind::LargeQueries => answering::queries(&stage, 1_000, 900_000).await,
-            Kind::ManyQueries => answering::queries(&stage, 2_000, 60_000).await,
-            Kind::Alerts => answering::alerts(&stage, 300_000).await,
-            Kind::LargeAnswers => answering::slow_readers(&stage, 200).await,
+            Kind::Fleet { fleet, on_influxdb } => fleet.run(&stage, on_influxdb).await,
+            Kind::LargeQueries => answering::queries(&stage, 1_000 / divisor, 900_000).await,
+            Kind::ManyQueries => answering::queries(&stage, 2_000 / divisor, 60_000).await,
+            Kind::Alerts => answering::alerts(&stage, 300_000 / divisor).await,
+            Kind::LargeAnswers => answering::large_answers(&stage, 200 / divisor).await,
+            Kind::Together => together::run(&stage, 200 / divisor).await,
         }
     }
 }
@@ -88,12 +132,14 @@ struct Stage<'p> {
     folder: TempDir,
     /// Accepts connections and never answers.
     hanging: TcpListener,
+    /// Divisor of the load.
+    divisor: usize,
 }
 
 impl<'p> Stage<'p> {
-    fn new(program: &'p Path, role: &'static str) -> Result<Self> {
+    fn new(program: &'p Path, role: &'static str, divisor: usize) -> Result<Self> {
         let (nats, folder) = (NatsServer::start()?, tempfile::tempdir()?);
-        Ok(Self { program, role, nats, folder, hanging: TcpListener::bind("127.0.0.1:0")? })
+        Ok(Self { program, role, nats, folder, hanging: TcpListener::bind("127.0.0.1:0")?, divisor })
     }
 
     /// Starts the role with its store in the folder.
@@ -149,7 +195,9 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<()> {
 
 /// NATS is away, and the sources go on.
 async fn hold(stage: &mut Stage<'_>, per_message: &str) -> Result<u64> {
+    let buffer = format!("{}", HOLD_BYTES / stage.divisor);
     let mut daemon = stage.start(&[
+        ("SPINDLE_BUFFER_BYTES", &buffer),
         ("SPINDLE_SOURCES", "simulate"),
         ("SPINDLE_DEVICES", "2000"),
         ("SPINDLE_INTERVAL", "200ms"),
@@ -161,5 +209,14 @@ async fn hold(stage: &mut Stage<'_>, per_message: &str) -> Result<u64> {
         .await?;
     // Dropping and adding goes on.
     sleep(Duration::from_secs(5)).await;
+    daemon.peak_bytes()
+}
+
+/// NATS is away, and the host's drives and file systems are measured.
+async fn host(stage: &mut Stage<'_>) -> Result<u64> {
+    let mut daemon = stage.start(&[("SPINDLE_SOURCES", "host"), ("SPINDLE_INTERVAL", "100ms")])?;
+    until("the daemon publishes", || daemon.metric("spindle_daemon_acked_items_total") > 0.0).await?;
+    stage.nats.kill();
+    sleep(Duration::from_secs(30) / stage.divisor as u32).await;
     daemon.peak_bytes()
 }

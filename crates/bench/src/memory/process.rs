@@ -33,7 +33,7 @@ impl Process {
                 command.env_remove(&name);
             }
         }
-        let listen = if role == "web" { "SPINDLE_HTTP" } else { "SPINDLE_HEALTH" };
+        let listen = if ["web", "up"].contains(&role) { "SPINDLE_HTTP" } else { "SPINDLE_HEALTH" };
         command
             .arg(role)
             .env("SPINDLE_DATA_DIR", folder.join("data"))

@@ -3,13 +3,11 @@
 //! The caches save a lookup per value. They mirror the database as it was last read, so they are cleared when a
 //! transaction fails, when rows are removed, and when another connection has written.
 
-use std::collections::HashMap;
-
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, params};
-use spindle_core::{Batch, DeviceMetric, DeviceName, Event, Timestamp};
+use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
 
-use super::device::{CachedDevice, labels_to_sql};
+use super::device::{KnownDevices, labels_to_sql};
 use super::error::EmbeddedError;
 use super::event_id;
 use crate::Written;
@@ -17,14 +15,11 @@ use crate::known_arrivals::{KnownArrivals, newest_per_device};
 
 const NS_PER_SECOND: i64 = 1_000_000_000;
 
-/// Most devices cached, about 1 KiB each with labels and ten series.
-const MAX_CACHED_DEVICES: usize = 200_000;
-
 /// Writes batches and caches devices, series and labels.
 #[derive(Debug, Default)]
 pub(super) struct Inserter {
-    devices: HashMap<DeviceName, CachedDevice>,
-    last_arrivals: KnownArrivals<i64>,
+    devices: KnownDevices,
+    last_arrivals: KnownArrivals,
     /// `PRAGMA data_version`: changes when another connection has written.
     data_version: i64,
 }
@@ -43,7 +38,7 @@ impl Inserter {
     /// Clears caches that may be stale; to be called at the start of every transaction.
     pub(super) fn refresh(&mut self, connection: &Connection) -> Result<(), EmbeddedError> {
         let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if version != self.data_version || self.devices.len() > MAX_CACHED_DEVICES {
+        if version != self.data_version {
             self.clear();
             self.data_version = version;
         }
@@ -90,12 +85,12 @@ impl Inserter {
                     format!("{} of {} is {}, not finite", metric.metric_type, metric.source_device, metric.value);
                 return Err(EmbeddedError::Rejected(problem));
             }
-            let device = self.device(connection, &metric.source_device)?;
-            device.merge(connection, metric.labels.as_deref())?;
+            let device_id = self.devices.device_id(connection, &metric.source_device)?;
+            self.devices.merge_labels(connection, device_id, metric.labels.as_deref())?;
             let time_ns = metric.timestamp.as_ns();
             rows.push(SampleRow {
-                device_id: device.id,
-                series_id: device.series_id(connection, &metric.metric_type)?,
+                device_id,
+                series_id: self.devices.series_id(connection, device_id, &metric.metric_type)?,
                 time_ns,
                 value: metric.value,
                 seq: metric.seq.map(u64::cast_signed),
@@ -149,7 +144,7 @@ impl Inserter {
         for (device_id, arrival) in newest_per_device(values, received) {
             if self.last_arrivals.is_outdated(&device_id, arrival) {
                 upsert.execute(params![device_id, received.as_ns(), arrival.measured.as_ns()])?;
-                self.last_arrivals.record(device_id, arrival);
+                self.last_arrivals.record(&device_id, arrival);
             }
         }
         Ok(())
@@ -169,21 +164,13 @@ impl Inserter {
              ON CONFLICT (time_ns, event_id, device_id, event_type) DO NOTHING",
         )?;
         for event in events {
-            let device = self.device(connection, &event.source_device)?;
-            device.merge(connection, event.labels.as_deref())?;
-            let n_inserted = insert_event(&mut insert, event, device.id, received)?;
+            let device_id = self.devices.device_id(connection, &event.source_device)?;
+            self.devices.merge_labels(connection, device_id, event.labels.as_deref())?;
+            let n_inserted = insert_event(&mut insert, event, device_id, received)?;
             written.n_events += n_inserted;
             written.n_events_known += 1 - n_inserted;
         }
         Ok(())
-    }
-
-    fn device(&mut self, connection: &Connection, name: &DeviceName) -> Result<&mut CachedDevice, EmbeddedError> {
-        if !self.devices.contains_key(name) {
-            let device = CachedDevice::find_or_create(connection, name)?;
-            self.devices.insert(name.clone(), device);
-        }
-        Ok(self.devices.get_mut(name).expect("inserted above if it was missing"))
     }
 }
 

@@ -19,12 +19,21 @@ pub(super) struct Readers {
     path: Arc<PathBuf>,
     permits: Arc<Semaphore>,
     idle: Arc<Mutex<Vec<Connection>>>,
+    /// Steps of SQLite's virtual machine in all reads.
+    #[cfg(test)]
+    pub(super) n_steps: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Readers {
     /// Creates an empty pool; connections are opened on demand.
     pub(super) fn new(path: Arc<PathBuf>) -> Self {
-        Self { path, permits: Arc::new(Semaphore::new(MAX_READS)), idle: Arc::default() }
+        Self {
+            path,
+            permits: Arc::new(Semaphore::new(MAX_READS)),
+            idle: Arc::default(),
+            #[cfg(test)]
+            n_steps: Arc::default(),
+        }
     }
 
     /// Runs a query on a blocking thread, all of it on one state of the store.
@@ -36,11 +45,15 @@ impl Readers {
         let closed = || StoreError::Closed { path: self.path.to_path_buf() };
         let permit = Arc::clone(&self.permits).acquire_owned().await.map_err(|_| closed())?;
         let (path, idle) = (Arc::clone(&self.path), Arc::clone(&self.idle));
+        #[cfg(test)]
+        let n_steps = Arc::clone(&self.n_steps);
         let work = tokio::task::spawn_blocking(move || {
             // The permit is returned here, not by the caller, who may have stopped waiting.
             let _permit = permit;
             let kept = idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = kept.map_or_else(|| schema::open_reader(&path), Ok)?;
+            #[cfg(test)]
+            let connection = super::steps::counted(connection, n_steps)?;
             let result = in_snapshot(&connection, query)?;
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             Ok(result)

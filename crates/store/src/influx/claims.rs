@@ -132,9 +132,8 @@ impl<'a> Writing<'a> {
         let mut places = Vec::new();
         if !influx.read_lag().is_zero() {
             for Settled { claim, place, received, .. } in placed.iter().filter(|one| !one.is_shown) {
-                let Event { id, timestamp, .. } = claim.event;
                 let key = key(found.measurement, claim, *place);
-                recent.insert(key, StoredEvent { id: id.clone(), happened: *timestamp, received: *received });
+                recent.insert(key, StoredEvent::new(claim.event, *received));
                 places.push(key);
             }
         }

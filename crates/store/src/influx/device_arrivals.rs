@@ -37,7 +37,7 @@ pub(super) async fn write(
     let mut outdated = newest_per_device(values, received);
     {
         let known = influx.arrivals();
-        outdated.retain(|device, arrival| known.is_outdated(&device.to_string(), *arrival));
+        outdated.retain(|device, arrival| known.is_outdated(device, *arrival));
     }
     if outdated.is_empty() {
         return Ok(());
@@ -60,7 +60,7 @@ pub(super) async fn write(
     let mut known = influx.arrivals();
     for (index, (device, arrival)) in outdated.into_iter().enumerate() {
         if !refused.contains(&RefusedItem::Metric(index)) {
-            known.record(device.to_owned(), arrival);
+            known.record(&device, arrival);
         }
     }
     Ok(())

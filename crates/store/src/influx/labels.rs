@@ -5,27 +5,33 @@ use std::time::Duration;
 
 use spindle_core::Timestamp;
 
+use crate::remembered::{Key, Remembered};
+
 /// Age after which a label is written again: retention must not remove it from a live device. Each writing is one more
 /// point that a query for the newest passes over, so there are no more than that takes.
 const MAX_FRESH: Duration = Duration::from_secs(30 * 86_400);
 /// Writings in the time of a retention.
 const PER_RETENTION: u32 = 4;
-const MAX_REMEMBERED: usize = 500_000;
+/// Enough for 20,000 devices with 22 labels each.
+const N_SLOTS: usize = 1 << 19;
 
 /// Labels of a batch, by device and key.
 pub(super) type NewLabels<'a> = HashMap<(&'a str, &'a str), &'a str>;
 
-/// Labels written, by device and key, with the time of the write in nanoseconds.
+/// Value of a label, with the time of the write in nanoseconds.
+type WrittenLabel = (Key, i64);
+
+/// Labels written, by device and key.
 #[derive(Debug)]
 pub(super) struct WrittenLabels {
-    written: HashMap<(String, String), (String, i64)>,
+    written: Remembered<WrittenLabel>,
     fresh_ns: i64,
 }
 
 impl WrittenLabels {
     pub(super) fn new(retention: Option<Duration>) -> Self {
         let fresh = retention.map_or(MAX_FRESH, |all| (all / PER_RETENTION).min(MAX_FRESH));
-        Self { written: HashMap::new(), fresh_ns: i64::try_from(fresh.as_nanos()).unwrap_or(i64::MAX) }
+        Self { written: Remembered::new(N_SLOTS), fresh_ns: i64::try_from(fresh.as_nanos()).unwrap_or(i64::MAX) }
     }
 
     pub(super) fn forget(&mut self) {
@@ -33,20 +39,49 @@ impl WrittenLabels {
     }
 
     /// Keeps the labels that must be written.
-    pub(super) fn retain_unwritten(&mut self, labels: &mut NewLabels<'_>, now: Timestamp) {
-        if self.written.len() > MAX_REMEMBERED {
-            self.written.clear();
-        }
-        labels.retain(|(device, key), value| {
-            let known = self.written.get(&(device.to_string(), key.to_string()));
-            known.is_none_or(|(stored, at)| stored != value || now.as_ns().saturating_sub(*at) >= self.fresh_ns)
+    pub(super) fn retain_unwritten(&self, labels: &mut NewLabels<'_>, now: Timestamp) {
+        labels.retain(|label, value| {
+            let known = self.written.get(self.written.key(label));
+            known.is_none_or(|(stored, at)| {
+                *stored != self.written.key(value) || now.as_ns().saturating_sub(*at) >= self.fresh_ns
+            })
         });
     }
 
     /// Records labels as written.
     pub(super) fn record(&mut self, labels: NewLabels<'_>, now: Timestamp) {
-        for ((device, key), value) in labels {
-            self.written.insert((device.to_owned(), key.to_owned()), (value.to_owned(), now.as_ns()));
+        for (label, value) in labels {
+            let (label, value) = (self.written.key(&label), self.written.key(&value));
+            self.written.insert(label, (value, now.as_ns()));
         }
+    }
+}
+
+#[cfg(test)]
+pub(super) fn max_bytes() -> usize {
+    Remembered::<WrittenLabel>::max_bytes(N_SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_written_when_it_is_new_has_another_value_or_has_aged() {
+        let mut written = WrittenLabels::new(Some(Duration::from_secs(400)));
+        let mut write = |value: &'static str, seconds: i64| {
+            let mut labels = NewLabels::from([(("disk", "rack"), value), (("disk", "row"), "7")]);
+            let now = Timestamp::from_seconds(seconds);
+            written.retain_unwritten(&mut labels, now);
+            let mut keys: Vec<_> = labels.keys().map(|(_, key)| *key).collect();
+            keys.sort_unstable();
+            written.record(labels, now);
+            keys
+        };
+        assert_eq!(write("a", 0), ["rack", "row"]);
+        assert_eq!(write("a", 99), [""; 0]);
+        assert_eq!(write("b", 99), ["rack"]);
+        assert_eq!(write("a", 99), ["rack"], "back to the first value");
+        assert_eq!(write("a", 100), ["row"]);
     }
 }

@@ -5,16 +5,24 @@
 
 use std::collections::HashMap;
 
-use spindle_core::{DeviceMetric, DeviceName, Identity, MetricType, Timestamp};
+use spindle_core::{DeviceMetric, Identity, Timestamp};
 
-/// Most series whose last value is remembered, about 100 bytes each.
-const MAX_REMEMBERED: usize = 200_000;
+use crate::remembered::{Key, Remembered};
 
-/// Time and number of the value of each series that was written last.
-#[derive(Debug, Default)]
-pub(super) struct LastValues {
-    devices: HashMap<DeviceName, HashMap<MetricType, (Timestamp, u64)>>,
-    n_series: usize,
+/// Enough for 20,000 devices with 22 metrics each.
+const N_SLOTS: usize = 1 << 19;
+
+/// Time and number of a value.
+type LastValue = (Timestamp, u64);
+
+/// Value of each series that was written last, by device and metric type.
+#[derive(Debug)]
+pub(super) struct LastValues(Remembered<LastValue>);
+
+impl Default for LastValues {
+    fn default() -> Self {
+        Self(Remembered::new(N_SLOTS))
+    }
 }
 
 /// Number that a value of the batch takes the place of.
@@ -42,34 +50,34 @@ impl LastValues {
 
     /// Returns the number of the last value of a series if it has the same time.
     fn stored(&self, metric: &DeviceMetric) -> Option<u64> {
-        let (time, seq) = self.devices.get(&metric.source_device)?.get(&metric.metric_type)?;
+        let (time, seq) = self.0.get(self.key(metric))?;
         (*time == metric.timestamp).then_some(*seq)
     }
 
     /// Remembers the values of a batch that is stored.
     pub(super) fn record(&mut self, metrics: &[DeviceMetric]) {
-        for DeviceMetric { source_device, metric_type, timestamp, seq, .. } in metrics {
-            let Some(seq) = *seq else { continue };
-            if self.n_series > MAX_REMEMBERED {
-                *self = Self::default();
-            }
-            if !self.devices.contains_key(source_device) {
-                self.devices.insert(source_device.clone(), HashMap::new());
-            }
-            let Some(series) = self.devices.get_mut(source_device) else { continue };
-            match series.get_mut(metric_type) {
-                Some(last) => *last = (*timestamp, seq),
-                None => {
-                    series.insert(metric_type.clone(), (*timestamp, seq));
-                    self.n_series += 1;
-                }
+        for metric in metrics {
+            if let Some(seq) = metric.seq {
+                let key = self.key(metric);
+                self.0.insert(key, (metric.timestamp, seq));
             }
         }
+    }
+
+    fn key(&self, metric: &DeviceMetric) -> Key {
+        self.0.key(&(metric.source_device.as_str(), metric.metric_type.as_str()))
     }
 }
 
 #[cfg(test)]
+pub(super) fn max_bytes() -> usize {
+    Remembered::<LastValue>::max_bytes(N_SLOTS)
+}
+
+#[cfg(test)]
 mod tests {
+    use spindle_core::{DeviceName, MetricType};
+
     use super::*;
 
     fn metric(metric_type: &str, time: i64, seq: u64) -> DeviceMetric {
@@ -101,11 +109,13 @@ mod tests {
     }
 
     #[test]
-    fn the_memory_is_bounded() {
+    fn the_memory_holds_a_large_fleet_and_is_bounded() {
         let mut last = LastValues::default();
-        for number in 0..=MAX_REMEMBERED as u64 + 1 {
-            last.record(&[metric(&number.to_string(), 1, number)]);
-        }
-        assert!(last.n_series <= 2, "{}", last.n_series);
+        let series = |number: u64| metric(&number.to_string(), 1, number);
+        (0..400_000).for_each(|number| last.record(&[series(number)]));
+        assert_eq!((last.stored(&series(0)), last.stored(&series(399_999))), (Some(0), Some(399_999)));
+        (400_000..600_000).for_each(|number| last.record(&[series(number)]));
+        assert!(last.0.len() < N_SLOTS, "{}", last.0.len());
+        assert_eq!(last.stored(&series(599_999)), Some(599_999));
     }
 }

@@ -6,6 +6,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use super::line::{MAX_TIME, MIN_TIME};
+use crate::remembered::Remembered;
 
 /// Longest period: the index holds a dozen points a year for a device.
 const MAX_PERIOD_NS: i64 = 30 * DAY_NS;
@@ -21,7 +22,8 @@ const PERIODS_PER_RETENTION: u32 = 8;
 pub(super) const REFRESH_NS: i64 = 3_600 * 1_000_000_000;
 /// Range before a period's end in which each session has a point of its own.
 const SESSIONS_NS: u64 = 1_000_000_000;
-const MAX_REMEMBERED: usize = 500_000;
+/// Enough for 20,000 devices with data of eleven periods.
+const N_SLOTS: usize = 1 << 18;
 
 /// Period of a device, as the index holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +36,13 @@ pub(super) struct DeviceNote {
     pub(super) at: i64,
 }
 
+/// Oldest and newest time of data in a period, in nanoseconds.
+type NotedRange = (i64, i64);
+
 /// Notes written, by device and start of the period.
 #[derive(Debug)]
 pub(super) struct NotedDevices {
-    noted: HashMap<(String, i64), (i64, i64)>,
+    noted: Remembered<NotedRange>,
     period_ns: i64,
     /// Distance of this session's points from the end of their periods: no session overwrites the note of another.
     offset_ns: i64,
@@ -53,7 +58,7 @@ impl NotedDevices {
         });
         let random = std::hash::RandomState::new().hash_one(retention);
         Self {
-            noted: HashMap::new(),
+            noted: Remembered::new(N_SLOTS),
             period_ns: of_retention.clamp(MIN_PERIOD_NS, MAX_PERIOD_NS),
             offset_ns: (random % SESSIONS_NS).cast_signed(),
             n_forgotten: 0,
@@ -84,7 +89,7 @@ impl NotedDevices {
             (*first, *last) = (time.min(*first), time.max(*last));
         }
         let new_note = |((device, period), (first, last)): ((&str, i64), (i64, i64))| {
-            let noted = self.noted.get(&(device.to_owned(), period));
+            let noted = self.noted.get(self.noted.key(&(device, period)));
             let is_known =
                 noted.is_some_and(|(from, until)| *from <= first && last.saturating_sub(*until) <= REFRESH_NS);
             let (from, until) = noted.copied().unwrap_or((first, last));
@@ -96,18 +101,24 @@ impl NotedDevices {
 
     /// Records notes as written.
     pub(super) fn record(&mut self, notes: Vec<DeviceNote>) {
-        if self.noted.len() > MAX_REMEMBERED {
-            self.forget();
-        }
         for DeviceNote { device, first, last, .. } in notes {
-            let (from, until) = self.noted.entry((device, self.period_of(first))).or_insert((first, last));
-            (*from, *until) = (first.min(*from), last.max(*until));
+            let key = self.noted.key(&(device.as_str(), self.period_of(first)));
+            if let Some((from, until)) = self.noted.get_mut(key) {
+                (*from, *until) = (first.min(*from), last.max(*until));
+            } else if self.noted.insert(key, (first, last)) {
+                self.move_points();
+            }
         }
     }
 
-    /// Starts as a new session: notes that follow go to new points, since they may say less than those before.
+    /// Starts as a new session.
     fn forget(&mut self) {
         self.noted.clear();
+        self.move_points();
+    }
+
+    /// Sends the notes that follow to new points: those of forgotten periods may say less than the ones before.
+    fn move_points(&mut self) {
         self.offset_ns = (self.offset_ns + 1) % SESSIONS_NS.cast_signed();
     }
 
@@ -120,6 +131,11 @@ impl NotedDevices {
         let at = end - 1 - i128::from(self.offset_ns);
         at.clamp(i128::from(MIN_TIME), i128::from(MAX_TIME)) as i64
     }
+}
+
+#[cfg(test)]
+pub(super) fn max_bytes() -> usize {
+    Remembered::<NotedRange>::max_bytes(N_SLOTS)
 }
 
 #[cfg(test)]
@@ -169,5 +185,19 @@ mod tests {
         noted.refresh(1, false);
         let after = noted.new_notes([("a", 7)].into_iter());
         assert!(after.len() == 1 && after[0].at != before[0].at);
+    }
+
+    /// Beyond the bound a part is forgotten, and noted at new points like after a loss.
+    #[test]
+    fn the_memory_is_bounded() {
+        let mut noted = noted(None);
+        let before = noted.offset_ns;
+        for number in 0..(N_SLOTS as i64 + 1_000) {
+            let device = number.to_string();
+            let notes = noted.new_notes([(device.as_str(), 5)].into_iter());
+            assert_eq!(notes.len(), 1);
+            noted.record(notes);
+        }
+        assert!(noted.noted.len() < N_SLOTS && noted.offset_ns != before);
     }
 }

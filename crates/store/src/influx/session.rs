@@ -48,7 +48,7 @@ pub struct Influx {
     pub(super) failures: FailureCounts,
     labels: std::sync::Mutex<WrittenLabels>,
     last_values: std::sync::Mutex<LastValues>,
-    arrivals: std::sync::Mutex<KnownArrivals<String>>,
+    arrivals: std::sync::Mutex<KnownArrivals>,
     /// Positions of events that queries may not show yet.
     placements: std::sync::Mutex<RecentPlacements>,
     /// Held while notes are sent: those of one device and period go to one point, and the later must say more.
@@ -294,7 +294,7 @@ impl Influx {
         self.last_values.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn arrivals(&self) -> MutexGuard<'_, KnownArrivals<String>> {
+    pub(super) fn arrivals(&self) -> MutexGuard<'_, KnownArrivals> {
         self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -304,4 +304,22 @@ pub(super) fn bounds(window: Window) -> Option<(i64, i64)> {
     let from = window.from.as_ns().max(MIN_TIME);
     let until = window.until.as_ns().saturating_sub(1).min(MAX_TIME);
     (from <= until).then_some((from, until))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{labels, last_values, limits, noted_devices};
+
+    /// All at their limits, within a fifth of the smallest container of a writer.
+    #[test]
+    fn the_caches_of_a_session_stay_small() {
+        let all = [
+            labels::max_bytes(),
+            last_values::max_bytes(),
+            limits::max_bytes(),
+            noted_devices::max_bytes(),
+            crate::known_arrivals::max_bytes(),
+        ];
+        assert!(all.iter().sum::<usize>() <= 80 << 20, "{all:?}");
+    }
 }

@@ -1,42 +1,25 @@
-//! Every query against stores that differ only in the amount of history outside the window.
+//! Every query against InfluxDB with more and with less history outside the window.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use spindle_core::records::{EventFilter, TimeBasis};
-use spindle_core::{Batch, Criticality, DeviceName, EventType, MetricType, Timestamp};
+use spindle_core::schema::{DEVICE_LABELS, DEVICES};
 use spindle_store::Store;
-use spindle_testkit::InfluxServer;
+use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 
 use crate::*;
 
-const N_DEVICES: usize = 20;
-const VALUES_PER_HOUR: usize = 2_400;
-const EVENTS_PER_HOUR: usize = 240;
-/// Hours of history: in the small store, and in the large one.
-const SMALL: i64 = 1;
-const LARGE: i64 = 100;
-
 /// Factor and time by which a query may take longer on the large store, on a busy machine: what reads the history takes
-/// 30 times longer.
+/// 30 times longer. Finer differences are left to the test that counts.
 const MAX_RATIO: f64 = 10.0;
 const MARGIN: Duration = Duration::from_millis(10);
 const N_RUNS: usize = 7;
-
-#[tokio::test(flavor = "multi_thread")]
-async fn of_the_embedded_store_does_not_grow() {
-    let folder = tempfile::tempdir().unwrap();
-    let open = async |name: &str| Store::open_embedded(&folder.path().join(name)).await.unwrap();
-    compare(open("small.db").await, open("large.db").await).await;
-}
+/// Hours of history where requests are counted: a difference of one shows.
+const LARGE_TO_COUNT: i64 = 20;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_influxdb_does_not_grow() {
     let server = InfluxServer::start().unwrap();
-    compare(open_influx(server.url(), "small"), open_influx(server.url(), "large")).await;
-}
-
-async fn compare(small: Store, large: Store) {
+    let (small, large) = (open_influx(server.url(), "small"), open_influx(server.url(), "large"));
     fill(&small, SMALL).await;
     fill(&large, LARGE).await;
     let (mut of_small, mut of_large) = (measure(&small).await, measure(&large).await);
@@ -56,72 +39,98 @@ async fn compare(small: Store, large: Store) {
     assert!(!has_grown, "{report}");
 }
 
+/// Runs each query once; returns its name, the number of rows and the time.
+async fn measure(store: &Store) -> Vec<(&'static str, usize, Duration)> {
+    let (mut all, mut started) = (Vec::new(), Instant::now());
+    run_each(store, |name, n_rows| {
+        all.push((name, n_rows, started.elapsed()));
+        started = Instant::now();
+    })
+    .await;
+    all
+}
+
 fn shorten(all: &mut [(&'static str, usize, Duration)], others: Vec<(&'static str, usize, Duration)>) {
     for ((_, _, shortest), (_, _, other)) in all.iter_mut().zip(others) {
         *shortest = other.min(*shortest);
     }
 }
 
-/// Writes the hour before noon and `n_hours` before it. Every tenth event is late by two days.
-async fn fill(store: &Store, n_hours: i64) {
-    for hour in (0..=n_hours).rev() {
-        let end = NOON - hour * HOUR;
-        let metrics = (0..VALUES_PER_HOUR).map(|number| {
-            let time = end - HOUR + number as i64 * (HOUR / VALUES_PER_HOUR as i64);
-            metric(&format!("disk-{}", number % N_DEVICES), ["DiskTemp", "IOPs"][number / N_DEVICES % 2], time)
-        });
-        let events = (0..EVENTS_PER_HOUR).map(|number| {
-            let late = if number % 10 == 0 { 48 * HOUR } else { 0 };
-            let time = end - HOUR + number as i64 * (HOUR / EVENTS_PER_HOUR as i64) - late;
-            event(&format!("{hour}-{number}"), &format!("disk-{}", number % N_DEVICES), time, 1 + number as u64 % 10)
-        });
-        let batch = Batch { metrics: metrics.collect(), events: events.collect() };
-        store.write(Arc::new(batch), Timestamp::from_ns(end - SECOND)).await.unwrap();
+/// Longest range of time in one statement: the window of an hour, and what may reach into it.
+const MAX_RANGE_NS: i128 = 3 * HOUR as i128;
+
+/// Requests of a query to the server, and what they make it read.
+#[derive(Debug, Default, PartialEq)]
+struct Asked {
+    n_requests: usize,
+    /// Rows of the responses.
+    n_rows: usize,
+    /// Length of the ranges of time in all statements, in nanoseconds, except of the indexes.
+    range_ns: i128,
+    /// Points of the indexes in the ranges of their statements.
+    n_of_index: usize,
+}
+
+/// Where the server reads is in the text of each query, so no history hides below the noise of a clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_influxdb_is_not_asked_for() {
+    let (small, large) = (asked(SMALL).await, asked(LARGE_TO_COUNT).await);
+    assert!(small.len() > 10 && small.iter().any(|(_, asked)| asked.n_of_index > 0), "{small:?}");
+    for ((name, few), (_, many)) in small.iter().zip(&large) {
+        assert!(few.n_requests > 0, "{name}: {few:?}");
+        let grows = many.n_requests > few.n_requests
+            || many.n_rows > few.n_rows
+            || many.range_ns > few.range_ns
+            // The hours of history may lie in two periods of the index.
+            || many.n_of_index > 2 * few.n_of_index;
+        assert!(!grows, "{name}: {few:?} {many:?}");
     }
 }
 
-/// Runs each query once; returns its name, the number of rows and the time.
-async fn measure(store: &Store) -> Vec<(&'static str, usize, Duration)> {
-    let (device, kind) = (DeviceName::new("disk-7").unwrap(), MetricType::new("IOPs").unwrap());
-    let devices: Vec<DeviceName> = (0..N_DEVICES).map(|n| DeviceName::new(&format!("disk-{n}")).unwrap()).collect();
-    let hour = window(NOON - HOUR, NOON);
-    let filter = |basis, device: Option<&DeviceName>, level| EventFilter {
-        window: hour,
-        basis,
-        source_device: device.cloned(),
-        event_type: device.map(|_| EventType::new("SmartWarning").unwrap()),
-        min_criticality: Criticality::new(level).unwrap(),
-        limit: 10_000,
-        offset: 0,
-    };
-    let mut all = Vec::new();
-    macro_rules! query {
-        ($name:literal, $query:expr, $n_rows:expr) => {{
-            let started = Instant::now();
-            let found = $query.await.unwrap();
-            let took = started.elapsed();
-            all.push(($name, $n_rows(&found), took));
-        }};
+async fn asked(n_hours: i64) -> Vec<(&'static str, Asked)> {
+    let facade = InfluxFacade::start(Generation::V2, FacadeOptions::default()).unwrap();
+    let store = open_influx(facade.url(), "fleet");
+    fill(&store, n_hours).await;
+    let (mut start, mut all) = (facade.record_of("/query").len(), Vec::new());
+    run_each(&store, |name, _| {
+        let texts = texts_of(&facade, start);
+        start += texts.len();
+        all.push((name, texts));
+    })
+    .await;
+    all.into_iter().map(|(name, texts)| (name, what_is_asked(&facade, &texts))).collect()
+}
+
+fn what_is_asked(facade: &InfluxFacade, texts: &[String]) -> Asked {
+    let mut asked = Asked { n_requests: texts.len(), ..Asked::default() };
+    for text in texts {
+        asked.n_rows += n_rows(facade, text);
+        for statement in text.split("; ") {
+            let index = [DEVICES.name, DEVICE_LABELS.name].into_iter().find(|name| is_from(statement, name));
+            match index {
+                Some(name) => asked.n_of_index += n_rows(facade, &format!("SELECT * FROM {name}")),
+                None => {
+                    let range_ns = range_of(statement);
+                    assert!(range_ns <= MAX_RANGE_NS, "{range_ns} ns: {statement}");
+                    asked.range_ns += range_ns;
+                }
+            }
+        }
     }
-    query!("events that happened", store.events(filter(TimeBasis::Happened, None, 1)), Vec::len);
-    query!("events that arrived", store.events(filter(TimeBasis::Received, None, 1)), Vec::len);
-    query!("events by either", store.events(filter(TimeBasis::Either, None, 1)), Vec::len);
-    query!("critical events by either", store.events(filter(TimeBasis::Either, None, 8)), Vec::len);
-    query!("a device's events that happened", store.events(filter(TimeBasis::Happened, Some(&device), 1)), Vec::len);
-    query!("a device's events that arrived", store.events(filter(TimeBasis::Received, Some(&device), 1)), Vec::len);
-    query!("a device's critical events", store.events(filter(TimeBasis::Either, Some(&device), 8)), Vec::len);
-    let count = |counts: &Vec<(DeviceName, u64)>| counts.iter().map(|(_, count)| *count as usize).sum::<usize>();
-    query!("count by either", store.count_events_by_device(filter(TimeBasis::Either, None, 1)), count);
-    query!("count that arrived", store.count_events_by_device(filter(TimeBasis::Received, None, 8)), count);
-    query!("devices", store.devices(None, 200), Vec::len);
-    query!("device", store.device(&device), |found: &Option<_>| usize::from(found.is_some()));
-    query!("latest", store.latest_many(&devices, hour), Vec::len);
-    query!("range", store.range(&device, &kind, hour, 10_000), Vec::len);
-    query!("first and last", store.first_and_last(&device, &kind, hour), |found: &Option<_>| usize::from(
-        found.is_some()
-    ));
-    query!("buckets", store.buckets(&device, &kind, hour, Duration::from_secs(12)), Vec::len);
-    query!("tally", store.tally(&devices, hour), Vec::len);
-    query!("ping", store.ping(), |_: &()| 0);
-    all
+    asked
+}
+
+fn is_from(statement: &str, measurement: &str) -> bool {
+    statement.split(" FROM ").nth(1).and_then(|rest| rest.split(' ').next()) == Some(measurement)
+}
+
+/// Returns the length of a statement's range of time. Every statement has one, with two bounds.
+fn range_of(statement: &str) -> i128 {
+    let bound = |sign: &str| statement.split(sign).nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    let (from, until) = (bound(" time >= "), bound(" time <= "));
+    if from == "now()" {
+        return 0;
+    }
+    let ns = |text: &str| text.parse::<i128>().unwrap_or_else(|_| panic!("no bound of time: {statement}"));
+    ns(until) - ns(from)
 }

@@ -1,45 +1,14 @@
-//! The cost of queries and of late events: it depends on what they ask for, and not on what else is stored.
+//! The cost of queries and of late events: it depends on what they ask for, and not on what else is stored. The steps
+//! of the embedded store are counted in its own tests (`embedded::steps`), with the queries of this folder.
 #![allow(clippy::unwrap_used)]
 
 mod history;
 mod late_events;
+mod queries;
 
-use spindle_core::records::Window;
-use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventId, EventType, MetricType, Timestamp};
+use queries::*;
 use spindle_store::{InfluxSettings, Store};
-
-/// 2025-06-06T12:00:00Z.
-const NOON: i64 = 1_749_211_200_000_000_000;
-const SECOND: i64 = 1_000_000_000;
-const HOUR: i64 = 3_600 * SECOND;
-
-fn metric(device: &str, metric_type: &str, time: i64) -> DeviceMetric {
-    DeviceMetric {
-        timestamp: Timestamp::from_ns(time),
-        source_device: DeviceName::new(device).unwrap(),
-        metric_type: MetricType::new(metric_type).unwrap(),
-        value: (time % 1000) as f64 / 7.0,
-        seq: None,
-        labels: None,
-    }
-}
-
-fn event(id: &str, device: &str, time: i64, criticality: u64) -> Event {
-    Event {
-        id: EventId::new(id).unwrap(),
-        criticality: Criticality::new(criticality).unwrap(),
-        timestamp: Timestamp::from_ns(time),
-        source_device: DeviceName::new(device).unwrap(),
-        event_type: EventType::new("SmartWarning").unwrap(),
-        event_message: Some("reallocated sectors rose".to_owned()),
-        seq: None,
-        labels: None,
-    }
-}
-
-fn window(from: i64, until: i64) -> Window {
-    Window { from: Timestamp::from_ns(from), until: Timestamp::from_ns(until) }
-}
+use spindle_testkit::InfluxFacade;
 
 fn open_influx(host: String, database: &str) -> Store {
     let settings = InfluxSettings {
@@ -50,4 +19,38 @@ fn open_influx(host: String, database: &str) -> Store {
         ..InfluxSettings::default()
     };
     Store::open_influx(settings).unwrap()
+}
+
+/// Returns the texts of the queries that the facade has received from number `start` on.
+fn texts_of(facade: &InfluxFacade, start: usize) -> Vec<String> {
+    facade.record_of("/query")[start..].iter().filter_map(|request| form_value(&request.text(), "q")).collect()
+}
+
+/// Runs a query, and counts the rows of the response.
+fn n_rows(facade: &InfluxFacade, text: &str) -> usize {
+    let response = facade.server().query("fleet", text).unwrap();
+    response["results"].as_array().unwrap().iter().map(rows_of).sum()
+}
+
+fn rows_of(result: &serde_json::Value) -> usize {
+    let series = result["series"].as_array().into_iter().flatten();
+    series.map(|series| series["values"].as_array().map_or(0, Vec::len)).sum()
+}
+
+/// Decodes a value of a form.
+fn form_value(form: &str, name: &str) -> Option<String> {
+    let encoded = form.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
+    let bytes = encoded.replace('+', " ").into_bytes();
+    let mut decoded = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] == b'%' {
+            decoded.push(u8::from_str_radix(std::str::from_utf8(&bytes[at + 1..at + 3]).ok()?, 16).ok()?);
+            at += 3;
+        } else {
+            decoded.push(bytes[at]);
+            at += 1;
+        }
+    }
+    String::from_utf8(decoded).ok()
 }

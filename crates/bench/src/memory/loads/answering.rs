@@ -20,6 +20,8 @@ use super::{Stage, until};
 const STUCK_QUERIES: usize = 200;
 /// Pause of a slow reader between two pieces of an answer.
 const READ_PAUSE: Duration = Duration::from_millis(20);
+/// End of the values in a large answer.
+const UNTIL: Timestamp = Timestamp::from_seconds(1_790_000_000);
 /// Alerts in one answer of the reader.
 const PAGE: usize = 2_000;
 
@@ -89,26 +91,36 @@ pub(super) async fn alerts(stage: &Stage<'_>, n_alerts: usize) -> Result<u64> {
     client.peak_bytes()
 }
 
-/// Connects many clients that ask for large answers and read them slowly.
-pub(super) async fn slow_readers(stage: &Stage<'_>, n_clients: usize) -> Result<u64> {
+/// Answers of which each client reads one.
+pub(super) async fn large_answers(stage: &Stage<'_>, n_clients: usize) -> Result<u64> {
+    fill(stage).await?;
+    let mut web = stage.start(&[])?;
+    read_slowly(web.address(), n_clients).await?;
+    web.peak_bytes()
+}
+
+/// Stores the values that [`read_slowly`] asks for in the embedded store of the stage.
+pub(super) async fn fill(stage: &Stage<'_>) -> Result<()> {
     const N_VALUES: usize = 200_000;
     let data = stage.folder.path().join("data");
     std::fs::create_dir_all(&data)?;
     let store = Store::open_embedded(&data.join("spindle.db")).await?;
-    let until_time = Timestamp::from_seconds(1_790_000_000);
-    let metrics = crate::metrics("disk", N_VALUES, until_time)?;
+    let metrics = crate::metrics("disk", N_VALUES, UNTIL)?;
     for values in metrics.chunks(10_000) {
-        store.write(Arc::new(Batch { metrics: values.to_vec(), events: Vec::new() }), until_time).await?;
+        store.write(Arc::new(Batch { metrics: values.to_vec(), events: Vec::new() }), UNTIL).await?;
     }
-    store.close().await?;
-    let mut web = stage.start(&[])?;
+    Ok(store.close().await?)
+}
+
+/// Connects many clients that ask for large answers and read them slowly.
+pub(super) async fn read_slowly(address: &str, n_clients: usize) -> Result<()> {
     let query = format!(
-        "/api/v1/query?query_type=series&source_device=disk&metric_type=DiskTemp&bucket_seconds=0.03&since_minutes=4&until={until_time}"
+        "/api/v1/query?query_type=series&source_device=disk&metric_type=DiskTemp&bucket_seconds=0.03&since_minutes=4&until={UNTIL}"
     );
     let n_read = Arc::new(AtomicUsize::new(0));
     let mut readers = JoinSet::new();
     for _ in 0..n_clients {
-        let (address, query, n_read) = (web.address().to_owned(), query.clone(), n_read.clone());
+        let (address, query, n_read) = (address.to_owned(), query.clone(), n_read.clone());
         readers.spawn(async move {
             let mut stream = TcpStream::connect(&address).await?;
             let head = format!("GET {query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -123,6 +135,6 @@ pub(super) async fn slow_readers(stage: &Stage<'_>, n_clients: usize) -> Result<
     }
     // A client that is refused or cut off is part of the load.
     while readers.join_next().await.is_some() {}
-    anyhow::ensure!(n_read.load(Ordering::Relaxed) > n_clients, "the web answered almost nothing");
-    web.peak_bytes()
+    ensure!(n_read.load(Ordering::Relaxed) > n_clients, "the web answered almost nothing");
+    Ok(())
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use spindle_core::Timestamp;
+use spindle_core::{IdentityDigest, Timestamp};
 
 use super::reply::Alert;
 
@@ -47,11 +47,15 @@ impl Line {
     }
 }
 
-/// Identity of an event; the id alone is not enough, since a careless sender may use it twice.
-type Identity = (String, Timestamp, String, String);
+/// Returns the identity of an event; the id alone is not enough, since a careless sender may use it twice. A digest: the
+/// log holds several hundred thousand events.
+fn identity(event_id: &str, time: Timestamp, source_device: &str, event_type: &str) -> IdentityDigest {
+    let parts = [event_id.as_bytes(), &time.as_ns().to_be_bytes(), source_device.as_bytes(), event_type.as_bytes()];
+    IdentityDigest::of(&parts)
+}
 
-fn identity(alert: &Alert) -> Identity {
-    (alert.event_id.clone(), alert.time, alert.source_device.clone(), alert.event_type.clone())
+fn identity_of(alert: &Alert) -> IdentityDigest {
+    identity(&alert.event_id, alert.time, &alert.source_device, &alert.event_type)
 }
 
 pub(super) struct Log {
@@ -60,7 +64,7 @@ pub(super) struct Log {
     n_bytes: u64,
     max_bytes: u64,
     n_kept: usize,
-    logged: HashSet<Identity>,
+    logged: HashSet<IdentityDigest>,
     logged_until: Option<Timestamp>,
 }
 
@@ -107,7 +111,7 @@ impl Log {
             let Ok(line) = serde_json::from_slice::<Line>(&line?) else { continue };
             self.logged_until = self.logged_until.max(Some(line.logged()));
             if let Line::Event { time, event_id, source_device, event_type, .. } = line {
-                self.logged.insert((event_id, time, source_device, event_type));
+                self.logged.insert(identity(&event_id, time, &source_device, &event_type));
             }
         }
         Ok(())
@@ -119,11 +123,11 @@ impl Log {
     }
 
     pub(super) fn has(&self, alert: &Alert) -> bool {
-        self.logged.contains(&identity(alert))
+        self.logged.contains(&identity_of(alert))
     }
 
     pub(super) fn mark_logged(&mut self, alert: &Alert) {
-        self.logged.insert(identity(alert));
+        self.logged.insert(identity_of(alert));
     }
 
     /// Appends one line; a line that is not written completely is removed again.
