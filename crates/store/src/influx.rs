@@ -38,6 +38,7 @@ pub(crate) mod devices;
 mod event_order;
 mod event_position;
 pub(crate) mod events;
+mod foreign;
 mod identity;
 mod labels;
 mod last_values;

@@ -6,6 +6,7 @@ mod beyond;
 mod blame;
 mod detect;
 mod faults;
+mod foreign;
 mod lag;
 mod open_gemini;
 mod provision;
