@@ -76,7 +76,7 @@ impl Influx {
     /// Checks the settings without contacting the server.
     pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
         Ok(Self {
-            labels: std::sync::Mutex::new(WrittenLabels::new(settings.retention)),
+            labels: std::sync::Mutex::default(),
             noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
             n_forgotten: AtomicU64::new(0),
             incarnation: std::sync::Mutex::default(),
@@ -125,8 +125,12 @@ impl Influx {
             Some(at) if at.as_ns().abs_diff(received.as_ns()) < ASK_RETENTION_NS => {}
             Some(_) => self.read_retention(Some(received)).await,
         }
-        let shortest = self.client.settings.retention.into_iter().chain(self.server_retention().retention).min();
-        Ok(shortest.map(|retention| received.minus(retention)))
+        Ok(self.retention().map(|retention| received.minus(retention)))
+    }
+
+    /// Returns the shorter one of the configured retention and the server's own, as far as known.
+    pub(super) fn retention(&self) -> Option<Duration> {
+        self.client.settings.retention.into_iter().chain(self.server_retention().retention).min()
     }
 
     /// Reads the server's retention; keeps the last one if that fails.
@@ -228,12 +232,34 @@ impl Influx {
         from: i64,
         until: i64,
         query: impl Fn(i64, i64) -> String,
+        each: impl FnMut(&SeriesPart),
+    ) -> Result<(), StoreError> {
+        self.select_parts((from, until), None, query, each).await
+    }
+
+    /// As [`Self::select`], for a query that returns its `n_rows` newest rows: halves are read from the newest on, and no
+    /// further than that.
+    pub(super) async fn select_newest(
+        &self,
+        (from, until): (i64, i64),
+        n_rows: usize,
+        query: impl Fn(i64, i64) -> String,
+        each: impl FnMut(&SeriesPart),
+    ) -> Result<(), StoreError> {
+        self.select_parts((from, until), Some(n_rows), query, each).await
+    }
+
+    async fn select_parts(
+        &self,
+        range: (i64, i64),
+        newest: Option<usize>,
+        query: impl Fn(i64, i64) -> String,
         mut each: impl FnMut(&SeriesPart),
     ) -> Result<(), StoreError> {
         self.ready().await?;
-        let mut work = vec![(from, until)];
+        let (mut work, mut n_rows) = (vec![range], 0);
         while let Some((from, until)) = work.pop() {
-            let mut n_seen = 0;
+            let n_before = n_rows;
             let outcome = async {
                 let mut rows = self.client.query(&query(from, until)).await?;
                 loop {
@@ -241,20 +267,23 @@ impl Influx {
                     if found.is_empty() {
                         return Ok(());
                     }
-                    n_seen += found.len();
+                    n_rows += found.iter().map(|series| series.values.len()).sum::<usize>();
                     found.iter().for_each(&mut each);
                 }
             }
             .await;
             match outcome {
                 Err(StoreError::Query { ref message, .. })
-                    if n_seen == 0 && from < until && message.contains(FILE_LIMIT) =>
+                    if n_rows == n_before && from < until && message.contains(FILE_LIMIT) =>
                 {
                     let middle = ((i128::from(from) + i128::from(until)).div_euclid(2)) as i64;
-                    work.push((middle + 1, until));
-                    work.push((from, middle));
+                    let halves = [(from, middle), (middle + 1, until)];
+                    work.extend(if newest.is_some() { halves } else { [halves[1], halves[0]] });
                 }
                 outcome => outcome?,
+            }
+            if newest.is_some_and(|enough| n_rows >= enough) {
+                break;
             }
         }
         Ok(())

@@ -128,7 +128,7 @@ async fn write_labels(
     if newest.is_empty() {
         return Ok(());
     }
-    influx.labels().retain_unwritten(&mut newest, received);
+    influx.labels().retain_unwritten(&mut newest, influx.retention(), received);
     let mut chunks = Vec::new();
     for ((device, key), value) in &newest {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);

@@ -3,6 +3,8 @@
 
 mod history;
 mod late_events;
+mod limits;
+mod requests;
 
 use spindle_core::records::Window;
 use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventId, EventType, MetricType, Timestamp};
