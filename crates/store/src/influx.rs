@@ -34,6 +34,7 @@ mod client;
 mod concurrency;
 mod detect;
 pub(crate) mod device_arrivals;
+mod device_index;
 pub(crate) mod devices;
 mod event_order;
 mod event_position;

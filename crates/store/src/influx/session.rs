@@ -57,6 +57,8 @@ pub struct Influx {
     n_forgotten: AtomicU64,
     /// Server run whose data the notes of labels, arrivals and devices describe.
     incarnation: std::sync::Mutex<Option<String>>,
+    /// Time of the newest marker of the indexes that was seen.
+    index_marker: std::sync::Mutex<Option<i64>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
     /// For lines about refused entries of an index, which every batch can cause.
@@ -77,7 +79,7 @@ impl Influx {
     pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
         Ok(Self {
             labels: std::sync::Mutex::default(),
-            noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
+            noted_devices: Mutex::new(NotedDevices::new()),
             n_forgotten: AtomicU64::new(0),
             incarnation: std::sync::Mutex::default(),
             client: InfluxClient::new(settings)?,
@@ -89,6 +91,7 @@ impl Influx {
             last_values: std::sync::Mutex::default(),
             arrivals: std::sync::Mutex::default(),
             placements: std::sync::Mutex::default(),
+            index_marker: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
             index_log: std::sync::Mutex::new(LogLimit::new(1, INDEX_LOG_PERIOD)),
@@ -295,6 +298,14 @@ impl Influx {
 
     pub(super) fn n_forgotten(&self) -> u64 {
         self.n_forgotten.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn index_marker(&self) -> Option<i64> {
+        *self.index_marker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_index_marker(&self, time: Option<i64>) {
+        *self.index_marker.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// Sets the time, to that of a write.

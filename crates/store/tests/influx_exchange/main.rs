@@ -7,6 +7,7 @@ mod blame;
 mod detect;
 mod faults;
 mod foreign;
+mod index;
 mod labels;
 mod lag;
 mod open_gemini;
