@@ -5,8 +5,9 @@
 //!
 //! **Values that meet.** A second value of one device, metric type and nanosecond is a new reading of the same place,
 //! not a second value: the one later in the stream replaces the earlier, and the sequence number of the earlier is gone
-//! with it. The gap audit lists each number that this costs as missing. Only an equal value that is delivered again
-//! costs nothing.
+//! with it. The gap audit lists each number that this costs as missing; on InfluxDB, which overwrites silently, a number
+//! replaced by another process or after other values of its series only if it lies between two numbers of its epoch.
+//! Only an equal value that is delivered again costs nothing.
 
 use std::fmt;
 

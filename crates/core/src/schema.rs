@@ -90,14 +90,14 @@ pub const EVENT_ARRIVALS: Measurement = Measurement {
     ],
 };
 
-/// Devices: for each period of up to 30 days in which a device has data, a point of each writer at the period's end. An
-/// index: the list of devices takes no look at their data.
+/// Devices: a point of each writer for a device at the end of the present period, of up to 30 days; devices are carried
+/// from period to period. An index: the list of devices takes no look at their data, nor at past periods.
 pub const DEVICES: Measurement = Measurement {
     name: "devices",
     tags: &["source_device"],
     fields: &[
-        integer("first_ns", "time of the oldest data in the period, in nanoseconds since 1970"),
-        integer("last_ns", "time of the newest data in the period, up to an hour old, in nanoseconds since 1970"),
+        integer("first_ns", "time of the oldest data known, in nanoseconds since 1970"),
+        integer("last_ns", "time of the newest data known, up to an hour old, in nanoseconds since 1970"),
     ],
 };
 
@@ -105,7 +105,13 @@ pub const DEVICES: Measurement = Measurement {
 pub const INDEXES: Measurement = Measurement {
     name: "spindle_indexes",
     tags: &[],
-    fields: &[integer("index_version", "version of the indexes that are complete")],
+    fields: &[
+        integer("index_version", "version of the indexes that are complete"),
+        integer(
+            "devices_from_ns",
+            "time from which on the points of `devices` and `device_labels` name all of them, in nanoseconds since 1970",
+        ),
+    ],
 };
 
 /// Labels of devices: the newest value of each key.

@@ -37,10 +37,6 @@ impl<V> Remembered<V> {
         self.entries.get(&key)
     }
 
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut V> {
-        self.entries.get_mut(&key)
-    }
-
     /// Remembers an entry. Returns `true` if it forgot others for it: about a half, at random, so that of a fleet beyond
     /// the bound a part is still remembered.
     pub(crate) fn insert(&mut self, key: Key, value: V) -> bool {

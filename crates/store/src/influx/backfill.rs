@@ -4,58 +4,43 @@
 //! devices from the ends of their data. A marker says when both are complete. It does no harm to stop half-way or to
 //! do it twice: whatever is there already stays.
 
-use serde_json::Value;
 use spindle_core::records::EventRecord;
-use spindle_core::schema::{DEVICE_METRICS, EVENTS, INDEXES};
+use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Timestamp};
 use tracing::info;
 
-use super::chunk::Chunk;
 use super::claims::Claim;
+use super::device_index::{INDEX_VERSION, carry, newest, newest_marker};
 use super::event_position::arrival;
 use super::line::{self, MAX_TIME, MIN_TIME};
 use super::places::Density;
 use super::response;
-use super::send::send_own;
 use super::session::Influx;
 use super::write_devices::note_times;
 use super::write_events::write_arrivals;
-use crate::{RefusedItem, StoreError};
+use crate::StoreError;
 
-/// Version of the indexes. A later one completes them again.
-const INDEX_VERSION: i64 = 1;
 /// Events read at once, and the longest range they are read from.
 const PAGE_ROWS: usize = 20_000;
 const PAGE_NS: i64 = 24 * 3_600 * 1_000_000_000;
 
 /// `Store::complete_indexes`.
 pub(crate) async fn complete_indexes(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
-    if newest(influx, INDEXES.name, "index_version", MAX_TIME)
-        .await?
-        .is_some_and(|(_, version)| version >= INDEX_VERSION)
-    {
-        return mark(influx, now).await;
+    let version = newest_marker(influx, "index_version").await?;
+    let is_marked = version.is_some_and(|(_, version)| version >= INDEX_VERSION);
+    if !is_marked {
+        let n_events = complete_arrivals(influx).await?;
+        let n_devices = complete_devices(influx, now).await?;
+        if n_events + n_devices > 0 {
+            info!(n_events, n_devices, "indexes completed from the data of an earlier version");
+        }
     }
-    let n_events = complete_arrivals(influx).await?;
-    let n_devices = complete_devices(influx).await?;
-    mark(influx, now).await?;
-    if n_events + n_devices > 0 {
-        info!(n_events, n_devices, "indexes completed from the data of an earlier version");
-    }
-    Ok(())
-}
-
-/// Writes the marker, again at each start: the retention takes old ones.
-async fn mark(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
-    let mut chunk = Chunk::default();
-    line::index_version(INDEX_VERSION, now, &mut chunk.lines);
-    chunk.assign(RefusedItem::Metric(usize::MAX), (INDEX_VERSION, now));
-    send_own(influx, vec![chunk], &influx.event_limit).await
+    carry(influx, now, is_marked).await
 }
 
 async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
     let (mut cursor, mut n_events) = (MAX_TIME, 0);
-    while let Some((until, _)) = newest(influx, EVENTS.name, "timestamp_ns", cursor).await? {
+    while let Some((until, _)) = newest(influx, EVENTS.name, "timestamp_ns", (MIN_TIME, cursor)).await? {
         let from = until.saturating_sub(PAGE_NS).max(MIN_TIME);
         let mut page = read_page(influx, from, until, Some(PAGE_ROWS)).await?;
         let mut next = from;
@@ -109,7 +94,7 @@ async fn read_page(
     Ok(page)
 }
 
-async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
+async fn complete_devices(influx: &Influx, now: Timestamp) -> Result<usize, StoreError> {
     let mut times: Vec<(String, i64)> = Vec::new();
     for (measurement, column, field) in [
         (DEVICE_METRICS.name, 0, "first(value)"),
@@ -128,19 +113,6 @@ async fn complete_devices(influx: &Influx) -> Result<usize, StoreError> {
             })
             .await?;
     }
-    note_times(influx, times.iter().map(|(device, time)| (device.as_str(), *time)), &influx.event_limit).await
-}
-
-/// Returns time and value of the newest point of a field up to an instant.
-async fn newest(influx: &Influx, measurement: &str, field: &str, until: i64) -> Result<Option<(i64, i64)>, StoreError> {
-    let query =
-        |from, until| format!("SELECT last({field}) FROM {measurement} WHERE time >= {from} AND time <= {until}");
-    let mut newest = None;
-    influx
-        .select(MIN_TIME, until, query, |series| {
-            let pair = |row: &Vec<Value>| Some((row.first()?.as_i64()?, row.get(1)?.as_i64()?));
-            newest = series.values.iter().rev().find_map(pair).or(newest);
-        })
-        .await?;
-    Ok(newest)
+    let times = times.iter().map(|(device, time)| (device.as_str(), *time));
+    note_times(influx, times, now, 0, &influx.event_limit).await.map(|outcome| outcome.n_notes)
 }

@@ -25,7 +25,7 @@ use tokio::time::{sleep, sleep_until};
 
 use super::chunk::Chunk;
 use super::line::EventPosition;
-use super::placements::RecentPlacements;
+use super::placements::{PlacedEvent, RecentPlacements};
 use super::places::{Density, Place, Places};
 use super::response::{StoredEvent, stored_event};
 use super::send::{SMALL_CHUNK_LINES, send_all};
@@ -133,7 +133,7 @@ impl<'a> Writing<'a> {
         if !influx.read_lag().is_zero() {
             for Settled { claim, place, received, .. } in placed.iter().filter(|one| !one.is_shown) {
                 let key = key(found.measurement, claim, *place);
-                recent.insert(key, StoredEvent::new(claim.event, *received));
+                recent.insert(key, PlacedEvent::new(claim.event, *received));
                 places.push(key);
             }
         }

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use futures::TryStreamExt;
-use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER};
+use futures::{StreamExt, TryStreamExt, stream};
+use reqwest::header::{ACCEPT, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, LOCATION, RETRY_AFTER};
 use reqwest::{Method, RequestBuilder, Response, Url};
 use tokio::sync::mpsc;
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
-use super::response::{self, Document, ResponseError, SeriesPart};
+use super::foreign;
+use super::response::{self, Document, Progress, ResponseError, SeriesPart};
 use super::settings::{InfluxSettings, InfluxVersion};
 use super::transport::{NoAnswer, Transport, innermost};
-use super::write_outcome::{BROKEN_OFF, CREDENTIALS, WriteResponse, brief, is_own_header};
+use super::write_outcome::{BROKEN_OFF, CREDENTIALS, NOT_INFLUXDB, WriteResponse, brief, is_own_header};
 use crate::StoreError;
 
 /// Largest error body read.
@@ -158,6 +159,10 @@ impl InfluxClient {
         if matches!(status, 429 | 500..=599) {
             return Err(self.unavailable(format!("{status} {} to a request for its state", brief(&body)), None));
         }
+        if status == 200 && foreign::is_page("", &body) {
+            let problem = format!("'{}' to a request for its state: {NOT_INFLUXDB}", foreign::title(&body));
+            return Err(self.unavailable(problem, None));
+        }
         // Searched as text: the JSON is long, and longer than what is read of it.
         let rest = body.split_once(name).filter(|_| !name.is_empty() && status == 200).map(|(_, rest)| rest);
         Ok(rest.and_then(|rest| rest.split_once('"')).map(|(value, _)| value.to_owned()))
@@ -192,6 +197,11 @@ impl InfluxClient {
 
     /// Returns the rows of an InfluxQL query as they arrive: at most two chunks are held.
     pub(super) async fn query(&self, text: &str) -> Result<ResponseRows, StoreError> {
+        self.query_all(text, 1).await
+    }
+
+    /// As [`Self::query`], for a text of several statements.
+    pub(super) async fn query_all(&self, text: &str, n_statements: u64) -> Result<ResponseRows, StoreError> {
         let chunk_size = ROWS_PER_CHUNK.to_string();
         let form = [
             ("db", self.settings.database.as_str()),
@@ -207,14 +217,17 @@ impl InfluxClient {
             .header(ACCEPT, "application/json")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(body.query().unwrap_or_default().to_owned());
-        let response = self.transport.send(request).await.map_err(|error| self.unreachable("query", &error.reason))?;
-        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
-        if status != 200 {
-            let message = self.text(response).await?;
-            return Err(self.refused(status, retry_after, &message));
+        let sent = self.transport.send(request).await;
+        let mut response = sent.map_err(|error| self.unreachable("query", &error.reason))?;
+        if response.status() != 200 {
+            return Err(self.refused(response).await?);
+        }
+        let first = response.chunk().await.map_err(|error| self.unreachable("query", &innermost(&error)))?;
+        if first.as_deref().is_some_and(|piece| !matches!(piece.trim_ascii_start().first(), Some(b'{') | None)) {
+            return Err(self.not_documents(response, first.unwrap_or_default().to_vec()).await?);
         }
         let (send, receive) = mpsc::channel(1);
-        let pieces = response.bytes_stream().map_err(io::Error::other);
+        let pieces = stream::iter(first.map(Ok)).chain(response.bytes_stream()).map_err(io::Error::other);
         let reader = SyncIoBridge::new(StreamReader::new(Box::pin(pieces)));
         tokio::task::spawn_blocking(move || {
             for document in response::documents(reader) {
@@ -225,20 +238,45 @@ impl InfluxClient {
                 }
             }
         });
-        Ok(ResponseRows { receive, client: self.clone(), is_empty: true })
+        Ok(ResponseRows { receive, client: self.clone(), progress: Progress::default(), n_statements })
     }
 
-    fn refused(&self, status: u16, retry_after: Option<Duration>, message: &str) -> StoreError {
-        let message = brief(message);
-        match status {
-            401 | 403 => {
-                self.misconfigured(&format!("{status} {message}: the credentials ({CREDENTIALS}) do not allow reads"))
-            }
-            404 => self.misconfigured(&format!("{status} {message}")),
-            429 | 500..=599 if !message.contains(FILE_LIMIT) => {
-                self.unavailable(format!("{status} {message}"), retry_after)
-            }
-            _ => self.query_error(message),
+    /// Returns the error of a query that was not answered with 200.
+    async fn refused(&self, response: Response) -> Result<StoreError, StoreError> {
+        let (status, retry_after) = (response.status().as_u16(), retry_after(&response));
+        let [content_type, location] = [CONTENT_TYPE, LOCATION].map(|name| header(&response, &name));
+        let body = self.text(response).await?;
+        let is_foreign = matches!(status, 200..400) || foreign::is_page(&content_type, &body);
+        let message = match is_foreign {
+            true => foreign::description(status, &content_type, &location, &body),
+            false => format!("{status} {}", brief(&body)),
+        };
+        Ok(match status {
+            429 | 500..=599 if !message.contains(FILE_LIMIT) => self.unavailable(message, retry_after),
+            401 | 403 => self.misconfigured(&format!("{message}: the credentials ({CREDENTIALS}) do not allow reads")),
+            404 => self.misconfigured(&message),
+            _ if is_foreign => self.misconfigured(&message),
+            _ => self.query_error(brief(&body)),
+        })
+    }
+
+    /// Returns the error of a query that was answered with 200 and no JSON, of which a piece has arrived.
+    async fn not_documents(&self, response: Response, mut piece: Vec<u8>) -> Result<StoreError, StoreError> {
+        let content_type = header(&response, &CONTENT_TYPE);
+        piece.extend_from_slice(self.text(response).await?.as_bytes());
+        let body = String::from_utf8_lossy(&piece);
+        // InfluxDB answers so where a number cannot be written as JSON.
+        if body.starts_with("json: ") {
+            return Ok(self.query_error(brief(&body)));
+        }
+        Ok(self.misconfigured(&foreign::description(200, &content_type, "", &body)))
+    }
+
+    fn response_error(&self, error: ResponseError) -> StoreError {
+        match error {
+            ResponseError::Transient(message) => self.unavailable(message, None),
+            ResponseError::Misconfigured(message) => self.misconfigured(&message),
+            ResponseError::Refused(message) => self.query_error(message),
         }
     }
 
@@ -288,29 +326,29 @@ fn compressed(lines: &str) -> io::Result<Vec<u8>> {
     gzip.finish()
 }
 
+/// Returns a header; empty if absent.
+fn header(response: &Response, name: &HeaderName) -> String {
+    response.headers().get(name).map(|text| String::from_utf8_lossy(text.as_bytes()).into_owned()).unwrap_or_default()
+}
+
 /// Response to a query, while it arrives.
 pub(super) struct ResponseRows {
     receive: mpsc::Receiver<serde_json::Result<Document>>,
     client: InfluxClient,
-    is_empty: bool,
+    progress: Progress,
+    n_statements: u64,
 }
 
 impl ResponseRows {
     /// Returns the next series, or parts of series; empty at the end.
     pub(super) async fn next(&mut self) -> Result<Vec<SeriesPart>, StoreError> {
         while let Some(document) = self.receive.recv().await {
-            self.is_empty &= document.is_err();
-            match Document::series(document) {
+            match self.progress.series(document) {
                 Ok(found) if found.is_empty() => {}
                 Ok(found) => return Ok(found),
-                Err(ResponseError::Transient(message)) => return Err(self.client.unavailable(message, None)),
-                Err(ResponseError::Misconfigured(message)) => return Err(self.client.misconfigured(&message)),
-                Err(ResponseError::Refused(message)) => return Err(self.client.query_error(message)),
+                Err(error) => return Err(self.client.response_error(error)),
             }
         }
-        match self.is_empty {
-            true => Err(self.client.unavailable("empty response to a query".to_owned(), None)),
-            false => Ok(Vec::new()),
-        }
+        self.progress.end(self.n_statements).map(|()| Vec::new()).map_err(|error| self.client.response_error(error))
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use tracing::warn;
 
 use super::client::InfluxClient;
+use super::foreign::title;
 use super::identity::{ServerIdentity, version_of};
 use super::settings::InfluxVersion;
 use super::write_outcome::brief;
@@ -104,31 +105,4 @@ async fn by_paths(client: &InfluxClient) -> Result<Option<InfluxVersion>, StoreE
     let is_answered = status == 200 && answer["results"][0]["statement_id"].is_number();
     let is_refused = status == 401 && answer["error"].as_str().is_some_and(|error| error.contains("authenti"));
     Ok((is_answered || is_refused).then_some(InfluxVersion::V1))
-}
-
-/// Returns the first words of a page, without its tags.
-fn title(page: &str) -> String {
-    let mut is_tag = false;
-    let plain = |ch: char| {
-        let was_tag = is_tag;
-        is_tag = (is_tag || ch == '<') && ch != '>';
-        if was_tag || is_tag || ch.is_control() { ' ' } else { ch }
-    };
-    let text: String = page.chars().map(plain).collect();
-    text.split_whitespace().take(8).collect::<Vec<_>>().join(" ").chars().take(80).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_page_is_named_by_its_first_words() {
-        assert_eq!(
-            title("<h2>Single-node VictoriaMetrics</h2></br>See docs at <a href='x'>"),
-            "Single-node VictoriaMetrics See docs at"
-        );
-        assert_eq!(title("\n plain\r\ntext\u{7} "), "plain text");
-        assert_eq!(title(&"x".repeat(500)).len(), 80);
-    }
 }

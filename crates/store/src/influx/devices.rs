@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use spindle_core::alias::Alias;
 use spindle_core::records::DeviceRecord;
-use spindle_core::schema::{DEVICE_LABELS, DEVICE_METRICS, DEVICES, EVENTS};
+use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Labels, Timestamp};
 
+use super::device_index;
 use super::event_position::SPREAD_NS;
 use super::line::{self, one_of_devices, quoted};
 use super::noted_devices::REFRESH_NS;
 use super::series::MAX_NAMED_DEVICES;
-use super::session::{Influx, MAX_TIME, MIN_TIME};
+use super::session::{Influx, MAX_TIME};
 use crate::StoreError;
 
 /// Most devices queried by name; with more, the response is filtered.
@@ -20,77 +21,64 @@ const MAX_BY_NAME: usize = 20 * MAX_NAMED_DEVICES;
 
 type Records = BTreeMap<DeviceName, DeviceRecord>;
 
+/// Devices of the index, and the time from which on it names them and their labels.
+struct Indexed {
+    from: i64,
+    records: Records,
+}
+
 /// `Store::devices`.
 pub(crate) async fn devices(
     influx: &Influx,
     after: Option<&DeviceName>,
     limit: usize,
 ) -> Result<Vec<DeviceRecord>, StoreError> {
-    let all = indexed(influx, "").await?;
+    let Indexed { from, records } = indexed(influx, "").await?;
     let is_after = |name: &DeviceName| after.is_none_or(|after| name > after);
-    let page = all.into_iter().filter(|(name, _)| is_after(name)).take(limit);
-    complete(influx, page.collect()).await.map(|records| records.into_values().collect())
+    let page = records.into_iter().filter(|(name, _)| is_after(name)).take(limit);
+    complete(influx, from, page.collect()).await.map(|records| records.into_values().collect())
 }
 
 /// `Store::device`.
 pub(crate) async fn device(influx: &Influx, name: &DeviceName) -> Result<Option<DeviceRecord>, StoreError> {
-    let found = indexed(influx, &format!(" AND source_device = {}", quoted(name))).await?;
-    complete(influx, found).await.map(|mut records| records.remove(name))
+    let Indexed { from, records } = indexed(influx, &format!(" AND source_device = {}", quoted(name))).await?;
+    complete(influx, from, records).await.map(|mut records| records.remove(name))
 }
 
 /// `Store::devices_at`.
 pub(crate) async fn devices_at(influx: &Influx, alias: &Alias) -> Result<Vec<DeviceName>, StoreError> {
     let keys: Vec<_> = Alias::KEYS.iter().map(|key| format!("label = {}", quoted(key))).collect();
-    let query = |from, until| {
-        format!(
-            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until} AND ({}) GROUP BY source_device, label",
-            DEVICE_LABELS.name,
-            keys.join(" OR ")
-        )
-    };
+    let from = device_index::devices_from(influx).await?;
     let mut labels: BTreeMap<String, Labels> = BTreeMap::new();
-    influx
-        .select(MIN_TIME, MAX_TIME, query, |series| {
-            let Some(value) = series.values.last().and_then(|row| row.get(1)?.as_str()) else { return };
-            let device = line::decode(series.tag("source_device")).into_owned();
-            let key = line::decode(series.tag("label")).into_owned();
-            labels.entry(device).or_default().insert(key, line::decode(value).into_owned());
-        })
-        .await?;
+    for label in device_index::labels(influx, from, &format!(" AND ({})", keys.join(" OR "))).await? {
+        labels.entry(label.device).or_default().insert(label.key, label.value);
+    }
     let matching = labels.iter().filter(|(_, labels)| alias.matches(labels));
     Ok(matching.filter_map(|(name, _)| DeviceName::new(name).ok()).collect())
 }
 
 /// Reads the index.
-async fn indexed(influx: &Influx, only: &str) -> Result<Records, StoreError> {
-    let query = |from, until| {
-        format!(
-            "SELECT min(first_ns), max(last_ns) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device",
-            DEVICES.name
-        )
+async fn indexed(influx: &Influx, only: &str) -> Result<Indexed, StoreError> {
+    let from = device_index::devices_from(influx).await?;
+    let lives = device_index::lives(influx, from, only).await?;
+    let record = |(source_device, (first, last)): (DeviceName, (i64, i64))| {
+        let (first_seen, last_seen) = (Timestamp::from_ns(first), Timestamp::from_ns(last));
+        let record =
+            DeviceRecord { source_device: source_device.clone(), labels: Labels::new(), first_seen, last_seen };
+        (source_device, record)
     };
-    let mut records = Records::new();
-    influx
-        .select(MIN_TIME, MAX_TIME, query, |series| {
-            let Ok(name) = DeviceName::new(&line::decode(series.tag("source_device"))) else { return };
-            for row in &series.values {
-                let time = |column: usize| row.get(column)?.as_i64().map(Timestamp::from_ns);
-                let (Some(first_seen), Some(last_seen)) = (time(1), time(2)) else { continue };
-                let new = || DeviceRecord { source_device: name.clone(), labels: Labels::new(), first_seen, last_seen };
-                let record = records.entry(name.clone()).or_insert_with(new);
-                record.first_seen = record.first_seen.min(first_seen);
-                record.last_seen = record.last_seen.max(last_seen);
-            }
-        })
-        .await?;
-    Ok(records)
+    Ok(Indexed { from, records: lives.into_iter().map(record).collect() })
 }
 
 /// Adds the labels, and moves the last sign of life from that of the index to the newest data.
-async fn complete(influx: &Influx, mut records: Records) -> Result<Records, StoreError> {
+async fn complete(influx: &Influx, labels_from: i64, mut records: Records) -> Result<Records, StoreError> {
     let names: Vec<DeviceName> = records.keys().cloned().collect();
     for only in conditions(&names) {
-        read_labels(influx, &only, &mut records).await?;
+        for label in device_index::labels(influx, labels_from, &only).await? {
+            if let Some(record) = records.get_mut(&*label.device) {
+                record.labels.insert(label.key, label.value);
+            }
+        }
     }
     let mut by_time: Vec<(i64, DeviceName)> =
         records.values().map(|record| (record.last_seen.as_ns(), record.source_device.clone())).collect();
@@ -117,24 +105,6 @@ fn conditions(names: &[DeviceName]) -> Vec<String> {
         return vec![String::new()];
     }
     names.chunks(MAX_NAMED_DEVICES).map(|some| one_of_devices(some.iter().map(|name| name.as_str()))).collect()
-}
-
-async fn read_labels(influx: &Influx, only: &str, records: &mut Records) -> Result<(), StoreError> {
-    let query = |from, until| {
-        format!(
-            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, label",
-            DEVICE_LABELS.name
-        )
-    };
-    influx
-        .select(MIN_TIME, MAX_TIME, query, |series| {
-            let record = records.get_mut(&*line::decode(series.tag("source_device")));
-            let value = series.values.last().and_then(|row| row.get(1)?.as_str());
-            if let (Some(record), Some(value)) = (record, value) {
-                record.labels.insert(line::decode(series.tag("label")).into_owned(), line::decode(value).into_owned());
-            }
-        })
-        .await
 }
 
 /// Reads the newest data of devices in a range.

@@ -13,8 +13,9 @@ pub(super) fn key_of(record: &EventRecord) -> EventKey {
     (*timestamp, id.clone(), source_device.clone(), event_type.clone())
 }
 
-/// Sorts events, newest first, and drops copies: two concurrent writers can both have stored one.
+/// Sorts events, newest first, and drops copies: two concurrent writers can both have stored one. The first arrival
+/// stays.
 pub(super) fn sort(found: &mut Vec<EventRecord>) {
-    found.sort_by_cached_key(|record| Reverse(key_of(record)));
+    found.sort_by_cached_key(|record| (Reverse(key_of(record)), record.received));
     found.dedup_by(|one, other| key_of(one) == key_of(other));
 }

@@ -1,24 +1,30 @@
 //! Queries for events. Each reads the window that it asks for: by the time they happened among the events, by the time
-//! they were stored in the index of arrivals.
+//! they were stored in the index of arrivals; and of that no more than its limit takes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use serde_json::Value;
 use spindle_core::DeviceName;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::schema::EVENTS;
 
-use super::arrivals;
+use super::arrivals::{self, LateQuery, Side};
 use super::event_order::sort;
 use super::event_position::SPREAD_NS;
 use super::line::quoted;
-use super::response::event;
+use super::response::{SeriesPart, event};
 use super::session::{Influx, MAX_TIME, bounds};
 use crate::StoreError;
 
 const FIELDS: &str = "event_id, criticality, event_message, timestamp_ns, received_ns, seq, labels";
 /// Fields that a count needs.
 const KEY_FIELDS: &str = "event_id, criticality, timestamp_ns, received_ns";
+
+/// Rows read beyond those wanted: events whose place is in the window and whose time is not, and copies.
+const MARGIN_ROWS: usize = 100;
+/// Rows from which on a window is read as a whole.
+const MAX_PAGED_ROWS: usize = 100_000;
 
 /// `Store::events`.
 pub(crate) async fn select(influx: &Influx, filter: &EventFilter) -> Result<Vec<EventRecord>, StoreError> {
@@ -39,49 +45,111 @@ pub(crate) async fn count_by_device(
     Ok(counts.into_iter().collect())
 }
 
-/// Returns the events of a filter in order: at least the first `n_wanted`.
+/// Returns the events of a filter in order: at least the first `n_wanted`, if there are so many.
 async fn matching(
     influx: &Influx,
     filter: &EventFilter,
     n_wanted: usize,
-    fields: &str,
+    fields: &'static str,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let condition = condition(filter);
-    let mut found = happened(influx, filter, &condition, fields).await?;
-    if filter.basis != TimeBasis::Happened {
-        // Most of what arrives in a window happened in it too: only the late ones are looked for one by one.
-        if filter.basis == TimeBasis::Received {
-            found.retain(|record| filter.window.contains(record.received));
+    let late = async |side, n_found: usize| match filter.basis {
+        TimeBasis::Happened => Ok(Vec::new()),
+        TimeBasis::Received | TimeBasis::Either if n_found >= n_wanted => Ok(Vec::new()),
+        TimeBasis::Received | TimeBasis::Either => {
+            arrivals::read_late(
+                influx,
+                LateQuery { window: filter.window, side, condition: &condition, fields },
+                n_wanted - n_found,
+            )
+            .await
         }
-        let entries = arrivals::late_entries(influx, filter.window, &condition).await?;
-        found.append(&mut arrivals::read_first(influx, &entries, n_wanted, fields).await?);
-    }
+    };
+    // In the order of the response: each part is read only as far as those before it leave events to be wanted.
+    let mut found = late(Side::After, 0).await?;
+    let n_wanted_inside = n_wanted.saturating_sub(found.len());
+    found.append(&mut happened(influx, filter, &condition, fields, n_wanted_inside).await?);
+    found.append(&mut late(Side::Before, found.len()).await?);
     sort(&mut found);
     Ok(found)
 }
 
-/// Reads the events that happened in the window.
+/// Reads the events that happened in the window from the newest on, until the first `n_wanted` in their order are known.
 async fn happened(
     influx: &Influx,
     filter: &EventFilter,
     condition: &str,
     fields: &str,
+    n_wanted: usize,
 ) -> Result<Vec<EventRecord>, StoreError> {
     let mut found = Vec::new();
-    let Some((from, until)) = bounds(filter.window) else { return Ok(found) };
-    let query = |from, until| {
-        format!(
-            "SELECT {fields}, source_device, event_type FROM {} WHERE time >= {from} AND time <= {until}{condition}",
-            EVENTS.name
-        )
+    let Some((from, until)) = bounds(filter.window).filter(|_| n_wanted > 0) else { return Ok(found) };
+    let by_arrival = match filter.basis {
+        TimeBasis::Received => format!(" AND received_ns >= {from} AND received_ns <= {until}"),
+        TimeBasis::Happened | TimeBasis::Either => String::new(),
     };
-    influx
-        .select(from, until.saturating_add(SPREAD_NS).min(MAX_TIME), query, |series| {
-            let records = series.values.iter().filter_map(|row| event(series, row));
-            found.extend(records.filter(|record| filter.window.contains(record.event.timestamp)));
-        })
-        .await?;
-    Ok(found)
+    let select = format!("SELECT {fields}, source_device, event_type FROM {}", EVENTS.name);
+    let mut cursor = until.saturating_add(SPREAD_NS).min(MAX_TIME);
+    let mut n_rows = n_wanted.saturating_add(MARGIN_ROWS);
+    loop {
+        let page = Page { from, until: cursor, n_rows: Some(n_rows).filter(|n_rows| *n_rows < MAX_PAGED_ROWS) };
+        let mut read_until = page
+            .read(influx, &select, &format!("{condition}{by_arrival}"), |record| {
+                if filter.window.contains(record.event.timestamp) {
+                    found.push(record);
+                }
+            })
+            .await?;
+        if read_until == Some(cursor) {
+            // More events at one instant than a page holds.
+            n_rows = n_rows.saturating_mul(4);
+            continue;
+        }
+        sort(&mut found);
+        found.truncate(n_wanted);
+        // An event lies at its time or after it: what is newer than the oldest place read is complete.
+        let is_known = |record: &EventRecord| read_until.is_none_or(|place| record.event.timestamp.as_ns() > place);
+        if read_until.is_none() || found.len() == n_wanted && found.iter().all(is_known) {
+            return Ok(found);
+        }
+        cursor = read_until.take().unwrap_or(from);
+        n_rows = n_rows.saturating_mul(4).min(MAX_PAGED_ROWS - 1);
+    }
+}
+
+/// Range of places of which the newest are read.
+struct Page {
+    from: i64,
+    until: i64,
+    /// `None`: all.
+    n_rows: Option<usize>,
+}
+
+impl Page {
+    /// Visits the events of the page. Returns the oldest place, if there may be more at it and before it.
+    async fn read(
+        &self,
+        influx: &Influx,
+        select: &str,
+        condition: &str,
+        mut each: impl FnMut(EventRecord),
+    ) -> Result<Option<i64>, StoreError> {
+        let limit = self.n_rows.map_or_else(String::new, |n_rows| format!(" ORDER BY time DESC LIMIT {n_rows}"));
+        let query = |from, until| format!("{select} WHERE time >= {from} AND time <= {until}{condition}{limit}");
+        let (mut n_read, mut oldest) = (0, self.until);
+        let visit = |series: &SeriesPart| {
+            n_read += series.values.len();
+            for row in &series.values {
+                oldest = row.first().and_then(Value::as_i64).map_or(oldest, |time| oldest.min(time));
+                event(series, row).into_iter().for_each(&mut each);
+            }
+        };
+        match self.n_rows {
+            Some(n_rows) => influx.select_newest((self.from, self.until), n_rows, query, visit).await?,
+            None => influx.select(self.from, self.until, query, visit).await?,
+        }
+        Ok(Some(oldest).filter(|_| self.n_rows.is_some_and(|n_rows| n_read >= n_rows)))
+    }
 }
 
 /// Returns the filter without its window as InfluxQL.

@@ -151,7 +151,7 @@ fn event_fields(lines: &mut String, event: &Event, received: Timestamp) {
     );
 }
 
-/// Writes the oldest and newest time of a device's data in one period, at the period's point.
+/// Writes the oldest and newest time of a device's data, at the point of the present period.
 pub(crate) fn device(device: &str, first: i64, last: i64, at: i64, lines: &mut String) {
     begin(lines, DEVICES.name, &[("source_device", device)]);
     let _ = write!(lines, " first_ns={first}i,last_ns={last}i");
@@ -159,9 +159,9 @@ pub(crate) fn device(device: &str, first: i64, last: i64, at: i64, lines: &mut S
 }
 
 /// Writes the marker of complete indexes.
-pub(crate) fn index_version(version: i64, at: Timestamp, lines: &mut String) {
+pub(crate) fn index_version(version: i64, devices_from: i64, at: Timestamp, lines: &mut String) {
     begin(lines, INDEXES.name, &[]);
-    let _ = write!(lines, " index_version={version}i");
+    let _ = write!(lines, " index_version={version}i,devices_from_ns={devices_from}i");
     end(lines, at.as_ns());
 }
 

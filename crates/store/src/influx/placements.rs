@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use spindle_core::IdentityDigest;
+use spindle_core::{Event, IdentityDigest, Timestamp};
 use tokio::time::Instant;
-
-use super::response::StoredEvent;
 
 /// Most positions remembered; further events wait until earlier ones can be read. With those of the last batch they
 /// stay below 229,376, so that the table takes 15 MB.
@@ -15,11 +13,29 @@ const MAX_REMEMBERED: usize = 160_000;
 /// Age at which a position whose write failed is forgotten: the server may still carry out that write.
 const KEEP_FAILED: Duration = Duration::from_secs(60);
 
+/// Event written at some position. None is forgotten to make room: another event would take its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PlacedEvent {
+    identity: IdentityDigest,
+    pub(super) received: Timestamp,
+}
+
+impl PlacedEvent {
+    pub(super) fn new(event: &Event, received: Timestamp) -> Self {
+        Self { identity: event.identity().digest(), received }
+    }
+
+    /// Returns whether it is this event.
+    pub(super) fn is(&self, event: &Event) -> bool {
+        self.identity == event.identity().digest()
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct RecentPlacements {
     opened: Instant,
     /// With the time after which every query shows the event; `None` while it is being written.
-    placed: HashMap<IdentityDigest, (StoredEvent, Option<Instant>)>,
+    placed: HashMap<IdentityDigest, (PlacedEvent, Option<Instant>)>,
 }
 
 impl Default for RecentPlacements {
@@ -34,12 +50,12 @@ impl RecentPlacements {
         self.opened + lag
     }
 
-    pub(super) fn get(&self, position: &IdentityDigest) -> Option<&StoredEvent> {
+    pub(super) fn get(&self, position: &IdentityDigest) -> Option<&PlacedEvent> {
         self.placed.get(position).map(|(event, _)| event)
     }
 
     /// Records an event that is about to be written.
-    pub(super) fn insert(&mut self, position: IdentityDigest, event: StoredEvent) {
+    pub(super) fn insert(&mut self, position: IdentityDigest, event: PlacedEvent) {
         self.placed.insert(position, (event, None));
     }
 
@@ -63,8 +79,6 @@ impl RecentPlacements {
 
 #[cfg(test)]
 mod tests {
-    use spindle_core::{EventId, Timestamp};
-
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -72,7 +86,7 @@ mod tests {
         let lag = Duration::from_secs(2);
         let mut recent = RecentPlacements::default();
         let at = Timestamp::from_ns(7);
-        let event = StoredEvent { identity: IdentityDigest::of(&[b"event"]), received: at };
+        let event = PlacedEvent { identity: IdentityDigest::of(&[b"event"]), received: at };
         let key = |number: usize| IdentityDigest::of(&[&number.to_be_bytes()]);
         for position in [1, 2, 3] {
             recent.insert(key(position), event);

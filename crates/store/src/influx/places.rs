@@ -90,9 +90,11 @@ impl<'a> Places<'a> {
             InfluxVersion::V3 | InfluxVersion::OpenGemini => (1, REQUESTS_WITH_ONE),
             _ => (MAX_STATEMENTS, REQUESTS_WITH_MANY),
         };
-        let texts: Vec<String> =
-            single.chunks(n_statements).map(|some| select_each(measurement, fields, some)).collect();
-        let requests = texts.into_iter().map(|text| read_all(influx, text));
+        let texts: Vec<(String, u64)> = single
+            .chunks(n_statements)
+            .map(|some| (select_each(measurement, fields, some), some.len() as u64))
+            .collect();
+        let requests = texts.into_iter().map(|(text, n_statements)| read_all(influx, text, n_statements));
         let mut responses = stream::iter(requests).buffer_unordered(n_requests);
         while let Some(found) = responses.try_next().await? {
             found.iter().for_each(&mut each_row);
@@ -154,8 +156,8 @@ fn select_each(measurement: &str, fields: &str, places: &[Place<'_>]) -> String 
     places.iter().map(statement).collect::<Vec<_>>().join("; ")
 }
 
-async fn read_all(influx: &Influx, text: String) -> Result<Vec<SeriesPart>, StoreError> {
-    let mut rows = influx.client.query(&text).await?;
+async fn read_all(influx: &Influx, text: String, n_statements: u64) -> Result<Vec<SeriesPart>, StoreError> {
+    let mut rows = influx.client.query_all(&text, n_statements).await?;
     let mut all = Vec::new();
     loop {
         let found = rows.next().await?;

@@ -22,11 +22,24 @@ pub(crate) struct Document {
     error: Option<String>,
 }
 
+/// Part of the response to one statement.
 #[derive(Debug, Deserialize)]
 struct QueryResult {
-    #[serde(default)]
-    series: Vec<SeriesPart>,
+    statement_id: Option<u64>,
+    series: Option<Vec<SeriesPart>>,
     error: Option<String>,
+    /// More of the same series follows.
+    #[serde(default)]
+    partial: bool,
+}
+
+/// What has arrived of a response. Documents that are whole do not make it complete: a proxy may end it after any.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    n_documents: usize,
+    /// Statements of which something has arrived.
+    n_statements: u64,
+    is_partial: bool,
 }
 
 /// Part of one series of a response.
@@ -55,15 +68,24 @@ pub(crate) fn documents(body: impl Read) -> impl Iterator<Item = serde_json::Res
     serde_json::Deserializer::from_reader(BufReader::new(body)).into_iter()
 }
 
-impl Document {
-    /// Returns the series of a document, possibly none, or the server's error.
-    pub(crate) fn series(document: serde_json::Result<Self>) -> Result<Vec<SeriesPart>, ResponseError> {
+impl Progress {
+    /// Returns the series of the next document, possibly none, or the server's error.
+    pub(crate) fn series(&mut self, document: serde_json::Result<Document>) -> Result<Vec<SeriesPart>, ResponseError> {
         let document = document.map_err(|error| unreadable(&error))?;
+        self.n_documents += 1;
+        if document.results.is_empty() && document.error.is_none() {
+            return Err(other_shape("a document without results"));
+        }
         let mut found = Vec::new();
         let mut error = document.error;
         for result in document.results {
+            if result.statement_id.is_none() && result.series.is_none() && result.error.is_none() {
+                return Err(other_shape("a result without a statement"));
+            }
+            self.n_statements = self.n_statements.max(result.statement_id.unwrap_or(0).saturating_add(1));
+            self.is_partial = result.partial;
             error = error.or(result.error.filter(|error| !is_empty(error)));
-            found.extend(result.series);
+            found.extend(result.series.into_iter().flatten());
         }
         match error {
             Some(message) if message.contains("database not found") => {
@@ -74,6 +96,26 @@ impl Document {
             None => Ok(found),
         }
     }
+
+    /// Checks the end of the response to some statements.
+    pub(crate) fn end(&self, n_statements: u64) -> Result<(), ResponseError> {
+        if self.n_documents == 0 {
+            return Err(ResponseError::Transient("empty response to a query".to_owned()));
+        }
+        if self.is_partial || self.n_statements < n_statements {
+            let Self { n_statements: seen, .. } = self;
+            let message = format!("the response ended before its last part, in statement {seen} of {n_statements}");
+            return Err(ResponseError::Transient(message));
+        }
+        Ok(())
+    }
+}
+
+/// Error for JSON that no InfluxDB sends.
+fn other_shape(problem: &str) -> ResponseError {
+    ResponseError::Misconfigured(format!(
+        "the response to a query is JSON of another shape ({problem}): {NOT_INFLUXDB}"
+    ))
 }
 
 /// Converts a parser's error, which quotes unexpected input at full length.
@@ -81,6 +123,9 @@ fn unreadable(error: &serde_json::Error) -> ResponseError {
     let message = brief(&error.to_string());
     if error.is_io() || error.is_eof() {
         return ResponseError::Transient(format!("the response broke off: {message}"));
+    }
+    if error.is_data() {
+        return other_shape(&message);
     }
     ResponseError::Refused(format!("the response is not JSON ({message}): {NOT_INFLUXDB}"))
 }
@@ -225,6 +270,10 @@ pub(crate) fn event_id(cell: &Value) -> Option<EventId> {
 mod tests {
     use super::*;
 
+    fn series_of(body: &str) -> Result<Vec<SeriesPart>, ResponseError> {
+        Progress::default().series(documents(body.as_bytes()).next().unwrap())
+    }
+
     fn series(values: &str) -> SeriesPart {
         serde_json::from_str(&format!("{{\"columns\":[\"time\"],\"values\":{values}}}")).unwrap()
     }
@@ -246,31 +295,70 @@ mod tests {
     #[test]
     fn what_a_server_says_is_one_short_line() {
         let long = format!("{{\"error\":\"query-timeout\\nlimit {}\"}}", "x".repeat(5_000));
-        let Err(ResponseError::Transient(message)) = documents(long.as_bytes()).map(Document::series).next().unwrap()
-        else {
-            panic!()
-        };
+        let Err(ResponseError::Transient(message)) = series_of(&long) else { panic!() };
         assert_eq!(message, "query-timeout");
         let wrong = format!("{{\"results\":\"{}\"}}", "x".repeat(5_000));
-        let Err(ResponseError::Refused(message)) = documents(wrong.as_bytes()).map(Document::series).next().unwrap()
-        else {
-            panic!()
+        let Err(ResponseError::Misconfigured(message)) = series_of(&wrong) else { panic!() };
+        assert!(message.contains("another shape (invalid type: string \"xxx") && message.len() < 500, "{message}");
+    }
+
+    #[test]
+    fn no_result_is_read_from_json_of_another_make() {
+        for other in [
+            "{}",
+            r#"{"status":"ok"}"#,
+            r#"{"results":[]}"#,
+            r#"{"results":[{}]}"#,
+            r#"{"results":[{"rows":[1]}]}"#,
+            r#"{"results":{"a":1}}"#,
+            r#"{"results":[{"statement_id":0,"series":[{"values":[]}]}]}"#,
+            "[]",
+            "null",
+            "7",
+            "\"login\"",
+        ] {
+            assert!(
+                matches!(series_of(other), Err(ResponseError::Misconfigured(_))),
+                "{other}: {:?}",
+                series_of(other)
+            );
+        }
+        assert!(series_of(r#"{"results":[{"statement_id":0}]}"#).unwrap().is_empty());
+        assert!(matches!(series_of(r#"{"error":"refused"}"#), Err(ResponseError::Refused(_))));
+    }
+
+    #[test]
+    fn a_response_that_ends_early_is_not_complete() {
+        let progress = |body: &str| {
+            let mut progress = Progress::default();
+            for document in documents(body.as_bytes()) {
+                progress.series(document).unwrap();
+            }
+            progress
         };
-        assert!(
-            message.starts_with("the response is not JSON (invalid type: string \"xxx") && message.len() < 500,
-            "{message}"
-        );
+        let first = r#"{"results":[{"statement_id":0,"series":[{"columns":["time"],"values":[[1]],"partial":true}],"partial":true}]}"#;
+        let last = r#"{"results":[{"statement_id":0,"series":[{"columns":["time"],"values":[[2]]}]}]}"#;
+        let second = r#"{"results":[{"statement_id":1}]}"#;
+        for (body, n_statements, is_complete) in [
+            (last.to_owned(), 1, true),
+            (format!("{first}\n{last}\n"), 1, true),
+            (first.to_owned(), 1, false),
+            (String::new(), 1, false),
+            (last.to_owned(), 2, false),
+            (format!("{last}\n{second}"), 2, true),
+        ] {
+            assert_eq!(progress(&body).end(n_statements).is_ok(), is_complete, "{body} of {n_statements}");
+        }
     }
 
     #[test]
     fn a_measurement_that_was_never_written_is_empty() {
-        let series = |body: &str| documents(body.as_bytes()).map(Document::series).next().unwrap();
         let missing = r#"{"results":[{"statement_id":0,"error":"measurement not found"}]}"#;
-        assert!(series(missing).unwrap().is_empty());
+        assert!(series_of(missing).unwrap().is_empty());
         let database = r#"{"results":[{"statement_id":0,"error":"database not found: nodb"}]}"#;
-        assert!(matches!(series(database), Err(ResponseError::Misconfigured(_))));
+        assert!(matches!(series_of(database), Err(ResponseError::Misconfigured(_))));
         let both = r#"{"results":[{"error":"measurement not found"},{"error":"something else"}]}"#;
-        assert!(matches!(series(both), Err(ResponseError::Refused(_))));
+        assert!(matches!(series_of(both), Err(ResponseError::Refused(_))));
     }
 
     #[test]

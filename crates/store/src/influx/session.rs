@@ -57,6 +57,8 @@ pub struct Influx {
     n_forgotten: AtomicU64,
     /// Server run whose data the notes of labels, arrivals and devices describe.
     incarnation: std::sync::Mutex<Option<String>>,
+    /// Time of the newest marker of the indexes that was seen.
+    index_marker: std::sync::Mutex<Option<i64>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
     /// For lines about refused entries of an index, which every batch can cause.
@@ -76,8 +78,8 @@ impl Influx {
     /// Checks the settings without contacting the server.
     pub(crate) fn new(settings: InfluxSettings) -> Result<Self, StoreError> {
         Ok(Self {
-            labels: std::sync::Mutex::new(WrittenLabels::new(settings.retention)),
-            noted_devices: Mutex::new(NotedDevices::new(settings.retention)),
+            labels: std::sync::Mutex::default(),
+            noted_devices: Mutex::new(NotedDevices::new()),
             n_forgotten: AtomicU64::new(0),
             incarnation: std::sync::Mutex::default(),
             client: InfluxClient::new(settings)?,
@@ -89,6 +91,7 @@ impl Influx {
             last_values: std::sync::Mutex::default(),
             arrivals: std::sync::Mutex::default(),
             placements: std::sync::Mutex::default(),
+            index_marker: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
             index_log: std::sync::Mutex::new(LogLimit::new(1, INDEX_LOG_PERIOD)),
@@ -125,8 +128,12 @@ impl Influx {
             Some(at) if at.as_ns().abs_diff(received.as_ns()) < ASK_RETENTION_NS => {}
             Some(_) => self.read_retention(Some(received)).await,
         }
-        let shortest = self.client.settings.retention.into_iter().chain(self.server_retention().retention).min();
-        Ok(shortest.map(|retention| received.minus(retention)))
+        Ok(self.retention().map(|retention| received.minus(retention)))
+    }
+
+    /// Returns the shorter one of the configured retention and the server's own, as far as known.
+    pub(super) fn retention(&self) -> Option<Duration> {
+        self.client.settings.retention.into_iter().chain(self.server_retention().retention).min()
     }
 
     /// Reads the server's retention; keeps the last one if that fails.
@@ -228,12 +235,34 @@ impl Influx {
         from: i64,
         until: i64,
         query: impl Fn(i64, i64) -> String,
+        each: impl FnMut(&SeriesPart),
+    ) -> Result<(), StoreError> {
+        self.select_parts((from, until), None, query, each).await
+    }
+
+    /// As [`Self::select`], for a query that returns its `n_rows` newest rows: halves are read from the newest on, and no
+    /// further than that.
+    pub(super) async fn select_newest(
+        &self,
+        (from, until): (i64, i64),
+        n_rows: usize,
+        query: impl Fn(i64, i64) -> String,
+        each: impl FnMut(&SeriesPart),
+    ) -> Result<(), StoreError> {
+        self.select_parts((from, until), Some(n_rows), query, each).await
+    }
+
+    async fn select_parts(
+        &self,
+        range: (i64, i64),
+        newest: Option<usize>,
+        query: impl Fn(i64, i64) -> String,
         mut each: impl FnMut(&SeriesPart),
     ) -> Result<(), StoreError> {
         self.ready().await?;
-        let mut work = vec![(from, until)];
+        let (mut work, mut n_rows) = (vec![range], 0);
         while let Some((from, until)) = work.pop() {
-            let mut n_seen = 0;
+            let n_before = n_rows;
             let outcome = async {
                 let mut rows = self.client.query(&query(from, until)).await?;
                 loop {
@@ -241,20 +270,23 @@ impl Influx {
                     if found.is_empty() {
                         return Ok(());
                     }
-                    n_seen += found.len();
+                    n_rows += found.iter().map(|series| series.values.len()).sum::<usize>();
                     found.iter().for_each(&mut each);
                 }
             }
             .await;
             match outcome {
                 Err(StoreError::Query { ref message, .. })
-                    if n_seen == 0 && from < until && message.contains(FILE_LIMIT) =>
+                    if n_rows == n_before && from < until && message.contains(FILE_LIMIT) =>
                 {
                     let middle = ((i128::from(from) + i128::from(until)).div_euclid(2)) as i64;
-                    work.push((middle + 1, until));
-                    work.push((from, middle));
+                    let halves = [(from, middle), (middle + 1, until)];
+                    work.extend(if newest.is_some() { halves } else { [halves[1], halves[0]] });
                 }
                 outcome => outcome?,
+            }
+            if newest.is_some_and(|enough| n_rows >= enough) {
+                break;
             }
         }
         Ok(())
@@ -266,6 +298,14 @@ impl Influx {
 
     pub(super) fn n_forgotten(&self) -> u64 {
         self.n_forgotten.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn index_marker(&self) -> Option<i64> {
+        *self.index_marker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_index_marker(&self, time: Option<i64>) {
+        *self.index_marker.lock().unwrap_or_else(PoisonError::into_inner) = time;
     }
 
     /// Sets the time, to that of a write.

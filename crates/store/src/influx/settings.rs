@@ -33,6 +33,11 @@ impl InfluxVersion {
         }
     }
 
+    /// Returns whether the server writes a file for each range of time that a flush touches, and limits those of a query.
+    pub(super) fn has_files(self) -> bool {
+        self == Self::V3
+    }
+
     /// Returns the time after an acknowledged write during which a query may miss it.
     pub(super) fn read_lag(self) -> Duration {
         match self {

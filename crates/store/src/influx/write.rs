@@ -9,6 +9,7 @@ use spindle_core::{Batch, DeviceMetric, Identity, Timestamp};
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::NewLabels;
+use super::noted_devices::REFRESH_NS;
 use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::write_devices::note_times;
@@ -128,7 +129,7 @@ async fn write_labels(
     if newest.is_empty() {
         return Ok(());
     }
-    influx.labels().retain_unwritten(&mut newest, received);
+    influx.labels().retain_unwritten(&mut newest, influx.retention(), received);
     let mut chunks = Vec::new();
     for ((device, key), value) in &newest {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
@@ -167,7 +168,8 @@ async fn note_devices(
         .enumerate()
         .map(|(index, event)| (RefusedItem::Event(index), event.source_device.as_str(), event.timestamp.as_ns()));
     let stored = of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item));
-    note_times(influx, stored.map(|(_, device, time)| (device, time)), limit).await.map(drop)
+    let times = stored.map(|(_, device, time)| (device, time));
+    note_times(influx, times, influx.now(), REFRESH_NS, limit).await.map(drop)
 }
 
 /// Values to send, and values that are not because a later one of the same identity is: their indexes, and its.

@@ -1,29 +1,38 @@
 //! Writes the index of devices.
 
+use spindle_core::Timestamp;
 use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
 use super::line;
-use super::noted_devices::DeviceNote;
+use super::noted_devices::{DeviceNote, Period};
 use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::Influx;
-use super::settings::InfluxVersion;
 use crate::{Refused, RefusedItem, StoreError};
 
-/// Notes devices at the times of their data, unless they are known; returns the number of new notes. A note that the
-/// server refuses, at a limit of series for example, keeps no value out: the device is missing from the list until a
-/// later batch notes it.
+/// What became of notes.
+pub(super) struct NoteOutcome {
+    pub(super) n_notes: usize,
+    pub(super) is_any_refused: bool,
+}
+
+/// Notes devices at the times of their data, unless they are known up to `max_lag_ns`. A note that the server refuses,
+/// at a limit of series for example, keeps no value out: the device is missing from the list until a later batch notes
+/// it.
 pub(super) async fn note_times<'a>(
     influx: &Influx,
     times: impl Iterator<Item = (&'a str, i64)>,
+    now: Timestamp,
+    max_lag_ns: i64,
     limit: &ConcurrencyLimit,
-) -> Result<usize, StoreError> {
-    let has_files = influx.ready().await? == InfluxVersion::V3;
+) -> Result<NoteOutcome, StoreError> {
+    let has_files = influx.ready().await?.has_files();
+    let retention = influx.retention();
     let mut noted = influx.noted_devices.lock().await;
     let n_forgotten = influx.n_forgotten();
-    noted.refresh(n_forgotten, has_files);
-    let notes = noted.new_notes(times);
+    noted.refresh(n_forgotten, Period::of(retention, has_files), now, retention);
+    let notes = noted.new_notes(times, max_lag_ns);
     let mut chunks = Vec::new();
     for DeviceNote { device, first, last, at } in &notes {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
@@ -31,7 +40,7 @@ pub(super) async fn note_times<'a>(
         chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
     }
     let refused = send_all(influx, chunks, limit).await?;
-    let n_notes = notes.len();
+    let outcome = NoteOutcome { n_notes: notes.len(), is_any_refused: !refused.is_empty() };
     if let Some(Refused { message, .. }) = refused.first() {
         if let Some(n_suppressed) = influx.may_log_index() {
             warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of devices");
@@ -39,5 +48,5 @@ pub(super) async fn note_times<'a>(
     } else if influx.n_forgotten() == n_forgotten {
         noted.record(notes);
     }
-    Ok(n_notes)
+    Ok(outcome)
 }

@@ -9,6 +9,7 @@ mod events;
 mod fixture;
 mod idempotence;
 mod model;
+mod pages;
 mod retention;
 mod series;
 
@@ -60,6 +61,9 @@ macro_rules! conformance {
                 at_one_instant_are_all_found
                 of_late_events_are_found_with_every_filter
                 are_paged_while_late_events_come_in
+            }
+            checks! { $place, pages:
+                of_every_size_add_up
             }
             checks! { $place, devices:
                 are_paged_by_name
@@ -232,6 +236,9 @@ macro_rules! influxdb_conformance {
                 at_one_instant_are_all_found
                 of_late_events_are_found_with_every_filter
                 are_paged_while_late_events_come_in
+            }
+            checks! { $place, pages:
+                of_every_size_add_up
             }
             checks! { $place, devices:
                 are_paged_by_name

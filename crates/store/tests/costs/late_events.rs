@@ -7,6 +7,7 @@ use spindle_core::records::{EventFilter, TimeBasis};
 use spindle_core::{Batch, Criticality, Event, Timestamp};
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
 
+use crate::requests::rows_read;
 use crate::*;
 
 /// Events stored: one every 10 s for 33 hours, of 20 devices.
@@ -23,13 +24,6 @@ fn facade() -> (InfluxFacade, Store) {
 async fn write(store: &Store, events: Vec<Event>, received: i64) -> usize {
     let batch = Arc::new(Batch { metrics: Vec::new(), events });
     store.write(batch, Timestamp::from_ns(received)).await.unwrap().n_events
-}
-
-/// Runs the queries of the facade's record from `start` once more; returns the rows of all responses, and of the
-/// largest.
-fn rows_read(facade: &InfluxFacade, start: usize) -> (usize, usize) {
-    let rows: Vec<usize> = texts_of(facade, start).iter().map(|text| n_rows(facade, text)).collect();
-    (rows.iter().sum(), rows.iter().copied().max().unwrap_or(0))
 }
 
 /// Late events among dense ones: minutes apart, of a burst within a second, and in steps of a second.

@@ -4,7 +4,9 @@
 
 mod history;
 mod late_events;
+mod limits;
 mod queries;
+mod requests;
 
 use queries::*;
 use spindle_store::{InfluxSettings, Store};

@@ -1,4 +1,5 @@
-//! Completes the store's indexes from what an earlier version stored, beside the lanes.
+//! Completes the store's indexes from what an earlier version stored, and keeps them complete and small, beside the
+//! lanes.
 
 use std::time::Duration;
 
@@ -9,20 +10,27 @@ use tracing::warn;
 use crate::clock;
 use crate::logging::chain;
 
+/// Shorter than the shortest period of an index.
+const REPEAT: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(10);
 
-/// Tries until the indexes are complete or the writer stops.
+/// Completes the indexes again and again until the writer stops.
 pub(super) async fn run(store: Store, stop: CancellationToken) {
     loop {
         let outcome = tokio::select! {
             () = stop.cancelled() => return,
             outcome = store.complete_indexes(clock::now()) => outcome,
         };
-        let Err(error) = outcome else { return };
-        warn!(error = chain(error), "indexes of the store not completed, retrying");
+        let pause = match outcome {
+            Ok(()) => REPEAT,
+            Err(error) => {
+                warn!(error = chain(error), "indexes of the store not completed, retrying");
+                RETRY
+            }
+        };
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep(RETRY) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
