@@ -1,4 +1,5 @@
-//! Fill level of a stream, and the consumer that keeps its messages from being removed.
+//! Fill level of a stream, by its own limits and that of the account, and the consumer that keeps its messages from being
+//! removed.
 
 use super::info::{RawConsumer, RawStream};
 use crate::connect::Bus;
@@ -11,8 +12,10 @@ pub struct StreamFill {
     pub messages: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Limit in bytes, if it has one.
+    /// Limit in bytes, if it has one. The account's limit counts as well, less what other streams of it take.
     pub max_bytes: Option<u64>,
+    /// `max_bytes` is the limit of the account.
+    pub is_account_limit: bool,
     /// Limit in messages, if it has one.
     pub max_messages: Option<u64>,
     /// The consumer with the most messages left, if the stream is more than half full and that is not the writer's.
@@ -56,6 +59,15 @@ impl StreamFill {
         by_bytes.unwrap_or(u64::MAX).min(by_messages.unwrap_or(u64::MAX))
     }
 
+    /// Takes in the room that the account has left for all copies of its streams.
+    fn within_account(self, free_bytes: u64, n_replicas: u64) -> Self {
+        let limit = self.bytes.saturating_add(free_bytes / n_replicas.max(1));
+        match self.max_bytes {
+            Some(own) if own <= limit => self,
+            Some(_) | None => Self { max_bytes: Some(limit), is_account_limit: true, ..self },
+        }
+    }
+
     fn per_mille(&self) -> u64 {
         let share = |used: u64, limit: Option<u64>| {
             limit.map_or(0, |limit| (u128::from(used) * 1000 / u128::from(limit.max(1))) as u64)
@@ -70,7 +82,8 @@ impl From<&RawStream> for StreamFill {
         let per_subject = per_subject.and_then(|is_set| stream.limit("max_msgs_per_subject").filter(|_| is_set));
         let max_messages = [stream.limit("max_msgs"), per_subject].into_iter().flatten().min();
         let (messages, bytes) = (stream.state.messages, stream.state.bytes);
-        Self { messages, bytes, max_bytes: stream.limit("max_bytes"), max_messages, holder: None }
+        let max_bytes = stream.limit("max_bytes");
+        Self { messages, bytes, max_bytes, is_account_limit: false, max_messages, holder: None }
     }
 }
 
@@ -94,7 +107,7 @@ impl Bus {
     pub async fn stream_fill(&self, name: &str, writer: Option<&str>) -> Result<StreamFill, BusError> {
         let missing = || BusError::new(BusErrorKind::Transient, format!("stream {name} does not exist"));
         let stream = self.raw_stream(name).await?.ok_or_else(missing)?;
-        let mut fill = StreamFill::from(&stream);
+        let mut fill = self.fill_of(&stream).await;
         if let Some(writer) = writer
             && fill.is_half_full()
         {
@@ -102,6 +115,20 @@ impl Bus {
             fill.holder = holder(&consumers, writer, stream.state.last_seq);
         }
         Ok(fill)
+    }
+}
+
+impl Bus {
+    /// Returns the fill level of a stream, by the account's limit too if this user may ask for it.
+    pub(crate) async fn fill_of(&self, stream: &RawStream) -> StreamFill {
+        let fill = StreamFill::from(stream);
+        if self.denied.has("publish", "$JS.API.INFO") {
+            return fill;
+        }
+        match self.jetstream_usage().await {
+            Ok((used, Some(limit))) => fill.within_account(limit.saturating_sub(used), stream.n_replicas()),
+            Ok((_, None)) | Err(_) => fill,
+        }
     }
 }
 
@@ -143,12 +170,22 @@ mod tests {
 
     #[test]
     fn the_tighter_limit_counts() {
-        let fill =
-            StreamFill { messages: 90, bytes: 9_000, max_bytes: Some(1 << 20), max_messages: None, holder: None };
+        let fill = StreamFill {
+            messages: 90,
+            bytes: 9_000,
+            max_bytes: Some(1 << 20),
+            is_account_limit: false,
+            max_messages: None,
+            holder: None,
+        };
         assert_eq!((fill.percent(), fill.is_full(), fill.is_half_full()), (0, false, false));
         let by_number = StreamFill { max_messages: Some(100), ..fill.clone() };
         assert_eq!((by_number.percent(), by_number.is_full(), by_number.half_messages()), (90, false, 50));
         assert!(StreamFill { messages: 100, ..by_number }.is_full());
+        let by_account = fill.clone().within_account(3_000, 3);
+        assert_eq!((by_account.percent(), by_account.is_account_limit), (90, true));
+        assert!(fill.clone().within_account(0, 1).is_full());
+        assert_eq!(fill.clone().within_account(1 << 30, 1), fill);
         // Room for less than one more message of the mean size.
         assert!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.is_full());
         assert!(!StreamFill { max_bytes: None, ..fill }.is_full());

@@ -8,22 +8,19 @@ use serde_json::Value;
 use spindle_core::records::EventRecord;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS, INDEXES};
 use spindle_core::{DeviceName, Timestamp};
-use tracing::info;
+use tracing::{info, warn};
 
-use super::chunk::Chunk;
 use super::claims::Claim;
 use super::event_position::arrival;
+use super::index_marker::{INDEX_VERSION, mark};
 use super::line::{self, MAX_TIME, MIN_TIME};
 use super::places::Density;
 use super::response;
-use super::send::send_own;
 use super::session::Influx;
 use super::write_devices::note_times;
 use super::write_events::write_arrivals;
-use crate::{RefusedItem, StoreError};
+use crate::StoreError;
 
-/// Version of the indexes. A later one completes them again.
-const INDEX_VERSION: i64 = 1;
 /// Events read at once, and the longest range they are read from.
 const PAGE_ROWS: usize = 20_000;
 const PAGE_NS: i64 = 24 * 3_600 * 1_000_000_000;
@@ -34,27 +31,25 @@ pub(crate) async fn complete_indexes(influx: &Influx, now: Timestamp) -> Result<
         .await?
         .is_some_and(|(_, version)| version >= INDEX_VERSION)
     {
-        return mark(influx, now).await;
+        // Again at each start: the retention takes old ones.
+        return mark(influx, INDEX_VERSION, now).await;
     }
-    let n_events = complete_arrivals(influx).await?;
+    let (n_events, n_refused) = complete_arrivals(influx).await?;
     let n_devices = complete_devices(influx).await?;
-    mark(influx, now).await?;
+    if n_refused > 0 {
+        warn!(n_refused, "index of arrivals has gaps; the next start completes it if InfluxDB then takes the entries");
+        return Ok(());
+    }
+    mark(influx, INDEX_VERSION, now).await?;
     if n_events + n_devices > 0 {
         info!(n_events, n_devices, "indexes completed from the data of an earlier version");
     }
     Ok(())
 }
 
-/// Writes the marker, again at each start: the retention takes old ones.
-async fn mark(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
-    let mut chunk = Chunk::default();
-    line::index_version(INDEX_VERSION, now, &mut chunk.lines);
-    chunk.assign(RefusedItem::Metric(usize::MAX), (INDEX_VERSION, now));
-    send_own(influx, vec![chunk], &influx.event_limit).await
-}
-
-async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
-    let (mut cursor, mut n_events) = (MAX_TIME, 0);
+/// Returns the number of events, and of entries that the server refused.
+async fn complete_arrivals(influx: &Influx) -> Result<(usize, usize), StoreError> {
+    let (mut cursor, mut n_events, mut n_refused) = (MAX_TIME, 0, 0);
     while let Some((until, _)) = newest(influx, EVENTS.name, "timestamp_ns", cursor).await? {
         let from = until.saturating_sub(PAGE_NS).max(MIN_TIME);
         let mut page = read_page(influx, from, until, Some(PAGE_ROWS)).await?;
@@ -75,12 +70,12 @@ async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
             received: *received,
             place_ns: *place_ns,
         });
-        write_arrivals(influx, claims.collect(), Density::History).await?;
+        n_refused += write_arrivals(influx, claims.collect(), Density::History).await?.len();
         n_events += page.len();
         let Some(before) = next.checked_sub(1).filter(|before| *before >= MIN_TIME) else { break };
         cursor = before;
     }
-    Ok(n_events)
+    Ok((n_events, n_refused))
 }
 
 /// Reads events with the times of their points, the newest first.

@@ -1,7 +1,5 @@
 //! Writes the index of devices.
 
-use tracing::warn;
-
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
 use super::line;
@@ -9,7 +7,7 @@ use super::noted_devices::DeviceNote;
 use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::Influx;
 use super::settings::InfluxVersion;
-use crate::{Refused, RefusedItem, StoreError};
+use crate::StoreError;
 
 /// Notes devices at the times of their data, unless they are known; returns the number of new notes. A note that the
 /// server refuses, at a limit of series for example, keeps no value out: the device is missing from the list until a
@@ -28,15 +26,12 @@ pub(super) async fn note_times<'a>(
     for DeviceNote { device, first, last, at } in &notes {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device(device, *first, *last, *at, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
+        chunk.assign((), (device, at));
     }
     let refused = send_all(influx, chunks, limit).await?;
     let n_notes = notes.len();
-    if let Some(Refused { message, .. }) = refused.first() {
-        if let Some(n_suppressed) = influx.may_log_index() {
-            warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of devices");
-        }
-    } else if influx.n_forgotten() == n_forgotten {
+    influx.index_log.warn_of_refused("the index of devices", &refused);
+    if refused.is_empty() && influx.n_forgotten() == n_forgotten {
         noted.record(notes);
     }
     Ok(n_notes)

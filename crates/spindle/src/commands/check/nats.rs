@@ -8,7 +8,7 @@ use spindle_bus::{
 };
 use spindle_core::redact::without_userinfo;
 
-use super::finding::Finding;
+use super::finding::{Finding, clock_finding};
 use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::logging::chain;
@@ -68,6 +68,9 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
     let (usage, streams) = tokio::join!(bus.jetstream_usage(), bus.inspect_streams(limits));
     let is_missing = streams.iter().any(|(_, finding)| matches!(finding, Ok(StreamFinding::Missing)));
     findings.push(jetstream(usage, limits, is_missing));
+    // Unknown before the streams exist, and to a user who may not look at them, which the streams report.
+    let time = bus.server_time().await.ok().flatten();
+    findings.extend(time.map(|time| clock_finding("NATS", time)));
     for (name, finding) in streams {
         let holder = if is_nearly_full(&finding) { holder(&bus, name).await } else { None };
         findings.push(stream(name, finding, holder));

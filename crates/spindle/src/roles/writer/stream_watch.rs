@@ -101,7 +101,9 @@ fn note(stream: &'static str, fill: &StreamFill, before: Level, readiness: &Read
         Level::Full => {
             readiness.report(stream, Problem::Full, &format!("stream {stream} is full: {reason}"));
         }
-        Level::NearlyFull | Level::Roomy => readiness.clear(stream, Problem::Full),
+        Level::NearlyFull | Level::Roomy => {
+            readiness.clear(stream, Problem::Full);
+        }
     }
     if level != before {
         let percent = fill.percent();
@@ -123,6 +125,9 @@ fn reason(stream: &str, fill: &StreamFill) -> String {
             name = holder.consumer,
             n = holder.n_pending
         ),
+        None if fill.is_account_limit => format!(
+            "the limit of its account in NATS is reached, which all streams share; if the writer stores, raise the limit (max_file), or lower {limit_key} so that it fits"
+        ),
         None if stream == DEAD_LETTER_STREAM => {
             format!("look at them with `spindle dlq ls`, then replay or drop them, or raise {limit_key}")
         }
@@ -135,7 +140,10 @@ fn reason(stream: &str, fill: &StreamFill) -> String {
 
 fn note_configuration(stream: &'static str, finding: Result<StreamFinding, BusError>, readiness: &Readiness) {
     let problem = match finding {
-        Ok(StreamFinding::Usable { .. }) => return readiness.clear(stream, Problem::Configuration),
+        Ok(StreamFinding::Usable { .. }) => {
+            readiness.clear(stream, Problem::Configuration);
+            return;
+        }
         Ok(StreamFinding::Unsafe(error)) => chain(error),
         Ok(StreamFinding::Missing) => format!("stream {stream} does not exist any more, creating it again"),
         // NATS is away, which is reported elsewhere, or the user lost a permission, which every fetch reports.
@@ -153,7 +161,14 @@ mod tests {
     use super::*;
 
     fn fill(bytes: u64, holder: Option<StreamHolder>) -> StreamFill {
-        StreamFill { messages: 1_000, bytes, max_bytes: Some(1_000_000), max_messages: None, holder }
+        StreamFill {
+            messages: 1_000,
+            bytes,
+            max_bytes: Some(1_000_000),
+            is_account_limit: false,
+            max_messages: None,
+            holder,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,6 +192,8 @@ mod tests {
     async fn without_a_holder_the_limit_is_the_remedy() {
         assert!(reason(METRICS_STREAM, &fill(999_999, None)).contains("raise nats.metrics_bytes"));
         assert!(reason(DEAD_LETTER_STREAM, &fill(999_999, None)).contains("spindle dlq ls"));
+        let by_account = StreamFill { is_account_limit: true, ..fill(999_999, None) };
+        assert!(reason(METRICS_STREAM, &by_account).contains("limit of its account"));
     }
 
     #[tokio::test(start_paused = true)]
