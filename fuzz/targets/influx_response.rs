@@ -6,7 +6,7 @@ mod influx;
 
 use std::collections::BTreeMap;
 
-use influx::response::{self, Document, ResponseError, SeriesPart};
+use influx::response::{self, Progress, ResponseError, SeriesPart};
 use libfuzzer_sys::fuzz_target;
 use serde_json::value::RawValue;
 use spindle_fuzz::is_one_line;
@@ -36,8 +36,9 @@ struct Read {
 
 fn read(body: &[u8]) -> Read {
     let mut read = Read { series: Vec::new(), message: None };
+    let mut progress = Progress::default();
     for document in response::documents(body) {
-        match Document::series(document) {
+        match progress.series(document) {
             Ok(found) => read.series.extend(found),
             Err(
                 ResponseError::Transient(message)
@@ -49,6 +50,7 @@ fn read(body: &[u8]) -> Read {
             }
         }
     }
+    let _ = progress.end(1);
     read
 }
 

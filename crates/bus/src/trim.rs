@@ -14,7 +14,7 @@ use spindle_core::Timestamp;
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 use crate::stream_reader::{published, raw_message};
-use crate::streams::{StreamFill, floor};
+use crate::streams::floor;
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
@@ -36,7 +36,8 @@ pub async fn trim_acknowledged(
         bus.denied.api_error(format!("trim stream {stream_name}"), &format!("{api}.{stream_name}"), error)
     };
     let Some(found) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
-    if !StreamFill::from(&found).is_half_full() {
+    // The limit of the account counts too: stored messages must not fill it either.
+    if !bus.fill(stream_name, &found).await?.is_half_full() {
         return Ok(0);
     }
     let consumers = bus.raw_consumers(stream_name).await?;
@@ -62,7 +63,7 @@ pub async fn trim_acknowledged(
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
     let Some(left) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
     let n_acknowledged = acknowledged.end.saturating_sub(left.state.first_seq);
-    let n_excess = n_acknowledged.saturating_sub(StreamFill::from(&left).half_messages());
+    let n_excess = n_acknowledged.saturating_sub(bus.fill(stream_name, &left).await?.half_messages());
     let n_of_tail = if n_excess > 0 { purge(left.state.first_seq + n_excess).await? } else { 0 };
     Ok(n_older + n_of_tail)
 }

@@ -1,11 +1,11 @@
-//! Instants as nanoseconds since the Unix epoch, UTC. The only place that parses and formats RFC 3339.
+//! Instants as nanoseconds since the Unix epoch, UTC. The only place that parses and formats texts of times.
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::format_description::well_known::{Rfc2822, Rfc3339};
 
 /// Instant in nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11: the range of all supported
 /// databases.
@@ -46,6 +46,11 @@ impl Timestamp {
     pub fn parse(text: &str) -> Result<Self, TimestampError> {
         let instant = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError::Syntax(shorten(text)))?;
         i64::try_from(instant.unix_timestamp_nanos()).map(Self).map_err(|_| TimestampError::Range(shorten(text)))
+    }
+
+    /// Parses the date of an HTTP header, such as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` if it is not one.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        OffsetDateTime::parse(text, &Rfc2822).ok().map(|instant| Self::from_seconds(instant.unix_timestamp()))
     }
 
     /// Returns the instant `duration` later; saturates at the end of the range.

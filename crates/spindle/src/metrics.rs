@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::new);
@@ -34,6 +34,10 @@ fn gauge(name: &str, help: &str) -> IntGauge {
 
 fn gauges(name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
     register(IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+fn float_gauges(name: &str, help: &str, labels: &[&str]) -> GaugeVec {
+    register(GaugeVec::new(Opts::new(name, help), labels))
 }
 
 fn durations(name: &str, help: &str) -> Histogram {
@@ -106,6 +110,22 @@ pub(crate) static WRITER_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "spindle_writer_refused_items_total",
         "Metrics and events that the store did not take, at each attempt, by reason",
         &["kind", "reason"],
+    )
+});
+/// What InfluxDB refused beside the metrics and events, which are stored, by kind.
+pub(crate) static WRITER_MISSING: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_writer_refused_extras_total",
+        "Labels and entries of the index of arrivals that InfluxDB refused beside metrics and events that it stored",
+        &["kind"],
+    )
+});
+/// Difference of this machine's clock from others.
+pub(crate) static CLOCK_OFFSET: LazyLock<GaugeVec> = LazyLock::new(|| {
+    float_gauges(
+        "spindle_clock_offset_seconds",
+        "Time on the clock of the writer's machine minus that of NATS or of the store",
+        &["against"],
     )
 });
 /// Messages deferred because the store keeps a part of them out, by stream.

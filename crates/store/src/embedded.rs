@@ -39,7 +39,8 @@ use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRec
 use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
 
-use crate::{FirstAndLast, Removed, StoreError, Written};
+use crate::retention::OldestPoints;
+use crate::{FirstAndLast, Removed, StoreError, WriteTime, Written};
 use commit_thread::CommitThread;
 use error::EmbeddedError;
 use readers::Readers;
@@ -72,9 +73,11 @@ impl EmbeddedStore {
         Self { retention, ..self }
     }
 
-    /// Returns the time of the oldest point that a write stores; `None` without a retention.
-    pub(crate) fn oldest(&self, received: Timestamp) -> Option<Timestamp> {
-        self.retention.map(|retention| received.minus(retention))
+    /// Returns the time of the oldest point that a write stores. The file has no clock of its own: whatever is not too
+    /// old by all clocks is stored.
+    pub(crate) fn oldest(&self, moment: WriteTime) -> OldestPoints {
+        let kept = self.retention.map(|retention| moment.earliest.minus(retention));
+        OldestPoints { kept, taken: None }
     }
 
     pub(crate) async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {

@@ -126,6 +126,14 @@ pub enum StoreError {
         /// Message of the server, or of what stands before it.
         message: String,
     },
+    /// Clocks disagree about the age of more points than can wait.
+    #[error(
+        "the clocks of this machine, NATS and the store disagree, and points may be too old by one of them: {message}"
+    )]
+    ClocksDisagree {
+        /// Details of the first point.
+        message: String,
+    },
     /// This store does not support the operation.
     #[error("this store cannot {operation}")]
     Unsupported {
@@ -173,6 +181,7 @@ impl StoreError {
             | Self::Configuration { .. }
             | Self::Query { .. }
             | Self::NothingTaken { .. }
+            | Self::ClocksDisagree { .. }
             | Self::Unsupported { .. }
             | Self::Failed { .. } => StoreErrorKind::Permanent,
             Self::Rejected { .. } | Self::Panicked { .. } => StoreErrorKind::Rejected,

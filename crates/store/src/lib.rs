@@ -5,6 +5,7 @@
 //!
 //! - `error`: errors, and whether a retry helps.
 //! - `results`: results of writes and removals.
+//! - `write_time`: time of a write, and clocks that disagree.
 //! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
@@ -25,6 +26,7 @@ mod known_arrivals;
 mod remembered;
 mod results;
 mod retention;
+mod write_time;
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -39,8 +41,9 @@ use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
 pub use embedded::EmbeddedStore;
 pub use error::{StoreError, StoreErrorKind};
 pub use influx::{AddressStatus, Influx, InfluxSettings, InfluxVersion};
-pub use results::{FirstAndLast, Refusal, Refused, RefusedItem, Removed, Written};
+pub use results::{FirstAndLast, MissingExtras, Refusal, Refused, RefusedItem, Removed, Written};
 use retention::WithinRetention;
+pub use write_time::{CLOCK_TOLERANCE, WriteTime, do_agree};
 
 /// Store of metrics and events. A clone is a cheap handle to the same store.
 ///
@@ -141,6 +144,15 @@ impl Store {
         }
     }
 
+    /// Returns the time on the clock of the server as of its last responses, exact to a second; `None` before the first
+    /// one, and for the embedded store.
+    pub fn server_clock(&self) -> Option<Timestamp> {
+        match self {
+            Self::Embedded(_) => None,
+            Self::Influx(influx) => influx.server_clock(),
+        }
+    }
+
     /// Returns the state of each address of the store as of the last requests; none for the embedded store.
     pub fn addresses(&self) -> Vec<AddressStatus> {
         match self {
@@ -182,21 +194,26 @@ impl Store {
     /// `received` stays). Labels are merged into the device's, the newest value of a key wins. A value without
     /// a `seq` leaves that of the value whose place it takes.
     ///
-    /// A point older than the retention, by its own time, is refused on every store, as [`Refusal::BeyondRetention`].
+    /// A point older than the retention, by its own time, is refused on every store, as [`Refusal::BeyondRetention`];
+    /// as [`Refusal::ClocksDisagree`] if clocks disagree and not all of them call it old.
     ///
-    /// `received` is the current time. Waits while the store has enough writes in flight; the batch of a caller that
+    /// `moment` is the current time. Waits while the store has enough writes in flight; the batch of a caller that
     /// stops waiting may be stored all the same.
-    pub async fn write(&self, batch: Arc<Batch>, received: Timestamp) -> Result<Written, StoreError> {
+    pub async fn write(&self, batch: Arc<Batch>, moment: impl Into<WriteTime>) -> Result<Written, StoreError> {
+        let moment = moment.into();
+        let received = moment.received;
         let oldest = match self {
-            Self::Embedded(store) => store.oldest(received),
-            Self::Influx(influx) => influx.oldest(received).await?,
+            Self::Embedded(store) => store.oldest(moment),
+            Self::Influx(influx) => influx.oldest(moment).await?,
         };
         let within = WithinRetention::of(batch, oldest);
         let written = match self {
             Self::Embedded(store) => store.write(within.batch.clone(), received).await?,
             Self::Influx(influx) => influx::write::write(influx, &within.batch, received).await?,
         };
-        Ok(within.complete(written))
+        // Asked afterwards: the first responses tell the time of the server.
+        let is_disputed = matches!(self, Self::Influx(influx) if influx.beside_server(moment).is_disputed);
+        Ok(within.complete(written, is_disputed))
     }
 
     /// Completes the indexes of an InfluxDB in which an earlier version stored data without them. Takes a second per

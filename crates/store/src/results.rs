@@ -21,6 +21,19 @@ pub struct Written {
     pub n_events_known: usize,
     /// Elements that are not stored; the rest of the batch is.
     pub refused: Vec<Refused>,
+    /// What is missing beside the stored elements.
+    pub missing: MissingExtras,
+}
+
+/// What InfluxDB refused beside the elements of a batch. The elements are stored all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MissingExtras {
+    /// Labels of devices. They are written again with the next batch that carries them.
+    pub n_labels: usize,
+    /// Events that no query by arrival finds; queries by their own time do.
+    pub n_arrivals: usize,
+    /// Message of the server about the first of the events without an arrival.
+    pub arrivals_message: Option<String>,
 }
 
 impl Written {
@@ -61,11 +74,14 @@ pub enum Refusal {
     /// The element is not proven to be at fault: something between us and the store refused it, or nothing of its
     /// batch went in. The same element may go in later.
     Unproven,
+    /// The element is older than the retention by one clock and not by another. It is kept until the clocks agree.
+    ClocksDisagree,
 }
 
 impl Refusal {
     /// All reasons.
-    pub const ALL: [Self; 4] = [Self::Invalid, Self::BeyondRetention, Self::Limit, Self::Unproven];
+    pub const ALL: [Self; 5] =
+        [Self::Invalid, Self::BeyondRetention, Self::Limit, Self::Unproven, Self::ClocksDisagree];
 
     /// Returns the reason's name, a label of metrics.
     pub const fn as_str(self) -> &'static str {
@@ -74,15 +90,16 @@ impl Refusal {
             Self::BeyondRetention => "beyond_retention",
             Self::Limit => "limit",
             Self::Unproven => "unproven",
+            Self::ClocksDisagree => "clocks_disagree",
         }
     }
 }
 
-/// Element that is not stored.
+/// Element that is not stored. Within the crate `T` may be something else that lines are made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
+pub struct Refused<T = RefusedItem> {
     /// The element.
-    pub item: RefusedItem,
+    pub item: T,
     /// Reason.
     pub reason: Refusal,
     /// Details, as the store's own message.

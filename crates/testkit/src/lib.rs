@@ -17,6 +17,7 @@
 //! ```
 
 mod disk;
+mod fake_clocks;
 mod influx;
 mod influx_facade;
 mod nats;
@@ -26,6 +27,7 @@ mod skip;
 mod wait;
 
 pub use disk::SmallDisk;
+pub use fake_clocks::FakeClocks;
 pub use influx::{InfluxOptions, InfluxServer};
 pub use influx_facade::{FacadeOptions, Fault, Generation, InfluxFacade, Request, Right};
 pub use nats::{NatsServer, Options};

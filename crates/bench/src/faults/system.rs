@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 use spindle_store::{InfluxSettings, Store};
-use spindle_testkit::{InfluxOptions, InfluxServer, NatsServer, free_port};
+use spindle_testkit::{FakeClocks, InfluxOptions, InfluxServer, NatsServer, free_port};
 use tokio::time::{Instant, sleep};
 
 use super::backup::Backup;
@@ -18,7 +18,6 @@ use super::disk::Disk;
 use super::messages::PANIC_TOKEN;
 use super::proxy::Proxy;
 use super::{NatsKind, Options, StoreKind};
-use crate::harness::clock::Clocks;
 use crate::harness::nats::{Address, jetstream};
 use crate::harness::process::{Recipe, Role};
 
@@ -56,7 +55,7 @@ pub(super) struct System {
     pub(super) kind: StoreKind,
     pub(super) roles: Vec<Arc<Role>>,
     pub(super) links: Vec<Link>,
-    pub(super) clocks: Option<Clocks>,
+    pub(super) clocks: Option<FakeClocks>,
     /// Backup of the InfluxDB's data, if that is the store.
     pub(super) backup: Option<Backup>,
     /// The program is a debug build, so messages can make the writers panic.
@@ -107,7 +106,7 @@ impl System {
         let backup = influx.is_some().then(|| Backup::new(store_dir.clone(), folder));
         let data_dir = if influx.is_some() { folder.join("data") } else { store_dir };
         fs::create_dir_all(&data_dir)?;
-        let clocks = options.wants("clock").then(|| Clocks::find(folder)).transpose()?.flatten();
+        let clocks = options.wants("clock").then(|| FakeClocks::find(folder)).transpose()?.flatten();
         let mut system = Self {
             kind: options.store,
             roles: Vec::new(),

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
+use spindle_testkit::FakeClocks;
 use tokio::time::{Instant, sleep};
 
 use super::ledger::Ledger;
 use super::rig::{PATIENCE, Rig, ago, copy_program, get, wait_for_readiness, wait_until_ready};
 use super::stranger::{FOREIGN, Stranger};
-use crate::harness::clock::Clocks;
 use crate::harness::process::send_signal;
 use crate::print;
 
@@ -142,7 +142,7 @@ pub(super) async fn replaced_program(rig: &mut Rig, ledger: &mut Ledger) -> Resu
 
 /// A start with a wrong clock does not keep later starts from working.
 pub(super) async fn wrong_clock(rig: &mut Rig, ledger: &mut Ledger) -> Result<()> {
-    let Some(clocks) = Clocks::find(rig.folder.path())? else {
+    let Some(clocks) = FakeClocks::find(rig.folder.path())? else {
         ensure!(std::env::var("CI").as_deref() != Ok("true"), "libfaketime is missing (Debian: libfaketime)");
         print("    LEFT OUT  libfaketime is missing (Debian: libfaketime)");
         return Ok(());
@@ -156,7 +156,7 @@ pub(super) async fn wrong_clock(rig: &mut Rig, ledger: &mut Ledger) -> Result<()
         if years == 0 {
             more.clear();
         }
-        more.push(("SPINDLE_SOURCES", "simulate"));
+        more.extend([("SPINDLE_SOURCES", "simulate"), ("SPINDLE_RETENTION", "24h")]);
         rig.start(&["up"], &more)?;
         let up = http_port(rig, last_pid(rig)).await;
         let log = rig.whole_log("up");
@@ -164,7 +164,24 @@ pub(super) async fn wrong_clock(rig: &mut Rig, ledger: &mut Ledger) -> Result<()
         ensure!(log.contains(&format!("{year}-")), "the clock was not {years} years off");
         let words = up.as_ref().map_err(ToString::to_string);
         ledger.holds(format!("start with a clock {years} years off"), words, "works", up.is_ok());
+        if let Ok(http) = up {
+            let said = wait_for_readiness(http, Duration::from_secs(20), |_, text| {
+                text.contains("clocks disagree") == (years != 0)
+            });
+            let said = said.await;
+            ledger.holds(
+                format!("readiness with a clock {years} years off"),
+                said.as_ref().err(),
+                "says so",
+                said.is_ok(),
+            );
+        }
         sleep(Duration::from_secs(3)).await;
+        // With the right clock, what the last one dated back by 40 years may be old.
+        if years != 0 {
+            let n_letters = rig.dead_letters().await?.values().sum::<u64>();
+            ledger.equal(format!("dead letters with a clock {years} years off"), n_letters, 0);
+        }
         if let Some(role) = rig.roles.last() {
             role.stop().await;
         }

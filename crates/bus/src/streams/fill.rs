@@ -1,4 +1,5 @@
-//! Fill level of a stream, and the consumer that keeps its messages from being removed.
+//! Fill level of a stream, by its own limits and that of the account, and the consumer that keeps its messages from being
+//! removed.
 
 use super::info::{RawConsumer, RawStream};
 use crate::connect::Bus;
@@ -11,8 +12,10 @@ pub struct StreamFill {
     pub messages: u64,
     /// Their size in bytes.
     pub bytes: u64,
-    /// Limit in bytes, if it has one.
+    /// Limit in bytes, if it has one. The account's limit counts as well, less what other streams of it take.
     pub max_bytes: Option<u64>,
+    /// `max_bytes` is the limit of the account.
+    pub is_account_limit: bool,
     /// Limit in messages, if it has one.
     pub max_messages: Option<u64>,
     /// Messages of the subject with the most, and the limit of each subject, if it has one.
@@ -93,6 +96,15 @@ impl StreamFill {
         if of_messages > of_bytes { TightestLimit::Messages } else { TightestLimit::Bytes }
     }
 
+    /// Takes in the room that the account has left for all copies of its streams.
+    fn within_account(self, free_bytes: u64, n_replicas: u64) -> Self {
+        let limit = self.bytes.saturating_add(free_bytes / n_replicas.max(1));
+        match self.max_bytes {
+            Some(own) if own <= limit => self,
+            Some(_) | None => Self { max_bytes: Some(limit), is_account_limit: true, ..self },
+        }
+    }
+
     fn per_mille(&self) -> u64 {
         let (of_bytes, of_messages) = self.shares();
         of_bytes.max(of_messages)
@@ -117,7 +129,7 @@ impl From<&RawStream> for StreamFill {
         let (messages, bytes) = (stream.state.messages, stream.state.bytes);
         let (max_bytes, max_messages) = (stream.limit("max_bytes"), stream.limit("max_msgs"));
         let fullest_subject = per_subject.map(|limit| (messages, limit));
-        Self { messages, bytes, max_bytes, max_messages, fullest_subject, holder: None }
+        Self { messages, bytes, max_bytes, is_account_limit: false, max_messages, fullest_subject, holder: None }
     }
 }
 
@@ -151,15 +163,22 @@ impl Bus {
         Ok(fill)
     }
 
-    /// Returns the fill level of a stream that was looked up; counts its subjects if each has a limit.
-    pub(super) async fn fill(&self, name: &str, stream: &RawStream) -> Result<StreamFill, BusError> {
+    /// Returns the fill level of a stream that was looked up: counts its subjects if each has a limit, and takes in the
+    /// account's limit if this user may ask for it.
+    pub(crate) async fn fill(&self, name: &str, stream: &RawStream) -> Result<StreamFill, BusError> {
         let mut fill = StreamFill::from(stream);
         if let Some((messages, _)) = &mut fill.fullest_subject
             && stream.state.num_subjects > 1
         {
             *messages = self.fullest_subject(name).await?;
         }
-        Ok(fill)
+        if self.denied.has("publish", "$JS.API.INFO") {
+            return Ok(fill);
+        }
+        Ok(match self.jetstream_usage().await {
+            Ok((used, Some(limit))) => fill.within_account(limit.saturating_sub(used), stream.n_replicas()),
+            Ok((_, None)) | Err(_) => fill,
+        })
     }
 }
 
@@ -206,6 +225,7 @@ mod tests {
             messages: 90,
             bytes: 9_000,
             max_bytes: Some(1 << 20),
+            is_account_limit: false,
             max_messages: None,
             fullest_subject: None,
             holder: None,
@@ -219,6 +239,10 @@ mod tests {
         assert_eq!(StreamFill { messages: 100, ..by_number.clone() }.level(), Full);
         let by_subject = StreamFill { fullest_subject: Some((38, 40)), ..by_number };
         assert_eq!((by_subject.percent(), by_subject.level(), by_subject.half_messages()), (95, NearlyFull, 20));
+        let by_account = fill.clone().within_account(3_000, 3);
+        assert_eq!((by_account.percent(), by_account.is_account_limit), (90, true));
+        assert_eq!(fill.clone().within_account(0, 1).level(), Full);
+        assert_eq!(fill.clone().within_account(1 << 30, 1), fill);
         // Room for less than one more message of the mean size.
         assert_eq!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.level(), Full);
         assert_eq!(StreamFill { max_bytes: None, ..fill }.level(), Roomy);

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use spindle_core::Timestamp;
 
+use super::METRICS_STREAM;
 use crate::connect::{ACK_TIMEOUT, Bus};
 use crate::error::BusError;
 
@@ -21,6 +23,9 @@ pub(crate) struct RawStream {
     pub(crate) state: RawState,
     #[serde(default)]
     cluster: Option<RawCluster>,
+    /// Time of the answer, by the clock of the server.
+    #[serde(default)]
+    ts: Option<String>,
 }
 
 /// Contents of a stream.
@@ -95,7 +100,12 @@ impl RawStream {
 
     /// Returns `true` if the stream has copies.
     pub(crate) fn is_replicated(&self) -> bool {
-        self.limit("num_replicas").is_some_and(|n_replicas| n_replicas > 1)
+        self.n_replicas() > 1
+    }
+
+    /// Returns the number of copies.
+    pub(crate) fn n_replicas(&self) -> u64 {
+        self.limit("num_replicas").unwrap_or(1)
     }
 
     /// Returns `true` while a copy that is reachable is behind the others.
@@ -120,6 +130,16 @@ impl Bus {
         let found: Option<Subjects> = self.describe(attempt, api, request, ErrorCode::STREAM_NOT_FOUND).await?;
         let counts = found.and_then(|found| found.state.subjects).unwrap_or_default();
         Ok(counts.into_values().max().unwrap_or(0))
+    }
+
+    /// Returns the time on the clock of the server that keeps METRICS; `None` if the stream does not exist, or the server
+    /// reports no time.
+    ///
+    /// # Errors
+    /// Transient, if NATS does not answer; configuration, if a permission is missing.
+    pub async fn server_time(&self) -> Result<Option<Timestamp>, BusError> {
+        let stream = self.raw_stream(METRICS_STREAM).await?;
+        Ok(stream.and_then(|stream| Timestamp::parse(&stream.ts?).ok()))
     }
 
     /// Looks up a consumer; `None` if it does not exist.

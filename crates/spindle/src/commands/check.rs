@@ -21,7 +21,7 @@ pub(crate) async fn run(config: &Config, as_json: bool) -> Result<Outcome> {
     let mut findings = vec![configuration(config)];
     findings.extend(environment::data_directory(config, running.as_ref()));
     findings.extend(nats::check(config, running.as_ref()).await);
-    findings.push(store::check(config).await);
+    findings.extend(store::check(config).await);
     findings.extend(environment::sources(config).await);
     findings.extend(environment::addresses(config, running.as_ref()));
     let text = if as_json { as_document(&findings)? } else { as_text(&findings) };

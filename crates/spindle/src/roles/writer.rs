@@ -12,10 +12,11 @@
 //! - `refused`: elements that the store refused, by message.
 //! - `write_order`: batches that must not overtake each other.
 //!
-//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `stream_watch`,
+//! Beside it: `restore` (after the store came back with less), `indexes`, `housekeeping`, `stream_watch`, `clock_watch`,
 //! `self_metrics`, `readiness`.
 
 mod breaker;
+mod clock_watch;
 mod commit;
 mod dead_letters;
 mod decode;
@@ -48,6 +49,7 @@ use tracing::{Instrument, info, warn};
 use crate::config;
 use crate::logging::chain;
 use breaker::CircuitBreaker;
+use clock_watch::Clocks;
 use dead_letters::DeadLetters;
 use decode::Decoder;
 use deferrals::MAX_DEFERRED;
@@ -105,18 +107,29 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         () = stop.cancelled() => return Ok(()),
         opened = opened => opened?,
     };
+    let clocks = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        clocks = Clocks::new(store.clone(), &bus) => clocks,
+    };
     let (mut parts, mut restores) = (JoinSet::new(), Vec::new());
-    for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, &store, &readiness) {
+    for (lane, restorer, (consumer, delivered)) in lanes(configs, consumers, (&store, &clocks), &readiness) {
         restores.push((restorer.stream, restorer.is_pending.clone()));
         parts.spawn(restorer.run(delivered, stop.clone()).in_current_span());
         parts.spawn(Arc::new(lane).run(consumer, stop.clone()).in_current_span());
     }
     readiness.set_running(true);
     info!("writer started");
-    let housekeeping =
-        housekeeping::run(bus.clone(), store.clone(), config.replay_tail, retention, restores, stop.clone());
+    let housekeeping = housekeeping::run(
+        bus.clone(),
+        (store.clone(), clocks.clone()),
+        config.replay_tail,
+        retention,
+        restores,
+        stop.clone(),
+    );
     parts.spawn(housekeeping.in_current_span());
     parts.spawn(stream_watch::run(bus.clone(), streams, readiness.clone(), stop.clone()).in_current_span());
+    parts.spawn(clock_watch::run(clocks, bus.clone(), readiness.clone(), stop.clone()).in_current_span());
     parts.spawn(indexes::run(store.clone(), stop.clone()).in_current_span());
     parts.spawn(self_metrics::run(bus, store, readiness.clone(), stop).in_current_span());
     while let Some(ended) = parts.join_next().await {
@@ -162,7 +175,7 @@ async fn lane_configs(bus: &Bus, config: &config::WriterConfig, store: &Store) -
 fn lanes(
     configs: [LaneConfig; 2],
     consumers: [(Consumer, u64); 2],
-    store: &Store,
+    (store, clocks): (&Store, &Clocks),
     readiness: &Readiness,
 ) -> Vec<(Lane, restore::Restorer, (Consumer, u64))> {
     let breakers = [METRICS_MAX_RETRY, EVENTS_MAX_RETRY].map(|max_retry| Arc::new(CircuitBreaker::new(max_retry)));
@@ -172,7 +185,8 @@ fn lanes(
         .map(|(((config, consumer), breaker), neighbour)| {
             let LaneConfig { stream, durable, decoder, bus, n_in_flight, .. } = config;
             let dead_letters = DeadLetters::new(stream, bus.clone(), readiness.clone());
-            let store_writer = StoreWriter::new(stream, store.clone(), breaker, neighbour, readiness.clone());
+            let store_writer =
+                StoreWriter::new(stream, (store.clone(), clocks.clone()), breaker, neighbour, readiness.clone());
             let lane = Lane::new(stream, decoder, dead_letters, store_writer, n_in_flight);
             let restorer = lane.restorer(bus, durable);
             (lane, restorer, consumer)

@@ -10,6 +10,7 @@ mod audit;
 mod backlog;
 mod check;
 mod client;
+mod clocks;
 mod dlq;
 mod faults;
 mod harness;

@@ -7,10 +7,11 @@ use std::process::Command;
 use async_nats::jetstream::consumer::{PullConsumer, pull};
 use async_nats::jetstream::stream::Config;
 use async_nats::jetstream::{self, Context, stream};
-use spindle_testkit::{NatsServer, wait_until};
+use spindle_testkit::{NatsServer, Options, wait_until};
 
-use crate::apart::{RoleProcess, connect};
-use crate::harness::{PATIENCE, spindle};
+use crate::apart::{RoleProcess, connect, wait_until_acknowledged};
+use crate::harness::{PATIENCE, spindle, stored_rows};
+use crate::truth_of_writes::{failure, hours_ago, value};
 
 fn metrics() -> Config {
     Config {
@@ -161,4 +162,71 @@ async fn a_stream_full_of_dead_letters_is_named_too() {
     assert!(words.contains("stream DEADLETTER is full") && words.contains("cannot keep dead letters"), "{words}");
     let (code, text) = run(folder.path(), &nats, &["dlq", "drop", "--all", "--yes"]);
     assert_eq!(code, Some(0), "{text}");
+}
+
+/// A limit of the account, below those of the streams: stored messages are removed before it refuses new ones, and a
+/// backlog that fills it is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_the_account_is_a_limit_of_its_streams() {
+    let folder = tempfile::tempdir().unwrap();
+    let account = |max_file: &str| Options {
+        store_dir: Some(folder.path().join("js")),
+        extra_config: format!(
+            "accounts {{ A {{ jetstream {{ max_file: {max_file} }}, users: [{{ user: u, password: p }}] }} }}\nno_auth_user: u\n"
+        ),
+        ..Options::default()
+    };
+    let sizes =
+        [("SPINDLE_METRICS_BYTES", "8MiB"), ("SPINDLE_EVENTS_BYTES", "8MiB"), ("SPINDLE_DEADLETTER_BYTES", "8MiB")];
+    let roomy = NatsServer::start_with(account("40MB")).unwrap();
+    drop(start(folder.path(), &roomy, "writer", &sizes));
+    drop(roomy);
+    // An operator lowers the limit below what the streams may take.
+    let nats = NatsServer::start_with(account("2MB")).unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let payload = || format!("[{}]", vec![value("disk-1", hours_ago(1), 1); 500].join(","));
+    let mut n_sent = 0;
+    while jetstream.publish("events.metrics", payload().into()).await.unwrap().await.is_ok() {
+        n_sent += 1;
+    }
+    assert!((20..100).contains(&n_sent), "{n_sent} messages of 2 MB");
+    // A consumer that keeps all of it, so that the writer cannot make room.
+    let stream = jetstream.get_stream("METRICS").await.unwrap();
+    let debug = pull::Config { durable_name: Some("debug".to_owned()), ..pull::Config::default() };
+    let _: PullConsumer = stream.create_consumer(debug).await.unwrap();
+    let writer = start(folder.path(), &nats, "writer", &sizes);
+    let words = writer.wait_for_readiness("who fills the account is named", |words| words.contains("consumer rm"));
+    assert!(words.starts_with("503 stream METRICS is full") && words.contains("METRICS debug"), "{words}");
+    stream.delete_consumer("debug").await.unwrap();
+    // What is stored makes room for as much again.
+    writer.wait_until_ready();
+    for _ in 0..=n_sent {
+        while jetstream.publish("events.metrics", payload().into()).await.unwrap().await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    }
+    writer.wait_until_ready();
+}
+
+/// EVENTS full of messages that are not stored, because the store is away.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_of_events_is_named_and_loses_nothing() {
+    let nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let away = [("SPINDLE_EVENTS_BYTES", "256KiB"), ("INFLUXDB_HOST", "http://127.0.0.1:1")];
+    let writer = start(folder.path(), &nats, "writer", &away);
+    let jetstream = connect(&nats.url()).await;
+    let event = |number| failure(number, hours_ago(1));
+    let mut n_sent = 0;
+    while jetstream.publish("events.event", event(n_sent).into()).await.unwrap().await.is_ok() {
+        n_sent += 1;
+    }
+    let words = writer.wait_for_readiness("it is named", |words| words.contains("stream EVENTS is full"));
+    assert!(words.starts_with("503 the writer cannot store: ") && words.contains("nats.events_bytes"), "{words}");
+    drop(writer);
+    let writer = start(folder.path(), &nats, "writer", &away[..1]);
+    writer.wait_until_ready();
+    jetstream.publish("events.event", event(n_sent).into()).await.unwrap().await.unwrap();
+    wait_until_acknowledged(&jetstream, "EVENTS").await;
+    assert_eq!(stored_rows(&folder.path().join("data/spindle.db")).1, n_sent + 1);
 }

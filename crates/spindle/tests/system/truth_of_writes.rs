@@ -19,27 +19,27 @@ const STORED: &str = "spindle_writer_stored_items_total{kind=\"metric\"}";
 const STORED_EVENTS: &str = "spindle_writer_stored_items_total{kind=\"event\"}";
 
 #[allow(clippy::disallowed_methods, reason = "the store under test reads the same clock")]
-fn hours_ago(hours: i64) -> Timestamp {
+pub(crate) fn hours_ago(hours: i64) -> Timestamp {
     let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     Timestamp::from_seconds(since_epoch.as_secs().cast_signed() - hours * HOUR_S)
 }
 
-fn value(device: &str, time: Timestamp, number: usize) -> String {
+pub(crate) fn value(device: &str, time: Timestamp, number: usize) -> String {
     format!(r#"{{"timestamp":"{time}","sourceDevice":"{device}","metricType":"Number","value":{number}}}"#)
 }
 
-fn failure(number: u64, time: Timestamp) -> String {
+pub(crate) fn failure(number: u64, time: Timestamp) -> String {
     let id = uuid::Uuid::from_u64_pair(13, number);
     format!(
         r#"{{"id":"{id}","criticality":9,"timestamp":"{time}","sourceDevice":"disk-1","eventType":"DriveFailure"}}"#
     )
 }
 
-async fn publish(jetstream: &Context, subject: &'static str, payload: String) {
+pub(crate) async fn publish(jetstream: &Context, subject: &'static str, payload: String) {
     jetstream.publish(subject, payload.into()).await.unwrap().await.unwrap();
 }
 
-async fn n_letters(jetstream: &Context) -> u64 {
+pub(crate) async fn n_letters(jetstream: &Context) -> u64 {
     jetstream.get_stream("DEADLETTER").await.unwrap().cached_info().state.messages
 }
 
@@ -51,26 +51,26 @@ fn dlq(folder: &Path, nats: &NatsServer, words: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-fn letters(folder: &Path, nats: &NatsServer, words: &[&str]) -> Vec<Value> {
+pub(crate) fn letters(folder: &Path, nats: &NatsServer, words: &[&str]) -> Vec<Value> {
     let listed = dlq(folder, nats, &[&["ls", "--format", "json"], words].concat());
     serde_json::from_slice::<Value>(&listed).unwrap().as_array().unwrap().clone()
 }
 
 /// A store for the writer under test; counts values and events in it.
-enum Target {
+pub(crate) enum Target {
     Embedded,
     Influx(InfluxServer),
 }
 
 impl Target {
-    fn variables(&self) -> Vec<(&'static str, String)> {
+    pub(crate) fn variables(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Embedded => vec![("SPINDLE_STORE", "embedded".to_owned())],
             Self::Influx(server) => vec![("INFLUXDB_HOST", server.url())],
         }
     }
 
-    fn stored(&self, folder: &Path) -> (u64, u64) {
+    pub(crate) fn stored(&self, folder: &Path) -> (u64, u64) {
         match self {
             Self::Embedded => {
                 let (n_metrics, n_events, _) = stored_rows(&folder.join("data/spindle.db"));
@@ -307,4 +307,40 @@ async fn new_devices_beyond_a_limit_wait_and_hold_up_no_others() {
     assert_eq!(n_letters(&jetstream).await, 0);
     writer.wait_until_ready();
     assert_eq!(writer.metric(waiting), 0.0);
+}
+
+/// The writer is killed while messages wait for a limit: they are neither lost nor doubled.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_survive_a_kill_of_the_writer() {
+    let (folder, nats) = (tempfile::tempdir().unwrap(), NatsServer::start().unwrap());
+    let options = InfluxOptions { data_config: "max-values-per-tag = 3".to_owned(), ..InfluxOptions::default() };
+    let mut influx = InfluxServer::start_with(options).unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let waiting = "spindle_writer_waiting_messages{stream=\"METRICS\"}";
+    let begin = hours_ago(1).as_ns();
+    let at = |number: usize| Timestamp::from_ns(begin + number as i64);
+    // The server counts the values of a request against its limit only afterwards.
+    let short = [("SPINDLE_TEST_ACK_WAIT", "2s"), ("SPINDLE_BATCH_MESSAGES", "5")];
+    let mut writer = start(folder.path(), "writer", &nats, &influx, &short);
+    writer.wait_until_ready();
+    publish(&jetstream, "events.metrics", value("known", at(0), 0)).await;
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    for number in 1..=80 {
+        let new = value(&format!("new-{number}"), at(number), number);
+        publish(&jetstream, "events.metrics", format!("[{},{new}]", value("known", at(number), number))).await;
+    }
+    let count = |influx: &InfluxServer| influx_count(influx, "device_metrics", "value");
+    for _ in 0..3 {
+        wait_until(PATIENCE, "messages wait", || writer.metric(waiting) >= 30.0).unwrap();
+        // Dropping it is kill -9.
+        drop(writer);
+        writer = start(folder.path(), "writer", &nats, &influx, &short);
+    }
+    assert!(count(&influx) < 161, "the limit keeps something out");
+    influx.restart_with_data_config("max-values-per-tag = 100000").unwrap();
+    let came = wait_until(PATIENCE, "everything is stored", || count(&influx) == 161);
+    assert!(came.is_ok(), "{}\n{}", count(&influx), writer.log());
+    wait_until_acknowledged(&jetstream, "METRICS").await;
+    assert_eq!((n_letters(&jetstream).await, count(&influx)), (0, 161));
+    writer.wait_until_ready();
 }

@@ -4,14 +4,17 @@
 //! devices from the ends of their data. A marker says when both are complete. It does no harm to stop half-way or to
 //! do it twice: whatever is there already stays.
 
+use std::sync::atomic::Ordering;
+
 use spindle_core::records::EventRecord;
 use spindle_core::schema::{DEVICE_METRICS, EVENTS};
 use spindle_core::{DeviceName, Timestamp};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::claims::Claim;
-use super::device_index::{INDEX_VERSION, carry, newest, newest_marker};
+use super::device_index::{carry, newest, newest_marker};
 use super::event_position::arrival;
+use super::index_marker::{INCOMPLETE, INDEX_VERSION};
 use super::line::{self, MAX_TIME, MIN_TIME};
 use super::places::Density;
 use super::response;
@@ -27,19 +30,31 @@ const PAGE_NS: i64 = 24 * 3_600 * 1_000_000_000;
 /// `Store::complete_indexes`.
 pub(crate) async fn complete_indexes(influx: &Influx, now: Timestamp) -> Result<(), StoreError> {
     let version = newest_marker(influx, "index_version").await?;
-    let is_marked = version.is_some_and(|(_, version)| version >= INDEX_VERSION);
-    if !is_marked {
-        let n_events = complete_arrivals(influx).await?;
+    let mut is_complete = version.is_some_and(|(_, version)| version >= INDEX_VERSION);
+    // Gaps that appear later wait for the next start: what the server refuses now it may refuse again and again.
+    if !is_complete && !influx.has_completed_indexes.load(Ordering::Relaxed) {
+        let (n_events, n_refused) = complete_arrivals(influx).await?;
         let n_devices = complete_devices(influx, now).await?;
-        if n_events + n_devices > 0 {
+        is_complete = n_refused == 0;
+        if !is_complete {
+            warn!(
+                n_refused,
+                "index of arrivals has gaps; the next start completes it if InfluxDB then takes the entries"
+            );
+        } else if n_events + n_devices > 0 {
             info!(n_events, n_devices, "indexes completed from the data of an earlier version");
         }
     }
-    carry(influx, now, is_marked).await
+    let found = version.map(|(_, version)| version);
+    let wanted = if is_complete { INDEX_VERSION } else { INCOMPLETE };
+    carry(influx, now, wanted, found == Some(wanted)).await?;
+    influx.has_completed_indexes.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
-async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
-    let (mut cursor, mut n_events) = (MAX_TIME, 0);
+/// Returns the number of events, and of entries that the server refused.
+async fn complete_arrivals(influx: &Influx) -> Result<(usize, usize), StoreError> {
+    let (mut cursor, mut n_events, mut n_refused) = (MAX_TIME, 0, 0);
     while let Some((until, _)) = newest(influx, EVENTS.name, "timestamp_ns", (MIN_TIME, cursor)).await? {
         let from = until.saturating_sub(PAGE_NS).max(MIN_TIME);
         let mut page = read_page(influx, from, until, Some(PAGE_ROWS)).await?;
@@ -60,12 +75,12 @@ async fn complete_arrivals(influx: &Influx) -> Result<usize, StoreError> {
             received: *received,
             place_ns: *place_ns,
         });
-        write_arrivals(influx, claims.collect(), Density::History).await?;
+        n_refused += write_arrivals(influx, claims.collect(), Density::History).await?.len();
         n_events += page.len();
         let Some(before) = next.checked_sub(1).filter(|before| *before >= MIN_TIME) else { break };
         cursor = before;
     }
-    Ok(n_events)
+    Ok((n_events, n_refused))
 }
 
 /// Reads events with the times of their points, the newest first.

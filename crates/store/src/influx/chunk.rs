@@ -1,27 +1,31 @@
-//! Chunks: lines that travel in one request, and the batch elements they came from.
+//! Chunks: lines that travel in one request, and what they came from.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use super::settings::InfluxVersion;
-use crate::RefusedItem;
 
 /// Largest chunk, well below InfluxDB 3's limit of 10 MiB.
 const MAX_CHUNK_BYTES: usize = 4 << 20;
 /// Chunks whose failures are remembered. Beyond that all are forgotten, and a poison line is found later.
 const MAX_REMEMBERED: usize = 1_000;
 
-/// Lines that travel together.
-#[derive(Default)]
-pub(super) struct Chunk {
+/// Lines that travel together. `T` is what a line is made of: an element of a batch, or an entry of an index.
+pub(super) struct Chunk<T> {
     pub(super) lines: String,
-    /// Element of each line.
-    pub(super) items: Vec<RefusedItem>,
+    /// Origin of each line.
+    pub(super) items: Vec<T>,
     identities: DefaultHasher,
 }
 
-impl Chunk {
+impl<T> Default for Chunk<T> {
+    fn default() -> Self {
+        Self { lines: String::new(), items: Vec::new(), identities: DefaultHasher::new() }
+    }
+}
+
+impl<T> Chunk<T> {
     /// Returns the chunk for the next line, and opens a new one if the last is full.
     pub(super) fn current(chunks: &mut Vec<Self>, max_lines: usize) -> &mut Self {
         let is_full =
@@ -33,8 +37,8 @@ impl Chunk {
         &mut chunks[last]
     }
 
-    /// Assigns the line written last to an element; `identity` distinguishes the element from others.
-    pub(super) fn assign(&mut self, item: RefusedItem, identity: impl Hash) {
+    /// Assigns the line written last to its origin; `identity` distinguishes it from others.
+    pub(super) fn assign(&mut self, item: T, identity: impl Hash) {
         self.items.push(item);
         identity.hash(&mut self.identities);
     }

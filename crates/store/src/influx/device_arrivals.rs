@@ -6,7 +6,6 @@ use std::time::Duration;
 use spindle_core::records::{Arrival, Window};
 use spindle_core::schema::DEVICE_ARRIVALS;
 use spindle_core::{Batch, DeviceName, Timestamp};
-use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
@@ -48,18 +47,14 @@ pub(super) async fn write(
     for (index, (device, arrival)) in outdated.iter().enumerate() {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device_arrival(device, *arrival, slot, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(index), (device, slot));
+        chunk.assign(index, (device, slot));
     }
     let refused = send_all(influx, chunks, limit).await?;
-    if let Some(Refused { message, .. }) = refused.first()
-        && let Some(n_suppressed) = influx.may_log_index()
-    {
-        warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused arrivals of devices");
-    }
-    let refused: HashSet<RefusedItem> = refused.iter().map(|refused| refused.item).collect();
+    influx.index_log.warn_of_refused("the index of arrivals of devices", &refused);
+    let refused: HashSet<usize> = refused.iter().map(|refused| refused.item).collect();
     let mut known = influx.arrivals();
     for (index, (device, arrival)) in outdated.into_iter().enumerate() {
-        if !refused.contains(&RefusedItem::Metric(index)) {
+        if !refused.contains(&index) {
             known.record(&device, arrival);
         }
     }

@@ -11,15 +11,14 @@ use spindle_core::schema::{DEVICE_LABELS, DEVICES, INDEXES};
 use spindle_core::{DeviceName, Timestamp};
 
 use super::chunk::Chunk;
+use super::index_marker::mark;
 use super::line::{self, MAX_TIME, MIN_TIME};
 use super::noted_devices::{Period, REFRESH_NS};
 use super::send::{SMALL_CHUNK_LINES, send_own};
 use super::session::Influx;
 use super::write_devices::note_times;
-use crate::{RefusedItem, StoreError};
+use crate::StoreError;
 
-/// Version of the indexes. A later one completes them again.
-pub(super) const INDEX_VERSION: i64 = 1;
 /// Part of a period by which a marker is renewed: the retention takes old ones.
 const MARKS_PER_PERIOD: i64 = 4;
 
@@ -98,8 +97,8 @@ pub(super) async fn labels(influx: &Influx, from: i64, only: &str) -> Result<Vec
     Ok(found.into_iter().map(label).collect())
 }
 
-/// Carries the devices and labels into the present period, once; marks the indexes as complete.
-pub(super) async fn carry(influx: &Influx, now: Timestamp, is_marked: bool) -> Result<(), StoreError> {
+/// Carries the devices and labels into the present period, once; marks the indexes with their version.
+pub(super) async fn carry(influx: &Influx, now: Timestamp, version: i64, is_marked: bool) -> Result<(), StoreError> {
     let has_files = influx.ready().await?.has_files();
     let n_forgotten = influx.n_forgotten();
     let period = Period::of(influx.retention(), has_files);
@@ -121,10 +120,7 @@ pub(super) async fn carry(influx: &Influx, now: Timestamp, is_marked: bool) -> R
     {
         return Ok(());
     }
-    let mut chunk = Chunk::default();
-    line::index_version(INDEX_VERSION, from, now, &mut chunk.lines);
-    chunk.assign(RefusedItem::Metric(usize::MAX), (INDEX_VERSION, now));
-    send_own(influx, vec![chunk], &influx.event_limit).await?;
+    mark(influx, version, Some(from), now).await?;
     influx.noted_devices.lock().await.set_carried(n_forgotten);
     Ok(())
 }
@@ -141,7 +137,7 @@ async fn carry_from(influx: &Influx, source: i64, target: i64, now: Timestamp) -
             let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
             // Older than any that is written now: a new value stays the newest.
             line::label(&device, &key, &value, Timestamp::from_ns(target), &mut chunk.lines);
-            chunk.assign(RefusedItem::Metric(usize::MAX), (&device, &key, target));
+            chunk.assign((), (&device, &key, target));
         }
     }
     send_own(influx, chunks, &influx.event_limit).await?;

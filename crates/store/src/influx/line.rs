@@ -159,9 +159,12 @@ pub(crate) fn device(device: &str, first: i64, last: i64, at: i64, lines: &mut S
 }
 
 /// Writes the marker of complete indexes.
-pub(crate) fn index_version(version: i64, devices_from: i64, at: Timestamp, lines: &mut String) {
+pub(crate) fn index_version(version: i64, devices_from: Option<i64>, at: Timestamp, lines: &mut String) {
     begin(lines, INDEXES.name, &[]);
-    let _ = write!(lines, " index_version={version}i,devices_from_ns={devices_from}i");
+    let _ = write!(lines, " index_version={version}i");
+    if let Some(devices_from) = devices_from {
+        let _ = write!(lines, ",devices_from_ns={devices_from}i");
+    }
     end(lines, at.as_ns());
 }
 

@@ -10,14 +10,13 @@ use spindle_core::Timestamp;
 use spindle_core::audit::Tally;
 use spindle_core::records::Window;
 use spindle_core::schema::REPLACED_NUMBERS;
-use tracing::warn;
 
 use super::chunk::Chunk;
 use super::last_values::ReplacedNumber;
 use super::line::{self, one_of_devices};
 use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME, bounds};
-use crate::{Refused, RefusedItem, StoreError};
+use crate::StoreError;
 
 /// Numbers of one place lie this far behind it at most, each at a time of its own.
 const NUMBER_SPREAD_NS: i64 = 1_000_000;
@@ -28,15 +27,10 @@ pub(super) async fn write(influx: &Influx, replaced: &[ReplacedNumber<'_>]) -> R
     for ReplacedNumber { by, seq, .. } in replaced {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::replaced_number(by, *seq, time_of(by.timestamp, *seq), &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (by.identity(), seq));
+        chunk.assign((), (by.identity(), seq));
     }
     let refused = send_all(influx, chunks, &influx.value_limit).await?;
-    // At a limit of series, for example. No value stays out for it.
-    if let Some(Refused { message, .. }) = refused.first()
-        && let Some(n_suppressed) = influx.may_log_index()
-    {
-        warn!(message, n_suppressed, "InfluxDB refused replaced numbers; the audit cannot report them");
-    }
+    influx.index_log.warn_of_refused("replaced numbers, which the audit cannot report now", &refused);
     Ok(())
 }
 

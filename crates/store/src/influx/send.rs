@@ -10,9 +10,9 @@ use super::concurrency::ConcurrencyLimit;
 use super::limits::{SeriesState, series};
 use super::session::Influx;
 use super::settings::InfluxVersion;
-use super::verdict::{Sent, Suspect, takes_points};
+use super::verdict::{Sent, Suspect, takes_point_at, takes_points};
 use super::write_outcome::WriteOutcome;
-use crate::{Refusal, Refused, RefusedItem, StoreError};
+use crate::{Refusal, Refused, StoreError};
 
 /// Message for a point that is not sent.
 pub(super) const OUT_OF_TIME: &str = "time outside the range that InfluxDB stores";
@@ -31,15 +31,15 @@ const OPEN_GEMINI_BLOCK_BYTES: usize = 64 << 10;
 /// Suspected lines after which the search ends if no line was stored.
 const MAX_SUSPECTS: usize = 8;
 
-/// Sends chunks concurrently within a limit, and returns the refused elements. After a failure no further chunk is
+/// Sends chunks concurrently within a limit, and returns the origins of the refused lines. After a failure no further chunk is
 /// sent: a server that is away receives no request per chunk.
-pub(super) async fn send_all(
+pub(super) async fn send_all<T: Copy>(
     influx: &Influx,
-    chunks: Vec<Chunk>,
+    chunks: Vec<Chunk<T>>,
     limit: &ConcurrencyLimit,
-) -> Result<Vec<Refused>, StoreError> {
+) -> Result<Vec<Refused<T>>, StoreError> {
     let has_failed = AtomicBool::new(false);
-    let send = async |chunk: Chunk| {
+    let send = async |chunk: Chunk<T>| {
         let permit = limit.acquire().await;
         if has_failed.load(Ordering::Relaxed) {
             return Ok(Sent::default());
@@ -69,8 +69,12 @@ pub(super) async fn send_all(
     }
 }
 
-/// Sends lines that belong to no element of a batch.
-pub(super) async fn send_own(influx: &Influx, chunks: Vec<Chunk>, limit: &ConcurrencyLimit) -> Result<(), StoreError> {
+/// Sends lines of Spindle's own, without which the caller cannot go on.
+pub(super) async fn send_own(
+    influx: &Influx,
+    chunks: Vec<Chunk<()>>,
+    limit: &ConcurrencyLimit,
+) -> Result<(), StoreError> {
     match send_all(influx, chunks, limit).await?.pop() {
         Some(refused) => Err(influx.client.query_error(refused.message)),
         None => Ok(()),
@@ -78,15 +82,14 @@ pub(super) async fn send_own(influx: &Influx, chunks: Vec<Chunk>, limit: &Concur
 }
 
 /// One chunk being sent, until every line of it is stored or refused on its own.
-struct ChunkSend<'a> {
+struct ChunkSend<'a, T> {
     influx: &'a Influx,
-    chunk: &'a Chunk,
+    chunk: &'a Chunk<T>,
     lines: Vec<&'a str>,
     /// Parts still to send, as indexes of lines.
     work: Vec<Vec<usize>>,
-    sent: Sent,
-    /// Lines that may be poison, with the server's messages.
-    maybe_poison: Vec<(usize, String)>,
+    sent: Sent<T>,
+    maybe_poison: Vec<MaybePoison>,
     /// A line that was stored.
     stored: Option<usize>,
     /// The server took a probe point.
@@ -95,8 +98,16 @@ struct ChunkSend<'a> {
     is_provisioned_again: bool,
 }
 
-impl<'a> ChunkSend<'a> {
-    fn new(influx: &'a Influx, chunk: &'a Chunk) -> Self {
+/// Line at which something failed.
+struct MaybePoison {
+    index: usize,
+    message: String,
+    /// InfluxDB itself reported the failure.
+    is_own: bool,
+}
+
+impl<'a, T: Copy> ChunkSend<'a, T> {
+    fn new(influx: &'a Influx, chunk: &'a Chunk<T>) -> Self {
         let lines: Vec<&str> = chunk.lines.lines().collect();
         let mut send = Self {
             influx,
@@ -136,7 +147,7 @@ impl<'a> ChunkSend<'a> {
         self.work = vec![due, open];
     }
 
-    async fn run(mut self) -> Result<Sent, StoreError> {
+    async fn run(mut self) -> Result<Sent<T>, StoreError> {
         while let Some(part) = self.work.pop() {
             if part.is_empty() {
                 continue;
@@ -194,7 +205,7 @@ impl<'a> ChunkSend<'a> {
                 [only] => self.refuse(only, message, is_own, false),
                 _ => self.halve(&part),
             },
-            WriteOutcome::Retry { message, after, may_be_poison } => {
+            WriteOutcome::Retry { message, after, may_be_poison, is_own } => {
                 // While one node of openGemini is away, lines for other nodes are stored: no line is to blame.
                 if !may_be_poison || self.is_open_gemini() || self.influx.failures.add(self.chunk.key()) < POISON_AFTER
                 {
@@ -202,7 +213,7 @@ impl<'a> ChunkSend<'a> {
                 }
                 // One line may be poison: it is if others are stored.
                 match part[..] {
-                    [only] => self.maybe_poison.push((only, message)),
+                    [index] => self.maybe_poison.push(MaybePoison { index, message, is_own }),
                     _ => self.halve(&part),
                 }
             }
@@ -278,20 +289,24 @@ impl<'a> ChunkSend<'a> {
         Ok(())
     }
 
-    /// Refuses the lines that are poison. If nothing of the chunk was stored, none of them is to blame.
+    /// Suspects the lines that are poison. If nothing of a chunk with others was stored, none of them is to blame.
     async fn judge_poison(&mut self) -> Result<(), StoreError> {
-        for (index, message) in std::mem::take(&mut self.maybe_poison) {
-            let Some(stored) = self.stored else { return Err(self.influx.client.unavailable(message, None)) };
-            if self.is_poison(self.lines[index], self.lines[stored]).await? {
-                self.refuse(index, message, true, false);
+        for MaybePoison { index, message, is_own } in std::mem::take(&mut self.maybe_poison) {
+            if self.stored.is_none() && self.lines.len() > 1 {
+                return Err(self.influx.client.unavailable(message, None));
+            }
+            if self.is_poison(self.lines[index]).await? {
+                self.refuse(index, message, is_own, false);
+            } else {
+                self.stored = Some(index);
             }
         }
         Ok(())
     }
 
-    /// Returns whether a line still fails while `good` is stored. A transient failure condemns nothing: a server that
-    /// fails for a while makes every line look bad, also when others were stored before.
-    async fn is_poison(&self, line: &str, good: &str) -> Result<bool, StoreError> {
+    /// Returns whether a line still fails while a probe point of its time is stored. A transient failure condemns
+    /// nothing: a server that fails for a while makes every line look bad, also when others were stored before.
+    async fn is_poison(&self, line: &str) -> Result<bool, StoreError> {
         let unavailable = |problem| Err(self.influx.client.unavailable(problem, None));
         for _ in 0..POISON_PROBES {
             match self.send_lines(&[line], true).await? {
@@ -299,9 +314,8 @@ impl<'a> ChunkSend<'a> {
                 WriteOutcome::Retry { may_be_poison: true, .. } => {}
                 other => return unavailable(format!("another response to the same line: {other:?}")),
             }
-            match self.send_lines(&[good], true).await? {
-                WriteOutcome::Stored => {}
-                other => return unavailable(format!("another response to a line stored before: {other:?}")),
+            if !takes_point_at(self.influx, time(line)).await? {
+                return unavailable(format!("a probe point of the same time is refused too: {line:.80}"));
             }
         }
         Ok(true)
@@ -325,7 +339,7 @@ impl<'a> ChunkSend<'a> {
 
     /// Takes a line as refused; the verdict follows when the whole write is known, except for a limit.
     fn refuse(&mut self, index: usize, message: String, is_own: bool, is_limit: bool) {
-        let item: RefusedItem = self.chunk.items[index];
+        let item = self.chunk.items[index];
         if is_limit {
             self.influx.limits().add(self.lines[index], &message, self.influx.now());
             self.sent.refused.push(Refused { item, reason: Refusal::Limit, message });

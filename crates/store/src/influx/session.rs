@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use spindle_core::Timestamp;
-use spindle_core::log_limit::LogLimit;
 use spindle_core::records::Window;
 use spindle_core::schema::DEVICE_METRICS;
 use tokio::sync::Mutex;
@@ -15,6 +14,7 @@ use super::addresses::AddressStatus;
 use super::chunk::{BatchShape, FailureCounts};
 use super::client::{FILE_LIMIT, InfluxClient};
 use super::concurrency::ConcurrencyLimit;
+use super::index_log::IndexLog;
 use super::labels::WrittenLabels;
 use super::last_values::LastValues;
 use super::limits::LimitedSeries;
@@ -24,11 +24,11 @@ use super::placements::RecentPlacements;
 use super::response::SeriesPart;
 use super::settings::{InfluxSettings, InfluxVersion};
 use super::{detect, provision, retention};
-use crate::StoreError;
 use crate::known_arrivals::KnownArrivals;
+use crate::retention::OldestPoints;
+use crate::write_time::do_agree;
+use crate::{StoreError, WriteTime};
 
-/// At most one line about refused entries of an index in this time.
-const INDEX_LOG_PERIOD: Duration = Duration::from_secs(10);
 /// Requests with events in flight, initially and at most. They are small and must not wait for values.
 const EVENT_REQUESTS: (usize, usize) = (2, 4);
 
@@ -61,8 +61,11 @@ pub struct Influx {
     index_marker: std::sync::Mutex<Option<i64>>,
     limits: std::sync::Mutex<LimitedSeries>,
     server_retention: std::sync::Mutex<ServerRetention>,
-    /// For lines about refused entries of an index, which every batch can cause.
-    index_log: std::sync::Mutex<LogLimit<Instant>>,
+    pub(super) index_log: IndexLog,
+    /// An entry of the index of arrivals was refused, and the marker in the database does not say so yet.
+    pub(super) has_unmarked_gap: AtomicBool,
+    /// The indexes were completed by this session, up to gaps that wait for the next start.
+    pub(super) has_completed_indexes: AtomicBool,
     /// Time of the last write, in nanoseconds: the only clock here.
     now_ns: AtomicI64,
 }
@@ -94,7 +97,9 @@ impl Influx {
             index_marker: std::sync::Mutex::default(),
             limits: std::sync::Mutex::default(),
             server_retention: std::sync::Mutex::default(),
-            index_log: std::sync::Mutex::new(LogLimit::new(1, INDEX_LOG_PERIOD)),
+            index_log: IndexLog::default(),
+            has_unmarked_gap: AtomicBool::new(false),
+            has_completed_indexes: AtomicBool::new(false),
             now_ns: AtomicI64::new(0),
         })
     }
@@ -118,22 +123,42 @@ impl Influx {
         Ok(version)
     }
 
-    /// Returns the time of the oldest point that a write at `received` may store; `None` without a retention. The
-    /// shorter one counts of the configured retention and the server's own.
-    pub(crate) async fn oldest(&self, received: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+    /// Returns the times of the oldest points that a write may store. The shorter one counts of the configured retention
+    /// and the server's own.
+    pub(crate) async fn oldest(&self, moment: WriteTime) -> Result<OldestPoints, StoreError> {
         self.ready().await?;
+        let received = moment.received;
         let last = *self.server_retention();
         match last.at {
             None => self.server_retention().at = Some(received),
             Some(at) if at.as_ns().abs_diff(received.as_ns()) < ASK_RETENTION_NS => {}
             Some(_) => self.read_retention(Some(received)).await,
         }
-        Ok(self.retention().map(|retention| received.minus(retention)))
+        let shortest = self.retention();
+        let server = self.server_clock();
+        let moment = self.beside_server(moment);
+        // A server whose clock is a little ahead drops a little more; version 3 does so in silence.
+        let by_server = server.filter(|clock| do_agree(*clock, received)).unwrap_or(received).max(received);
+        let now = if moment.is_disputed { moment.earliest } else { by_server };
+        Ok(OldestPoints {
+            kept: shortest.map(|retention| now.minus(retention)),
+            taken: shortest.and_then(|retention| Some(server.filter(|_| moment.is_disputed)?.minus(retention))),
+        })
     }
 
     /// Returns the shorter one of the configured retention and the server's own, as far as known.
     pub(super) fn retention(&self) -> Option<Duration> {
         self.client.settings.retention.into_iter().chain(self.server_retention().retention).min()
+    }
+
+    /// Takes the server's clock into a moment.
+    pub(crate) fn beside_server(&self, moment: WriteTime) -> WriteTime {
+        self.server_clock().into_iter().fold(moment, WriteTime::beside)
+    }
+
+    /// Returns the time on the server's clock, as of its last response.
+    pub(crate) fn server_clock(&self) -> Option<Timestamp> {
+        self.client.transport.clock.now()
     }
 
     /// Reads the server's retention; keeps the last one if that fails.
@@ -323,11 +348,6 @@ impl Influx {
 
     pub(super) fn labels(&self) -> MutexGuard<'_, WrittenLabels> {
         self.labels.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Returns how many lines about refused entries of an index were suppressed, if one may be written now.
-    pub(super) fn may_log_index(&self) -> Option<u64> {
-        self.index_log.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now())
     }
 
     pub(super) fn last_values(&self) -> MutexGuard<'_, LastValues> {

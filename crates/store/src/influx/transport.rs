@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::addresses::{AddressStatus, Addresses};
 use super::identity::ServerIdentity;
+use super::server_clock::ServerClock;
 use super::settings::{InfluxSettings, InfluxVersion};
 
 /// Between two pieces of a response.
@@ -30,6 +31,7 @@ const SINGLE_SERVERS: [&str; 2] = ["OSS", "Core"];
 pub(super) struct Transport {
     http: reqwest::Client,
     pub(super) addresses: Addresses,
+    pub(super) clock: ServerClock,
     credentials: Option<Credentials>,
     /// Checks of addresses under way; they end with the session.
     checks: Mutex<JoinSet<()>>,
@@ -79,7 +81,8 @@ impl Transport {
         #[cfg(target_os = "linux")]
         let http = http.tcp_user_timeout(TCP_USER_TIMEOUT);
         let http = http.build().map_err(|error| format!("cannot build the HTTP client: {error}"))?;
-        Ok(Self { http, addresses, credentials: Credentials::of(settings), checks: Mutex::default() })
+        let clock = ServerClock::default();
+        Ok(Self { http, addresses, clock, credentials: Credentials::of(settings), checks: Mutex::default() })
     }
 
     /// Begins a request; [`Self::send`] gives it an address and credentials.
@@ -151,11 +154,13 @@ impl Transport {
 
     async fn attempt(&self, request: Request, has_other: bool) -> Result<Response, AttemptError> {
         let sent = self.http.execute(request);
-        if has_other {
-            timeout(ATTEMPT_TIMEOUT, sent).await.map_err(|_| AttemptError::Slow)?.map_err(AttemptError::Failed)
-        } else {
-            sent.await.map_err(AttemptError::Failed)
-        }
+        let response = match has_other {
+            true => timeout(ATTEMPT_TIMEOUT, sent).await.map_err(|_| AttemptError::Slow)?,
+            false => sent.await,
+        };
+        let response = response.map_err(AttemptError::Failed)?;
+        self.clock.note(response.headers());
+        Ok(response)
     }
 
     /// Copies a request for an address. Bodies are held in memory, so there always is a copy.

@@ -98,12 +98,12 @@ pub(crate) async fn write_self_metrics(
         let _ = write!(lines, "{}{name}={value:?}", if number == 0 { "" } else { "," });
     }
     let _ = write!(lines, " {}", at.as_ns());
-    chunk.assign(RefusedItem::Metric(usize::MAX), (instance, at.as_ns()));
+    chunk.assign((), (instance, at.as_ns()));
     send_own(influx, vec![chunk], &influx.event_limit).await
 }
 
-/// Writes the labels not known to be stored. The newest value of a key is the one written last. An element whose label
-/// is refused is refused: it is not stored as a whole.
+/// Writes the labels not known to be stored. The newest value of a key is the one written last. A refused label keeps no
+/// element out: the next batch that carries it writes it again.
 async fn write_labels(
     influx: &Influx,
     batch: &Batch,
@@ -119,11 +119,10 @@ async fn write_labels(
         batch.events.iter().enumerate().filter_map(|(index, event)| {
             Some((RefusedItem::Event(index), &event.source_device, event.labels.as_ref()?))
         });
-    let (mut newest, mut carriers) = (NewLabels::new(), HashMap::new());
-    for (item, device, labels) in of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item)) {
+    let mut newest = NewLabels::new();
+    for (_, device, labels) in of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item)) {
         for (key, value) in labels.iter() {
             newest.insert((device.as_str(), key.as_str()), value.as_str());
-            carriers.insert((device.as_str(), key.as_str()), item);
         }
     }
     if newest.is_empty() {
@@ -134,19 +133,16 @@ async fn write_labels(
     for ((device, key), value) in &newest {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::label(device, key, value, received, &mut chunk.lines);
-        chunk.assign(carriers[&(*device, *key)], (device, key, value));
+        chunk.assign((*device, *key), (device, key, value));
     }
     // The lock is not held meanwhile: another batch that writes the same labels does no harm.
-    let mut refused = send_all(influx, chunks, limit).await?;
-    if refused.is_empty() {
-        influx.labels().record(newest, received);
-        return Ok(());
+    let refused = send_all(influx, chunks, limit).await?;
+    for label in &refused {
+        newest.remove(&label.item);
     }
-    let mut seen = HashSet::new();
-    refused.retain(|refused| seen.insert(refused.item));
-    let n_metrics = refused.iter().filter(|refused| matches!(refused.item, RefusedItem::Metric(_))).count();
-    written.n_metrics = written.n_metrics.saturating_sub(n_metrics);
-    written.refused.extend(refused);
+    influx.labels().record(newest, received);
+    influx.index_log.warn_of_refused("labels", &refused);
+    written.missing.n_labels = refused.len();
     Ok(())
 }
 
@@ -174,7 +170,7 @@ async fn note_devices(
 
 /// Values to send, and values that are not because a later one of the same identity is: their indexes, and its.
 struct MetricChunks {
-    chunks: Vec<Chunk>,
+    chunks: Vec<Chunk<RefusedItem>>,
     replaced: Vec<(usize, usize)>,
 }
 

@@ -1,7 +1,6 @@
 //! Writes the index of devices.
 
 use spindle_core::Timestamp;
-use tracing::warn;
 
 use super::chunk::Chunk;
 use super::concurrency::ConcurrencyLimit;
@@ -9,7 +8,7 @@ use super::line;
 use super::noted_devices::{DeviceNote, Period};
 use super::send::{SMALL_CHUNK_LINES, send_all};
 use super::session::Influx;
-use crate::{Refused, RefusedItem, StoreError};
+use crate::StoreError;
 
 /// What became of notes.
 pub(super) struct NoteOutcome {
@@ -37,15 +36,12 @@ pub(super) async fn note_times<'a>(
     for DeviceNote { device, first, last, at } in &notes {
         let chunk = Chunk::current(&mut chunks, SMALL_CHUNK_LINES);
         line::device(device, *first, *last, *at, &mut chunk.lines);
-        chunk.assign(RefusedItem::Metric(usize::MAX), (device, at));
+        chunk.assign((), (device, at));
     }
     let refused = send_all(influx, chunks, limit).await?;
     let outcome = NoteOutcome { n_notes: notes.len(), is_any_refused: !refused.is_empty() };
-    if let Some(Refused { message, .. }) = refused.first() {
-        if let Some(n_suppressed) = influx.may_log_index() {
-            warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of devices");
-        }
-    } else if influx.n_forgotten() == n_forgotten {
+    influx.index_log.warn_of_refused("the index of devices", &refused);
+    if refused.is_empty() && influx.n_forgotten() == n_forgotten {
         noted.record(notes);
     }
     Ok(outcome)

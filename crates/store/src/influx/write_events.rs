@@ -2,16 +2,18 @@
 //!
 //! The entry comes first: whoever sees the event finds it by its arrival too, however long the store takes in between. An
 //! entry without its event remains if the writer ends there, and when the retention takes the event; readers pass it
-//! over.
+//! over. If the server refuses an entry, its event is stored all the same, and found by its own time only, until the
+//! next start completes the index.
 
-use std::collections::HashSet;
+use std::sync::atomic::Ordering;
 
 use spindle_core::schema::{EVENT_ARRIVALS, EVENTS};
 use spindle_core::{Event, Timestamp};
-use tracing::warn;
+use tracing::debug;
 
 use super::claims::{Claim, LookUp, Settled, settle};
 use super::event_position::{arrival, natural};
+use super::index_marker::{INCOMPLETE, mark};
 use super::line;
 use super::places::Density;
 use super::send::OUT_OF_TIME;
@@ -45,21 +47,36 @@ pub(super) async fn write_events(
         received,
         ..claim
     });
-    let unproven = write_arrivals(influx, arrivals.collect(), Density::Live).await?;
-    let items: HashSet<RefusedItem> = unproven.iter().map(|refused| refused.item).collect();
-    claims.retain(|claim| !items.contains(&RefusedItem::Event(claim.index)));
-    written.refused.extend(unproven);
+    let unindexed = write_arrivals(influx, arrivals.collect(), Density::Live).await?;
+    influx.has_unmarked_gap.fetch_or(!unindexed.is_empty(), Ordering::Relaxed);
+    mark_gap(influx, received).await;
     let write_line = |claim: &Claim<'_>, place, received, lines: &mut String| {
         line::event(claim.event, received, place, lines);
     };
     let (settled, refused) = settle(influx, EVENTS.name, Density::Live, claims, Some(stored), write_line).await?;
     written.n_events += settled.iter().filter(|one| one.is_new).count();
+    let is_stored = |entry: &&Refused| refused.iter().all(|refused| refused.item != entry.item);
+    let mut missing = unindexed.iter().filter(is_stored).peekable();
+    written.missing.arrivals_message = missing.peek().map(|entry| entry.message.clone());
+    written.missing.n_arrivals = missing.count();
     written.refused.extend(refused);
     Ok(())
 }
 
-/// Stores the entries of arrivals. Returns those not proven to be at fault: they may go in later, their events too. An
-/// entry that the server itself refuses, at a limit of series for example, keeps no event out.
+/// Marks the index as incomplete if it is. A marker that cannot be written keeps no event out either: the next write
+/// tries again.
+async fn mark_gap(influx: &Influx, now: Timestamp) {
+    if !influx.has_unmarked_gap.load(Ordering::Relaxed) {
+        return;
+    }
+    match mark(influx, INCOMPLETE, None, now).await {
+        Ok(()) => influx.has_unmarked_gap.store(false, Ordering::Relaxed),
+        Err(error) => debug!(%error, "gap in the index of arrivals not marked"),
+    }
+}
+
+/// Stores the entries of arrivals, and returns those that were refused, at a limit of series for example. They keep no
+/// event out.
 pub(super) async fn write_arrivals(
     influx: &Influx,
     claims: Vec<Claim<'_>>,
@@ -68,12 +85,7 @@ pub(super) async fn write_arrivals(
     let write_line = |claim: &Claim<'_>, place, _, lines: &mut String| {
         line::arrival(claim.event, claim.received, claim.place_ns, place, lines);
     };
-    let (_, mut refused) = settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await?;
-    if let Some(Refused { message, .. }) = refused.first()
-        && let Some(n_suppressed) = influx.may_log_index()
-    {
-        warn!(message, n_refused = refused.len(), n_suppressed, "InfluxDB refused entries of the index of arrivals");
-    }
-    refused.retain(|refused| refused.reason == Refusal::Unproven);
+    let (_, refused) = settle(influx, EVENT_ARRIVALS.name, density, claims, None, write_line).await?;
+    influx.index_log.warn_of_refused("the index of arrivals of events", &refused);
     Ok(refused)
 }

@@ -20,8 +20,8 @@ pub(crate) enum WriteOutcome {
     /// lines that the response does not name, `n_dropped` of them. `is_limit`: a limit of the server keeps them out.
     StoredExcept { lines: Vec<(usize, String)>, n_dropped: Option<usize>, is_limit: bool, message: String },
     /// Nothing (certain) is stored, and the same bytes may be stored later. `may_be_poison`: if it happens again and
-    /// again, one line may make the server fail.
-    Retry { after: Option<Duration>, message: String, may_be_poison: bool },
+    /// again, one line may make the server fail. `is_own` if InfluxDB itself responded.
+    Retry { after: Option<Duration>, message: String, may_be_poison: bool, is_own: bool },
     /// The body is too large: send it in halves. `is_own` if InfluxDB itself responded.
     Split { message: String, is_own: bool },
     /// Nothing is stored because of some lines: these, or, if the list is empty, lines that the response does not name.
@@ -84,14 +84,14 @@ impl WriteResponse {
             return WriteOutcome::Stored;
         }
         let body = ErrorBody::of(&self.body);
-        let is_own = self.has_own_header || body.is_some();
+        let is_own = self.is_own();
         let (message, data) = match body {
             Some(ErrorBody { message, data }) => (message, data),
             None => (self.body.trim().to_owned(), None),
         };
         if self.status == BROKEN_OFF {
             let message = format!("could not write: the connection broke off: {}", brief(&message));
-            return WriteOutcome::Retry { after: None, message, may_be_poison: true };
+            return WriteOutcome::Retry { after: None, message, may_be_poison: true, is_own: false };
         }
         let lower = message.to_lowercase();
         let reason = strip(&lower, REPORTED_BY);
@@ -104,6 +104,11 @@ impl WriteResponse {
             .or_else(|| self.partial_outcome(reason, &message, data.as_ref(), &detail, lines))
             .or_else(|| self.reason_outcome(reason, &message, &detail, lines))
             .unwrap_or_else(|| self.status_outcome(reason, detail))
+    }
+
+    /// InfluxDB itself responded: the header or the body is in its form.
+    fn is_own(&self) -> bool {
+        self.has_own_header || ErrorBody::of(&self.body).is_some()
     }
 
     /// A request that took too long or is too large.
@@ -218,7 +223,7 @@ impl WriteResponse {
 
     fn retry(&self, reason: &str, message: String) -> WriteOutcome {
         let may_be_poison = self.status == 500 && !contains(reason, CONDITIONS) && !contains(reason, FULL);
-        WriteOutcome::Retry { after: self.retry_after, message, may_be_poison }
+        WriteOutcome::Retry { after: self.retry_after, message, may_be_poison, is_own: self.is_own() }
     }
 }
 

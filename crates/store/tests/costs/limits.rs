@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use spindle_core::{Batch, Criticality, Timestamp};
 use spindle_core::records::{EventFilter, TimeBasis};
+use spindle_core::{Batch, Criticality, Timestamp};
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade};
 
 use crate::requests::rows_read;

@@ -1,6 +1,6 @@
 //! A retention that the server has of its own: an operator set it, and Spindle has none or a longer one.
 
-use spindle_testkit::Generation;
+use spindle_testkit::{Fault, Generation};
 
 use crate::*;
 
@@ -111,5 +111,60 @@ async fn a_batch_that_is_all_too_old_is_not_stored() {
         assert_eq!(refused(&written), [RefusedItem::Metric(0), RefusedItem::Metric(1)], "{words}");
         assert_eq!((reasons(&written), written.n_metrics), (vec![Refusal::BeyondRetention], 0), "{words}");
         facade.clear_faults();
+    }
+}
+
+/// Answer of a server whose clock is a day ahead.
+fn a_day_ahead(path: &str, status: u16, body: &str) -> Fault {
+    Fault::answer(path, status, body).header("Date", "Sat, 07 Jun 2025 12:00:00 GMT")
+}
+
+/// The clock of the server is wrong, or ours: what it drops, or would drop in silence, is kept until they agree. What is
+/// too old by both is not.
+#[tokio::test]
+async fn what_only_one_clock_calls_old_is_not_given_up() {
+    for generation in BOTH {
+        let (facade, path) = (start(generation), write_path(generation));
+        let retention = Some(std::time::Duration::from_secs(3 * 3_600));
+        let store = Store::open_influx(InfluxSettings { retention, ..settings(&facade) }).unwrap();
+        store.check().await.unwrap();
+        assert_eq!(store.server_clock(), None);
+        // The clock is known by the response that refuses the point.
+        let dropped =
+            r#"{"code":"unprocessable entity","message":"partial write: points beyond retention policy dropped=1"}"#;
+        facade.fault(a_day_ahead(path, 422, dropped).if_body_holds("device_metrics,").times(1));
+        let written = write(&store, vec![metric("a", NOON)], vec![]).await.unwrap();
+        assert_eq!(reasons(&written), [Refusal::ClocksDisagree], "{generation:?}");
+        assert!(store.server_clock().unwrap() >= Timestamp::parse("2025-06-07T12:00:00Z").unwrap());
+        // From now on nothing is sent that it would drop.
+        let n_before = facade.record_of(path).len();
+        let values = vec![metric("a", NOON), metric("b", NOON - 4 * HOUR), metric("c", NOON - HOUR)];
+        let written = write(&store, values, vec![event(1)]).await.unwrap();
+        let of = |reason| written.refused_for(reason).map(|refused| refused.item).collect::<Vec<_>>();
+        assert_eq!(of(Refusal::BeyondRetention), [RefusedItem::Metric(1)]);
+        assert_eq!(of(Refusal::ClocksDisagree).len(), 3, "{written:?}");
+        assert_eq!(facade.record_of(path).len(), n_before);
+        // Points that all clocks call new go in.
+        let new = NOON + 23 * HOUR;
+        facade.fault(a_day_ahead(path, 204, "").after().times(usize::MAX));
+        let written = write(&store, vec![metric("a", new)], vec![]).await.unwrap();
+        assert_eq!((written.n_metrics, written.refused.len()), (1, 0));
+    }
+}
+
+/// Another clock of the caller's: the earliest judges.
+#[tokio::test]
+async fn a_caller_whose_clocks_disagree_gives_up_only_what_all_call_old() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), now());
+    let retention = Some(std::time::Duration::from_secs(3_600));
+    let embedded = Store::open_embedded(&folder.path().join("s.db")).await.unwrap().with_retention(retention);
+    let facade = start(Generation::V2);
+    let influx = Store::open_influx(InfluxSettings { retention, ..settings(&facade) }).unwrap();
+    for store in [embedded, influx] {
+        let day_ahead = spindle_store::WriteTime::of(Timestamp::from_ns(now + 24 * HOUR), [Timestamp::from_ns(now)]);
+        let metrics = vec![metric("a", now), metric("b", now - 2 * HOUR)];
+        let written = store.write(Arc::new(Batch { metrics, events: vec![] }), day_ahead).await.unwrap();
+        assert_eq!((refused(&written), written.n_metrics), (vec![RefusedItem::Metric(1)], 1));
+        assert_eq!(reasons(&written), [Refusal::BeyondRetention]);
     }
 }

@@ -5,6 +5,7 @@ mod addresses;
 mod beyond;
 mod blame;
 mod detect;
+mod extras;
 mod faults;
 mod foreign;
 mod index;

@@ -105,14 +105,24 @@ async fn a_single_point_that_is_too_large_is_refused() {
     }
 }
 
+/// InfluxDB's answer to a request at which it panics.
+fn panic(path: &str) -> Fault {
+    Fault::answer(path, 500, "Internal Server Error").header("X-Influxdb-Version", "2.7.0")
+}
+
 /// A line that makes the server respond with 500, or (InfluxDB 3.6 to 3.9.3) break off: the batch is retried for a while,
-/// then the line is found.
+/// then the line is found. It is to blame only if InfluxDB itself says that it fails.
 #[tokio::test]
 async fn a_line_that_the_server_chokes_on_is_found() {
     for generation in BOTH {
         let path = write_path(generation);
-        for choke in [Fault::answer(path, 500, "Internal Server Error"), Fault::reset(path), Fault::reset(path).after()]
-        {
+        for (choke, reason) in [
+            (panic(path), Refusal::Invalid),
+            (Fault::answer(path, 500, r#"{"error":"panic"}"#), Refusal::Invalid),
+            (Fault::answer(path, 500, "<html>Internal Server Error</html>"), Refusal::Unproven),
+            (Fault::reset(path), Refusal::Unproven),
+            (Fault::reset(path).after(), Refusal::Unproven),
+        ] {
             let facade = start(generation);
             let store = open(&facade);
             facade.fault(choke.clone().if_body_holds("disk-13,").times(usize::MAX));
@@ -130,7 +140,61 @@ async fn a_line_that_the_server_chokes_on_is_found() {
             };
             assert!(n_waits >= 3, "looked for too early");
             assert_eq!((refused(&written), written.n_metrics), (vec![RefusedItem::Metric(13)], 39), "{choke:?}");
+            assert_eq!(reasons(&written), [reason], "{choke:?}");
         }
+    }
+}
+
+/// Writes until the store decides.
+async fn decided(store: &Store, values: impl Fn() -> Vec<DeviceMetric>) -> Option<Written> {
+    for _ in 0..20 {
+        match write(store, values(), vec![]).await {
+            Ok(written) => return Some(written),
+            Err(error) => assert!(error.is_transient(), "{error}"),
+        }
+    }
+    None
+}
+
+/// Alone in its batch it would stop the lane: a probe point takes the place of a neighbour.
+#[tokio::test]
+async fn a_line_alone_that_the_server_chokes_on_is_found() {
+    for generation in BOTH {
+        let path = write_path(generation);
+        for (choke, reason) in [(panic(path), Refusal::Invalid), (Fault::reset(path), Refusal::Unproven)] {
+            let facade = start(generation);
+            let store = open(&facade);
+            facade.fault(choke.clone().if_body_holds("disk-13,").times(usize::MAX));
+            let written = decided(&store, || metrics(&["disk-13"])).await.unwrap();
+            assert_eq!((refused(&written), reasons(&written)), (vec![RefusedItem::Metric(0)], vec![reason]));
+            assert_eq!(written.n_metrics, 0, "{choke:?}");
+            facade.clear_faults();
+            assert_eq!(write(&store, metrics(&["disk-13"]), vec![]).await.unwrap().n_metrics, 1);
+        }
+    }
+}
+
+/// The server fails for all points of some time, as with a damaged file: no point is to blame, with neighbours of another
+/// time or alone. So it is if nothing of a batch goes in.
+#[tokio::test]
+async fn a_server_that_fails_for_all_points_of_a_time_condemns_none() {
+    for generation in BOTH {
+        let (facade, path) = (start(generation), write_path(generation));
+        let store = open(&facade);
+        let day = 86_400_000_000_000;
+        let old = NOON - 30 * day;
+        facade.fault(panic(path).if_body_holds(&format!(" {old}")).times(usize::MAX));
+        let alone = || vec![metric("a", old)];
+        let mixed = || vec![metric("a", NOON), metric("b", old), metric("c", NOON)];
+        for values in [&alone as &dyn Fn() -> Vec<DeviceMetric>, &mixed] {
+            assert_eq!(decided(&store, values).await, None, "{generation:?}");
+        }
+        facade.clear_faults();
+        facade.fault(panic(path).if_body_holds("device_metrics,").times(usize::MAX));
+        assert_eq!(decided(&store, mixed).await, None, "{generation:?}");
+        facade.clear_faults();
+        let written = write(&store, mixed(), vec![]).await.unwrap();
+        assert_eq!((written.n_metrics, written.refused.len()), (3, 0));
     }
 }
 

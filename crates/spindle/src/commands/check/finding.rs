@@ -1,6 +1,9 @@
 //! Result of one check.
 
 use serde::Serialize;
+use spindle_core::Timestamp;
+
+use crate::clock;
 
 /// State of what was checked, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -44,5 +47,17 @@ impl Finding {
 
     pub(super) fn fail(check: impl Into<String>, detail: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { check: check.into(), state: Severity::Fail, detail: detail.into(), remedy: remedy.into() }
+    }
+}
+
+/// Compares the clock of this machine with that of a server, as read a moment ago.
+pub(super) fn clock_finding(owner: &str, time: Timestamp) -> Finding {
+    let check = format!("clock of {owner}");
+    match clock::disagreement(clock::now(), &[(owner, time)]) {
+        None => Finding::ok(check, "agrees with that of this machine"),
+        Some(problem) => {
+            let detail = format!("{problem}; the writer judges nothing by its age until they agree");
+            Finding::fail(check, detail, clock::REMEDY)
+        }
     }
 }

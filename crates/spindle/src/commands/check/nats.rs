@@ -8,7 +8,7 @@ use spindle_bus::{
 };
 use spindle_core::redact::without_userinfo;
 
-use super::finding::Finding;
+use super::finding::{Finding, clock_finding};
 use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::logging::chain;
@@ -65,6 +65,9 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
     let (usage, streams) = tokio::join!(bus.jetstream_usage(), bus.inspect_streams(limits));
     let is_missing = streams.iter().any(|(_, finding)| matches!(finding, Ok(StreamFinding::Missing)));
     findings.push(jetstream(usage, limits, is_missing));
+    // Unknown before the streams exist, and to a user who may not look at them, which the streams report.
+    let time = bus.server_time().await.ok().flatten();
+    findings.extend(time.map(|time| clock_finding("NATS", time)));
     for (name, mut finding) in streams {
         if let Ok(StreamFinding::Usable { fill, .. }) = &mut finding
             && fill.level() != FillLevel::Roomy

@@ -7,18 +7,19 @@ use std::time::Duration;
 use spindle_store::{Store, StoreError};
 use tokio::time::timeout;
 
-use super::finding::Finding;
+use super::finding::{Finding, clock_finding};
 use crate::config::{Config, StoreKind};
 use crate::logging::chain;
 
 /// A server that takes longer is of no use to the writer either.
 const TIMEOUT: Duration = Duration::from_secs(10);
+const CHECK: &str = "store";
 /// First bytes of every SQLite database.
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-pub(super) async fn check(config: &Config) -> Finding {
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
     match config.store_kind() {
-        StoreKind::Embedded => embedded(config),
+        StoreKind::Embedded => vec![embedded(config)],
         StoreKind::Influxdb => influx(config).await,
     }
 }
@@ -51,19 +52,24 @@ fn embedded(config: &Config) -> Finding {
     }
 }
 
-async fn influx(config: &Config) -> Finding {
-    const CHECK: &str = "store";
+async fn influx(config: &Config) -> Vec<Finding> {
     let store = match config.influx_settings().and_then(|settings| Ok(Store::open_influx(settings)?)) {
         Ok(store) => store,
-        Err(error) => return Finding::fail(CHECK, format!("{error:#}"), "correct the INFLUXDB_ variables"),
+        Err(error) => return vec![Finding::fail(CHECK, format!("{error:#}"), "correct the INFLUXDB_ variables")],
     };
+    let server = server(config, &store).await;
+    let clock = store.server_clock().map(|time| clock_finding("the store", time));
+    std::iter::once(server).chain(clock).collect()
+}
+
+async fn server(config: &Config, store: &Store) -> Finding {
     let database = &config.store.influxdb_bucket;
     match timeout(TIMEOUT, store.probe()).await {
         Ok(Ok(exists)) => {
             let state =
                 if exists { "exists" } else { "does not exist yet, or not for these credentials, and will be created" };
             let detail = format!("InfluxDB; database '{database}' {state}");
-            let away = away(&store);
+            let away = away(store);
             if away.is_empty() {
                 return Finding::ok(CHECK, detail);
             }
@@ -75,7 +81,7 @@ async fn influx(config: &Config) -> Finding {
             Finding::fail(CHECK, chain(error), remedy)
         }
         Err(_) => {
-            let away = away(&store);
+            let away = away(store);
             let detail = format!("no answer to a query within {} s", TIMEOUT.as_secs());
             let detail = if away.is_empty() { detail } else { format!("{detail}; passed over: {}", away.join("; ")) };
             Finding::fail(CHECK, detail, "start InfluxDB, or correct INFLUXDB_HOST")

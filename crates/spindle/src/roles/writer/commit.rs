@@ -176,7 +176,7 @@ impl InFlight {
         let Message { delivery, decoded } = &self.messages[position];
         if let Some(refused) = refused
             && let Some((reason, detail)) = refused.waiting()
-            && dead_letters.deferrals.hold(delivery, refused.remaining())
+            && (dead_letters.deferrals.hold(delivery, refused.remaining()) || reason == Refusal::ClocksDisagree)
         {
             // Its dead letters are kept at the last delivery, once.
             return (position, Disposition::Wait { reason, detail: detail.to_owned() });

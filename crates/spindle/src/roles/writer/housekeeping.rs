@@ -5,13 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use spindle_bus::{Bus, Consumer, EVENTS_STREAM, METRICS_STREAM, trim_acknowledged};
+use spindle_core::Timestamp;
 use spindle_store::Store;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::clock_watch::Clocks;
 use super::{EVENTS_CONSUMER, METRICS_CONSUMER};
-use crate::clock;
 use crate::logging::chain;
 use crate::metrics::{STORE_BYTES, WRITER_LAG};
 
@@ -21,7 +22,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// nothing at all while a restore is pending; `restores` has that flag for each stream.
 pub(super) async fn run(
     bus: Bus,
-    store: Store,
+    (store, clocks): (Store, Clocks),
     replay_tail: Duration,
     retention: Option<Duration>,
     restores: Vec<(&'static str, Arc<AtomicBool>)>,
@@ -37,14 +38,14 @@ pub(super) async fn run(
         // NATS may hang: a shutdown does not wait for it. Whatever is dropped half-way goes on the next time.
         tokio::select! {
             () = stop.cancelled() => return,
-            () = pass(&bus, &store, replay_tail, retention, &restores) => {}
+            () = pass(&bus, (&store, &clocks), replay_tail, retention, &restores) => {}
         }
     }
 }
 
 async fn pass(
     bus: &Bus,
-    store: &Store,
+    (store, clocks): (&Store, &Clocks),
     replay_tail: Duration,
     retention: Option<Duration>,
     restores: &[(&'static str, Arc<AtomicBool>)],
@@ -56,7 +57,7 @@ async fn pass(
         if restores.iter().any(|(of, is_pending)| *of == stream && is_pending.load(Ordering::Relaxed)) {
             continue;
         }
-        match trim_acknowledged(bus, stream, consumer, replay_tail, clock::now()).await {
+        match trim_acknowledged(bus, stream, consumer, replay_tail, clocks.moment().earliest).await {
             Ok(0) => {}
             Ok(n_messages) => info!(stream, n_messages, "stream trimmed"),
             Err(error) => warn!(stream, error = chain(error), "trim failed"),
@@ -66,13 +67,12 @@ async fn pass(
         STORE_BYTES.set(bytes as f64);
     }
     if let Some(retention) = retention.filter(|_| !store.enforces_retention()) {
-        apply_retention(store, retention).await;
+        apply_retention(store, clocks.moment().earliest.minus(retention)).await;
     }
 }
 
-/// Logs what it removed: nothing leaves the store unseen.
-async fn apply_retention(store: &Store, retention: Duration) {
-    let limit = clock::now().minus(retention);
+/// Logs what it removed: nothing leaves the store unseen. `limit` is by the earliest of the clocks that are known.
+async fn apply_retention(store: &Store, limit: Timestamp) {
     match store.remove_before(limit).await {
         Ok(removed) if removed.n_metrics + removed.n_events == 0 => {}
         Ok(removed) => {

@@ -15,6 +15,8 @@ const MAX_CHARS: usize = 400;
 /// A problem of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Problem {
+    /// The clocks of this machine, NATS and the store disagree.
+    Clocks,
     /// The store takes no writes.
     Store,
     /// Messages cannot be fetched.
@@ -27,6 +29,8 @@ pub(super) enum Problem {
     DeadLetters,
     /// The store keeps a part of the messages out, which are deferred.
     Deferred,
+    /// The store refuses entries of the index of arrivals.
+    Index,
 }
 
 /// Readiness of the writer. A clone is a handle to the same.
@@ -51,8 +55,9 @@ impl Readiness {
         self.state().problems.insert((stream, problem), (Instant::now(), message)).is_none()
     }
 
-    pub(super) fn clear(&self, stream: &'static str, problem: Problem) {
-        self.state().problems.remove(&(stream, problem));
+    /// Removes a problem; returns `true` if there was one.
+    pub(super) fn clear(&self, stream: &'static str, problem: Problem) -> bool {
+        self.state().problems.remove(&(stream, problem)).is_some()
     }
 
     pub(super) fn is_ready(&self) -> bool {
@@ -63,8 +68,8 @@ impl Readiness {
     pub(crate) fn missing(&self) -> Option<String> {
         let mut state = self.state();
         state.problems.retain(|(_, problem), (at, _)| match problem {
-            Problem::Store | Problem::Fetch | Problem::Configuration | Problem::Full => true,
-            Problem::DeadLetters | Problem::Deferred => at.elapsed() < DEFERRED_EXPIRE,
+            Problem::Clocks | Problem::Store | Problem::Fetch | Problem::Configuration | Problem::Full => true,
+            Problem::DeadLetters | Problem::Deferred | Problem::Index => at.elapsed() < DEFERRED_EXPIRE,
         });
         if !state.is_running {
             return Some("the writer is not running".to_owned());
@@ -76,11 +81,14 @@ impl Readiness {
             .map(|((_, problem), (_, message))| match problem {
                 Problem::Store => format!("the writer cannot store: {message}"),
                 Problem::Fetch => format!("the writer cannot fetch messages: {message}"),
-                Problem::Configuration | Problem::Full => message.clone(),
+                Problem::Clocks | Problem::Configuration | Problem::Full => message.clone(),
                 Problem::DeadLetters => format!("the writer cannot keep dead letters: {message}"),
                 Problem::Deferred => {
                     format!("the store keeps messages out, which are deferred; others pass: {message}")
                 }
+                Problem::Index => format!(
+                    "events are stored that queries by arrival do not find, because InfluxDB refuses their entries in the index: {message}; correct that, then restart the writer, which completes the index"
+                ),
             })
             .collect();
         // Both lanes share the store.

@@ -53,6 +53,8 @@ impl RefusedElements {
                 Refusal::Limit | Refusal::Unproven => {
                     self.waiting.get_or_insert((index, reason, detail));
                 }
+                // It outweighs the others: such a message always waits.
+                Refusal::ClocksDisagree => self.waiting = Some((index, reason, detail)),
             }
         }
     }
@@ -115,5 +117,17 @@ mod tests {
         refused.add(9, Timestamp::from_seconds(1), Refusal::Limit, "full".to_owned());
         assert_eq!(refused.waiting(), Some((Refusal::Limit, "full")));
         assert_eq!(refused.rejects(&payload).last().map(|reject| (reject.index, reject.is_whole)), Some((9, true)));
+    }
+
+    #[test]
+    fn a_message_about_whose_age_clocks_disagree_waits_whatever_else_is_refused() {
+        let time = Timestamp::from_seconds(1);
+        for reasons in [[Refusal::Limit, Refusal::ClocksDisagree], [Refusal::ClocksDisagree, Refusal::Limit]] {
+            let mut refused = RefusedElements::default();
+            for (index, reason) in reasons.into_iter().enumerate() {
+                refused.add(index, time, reason, reason.as_str().to_owned());
+            }
+            assert_eq!(refused.waiting(), Some((Refusal::ClocksDisagree, "clocks_disagree")));
+        }
     }
 }

@@ -317,11 +317,15 @@ impl Restorer {
         }
     }
 
-    /// Reports what the store takes no longer. Messages that the lane has deferred are among it. Fails if it takes nothing.
+    /// Reports what the store takes no longer. Messages that the lane has deferred are among it. Fails if it takes nothing, or
+    /// not all because clocks disagree.
     fn check_refused(&self, written: &Written) -> Result<()> {
         let n_taken = written.n_metrics_stored() + written.n_events_stored();
         if let Some(refused) = written.refused_for(Refusal::Unproven).next().filter(|_| n_taken == 0) {
             bail!("the store keeps points out: {}", refused.message);
+        }
+        if let Some(refused) = written.refused_for(Refusal::ClocksDisagree).next() {
+            bail!("the clocks disagree: {}", refused.message);
         }
         for reason in [Refusal::Invalid, Refusal::Limit, Refusal::Unproven] {
             let n_refused = written.refused_for(reason).count();

@@ -14,17 +14,19 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
 use super::breaker::CircuitBreaker;
+use super::clock_watch::Clocks;
 use super::readiness::{Problem, Readiness};
-use crate::clock;
 use crate::log_limit::LogLimiter;
 use crate::logging::chain;
 use crate::metrics::{
-    WRITER_DUPLICATE, WRITER_REFUSED, WRITER_REPLACED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS, WRITER_STORED,
+    WRITER_DUPLICATE, WRITER_MISSING, WRITER_REFUSED, WRITER_REPLACED, WRITER_RETRIES, WRITER_STORE_WRITE_SECONDS,
+    WRITER_STORED,
 };
 
 pub(super) struct StoreWriter {
     stream: &'static str,
     pub(super) store: Store,
+    clocks: Clocks,
     breaker: Arc<CircuitBreaker>,
     /// The other lane's breaker: it retries at once when a write of this lane succeeds.
     neighbour: Arc<CircuitBreaker>,
@@ -46,7 +48,7 @@ pub(super) enum WriteEnd {
 impl StoreWriter {
     pub(super) fn new(
         stream: &'static str,
-        store: Store,
+        (store, clocks): (Store, Clocks),
         breaker: Arc<CircuitBreaker>,
         neighbour: Arc<CircuitBreaker>,
         readiness: Readiness,
@@ -55,6 +57,7 @@ impl StoreWriter {
         Self {
             stream,
             store,
+            clocks,
             breaker,
             neighbour,
             readiness,
@@ -87,7 +90,7 @@ impl StoreWriter {
             let write = async {
                 #[cfg(debug_assertions)]
                 super::failpoints::panic_on_write(&batch);
-                self.store.write(batch.clone(), clock::now()).await
+                self.store.write(batch.clone(), self.clocks.moment()).await
             };
             let outcome = AssertUnwindSafe(write).catch_unwind().await;
             timer.observe_duration();
@@ -95,6 +98,9 @@ impl StoreWriter {
                 Ok(Ok(written)) => {
                     count(&written);
                     self.note_available();
+                    if let Some(message) = &written.missing.arrivals_message {
+                        self.readiness.report(self.stream, Problem::Index, message);
+                    }
                     return Some(WriteEnd::Written(written));
                 }
                 Err(panic) => return Some(self.panicked(panic)),
@@ -138,8 +144,12 @@ impl StoreWriter {
     }
 }
 
-/// Returns an error if nothing went in, and more elements than `room` stay out without proof that they are at fault.
+/// Returns an error if nothing went in, and more elements than `room` stay out without proof that they are at fault; also
+/// if the clocks disagree about more of them, whatever went in: none of them may end as a dead letter.
 fn within_room(written: Written, room: usize) -> Result<Written, StoreError> {
+    if let Some(refused) = written.refused_for(Refusal::ClocksDisagree).nth(room) {
+        return Err(StoreError::ClocksDisagree { message: refused.message.clone() });
+    }
     if written.n_metrics_stored() + written.n_events_stored() > 0 {
         return Ok(written);
     }
@@ -159,6 +169,8 @@ fn count(written: &Written) {
     add(&WRITER_DUPLICATE, "metric", written.n_metrics_known);
     add(&WRITER_DUPLICATE, "event", written.n_events_known);
     WRITER_REPLACED.inc_by(written.n_metrics_replaced as u64);
+    add(&WRITER_MISSING, "label", written.missing.n_labels);
+    add(&WRITER_MISSING, "arrival", written.missing.n_arrivals);
     for refused in &written.refused {
         let kind = match refused.item {
             RefusedItem::Metric(_) => "metric",
@@ -178,5 +190,32 @@ fn retry_after(error: &StoreError) -> Option<Duration> {
     match error {
         StoreError::Unavailable { retry_after, .. } => *retry_after,
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_store::Refused;
+
+    use super::*;
+
+    #[test]
+    fn no_more_elements_stay_out_than_can_wait() {
+        let written = |n_metrics, reason, n_refused| {
+            let refused = |index| Refused { item: RefusedItem::Metric(index), reason, message: "no".to_owned() };
+            Written { n_metrics, refused: (0..n_refused).map(refused).collect(), ..Written::default() }
+        };
+        let is_taken = |n_metrics, reason, n_refused| within_room(written(n_metrics, reason, n_refused), 2).is_ok();
+        for (n_metrics, reason, n_refused, expected) in [
+            (0, Refusal::Unproven, 2, true),
+            (0, Refusal::Unproven, 3, false),
+            (1, Refusal::Unproven, 3, true),
+            (0, Refusal::ClocksDisagree, 2, true),
+            (0, Refusal::ClocksDisagree, 3, false),
+            (1, Refusal::ClocksDisagree, 3, false),
+            (0, Refusal::BeyondRetention, 3, true),
+        ] {
+            assert_eq!(is_taken(n_metrics, reason, n_refused), expected, "{n_metrics} {reason:?} {n_refused}");
+        }
     }
 }

@@ -86,7 +86,9 @@ fn note(stream: &'static str, fill: &StreamFill, before: FillLevel, readiness: &
         FillLevel::Full => {
             readiness.report(stream, Problem::Full, &format!("stream {stream} is full: {reason}"));
         }
-        FillLevel::NearlyFull | FillLevel::Roomy => readiness.clear(stream, Problem::Full),
+        FillLevel::NearlyFull | FillLevel::Roomy => {
+            readiness.clear(stream, Problem::Full);
+        }
     }
     if level != before {
         let percent = fill.percent();
@@ -111,6 +113,10 @@ pub(crate) fn fill_reason(stream: &str, fill: &StreamFill) -> String {
             name = holder.consumer,
             n = holder.n_pending
         ),
+        None if fill.is_account_limit => format!(
+            "the limit of its account in NATS is reached, which all streams share; if the writer stores, raise the limit (max_file), or lower nats.{}_bytes so that it fits",
+            stream.to_lowercase()
+        ),
         None if stream == DEAD_LETTER_STREAM => {
             format!("look at them with `spindle dlq ls`, then replay or drop them, or raise {limit}")
         }
@@ -123,7 +129,10 @@ pub(crate) fn fill_reason(stream: &str, fill: &StreamFill) -> String {
 
 fn note_configuration(stream: &'static str, finding: Result<StreamFinding, BusError>, readiness: &Readiness) {
     let problem = match finding {
-        Ok(StreamFinding::Usable { .. }) => return readiness.clear(stream, Problem::Configuration),
+        Ok(StreamFinding::Usable { .. }) => {
+            readiness.clear(stream, Problem::Configuration);
+            return;
+        }
         Ok(StreamFinding::Unsafe(error)) => chain(error),
         Ok(StreamFinding::Missing) => format!("stream {stream} does not exist any more, creating it again"),
         // NATS is away, which is reported elsewhere, or the user lost a permission, which every fetch reports.
@@ -141,9 +150,9 @@ mod tests {
     use super::*;
 
     fn fill(bytes: u64, holder: Option<StreamHolder>) -> StreamFill {
-        let limits = (Some(1_000_000), None, None);
-        let (max_bytes, max_messages, fullest_subject) = limits;
-        StreamFill { messages: 1_000, bytes, max_bytes, max_messages, fullest_subject, holder }
+        let (max_bytes, is_account_limit) = (Some(1_000_000), false);
+        let (max_messages, fullest_subject) = (None, None);
+        StreamFill { messages: 1_000, bytes, max_bytes, is_account_limit, max_messages, fullest_subject, holder }
     }
 
     #[tokio::test(start_paused = true)]
@@ -172,6 +181,8 @@ mod tests {
             fill_reason(METRICS_STREAM, &by_number)
                 .contains("raise its limit of messages with `nats stream edit METRICS`")
         );
+        let by_account = StreamFill { is_account_limit: true, ..fill(999_999, None) };
+        assert!(fill_reason(METRICS_STREAM, &by_account).contains("limit of its account"));
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Wrong clocks for the roles alone: they run under libfaketime, which reads the offset from a file. The servers (NATS,
-//! InfluxDB) keep the right time.
+//! Wrong clocks for some processes alone: they run under libfaketime, which reads the offset from a file. The servers
+//! (NATS, InfluxDB) keep the right time.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ const LIBRARY: &str = "faketime/libfaketimeMT.so.1";
 const LIBRARY_FOLDERS: [&str; 4] =
     ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
 
-/// Clocks of the roles.
+/// Clocks of processes, each by a name.
 #[derive(Debug)]
-pub(crate) struct Clocks {
+pub struct FakeClocks {
     library: PathBuf,
     folder: PathBuf,
 }
 
-impl Clocks {
-    /// Returns `None` if libfaketime is not installed.
-    pub(crate) fn find(folder: &Path) -> Result<Option<Self>> {
+impl FakeClocks {
+    /// Keeps the offsets in a folder. Returns `None` if libfaketime is not installed.
+    pub fn find(folder: &Path) -> Result<Option<FakeClocks>> {
         let mut places = LIBRARY_FOLDERS.iter().map(|place| Path::new(place).join(LIBRARY));
         let Some(library) = places.find(|place| place.is_file()) else { return Ok(None) };
-        let clocks = Self { library, folder: folder.join("clocks") };
+        let clocks = FakeClocks { library, folder: folder.join("clocks") };
         fs::create_dir_all(&clocks.folder)?;
         Ok(Some(clocks))
     }
@@ -33,7 +33,7 @@ impl Clocks {
     }
 
     /// Returns the environment variables that put a role under libfaketime.
-    pub(crate) fn variables(&self, role: &str) -> Vec<(String, String)> {
+    pub fn variables(&self, role: &str) -> Vec<(String, String)> {
         // A role whose file cannot be written starts with the right time, which is harmless.
         let _ = self.set(role, 0);
         [
@@ -48,7 +48,7 @@ impl Clocks {
     }
 
     /// Sets the offset of a role's clock, in seconds.
-    pub(crate) fn set(&self, role: &str, offset_s: i64) -> Result<()> {
+    pub fn set(&self, role: &str, offset_s: i64) -> Result<()> {
         let (path, new) = (self.file(role), self.file(&format!("{role}.new")));
         fs::write(&new, format!("{offset_s:+}s\n"))?;
         fs::rename(&new, &path).with_context(|| format!("cannot set the clock in {}", path.display()))
