@@ -9,11 +9,9 @@
 //! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
-//! - `known_arrivals`: arrivals of devices that are already written.
-//! - `remembered`: memory of what was written, bounded in bytes.
+//! - `known_arrivals`, `remembered`: what was written, bounded in bytes.
 //!
-//! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
-//! is an argument.
+//! Nothing outside this crate names SQLite or sends requests to InfluxDB. Nothing inside reads a clock.
 #![warn(missing_docs)]
 
 #[cfg(test)]
