@@ -11,6 +11,7 @@ pub mod audit;
 pub mod backblaze;
 pub mod backoff;
 pub mod buckets;
+pub mod cohort;
 pub mod dead_letter;
 pub mod event_id;
 pub mod health;
