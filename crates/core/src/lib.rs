@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod alias;
 pub mod audit;
 pub mod backblaze;
@@ -14,6 +15,7 @@ pub mod buckets;
 pub mod cohort;
 pub mod dead_letter;
 pub mod event_id;
+pub mod fleet;
 pub mod health;
 pub mod identity;
 pub mod log_limit;

@@ -77,6 +77,12 @@ enum CommandLine {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
+    /// Judge recorded drives, row by row, and print a score for each: `spindle judge 2024-*.csv > scores.csv`
+    Judge {
+        /// Tables of Backblaze Drive Stats in order of time, plain or compressed
+        #[arg(required = true, value_name = "DATA")]
+        files: Vec<PathBuf>,
+    },
     /// Check that the role on this machine is ready; exit code 1 if it is not, or if nothing answers
     ///
     /// Uses its SPINDLE_HEALTH, else its HTTP address, else the address of the running `spindle up`.
@@ -210,6 +216,7 @@ pub(crate) enum Command {
     Client { once: bool },
     Query(Question),
     Dlq(DlqTask),
+    Judge { files: Vec<PathBuf> },
     Health,
     Check { as_json: bool },
     Config,
@@ -266,6 +273,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
+        CommandLine::Judge { files } => Command::Judge { files },
         CommandLine::Health { http } => {
             set("http.listen", http);
             Command::Health

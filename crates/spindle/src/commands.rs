@@ -3,4 +3,5 @@
 pub(crate) mod check;
 pub(crate) mod dlq;
 pub(crate) mod health;
+pub(crate) mod judge;
 pub(crate) mod query;

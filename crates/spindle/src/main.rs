@@ -55,6 +55,9 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     if let Command::Guard { lock, program } = command {
         return supervisor::guard::run(&lock, &program).map(|()| Outcome::Good);
     }
+    if let Command::Judge { files } = &command {
+        return commands::judge::run(files);
+    }
     let config = Config::load(overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = match command {

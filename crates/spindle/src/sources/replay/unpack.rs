@@ -16,7 +16,7 @@ const MAX_WINDOW_BYTES: u64 = 128 << 20;
 const MAGIC_BYTES: u64 = 6;
 
 /// Reader of unpacked bytes. The mutex is never locked: it makes the reader `Sync`, which no decoder need be.
-pub(super) struct Unpacked(Mutex<Box<dyn Read + Send>>);
+pub(crate) struct Unpacked(Mutex<Box<dyn Read + Send>>);
 
 impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
