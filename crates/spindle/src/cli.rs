@@ -79,7 +79,8 @@ enum CommandLine {
     },
     /// Judge recorded drives, row by row, and print a score for each: `spindle judge 2024-*.csv > scores.csv`
     Judge {
-        /// Tables of Backblaze Drive Stats in order of time, plain or compressed
+        /// Tables of Backblaze Drive Stats, or metrics in the wire format (latency with label `enclosure` or `model`), in
+        /// order of time, plain or compressed
         #[arg(required = true, value_name = "DATA")]
         files: Vec<PathBuf>,
     },

@@ -18,13 +18,16 @@ struct SlowWindow {
 /// Windows in order of length. Shifts are in standard deviations of a minute. Short windows find a device twice as slow at
 /// once, long ones find small factors. Steps are looked for in short windows only: a drive that turns slow does so at
 /// once, while a healthy one drifts into a burst. `INFINITY` where a test would add false alarms and find nothing sooner.
-const WINDOWS: [SlowWindow; 6] = [
-    SlowWindow { minutes: 4, depth: 0.39, level: 5.74, step: 4.47 },
-    SlowWindow { minutes: 8, depth: 0.54, level: f64::INFINITY, step: 3.5 },
-    SlowWindow { minutes: 20, depth: 0.71, level: f64::INFINITY, step: 2.54 },
-    SlowWindow { minutes: 30, depth: 0.77, level: 2.5, step: f64::INFINITY },
-    SlowWindow { minutes: 60, depth: 0.88, level: 2.05, step: f64::INFINITY },
-    SlowWindow { minutes: 180, depth: 1.03, level: 1.3, step: f64::INFINITY },
+const WINDOWS: [SlowWindow; 9] = [
+    SlowWindow { minutes: 4, depth: 0.39, level: 5.9, step: 4.6 },
+    SlowWindow { minutes: 8, depth: 0.54, level: 4.4, step: 3.6 },
+    SlowWindow { minutes: 15, depth: 0.66, level: 3.75, step: f64::INFINITY },
+    SlowWindow { minutes: 20, depth: 0.71, level: f64::INFINITY, step: 2.6 },
+    SlowWindow { minutes: 22, depth: 0.72, level: f64::INFINITY, step: 2.55 },
+    SlowWindow { minutes: 25, depth: 0.74, level: 2.8, step: f64::INFINITY },
+    SlowWindow { minutes: 30, depth: 0.77, level: 2.55, step: f64::INFINITY },
+    SlowWindow { minutes: 60, depth: 0.88, level: 2.1, step: f64::INFINITY },
+    SlowWindow { minutes: 180, depth: 1.03, level: 1.33, step: f64::INFINITY },
 ];
 const LONGEST: usize = WINDOWS[WINDOWS.len() - 1].minutes;
 /// Minutes before a window that predict it, and the share of their mean that carries over into it.
@@ -38,8 +41,9 @@ const SOFTNESS: f64 = 0.3;
 const MAX_USUAL: f64 = 0.2;
 /// Smallest rate at which the usual ratio and the noise are learnt, per minute: about a day and a half.
 const RATE: f64 = 1.0 / 2000.0;
-/// Pseudo-minutes with a usual ratio of 1 before the first value.
-const PRIOR_RATIO_MINUTES: f64 = 15.0;
+/// Pseudo-minutes with a usual ratio of 1 before the first value: a drive that is slow from the beginning is found before
+/// its slowness is learnt.
+const PRIOR_RATIO_MINUTES: f64 = 120.0;
 /// Pseudo-minutes with the noise of the first minute's peers before the first value.
 const PRIOR_NOISE_MINUTES: f64 = 100.0;
 /// Noise of a minute, as a standard deviation of the logarithm: least assumed at the start, and least ever.
