@@ -114,6 +114,9 @@ impl DriveFleet {
         let terms = Terms::weigh(drive, &self.models, &observed, temperature, day);
         let verdict = reasons::verdict(&terms, drive, absent_days, day);
         learn(&mut self.models, drive);
+        if let Some(celsius) = temperature {
+            self.models.count_temperature(drive.model, celsius);
+        }
         verdict
     }
 

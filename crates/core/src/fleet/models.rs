@@ -14,10 +14,19 @@ const USUAL_DRIVES: f64 = 100.0;
 /// Failures at the fleet's rate that each model is assumed to have had.
 const PRIOR_FAILURES: f64 = 2.0;
 
+/// Rows over which the usual temperature of a model is averaged; the seasons move it.
+const TEMPERATURES: f64 = 10_000.0;
+/// Usual temperature before a model has shown its own, in °C, and its weight in rows.
+const PRIOR_CELSIUS: f64 = 30.0;
+const PRIOR_TEMPERATURES: f64 = 10.0;
+
 /// Drives of one model, or all drives.
 #[derive(Clone, Debug, Default)]
 struct Group {
     shares: [Shares; N_SIGNALS],
+    /// Mean temperature of the last [`TEMPERATURES`] rows, and the number of rows in it.
+    celsius: f64,
+    n_temperatures: f64,
     n_failures: f64,
     n_drive_days: f64,
     /// Of the current day, which count from the next one on.
@@ -38,9 +47,9 @@ pub(super) struct Models {
 pub(super) struct Rarity {
     /// Share, estimated from model, fleet and prior.
     pub(super) share: f64,
-    /// Drives of the model with as much.
+    /// Other drives of the model with as much.
     pub(super) n_as_much: f64,
-    /// Drives of the model that report it.
+    /// Other drives of the model that report it.
     pub(super) n_drives: f64,
 }
 
@@ -77,6 +86,20 @@ impl Models {
         self.fleet.n_failures_today += 1.0;
     }
 
+    /// Counts a temperature.
+    pub(super) fn count_temperature(&mut self, model: usize, celsius: f64) {
+        let model = &mut self.models[model];
+        model.n_temperatures = (model.n_temperatures + 1.0).min(TEMPERATURES);
+        model.celsius += (celsius - model.celsius) / model.n_temperatures;
+    }
+
+    /// Returns the usual temperature of a model in °C.
+    pub(super) fn usual_celsius(&self, model: usize) -> f64 {
+        let model = &self.models[model];
+        let sum = model.celsius * model.n_temperatures + PRIOR_CELSIUS * PRIOR_TEMPERATURES;
+        sum / (model.n_temperatures + PRIOR_TEMPERATURES)
+    }
+
     /// Replaces the value with which a drive is counted.
     pub(super) fn count_value(&mut self, model: usize, signal: usize, old: Option<f64>, new: Option<f64>) {
         for shares in [&mut self.models[model].shares[signal], &mut self.fleet.shares[signal]] {
@@ -89,13 +112,13 @@ impl Models {
         }
     }
 
-    /// Returns the share of a model's drives with at least `value`, drawn towards the fleet's and that towards the usual
-    /// one as long as few drives are known.
-    pub(super) fn rarity(&self, model: usize, signal: usize, value: f64) -> Rarity {
+    /// Returns the share of a model's other drives with at least `value`, drawn towards the fleet's and that towards the usual
+    /// one as long as few drives are known. `own` is the value with which the drive itself is counted.
+    pub(super) fn rarity(&self, model: usize, signal: usize, value: f64, own: Option<f64>) -> Rarity {
         let usual = SIGNALS[signal].usual_share / value.max(1.0);
-        let (n_fleet_above, n_fleet) = self.fleet.shares[signal].at_least(value);
+        let (n_fleet_above, n_fleet) = self.fleet.shares[signal].at_least(value, own);
         let of_fleet = (n_fleet_above + USUAL_DRIVES * usual) / (n_fleet + USUAL_DRIVES);
-        let (n_as_much, n_drives) = self.models[model].shares[signal].at_least(value);
+        let (n_as_much, n_drives) = self.models[model].shares[signal].at_least(value, own);
         let share = (n_as_much + FLEET_DRIVES * of_fleet) / (n_drives + FLEET_DRIVES);
         Rarity { share, n_as_much, n_drives }
     }

@@ -12,9 +12,11 @@ use super::{DriveReason, DriveVerdict};
 /// Risk in nats from which on a drive needs attention.
 const WARNING_RISK: f64 = 4.0;
 /// Risk in nats from which on a person is called.
-const CRITICAL_RISK: f64 = 13.0;
+const CRITICAL_RISK: f64 = 14.0;
 /// Least part of the risk, in nats, that is worth a reason.
 const MIN_POINTS: f64 = 0.5;
+/// Share of a model's drives with as much, below which a value is worth a reason although it adds no risk.
+const RARE_SHARE: f64 = 0.02;
 /// Failure rate over the fleet's from which on the model is a reason.
 const FAILING_MODEL: f64 = 3.0;
 /// Days for which the replacement of a drive is mentioned.
@@ -29,8 +31,9 @@ pub(super) fn nothing() -> DriveVerdict {
 /// Builds the verdict.
 pub(super) fn verdict(terms: &Terms, drive: &DriveHistory, absent_days: i64, day: i64) -> DriveVerdict {
     let risk = terms.risk();
+    let is_worth = |term: &&Term| term.points >= MIN_POINTS || term.rarity.share <= RARE_SHARE;
     let mut reasons: Vec<DriveReason> =
-        terms.signals.iter().filter(|term| term.points >= MIN_POINTS).map(|term| of_signal(term, drive, day)).collect();
+        terms.signals.iter().filter(is_worth).map(|term| of_signal(term, drive, day)).collect();
     if terms.heat >= MIN_POINTS {
         reasons.push(plain(Finding::Hot, "", terms.temperature, terms.heat));
     }
@@ -51,8 +54,9 @@ pub(super) fn verdict(terms: &Terms, drive: &DriveHistory, absent_days: i64, day
         reasons.push(DriveReason { trend, ..plain(Finding::Silent, "", None, 0.0) });
     }
     let health = match risk {
-        _ if !terms.is_understood => Health::Unknown,
         risk if risk >= CRITICAL_RISK => Health::Critical,
+        // Known before, but no longer reported: silence hides a warning.
+        _ if !terms.is_understood => Health::Unknown,
         risk if risk >= WARNING_RISK => Health::Warning,
         _ if !terms.unclear.is_empty() => Health::Unknown,
         _ => Health::Ok,
@@ -82,7 +86,7 @@ fn of_signal(term: &Term, drive: &DriveHistory, day: i64) -> DriveReason {
     let expected = match term.rarity.n_drives {
         n_drives if n_drives > 0.0 => {
             let share = 100.0 * term.rarity.n_as_much / n_drives;
-            format!("as much on {share:.2} % of {n_drives} drives of this model")
+            format!("as much on {share:.2} % of the {n_drives} other drives of this model")
         }
         _ => "0, with no other drive of this model known".to_owned(),
     };

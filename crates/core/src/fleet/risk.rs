@@ -2,14 +2,15 @@
 
 use super::history::{DriveHistory, Track};
 use super::models::{Models, Rarity};
-use super::signals::{N_SIGNALS, Observed, SIGNALS};
+use super::signals::{Cause, N_SIGNALS, Observed, SIGNALS};
 
 /// Days over which a rise counts: a drive seldom lasts longer once its counters move.
 pub(super) const RISE_DAYS: i64 = 14;
-/// Part of the rarity that counts if the value was there when the drive was first seen: it may have lived with it.
-const STANDING_WEIGHT: f64 = 1.0;
-/// Temperature in °C from which on heat counts, and nats per degree above it.
-const WARM_CELSIUS: f64 = 35.0;
+/// Nats for each factor e of a rise; what rose is rare as well, and counted as such.
+const RISE_WEIGHT: f64 = 0.5;
+/// Weight of a rise that points to the surroundings of the drive.
+const SURROUNDINGS_WEIGHT: f64 = 0.2;
+/// Nats for each degree above the usual temperature of the model.
 const NATS_PER_DEGREE: f64 = 0.05;
 /// Largest contribution of heat: it makes a failure likelier and is none.
 const MAX_HEAT: f64 = 1.5;
@@ -34,7 +35,7 @@ pub(super) struct Terms {
     pub(super) signals: Vec<Term>,
     /// Signals that are not understood, with the reason.
     pub(super) unclear: Vec<(usize, String)>,
-    /// `true` if at least one signal was understood, now or before.
+    /// `true` if at least one signal of this row was understood.
     pub(super) is_understood: bool,
     /// Failure rate of the model over the fleet's.
     pub(super) relative_rate: f64,
@@ -56,23 +57,21 @@ impl Terms {
         let mut terms = Self {
             signals: Vec::new(),
             unclear: Vec::new(),
-            is_understood: drive.tracks.iter().any(Option::is_some),
+            is_understood: observed.iter().any(|observed| matches!(observed, Observed::Value(..))),
             relative_rate: models.relative_failure_rate(drive.model),
             temperature,
-            heat: temperature.map_or(0.0, heat),
+            heat: temperature.map_or(0.0, |celsius| heat(celsius - models.usual_celsius(drive.model))),
         };
         for (index, observed) in observed.iter().enumerate() {
             if let Observed::Unclear(reason) = observed {
                 terms.unclear.push((index, reason.clone()));
             }
-            if let Some(track) = &drive.tracks[index]
-                && (track.value() > 0.0 || track.first > 0.0)
-            {
+            if let Some(track) = drive.tracks[index].as_ref().filter(|track| track.value() > 0.0) {
                 let metric = match observed {
                     Observed::Value(_, metric) => metric,
                     Observed::Absent | Observed::Unclear(_) => SIGNALS[index].metrics[0],
                 };
-                let rarity = models.rarity(drive.model, index, track.value());
+                let rarity = models.rarity(drive.model, index, track.value(), drive.counted[index]);
                 terms.signals.push(term(index, metric, track, rarity, day));
             }
         }
@@ -81,19 +80,28 @@ impl Terms {
 
     /// Returns the sum of the evidence in nats; below 0 for a model that fails less than the fleet.
     pub(super) fn risk(&self) -> f64 {
-        let of_signals: f64 = self.signals.iter().map(|term| term.points).sum();
-        of_signals + self.heat + self.relative_rate.ln()
+        let (mut sum, mut unreadable) = (0.0, 0.0_f64);
+        for term in &self.signals {
+            match SIGNALS[term.signal].cause {
+                Cause::Drive | Cause::Surroundings => sum += term.points,
+                Cause::UnreadableSectors => unreadable = unreadable.max(term.points),
+            }
+        }
+        sum + unreadable + self.heat + self.relative_rate.ln()
     }
 }
 
 fn term(signal: usize, metric: &'static str, track: &Track, rarity: Rarity, day: i64) -> Term {
     let value = track.value();
     let rise = (value - track.on(day - RISE_DAYS)).max(0.0);
-    let standing = if value > 0.0 { -rarity.share.ln() } else { 0.0 };
-    let points = SIGNALS[signal].weight * (STANDING_WEIGHT * standing + rise.ln_1p());
+    let risen = RISE_WEIGHT * rise.ln_1p();
+    let points = match SIGNALS[signal].cause {
+        Cause::Drive | Cause::UnreadableSectors => -rarity.share.ln() + risen,
+        Cause::Surroundings => SURROUNDINGS_WEIGHT * risen,
+    };
     Term { signal, metric, value, rarity, rise, points }
 }
 
-fn heat(celsius: f64) -> f64 {
-    ((celsius - WARM_CELSIUS) * NATS_PER_DEGREE).clamp(0.0, MAX_HEAT)
+fn heat(excess_degrees: f64) -> f64 {
+    (excess_degrees * NATS_PER_DEGREE).clamp(0.0, MAX_HEAT)
 }

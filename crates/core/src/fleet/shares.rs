@@ -35,10 +35,14 @@ impl Shares {
         self.n_drives = self.n_drives.saturating_sub(1);
     }
 
-    /// Returns the number of drives with at least as much, and of all drives.
-    pub(super) fn at_least(&self, value: f64) -> (f64, f64) {
-        let n_above: u64 = self.counts[bucket(value)..].iter().map(|count| u64::from(*count)).sum();
-        (n_above as f64, f64::from(self.n_drives))
+    /// Returns the number of drives with at least as much, and of all drives; a drive that is counted with `own` is left
+    /// out.
+    pub(super) fn at_least(&self, value: f64, own: Option<f64>) -> (f64, f64) {
+        let first = bucket(value);
+        let n_above: u64 = self.counts[first..].iter().map(|count| u64::from(*count)).sum();
+        let is_own_above = own.is_some_and(|own| bucket(own) >= first);
+        let n_others = self.n_drives.saturating_sub(u32::from(own.is_some()));
+        (n_above.saturating_sub(u64::from(is_own_above)) as f64, f64::from(n_others))
     }
 }
 

@@ -10,8 +10,8 @@ pub(super) struct Signal {
     pub(super) finding: Finding,
     /// Metrics that report it. The largest counts: the same sectors are pending and offline uncorrectable.
     pub(super) metrics: &'static [&'static str],
-    /// Share of the evidence that counts against the drive itself; the rest of it points elsewhere.
-    pub(super) weight: f64,
+    /// Cause to which it points.
+    pub(super) cause: Cause,
     /// Share of drives expected to have any, before the fleet has shown its own.
     pub(super) usual_share: f64,
 }
@@ -19,17 +19,29 @@ pub(super) struct Signal {
 /// Number of signals.
 pub(super) const N_SIGNALS: usize = 7;
 
-/// All signals. The first three are what Backblaze watches first and what CMU and Google found to precede failures;
-/// 9 % of a running fleet has one of them (Backblaze, 2013). A cable causes link errors, a power supply or a controller
-/// many time-outs, so both count little against the drive.
+/// Cause to which a signal points.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// Drive itself.
+    Drive,
+    /// Drive itself, in sectors that cannot be read: each such sector is counted by several signals, so that only the
+    /// strongest of them counts.
+    UnreadableSectors,
+    /// Cable, power supply or controller: what they did to a drive stays in its counters, so only a rise counts, and
+    /// little.
+    Surroundings,
+}
+
+/// All signals. Those of the first three are what Backblaze watches first, and what the studies at Google and EMC found
+/// to precede failures; 9 % of a running fleet has one of them (Backblaze, 2013).
 pub(super) const SIGNALS: [Signal; N_SIGNALS] = [
-    signal(Finding::Reallocated, &["smart_5_raw", "scsi_grown_defects", "ReallocatedSectors"], 1.0, 0.06),
-    signal(Finding::Uncorrectable, &["smart_187_raw", "nvme_media_errors"], 1.0, 0.03),
-    signal(Finding::Pending, &["smart_197_raw", "smart_198_raw", "PendingSectors"], 1.0, 0.03),
-    signal(Finding::EndToEnd, &["smart_184_raw"], 1.0, 0.01),
-    signal(Finding::SpinRetries, &["smart_10_raw"], 1.0, 0.01),
-    signal(Finding::CommandTimeouts, &["smart_188_raw"], 0.2, 0.05),
-    signal(Finding::LinkErrors, &["smart_199_raw"], 0.1, 0.05),
+    signal(Finding::Reallocated, &["smart_5_raw", "scsi_grown_defects", "ReallocatedSectors"], Cause::Drive, 0.06),
+    signal(Finding::Uncorrectable, &["smart_187_raw", "nvme_media_errors"], Cause::UnreadableSectors, 0.03),
+    signal(Finding::Pending, &["smart_197_raw", "smart_198_raw", "PendingSectors"], Cause::UnreadableSectors, 0.03),
+    signal(Finding::EndToEnd, &["smart_184_raw"], Cause::Drive, 0.01),
+    signal(Finding::SpinRetries, &["smart_10_raw"], Cause::Drive, 0.01),
+    signal(Finding::CommandTimeouts, &["smart_188_raw"], Cause::Surroundings, 0.05),
+    signal(Finding::LinkErrors, &["smart_199_raw"], Cause::Surroundings, 0.05),
 ];
 
 /// Metrics of the temperature, the best one first.
@@ -37,8 +49,8 @@ pub(super) const TEMPERATURES: [&str; 3] = ["smart_194_raw", "DiskTemp", "smart_
 /// Metrics of the time in operation.
 pub(super) const HOURS: [&str; 2] = ["smart_9_raw", "PowerOnHours"];
 
-const fn signal(finding: Finding, metrics: &'static [&'static str], weight: f64, usual_share: f64) -> Signal {
-    Signal { finding, metrics, weight, usual_share }
+const fn signal(finding: Finding, metrics: &'static [&'static str], cause: Cause, usual_share: f64) -> Signal {
+    Signal { finding, metrics, cause, usual_share }
 }
 
 /// Value of a signal in one row.

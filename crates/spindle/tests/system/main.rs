@@ -17,6 +17,7 @@ mod harness;
 mod http;
 mod in_flight;
 mod influxdb;
+mod judge;
 mod judgement;
 mod memory;
 mod mistakes;
