@@ -18,6 +18,7 @@ mod http;
 mod in_flight;
 mod influxdb;
 mod judge;
+mod judge_peers;
 mod judgement;
 mod memory;
 mod mistakes;
