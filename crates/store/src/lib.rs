@@ -218,9 +218,7 @@ impl Store {
 
     /// Completes the indexes of an InfluxDB in which an earlier version stored data without them. Takes a second per
     /// 10,000 such events, the first time; one query afterwards. Until then, queries miss what only an index finds:
-    /// events by their arrival, and devices that send no more.
-    ///
-    /// `now` is the current time.
+    /// events by their arrival, and devices that send no more. `now` is the current time.
     pub async fn complete_indexes(&self, now: Timestamp) -> Result<(), StoreError> {
         match self {
             Self::Embedded(_) => Ok(()),

@@ -20,6 +20,7 @@ async fn outlast_a_retention_of_the_server() {
             facade.server().query(DATABASE, &text).unwrap();
         };
         retention("24h");
+        #[allow(clippy::disallowed_methods, reason = "the server under test reads the same clock")]
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = i64::try_from(since_epoch.as_nanos()).unwrap();
         let write_at = async |time: i64| {
