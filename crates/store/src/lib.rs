@@ -9,11 +9,9 @@
 //! - `retention`: elements too old to be written.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
-//! - `known_arrivals`: arrivals of devices that are already written.
-//! - `remembered`: memory of what was written, bounded in bytes.
+//! - `known_arrivals`, `remembered`: what was written, bounded in bytes.
 //!
-//! Nothing outside this crate names SQLite or sends requests to InfluxDB, and nothing inside reads a clock: `received`
-//! is an argument.
+//! Nothing outside this crate names SQLite or sends requests to InfluxDB. Nothing inside reads a clock.
 #![warn(missing_docs)]
 
 #[cfg(test)]
@@ -218,7 +216,9 @@ impl Store {
 
     /// Completes the indexes of an InfluxDB in which an earlier version stored data without them. Takes a second per
     /// 10,000 such events, the first time; one query afterwards. Until then, queries miss what only an index finds:
-    /// events by their arrival, and devices that send no more. `now` is the current time.
+    /// events by their arrival, and devices that send no more.
+    ///
+    /// `now` is the current time.
     pub async fn complete_indexes(&self, now: Timestamp) -> Result<(), StoreError> {
         match self {
             Self::Embedded(_) => Ok(()),

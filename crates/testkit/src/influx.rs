@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use crate::wait::{free_port, wait_until};
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
+const MAX_STARTS: usize = 5;
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The user that [`InfluxOptions::auth`] makes, and its password.
@@ -41,6 +42,7 @@ pub struct InfluxServer {
     options: InfluxOptions,
     port: u16,
     child: Option<Child>,
+    has_started: bool,
     work_dir: TempDir,
 }
 
@@ -53,7 +55,8 @@ impl InfluxServer {
     /// Starts a server; returns when it answers.
     pub fn start_with(options: InfluxOptions) -> Result<InfluxServer> {
         let work_dir = tempfile::Builder::new().prefix("spindle-influx-").tempdir()?;
-        let mut server = InfluxServer { program: find()?, options, port: free_port()?, child: None, work_dir };
+        let (program, port) = (find()?, free_port()?);
+        let mut server = InfluxServer { program, options, port, child: None, has_started: false, work_dir };
         server.launch()?;
         if server.options.auth {
             let (user, password) = ADMIN;
@@ -172,7 +175,39 @@ impl InfluxServer {
         Ok((status.context("influxd does not answer in HTTP")?, answer.split_off(end + 4)))
     }
 
+    /// Starts the process. Another one may have taken a port since it was free: a few more attempts then, on another port
+    /// if nobody knows the first yet.
     fn launch(&mut self) -> Result<()> {
+        for _ in 0..MAX_STARTS {
+            let log_start = self.log().len();
+            let mut child = self.spawn()?;
+            let mut has_ended = false;
+            // What answers on a taken port is another server.
+            let up = wait_until(START_DEADLINE, "influxd answers", || {
+                has_ended = !matches!(child.try_wait(), Ok(None));
+                has_ended || self.log()[log_start..].contains("Listening on HTTP") && self.is_up()
+            });
+            self.child = Some(child);
+            if up.is_ok() && !has_ended {
+                self.has_started = true;
+                return Ok(());
+            }
+            self.kill();
+            if !has_ended || !self.log()[log_start..].contains("address already in use") {
+                return up.and_then(|()| bail!("influxd ended")).with_context(|| format!("its log:\n{}", self.log()));
+            }
+            if !self.has_started {
+                self.port = free_port()?;
+            }
+        }
+        bail!("influxd found its ports taken {MAX_STARTS} times; its log:\n{}", self.log())
+    }
+
+    fn is_up(&self) -> bool {
+        matches!(self.exchange("GET", "/ping", ""), Ok((204, _)))
+    }
+
+    fn spawn(&self) -> Result<Child> {
         let data = self.options.data_dir.clone().unwrap_or_else(|| self.work_dir.path().join("data"));
         fs::create_dir_all(&data)?;
         let data = data.display();
@@ -187,18 +222,14 @@ impl InfluxServer {
         let config_path = self.work_dir.path().join("influxd.conf");
         fs::write(&config_path, config)?;
         let log = File::options().create(true).append(true).open(self.work_dir.path().join("influxd.log"))?;
-        let child = Command::new(&self.program)
+        Command::new(&self.program)
             .args(["run", "-config"])
             .arg(&config_path)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
             .spawn()
-            .with_context(|| format!("cannot start {}", self.program.display()))?;
-        self.child = Some(child);
-        let up =
-            wait_until(START_DEADLINE, "influxd answers", || matches!(self.exchange("GET", "/ping", ""), Ok((204, _))));
-        up.with_context(|| format!("influxd did not come up; its log:\n{}", self.log()))
+            .with_context(|| format!("cannot start {}", self.program.display()))
     }
 
     /// Log of the server.

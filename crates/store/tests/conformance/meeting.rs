@@ -6,11 +6,11 @@ use spindle_store::Store as Plain;
 
 use crate::fixture::*;
 
-/// Batches of values as (time, number).
-type Batches = &'static [&'static [(i64, u64)]];
+/// Name, batches of (time, number), and the number that is lost.
+type Case = (&'static str, &'static [&'static [(i64, u64)]], u64);
 
-/// Batches of one device, and the number that is lost. Numbers 1 and 5 surround it.
-const CASES: [(&str, Batches, u64); 8] = [
+/// Batches of one device as (time, number), and the number that is lost. Numbers 1 and 5 surround it.
+const CASES: [Case; 8] = [
     ("in one batch", &[&[(5, 1), (10, 2), (10, 3), (20, 4), (30, 5)]], 2),
     ("in one batch, with another value in between", &[&[(5, 1), (10, 2), (20, 4), (10, 3), (30, 5)]], 2),
     ("in the next batch", &[&[(5, 1), (20, 4), (10, 2)], &[(10, 3), (30, 5)]], 2),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use spindle_core::schema::{DEVICE_LABELS, DEVICES};
+use spindle_core::schema::{DEVICE_LABELS, DEVICES, INDEXES};
 use spindle_store::Store;
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 
@@ -106,7 +106,10 @@ fn what_is_asked(facade: &InfluxFacade, texts: &[String]) -> Asked {
     for text in texts {
         asked.n_rows += n_rows(facade, text);
         for statement in text.split("; ") {
-            let index = [DEVICES.name, DEVICE_LABELS.name].into_iter().find(|name| is_from(statement, name));
+            let index = [DEVICES, DEVICE_LABELS, INDEXES]
+                .map(|index| index.name)
+                .into_iter()
+                .find(|name| is_from(statement, name));
             match index {
                 Some(name) => asked.n_of_index += n_rows(facade, &format!("SELECT * FROM {name}")),
                 None => {

@@ -6,6 +6,7 @@ use crate::*;
 
 const HOUR: i64 = 3_600_000_000_000;
 
+#[allow(clippy::disallowed_methods, reason = "the server under test reads the same clock")]
 #[tokio::test(flavor = "multi_thread")]
 async fn outlast_a_retention_of_the_server() {
     // The server has a day, and later an hour. Spindle has no retention configured.
@@ -20,7 +21,6 @@ async fn outlast_a_retention_of_the_server() {
             facade.server().query(DATABASE, &text).unwrap();
         };
         retention("24h");
-        #[allow(clippy::disallowed_methods, reason = "the server under test reads the same clock")]
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let now = i64::try_from(since_epoch.as_nanos()).unwrap();
         let write_at = async |time: i64| {

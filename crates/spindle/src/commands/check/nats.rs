@@ -99,10 +99,10 @@ fn jetstream(usage: Result<(u64, Option<u64>), BusError>, limits: StreamLimits, 
         ),
         Ok((used, Some(limit))) => Finding::ok(CHECK, format!("{} of {} used", size(used), size(limit))),
         Ok((used, None)) => Finding::ok(CHECK, format!("{} used", size(used))),
-        // No role needs it.
-        Err(error) if error.kind() == BusErrorKind::Configuration => {
-            Finding::ok(CHECK, "usage unknown: the user may not publish to '$JS.API.INFO', which no role needs")
-        }
+        Err(error) if error.kind() == BusErrorKind::Configuration => Finding::ok(
+            CHECK,
+            "usage unknown: the user may not publish to '$JS.API.INFO', so the account's limit is not watched",
+        ),
         Err(error) => Finding::fail(CHECK, chain(error), "enable JetStream in nats-server (-js)"),
     }
 }
