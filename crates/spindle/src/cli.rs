@@ -1,5 +1,6 @@
 //! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
+mod decide;
 mod dlq;
 mod words;
 
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, Overrides};
+pub(crate) use decide::DecisionTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
 /// Telemetry pipeline for storage fleets: device metrics and critical events, from source to query
@@ -72,6 +74,12 @@ enum CommandLine {
     /// Run a query: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
     Query(QueryArgs),
+    /// Accept a finding: it leaves the verdict until it gets worse or the time is over
+    ///
+    /// Without a finding of that name in the verdict, nothing is accepted. `--until` a time in the past revokes.
+    Accept(decide::AcceptArgs),
+    /// Record that somebody works on a device; its verdict stays
+    Acknowledge(decide::AcknowledgeArgs),
     /// Inspect, replay or remove dead letters: messages that could not be stored, with the reason
     Dlq {
         #[command(subcommand)]
@@ -209,6 +217,7 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
+    Decide(DecisionTask),
     Dlq(DlqTask),
     Health,
     Check { as_json: bool },
@@ -265,6 +274,8 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
             Command::Client { once: client.once }
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
+        CommandLine::Accept(args) => Command::Decide(args.into()),
+        CommandLine::Acknowledge(args) => Command::Decide(args.into()),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
         CommandLine::Health { http } => {
             set("http.listen", http);

@@ -29,6 +29,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Web => standalone::web(config).instrument(role_span("web")).await,
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
         Command::Query(_)
+        | Command::Decide(_)
         | Command::Dlq(_)
         | Command::Health
         | Command::Check { .. }

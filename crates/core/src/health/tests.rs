@@ -41,7 +41,16 @@ fn verdict_at(
     rhythm: Option<Duration>,
     arrival: Option<Arrival>,
 ) -> Verdict {
-    judge(&Evidence { window: window(), latest, events, events_cut_off: false, last_seen: None, arrival, rhythm })
+    judge(&Evidence {
+        window: window(),
+        latest,
+        events,
+        events_cut_off: false,
+        last_seen: None,
+        arrival,
+        rhythm,
+        decisions: &[],
+    })
 }
 
 fn window() -> Window {
@@ -179,6 +188,7 @@ fn cut_off_events_are_not_read_as_none() {
             last_seen: None,
             arrival,
             rhythm: None,
+            decisions: &[],
         })
     };
     assert_eq!((cut(&[]).health, cut(&[]).reasons[0].metric.as_str()), (Health::Unknown, "events"));

@@ -11,6 +11,7 @@ mod backlog;
 mod check;
 mod client;
 mod clocks;
+mod decisions;
 mod dlq;
 mod faults;
 mod harness;
