@@ -27,7 +27,7 @@ pub(crate) async fn run(config: &Config, task: DecisionTask) -> Result<Outcome> 
     let DecisionTask { device, metric, reason, until } = task;
     let now = clock::now();
     let usual = if metric.is_some() { ACCEPTED_FOR } else { ACKNOWLEDGED_FOR };
-    let until = until.map_or_else(|| Ok(now.plus(usual)), |text| end(&text, now))?;
+    let until = until.map_or_else(|| Ok(whole_second(now.plus(usual))), |text| end(&text, now))?;
     if reason.trim().is_empty() || reason.len() > MAX_MESSAGE_BYTES {
         bail!("--reason is empty or longer than {MAX_MESSAGE_BYTES} bytes: say in a sentence why");
     }
@@ -80,7 +80,7 @@ fn finding(health: &Value, metric: &str) -> Result<AcceptedFinding> {
 /// Parses the end of a decision: a time, or a duration from now.
 fn end(text: &str, now: Timestamp) -> Result<Timestamp> {
     let until = match (config::parse_duration(text), Timestamp::parse(text)) {
-        (Some(duration), _) => now.plus(duration),
+        (Some(duration), _) => whole_second(now.plus(duration)),
         (None, Ok(time)) => time,
         (None, Err(_)) => {
             bail!("--until '{text}' is neither a time such as 2027-01-31T00:00:00Z nor a duration such as 30d")
@@ -90,6 +90,11 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp> {
         bail!("--until is more than {} days away: decide again then", MAX_DECISION.as_secs() / 86_400);
     }
     Ok(until)
+}
+
+/// Rounds down: nobody means nanoseconds, and a duration of zero must be over.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(time.as_ns().div_euclid(1_000_000_000))
 }
 
 fn said(device: &DeviceName, accepts: Option<&AcceptedFinding>, until: Timestamp, now: Timestamp) -> String {

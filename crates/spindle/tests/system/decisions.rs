@@ -66,6 +66,8 @@ async fn an_accepted_event_counts_again_when_it_happens_again() {
     let said = succeed(&system, &["ack", "disk", "-m", "parts ordered"]);
     assert!(said.starts_with("acknowledged: disk, until "), "{said}");
     wait_for_health(&requester, "ok", |data| data["acknowledged"]["reason"] == "parts ordered").await;
+    let shown = succeed(&system, &["query", "device_health", "source_device=disk"]);
+    assert!(shown.contains(": spare fan runs)\n") && shown.contains(": parts ordered\n"), "{shown}");
     requester.publish("events.event", crate::judgement::event("disk", "FanFailure", 6, 0).to_string()).await;
     wait_for_health(&requester, "warning", |data| data["acknowledged"]["reason"] == "parts ordered").await;
 }
