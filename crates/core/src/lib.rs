@@ -12,6 +12,7 @@ pub mod backblaze;
 pub mod backoff;
 pub mod buckets;
 pub mod dead_letter;
+pub mod detect;
 pub mod event_id;
 pub mod health;
 pub mod identity;

@@ -1,5 +1,6 @@
 //! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
+mod detect;
 mod dlq;
 mod words;
 
@@ -10,6 +11,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, Overrides};
+pub(crate) use detect::DetectTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
 /// Telemetry pipeline for storage fleets: device metrics and critical events, from source to query
@@ -77,6 +79,11 @@ enum CommandLine {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
+    /// Score the rows of a recorded series: how odd each is, and where an incident begins
+    ///
+    /// Reads columns `timestamp` and `value`, plain or compressed, and prints a row for each row. A row is judged by
+    /// itself and the rows before it.
+    Detect(detect::DetectArgs),
     /// Check that the role on this machine is ready; exit code 1 if it is not, or if nothing answers
     ///
     /// Uses its SPINDLE_HEALTH, else its HTTP address, else the address of the running `spindle up`.
@@ -210,6 +217,7 @@ pub(crate) enum Command {
     Client { once: bool },
     Query(Question),
     Dlq(DlqTask),
+    Detect(DetectTask),
     Health,
     Check { as_json: bool },
     Config,
@@ -266,6 +274,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
         }
         CommandLine::Query(query) => Command::Query(question(query)?),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
+        CommandLine::Detect(args) => Command::Detect(args.into()),
         CommandLine::Health { http } => {
             set("http.listen", http);
             Command::Health

@@ -30,6 +30,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
         Command::Query(_)
         | Command::Dlq(_)
+        | Command::Detect(_)
         | Command::Health
         | Command::Check { .. }
         | Command::Config
