@@ -13,6 +13,7 @@ pub mod backoff;
 pub mod buckets;
 pub mod dead_letter;
 pub mod decision;
+pub mod detect;
 pub mod event_id;
 pub mod health;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
 mod decide;
+mod detect;
 mod dlq;
 mod words;
 
@@ -12,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::{self, Overrides};
 pub(crate) use decide::DecisionTask;
+pub(crate) use detect::DetectTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 
 /// Telemetry pipeline for storage fleets: device metrics and critical events, from source to query
@@ -85,6 +87,11 @@ enum CommandLine {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
+    /// Score the rows of a recorded series: how odd each is, and where an incident begins
+    ///
+    /// Reads columns `timestamp` and `value`, plain or compressed, and prints a row for each row. A row is judged by
+    /// itself and the rows before it.
+    Detect(detect::DetectArgs),
     /// Check that the role on this machine is ready; exit code 1 if it is not, or if nothing answers
     ///
     /// Uses its SPINDLE_HEALTH, else its HTTP address, else the address of the running `spindle up`.
@@ -219,6 +226,7 @@ pub(crate) enum Command {
     Query(Question),
     Decide(DecisionTask),
     Dlq(DlqTask),
+    Detect(DetectTask),
     Health,
     Check { as_json: bool },
     Config,
@@ -277,6 +285,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
         CommandLine::Accept(args) => Command::Decide(args.into()),
         CommandLine::Acknowledge(args) => Command::Decide(args.into()),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
+        CommandLine::Detect(args) => Command::Detect(args.into()),
         CommandLine::Health { http } => {
             set("http.listen", http);
             Command::Health

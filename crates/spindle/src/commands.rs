@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod decide;
+pub(crate) mod detect;
 pub(crate) mod dlq;
 pub(crate) mod health;
 pub(crate) mod query;

@@ -55,6 +55,9 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     if let Command::Guard { lock, program } = command {
         return supervisor::guard::run(&lock, &program).map(|()| Outcome::Good);
     }
+    if let Command::Detect(task) = command {
+        return commands::detect::run(&task);
+    }
     let config = Config::load(overrides)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = match command {

@@ -31,6 +31,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Query(_)
         | Command::Decide(_)
         | Command::Dlq(_)
+        | Command::Detect(_)
         | Command::Health
         | Command::Check { .. }
         | Command::Config

@@ -16,7 +16,7 @@ const MAX_WINDOW_BYTES: u64 = 128 << 20;
 const MAGIC_BYTES: u64 = 6;
 
 /// Reader of unpacked bytes. The mutex is never locked: it makes the reader `Sync`, which no decoder need be.
-pub(super) struct Unpacked(Mutex<Box<dyn Read + Send>>);
+pub(crate) struct Unpacked(Mutex<Box<dyn Read + Send>>);
 
 impl Read for Unpacked {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
@@ -25,7 +25,7 @@ impl Read for Unpacked {
 }
 
 /// Returns the unpacked content of a file, and the format that packed it, if any.
-pub(super) fn unpack(mut file: impl Read + Send + 'static) -> io::Result<(Unpacked, Option<&'static str>)> {
+pub(crate) fn unpack(mut file: impl Read + Send + 'static) -> io::Result<(Unpacked, Option<&'static str>)> {
     let mut head = Vec::new();
     file.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
     let whole = Cursor::new(head.clone()).chain(file);
