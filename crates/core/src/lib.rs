@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+pub mod advice;
 pub mod alias;
 pub mod audit;
 pub mod backblaze;
@@ -15,6 +16,7 @@ pub mod dead_letter;
 pub mod decision;
 pub mod detect;
 pub mod event_id;
+pub mod fleet;
 pub mod health;
 pub mod identity;
 pub mod log_limit;

@@ -92,6 +92,12 @@ enum CommandLine {
     /// Reads columns `timestamp` and `value`, plain or compressed, and prints a row for each row. A row is judged by
     /// itself and the rows before it.
     Detect(detect::DetectArgs),
+    /// Judge recorded drives, row by row, and print a score for each: `spindle judge 2024-*.csv > scores.csv`
+    Judge {
+        /// Tables of Backblaze Drive Stats in order of time, plain or compressed
+        #[arg(required = true, value_name = "DATA")]
+        files: Vec<PathBuf>,
+    },
     /// Check that the role on this machine is ready; exit code 1 if it is not, or if nothing answers
     ///
     /// Uses its SPINDLE_HEALTH, else its HTTP address, else the address of the running `spindle up`.
@@ -227,6 +233,7 @@ pub(crate) enum Command {
     Decide(DecisionTask),
     Dlq(DlqTask),
     Detect(DetectTask),
+    Judge { files: Vec<PathBuf> },
     Health,
     Check { as_json: bool },
     Config,
@@ -286,6 +293,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
         CommandLine::Acknowledge(args) => Command::Decide(args.into()),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
         CommandLine::Detect(args) => Command::Detect(args.into()),
+        CommandLine::Judge { files } => Command::Judge { files },
         CommandLine::Health { http } => {
             set("http.listen", http);
             Command::Health

@@ -5,4 +5,5 @@ pub(crate) mod decide;
 pub(crate) mod detect;
 pub(crate) mod dlq;
 pub(crate) mod health;
+pub(crate) mod judge;
 pub(crate) mod query;

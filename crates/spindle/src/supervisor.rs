@@ -32,6 +32,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         | Command::Decide(_)
         | Command::Dlq(_)
         | Command::Detect(_)
+        | Command::Judge { .. }
         | Command::Health
         | Command::Check { .. }
         | Command::Config

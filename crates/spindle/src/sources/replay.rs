@@ -39,10 +39,13 @@ pub(crate) struct Options {
     pub(crate) shift: Option<Timestamp>,
 }
 
+/// Recording in an open file.
+pub(crate) type OpenRecording = Recording<BufReader<Utf8Reader<Unpacked>>>;
+
 /// A file being replayed.
 pub(crate) struct Replay {
     file: Arc<Path>,
-    recording: Recording<BufReader<Utf8Reader<Unpacked>>>,
+    recording: OpenRecording,
     options: Options,
     /// Offset of the recorded times in nanoseconds; set by the first record.
     offset_ns: Option<i64>,
@@ -67,29 +70,38 @@ pub(crate) struct BadRecord {
     pub(crate) bytes: Vec<u8>,
 }
 
+/// Opens a file, unpacks it and detects its format; `deed` is the verb of the errors.
+///
+/// # Errors
+/// If the file is missing, a directory or device, unreadable, empty, an archive, or of neither format; the error names
+/// the cause and the remedy.
+pub(crate) fn open_recording(path: &Path, deed: &str) -> anyhow::Result<OpenRecording> {
+    let name = path.display().to_string();
+    let file = File::open(path)
+        .with_context(|| format!("cannot open {name} to {deed} it: check the path and its permissions"))?;
+    let metadata = file.metadata().with_context(|| format!("cannot read the metadata of {name}"))?;
+    ensure!(!metadata.is_dir(), "cannot {deed} {name}: it is a directory, name one of the files in it");
+    let has_an_end = metadata.is_file() || metadata.file_type().is_fifo();
+    ensure!(has_an_end, "cannot {deed} {name}: it is a device, name a file or a pipe");
+    let cannot = || format!("cannot {deed} {name}");
+    let (content, packing) = unpack::unpack(BufReader::with_capacity(1 << 16, file)).with_context(cannot)?;
+    let text = Utf8Reader::new(content).with_context(|| match packing {
+        Some(packing) => format!("cannot {deed} {name}: cannot unpack it ({packing})"),
+        None => cannot(),
+    })?;
+    let recording = Recording::open(BufReader::with_capacity(1 << 16, text)).with_context(cannot)?;
+    info!(file = name, format = %recording.format(), packing, "recording opened");
+    Ok(recording)
+}
+
 impl Replay {
     /// Opens a file and detects its format.
     ///
     /// # Errors
-    /// If the file is missing, a directory or device, unreadable, empty, an archive, or of neither format; the error
-    /// names the cause and the remedy.
+    /// As [`open_recording`].
     pub(crate) fn open(path: impl Into<PathBuf>, options: Options) -> anyhow::Result<Self> {
         let path = path.into();
-        let name = path.display().to_string();
-        let file = File::open(&path)
-            .with_context(|| format!("cannot open {name} to replay it: check the path and its permissions"))?;
-        let metadata = file.metadata().with_context(|| format!("cannot read the metadata of {name}"))?;
-        ensure!(!metadata.is_dir(), "cannot replay {name}: it is a directory, name one of the files in it");
-        let has_an_end = metadata.is_file() || metadata.file_type().is_fifo();
-        ensure!(has_an_end, "cannot replay {name}: it is a device, name a file or a pipe");
-        let cannot = || format!("cannot replay {name}");
-        let (content, packing) = unpack::unpack(BufReader::with_capacity(1 << 16, file)).with_context(cannot)?;
-        let text = Utf8Reader::new(content).with_context(|| match packing {
-            Some(packing) => format!("cannot replay {name}: cannot unpack it ({packing})"),
-            None => cannot(),
-        })?;
-        let recording = Recording::open(BufReader::with_capacity(1 << 16, text)).with_context(cannot)?;
-        info!(file = name, format = %recording.format(), packing, "recording opened");
+        let recording = open_recording(&path, "replay")?;
         Ok(Self { file: path.into(), recording, options, offset_ns: None, pending: VecDeque::new(), finished: false })
     }
 
