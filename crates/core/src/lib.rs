@@ -12,6 +12,7 @@ pub mod audit;
 pub mod backblaze;
 pub mod backoff;
 pub mod buckets;
+pub mod cohort;
 pub mod dead_letter;
 pub mod decision;
 pub mod detect;
