@@ -12,6 +12,7 @@ pub mod backblaze;
 pub mod backoff;
 pub mod buckets;
 pub mod dead_letter;
+pub mod drive_name;
 pub mod event_id;
 pub mod health;
 pub mod identity;
@@ -25,6 +26,7 @@ pub mod records;
 pub mod redact;
 pub mod response;
 pub mod schema;
+pub mod smart;
 pub mod timestamp;
 pub mod wire;
 
