@@ -16,6 +16,7 @@ pub mod cohort;
 pub mod dead_letter;
 pub mod decision;
 pub mod detect;
+pub mod drive_name;
 pub mod event_id;
 pub mod fleet;
 pub mod health;
@@ -30,6 +31,7 @@ pub mod records;
 pub mod redact;
 pub mod response;
 pub mod schema;
+pub mod smart;
 pub mod timestamp;
 pub mod wire;
 

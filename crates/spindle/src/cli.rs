@@ -138,7 +138,7 @@ struct Http {
 
 #[derive(Debug, Args)]
 struct Sources {
-    /// Source: simulate, host or replay:FILE; repeatable (default: simulate and host)
+    /// Source: simulate, host, smart or replay:FILE; repeatable (default: simulate and host)
     #[arg(long, value_name = "SOURCE")]
     source: Vec<String>,
     /// Number of simulated devices

@@ -144,8 +144,8 @@ const COMMANDS: &[Tip] = &[
         "stop a role to pause it: the streams keep what is published until it runs again",
     ),
     (
-        &["simulate", "source", "sources", "host", "record"],
-        "`spindle up --source simulate` (or host, replay:FILE) selects the sources",
+        &["simulate", "source", "sources", "host", "record", "smart", "smartctl"],
+        "`spindle up --source simulate` (or host, smart, replay:FILE) selects the sources",
     ),
     (&["bench", "benchmark"], "`spindle-bench` of the source tree measures; see docs/performance.md"),
 ];

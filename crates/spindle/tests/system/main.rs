@@ -28,6 +28,7 @@ mod rights;
 mod roles;
 mod shared_restore;
 mod signals;
+mod smart;
 mod start_lines;
 mod stopping;
 mod streams;
