@@ -96,6 +96,7 @@ fn health(report: &SmartReport) -> Health {
         last_seen: Some(NOW),
         arrival,
         rhythm: None,
+        decisions: &[],
     };
     judge(&evidence).health
 }

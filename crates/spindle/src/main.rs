@@ -57,6 +57,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     }
     if let Command::Detect(task) = command {
         return commands::detect::run(&task);
+    }
     if let Command::Judge { files } = &command {
         return commands::judge::run(files);
     }
