@@ -14,6 +14,9 @@ pub mod backoff;
 pub mod buckets;
 pub mod cohort;
 pub mod dead_letter;
+pub mod decision;
+pub mod detect;
+pub mod drive_name;
 pub mod event_id;
 pub mod fleet;
 pub mod health;
@@ -28,6 +31,7 @@ pub mod records;
 pub mod redact;
 pub mod response;
 pub mod schema;
+pub mod smart;
 pub mod timestamp;
 pub mod wire;
 

@@ -117,6 +117,7 @@ fn device_health() {
                 last_seen,
                 last_received: last_seen,
                 clock_offset_seconds: None,
+                acknowledged: None,
             },
             basis: basis(),
         })
@@ -128,6 +129,7 @@ fn device_health() {
         limit: Some(55.0),
         time: Some(T1),
         why: "hot".to_owned(),
+        accepted: None,
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
