@@ -11,6 +11,7 @@ mod backlog;
 mod check;
 mod client;
 mod clocks;
+mod detect;
 mod dlq;
 mod faults;
 mod harness;
