@@ -7,6 +7,7 @@
 
 mod alarm;
 mod band;
+mod counter;
 mod forecast;
 mod oddity;
 mod profile;
@@ -21,6 +22,7 @@ mod window;
 use crate::Timestamp;
 use alarm::AlarmControl;
 use band::Band;
+use counter::{Counter, Measured};
 use forecast::Forecasts;
 use oddity::Oddity;
 pub use series::{SeriesError, SeriesReader, SeriesRow};
@@ -36,6 +38,15 @@ const VERSION: u8 = 1;
 /// Online detector of one series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Detector {
+    counter: Counter,
+    learnt: Learnt,
+}
+
+state!(Detector { counter, learnt });
+
+/// Everything learnt of a series, or of the rate of a counter.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Learnt {
     /// Rows seen, missing values excluded.
     rows: u32,
     first_ns: i64,
@@ -47,7 +58,7 @@ pub struct Detector {
     band: Band,
 }
 
-state!(Detector { rows, first_ns, windows, forecasts, oddity, votes, control, band });
+state!(Learnt { rows, first_ns, windows, forecasts, oddity, votes, control, band });
 
 /// Judgement of one row.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -76,23 +87,19 @@ impl Detector {
     /// the row before fades.
     pub fn push(&mut self, at: Timestamp, value: f64) -> RowScore {
         if !value.is_finite() {
-            return RowScore { anomaly_score: self.oddity.fade(), alarm: false, expected: None };
+            return self.learnt.skip();
         }
-        let value = value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE);
-        if self.rows == 0 {
-            self.first_ns = at.as_ns();
+        match self.counter.push(at, value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)) {
+            Measured::Value(measured) => {
+                let score = self.learnt.push(at, measured.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE));
+                RowScore { expected: score.expected.map(|range| self.counter.range(range)), ..score }
+            }
+            Measured::Nothing => self.learnt.skip(),
+            Measured::Changed => {
+                self.learnt = Learnt::default();
+                RowScore::default()
+            }
         }
-        let age_ns = at.as_ns().saturating_sub(self.first_ns);
-        let expected = self.band.expected(self.rows, &self.forecasts, self.votes.usual_at(at));
-        self.windows.push(value);
-        let residuals = self.forecasts.push(&self.windows, self.rows);
-        let held = self.oddity.push(&self.windows, residuals, self.rows);
-        let level = self.votes.push(at, &self.windows, residuals, self.rows);
-        let (strength, alarm) = self.control.push(level, self.rows, age_ns);
-        self.band.learn(value, &self.forecasts, self.votes.last_usual());
-        self.rows = self.rows.saturating_add(1);
-        let anomaly_score = if strength > 0.0 { 0.5 + 0.5 * strength } else { held };
-        RowScore { anomaly_score: anomaly_score.clamp(0.0, 1.0), alarm, expected }
     }
 
     /// Returns the state, at most 8 KiB.
@@ -115,6 +122,29 @@ impl Detector {
         let mut detector = Self::default();
         detector.take(&mut rest).filter(|()| rest.is_empty()).ok_or(damaged)?;
         Ok(detector)
+    }
+}
+
+impl Learnt {
+    fn skip(&mut self) -> RowScore {
+        RowScore { anomaly_score: self.oddity.fade(), alarm: false, expected: None }
+    }
+
+    fn push(&mut self, at: Timestamp, value: f64) -> RowScore {
+        if self.rows == 0 {
+            self.first_ns = at.as_ns();
+        }
+        let age_ns = at.as_ns().saturating_sub(self.first_ns);
+        let expected = self.band.expected(self.rows, &self.forecasts, self.votes.usual_at(at));
+        self.windows.push(value);
+        let residuals = self.forecasts.push(&self.windows, self.rows);
+        let held = self.oddity.push(&self.windows, residuals, self.rows);
+        let levels = self.votes.push(at, &self.windows, residuals, self.rows);
+        let (strength, alarm) = self.control.push(levels, self.rows, age_ns);
+        self.band.learn(value, &self.forecasts, self.votes.last_usual());
+        self.rows = self.rows.saturating_add(1);
+        let anomaly_score = if strength > 0.0 { 0.5 + 0.5 * strength } else { held };
+        RowScore { anomaly_score: anomaly_score.clamp(0.0, 1.0), alarm, expected }
     }
 }
 

@@ -26,13 +26,19 @@ struct Model<const M: usize> {
 impl<const M: usize> State for Model<M> {
     fn put(&self, bytes: &mut Vec<u8>) {
         self.weights.put(bytes);
-        self.covariance.put(bytes);
+        // Symmetric to the last bit: one half is enough.
+        (0..M).for_each(|i| self.covariance[i][..=i].iter().for_each(|cell| cell.put(bytes)));
         self.scale.put(bytes);
         self.forecast.put(bytes);
     }
     fn take(&mut self, bytes: &mut &[u8]) -> Option<()> {
         self.weights.take(bytes)?;
-        self.covariance.take(bytes)?;
+        for i in 0..M {
+            for j in 0..=i {
+                self.covariance[i][j].take(bytes)?;
+                self.covariance[j][i] = self.covariance[i][j];
+            }
+        }
         self.scale.take(bytes)?;
         self.forecast.take(bytes)
     }
@@ -90,10 +96,10 @@ impl<const M: usize> Model<M> {
             self.forget_covariance();
             return;
         }
+        let share = 1.0 / divisor;
         for ((weight, row), gain) in self.weights.iter_mut().zip(&mut self.covariance).zip(&gains) {
-            let share = gain / divisor;
-            *weight += share * residual;
-            row.iter_mut().zip(&gains).for_each(|(cell, gain)| *cell -= share * gain);
+            *weight += gain * residual * share;
+            row.iter_mut().zip(&gains).for_each(|(cell, other)| *cell -= gain * other * share);
         }
         if !self.weights.iter().all(|weight| weight.is_finite()) {
             *self = Self::default();

@@ -7,8 +7,8 @@ use super::window::Windows;
 
 /// Rows over which squared residuals are smoothed.
 const SMOOTH_ROWS: f64 = 4.0;
-/// Rows over which a held surprise fades.
-const HOLD_ROWS: f64 = 150.0;
+/// Rows over which a held surprise fades: incidents are short or long, so half of it stays longer.
+const HOLD_ROWS: [f64; 2] = [60.0, 400.0];
 /// Surprise that gets half of the range below the alarms.
 const HALF: f64 = 12.0;
 
@@ -21,7 +21,7 @@ pub(super) struct Oddity {
     rarity_of_1: Rarity,
     rarity_of_step: Rarity,
     rarity_of_shift: Rarity,
-    held: f64,
+    held: [f64; 2],
 }
 
 state!(Oddity { of_4, of_1, rarity_of_4, rarity_of_1, rarity_of_step, rarity_of_shift, held });
@@ -45,7 +45,10 @@ impl Oddity {
     }
 
     fn hold(&mut self, surprise: f64) -> f64 {
-        self.held = surprise.max(self.held * (1.0 - 1.0 / HOLD_ROWS));
-        0.5 * self.held / (self.held + HALF)
+        for (held, rows) in self.held.iter_mut().zip(HOLD_ROWS) {
+            *held = surprise.max(*held * (1.0 - 1.0 / rows));
+        }
+        let held = (self.held[0] + self.held[1]) / 2.0;
+        0.5 * held / (held + HALF)
     }
 }

@@ -19,7 +19,7 @@ const UNCLIPPED_ROWS: u32 = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Profile {
     usual: [f64; BINS],
-    counts: [u32; BINS],
+    counts: [u16; BINS],
     mean: f64,
     scale: f64,
 }

@@ -12,8 +12,8 @@ const LONG: usize = 128;
 pub(super) struct Shape {
     bins: [u8; LONG],
     next: u8,
-    short: [u16; BINS],
-    long: [u16; BINS],
+    short: [u8; BINS],
+    long: [u8; BINS],
     all: [u32; BINS],
     rows: u32,
     /// Sums of squared steps over the last [`SHORT`] and [`LONG`] rows, and the mean of all.
@@ -59,7 +59,7 @@ impl Shape {
         let n = f64::from(self.rows);
         [(&self.short, SHORT), (&self.long, LONG)].map(|(recent, length)| {
             let (of_recent, of_all) = (1.0 / n.min(length as f64), 1.0 / n);
-            let distance = |(a, b): (&u16, &u32)| (f64::from(*a) * of_recent - f64::from(*b) * of_all).abs();
+            let distance = |(a, b): (&u8, &u32)| (f64::from(*a) * of_recent - f64::from(*b) * of_all).abs();
             recent.iter().zip(&self.all).map(distance).sum()
         })
     }
@@ -88,7 +88,7 @@ impl Shape {
     }
 }
 
-fn leave(counts: &mut [u16; BINS], bin: u8) {
+fn leave(counts: &mut [u8; BINS], bin: u8) {
     let count = &mut counts[usize::from(bin) % BINS];
     *count = count.saturating_sub(1);
 }

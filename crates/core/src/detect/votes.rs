@@ -11,8 +11,24 @@ use super::window::{Ring, Windows};
 
 /// Number of streams.
 const STREAMS: usize = 18;
+/// Numbers of streams that measure the same thing, in the order of the streams. An alarm counts each family alike.
+const FAMILIES: [usize; 6] = [4, 4, 3, 2, 2, 3];
 /// Power of the mean of the votes: a few loud streams count more than their share.
 const POWER: f64 = 1.5;
+/// Factors by which a record exceeds the second and the third peak.
+const CLEAR: f64 = 1.15;
+const NOTICEABLE: f64 = 1.1;
+/// Rows for which a clear vote counts: a wide window sees an incident later than a narrow one.
+const VOTE_ROWS: u32 = 12;
+
+/// Levels of a row, each from 0 to 1.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Levels {
+    /// Of the votes by clear records over the second peak, families alike.
+    pub(super) clear: f64,
+    /// Of the votes by noticeable records over the third peak, streams alike.
+    pub(super) noticeable: f64,
+}
 
 /// Streams of a series.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,20 +40,36 @@ pub(super) struct Votes {
     forecast: Ring<17>,
     forecast_sums: [f64; 2],
     shape: Shape,
-    records: [Records; STREAMS],
+    seconds: [Records<5, 100>; STREAMS],
+    thirds: [Records<6, 40>; STREAMS],
+    /// Row after which the clear vote of a stream no longer counts.
+    until: [u32; STREAMS],
 }
 
-state!(Votes { profile, last_usual, day, day_sums, forecast, forecast_sums, shape, records });
+state!(Votes { profile, last_usual, day, day_sums, forecast, forecast_sums, shape, seconds, thirds, until });
 
 impl Votes {
-    /// Returns the level of the newest value: the power mean of the votes.
-    pub(super) fn push(&mut self, at: Timestamp, windows: &Windows, residuals: Residuals, row: u32) -> f64 {
+    /// Returns the levels of the newest value: power means of the votes.
+    pub(super) fn push(&mut self, at: Timestamp, windows: &Windows, residuals: Residuals, row: u32) -> Levels {
         let streams = self.streams(at, windows, residuals, row);
-        let mut votes = 0_u32;
-        for (records, stream) in self.records.iter_mut().zip(streams) {
-            votes += u32::from(records.push(stream, row));
+        let mut streams = self.seconds.iter_mut().zip(&mut self.thirds).zip(&mut self.until).zip(streams);
+        let (mut clear, mut noticeable) = (0.0, 0_u32);
+        for n_streams in FAMILIES {
+            let mut votes = 0_u32;
+            for (((second, third), until), stream) in streams.by_ref().take(n_streams) {
+                if second.push(stream, row, CLEAR) {
+                    *until = row.saturating_add(VOTE_ROWS);
+                }
+                votes += u32::from(row < *until);
+                noticeable += u32::from(third.push(stream, row, NOTICEABLE));
+            }
+            clear += f64::from(votes) / n_streams as f64;
         }
-        if votes == 0 { 0.0 } else { (f64::from(votes) / STREAMS as f64).powf(1.0 / POWER) }
+        let level = |share: f64| if share > 0.0 { share.powf(1.0 / POWER) } else { 0.0 };
+        Levels {
+            clear: level(clear / FAMILIES.len() as f64),
+            noticeable: level(f64::from(noticeable) / STREAMS as f64),
+        }
     }
 
     /// Returns the usual value at a time of day.
