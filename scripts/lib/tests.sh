@@ -234,7 +234,7 @@ find_influxd() {
 }
 
 # A kernel that runs as a program, and what its emulated drives need. Tests of the source `smart` run in it.
-UML_PACKAGES="user-mode-linux kmod libkmod2 smartmontools sdparm libsgutils2-1.46-2"
+UML_PACKAGES="user-mode-linux kmod libkmod2 smartmontools sdparm"
 
 need_uml() {
   local kernel="${SPINDLE_UML:-$TOOLS/uml}/usr/bin/linux.uml" package
@@ -249,12 +249,19 @@ need_uml() {
   fi
   say "user-mode-linux: unpacking Debian's packages into $TOOLS (nothing is installed)"
   rm -rf "$TOOLS/uml.new" && mkdir -p "$TOOLS/uml.new"
-  # shellcheck disable=SC2086 # a list of packages
-  (cd "$TOOLS/uml.new" && apt-get download $UML_PACKAGES) || {
-    [ "$(id -u)" -eq 0 ] && apt-get update -qq && (cd "$TOOLS/uml.new" && apt-get download $UML_PACKAGES)
+  (cd "$TOOLS/uml.new" && download_uml) || {
+    [ "$(id -u)" -eq 0 ] && apt-get update -qq && (cd "$TOOLS/uml.new" && download_uml)
   } || die "apt-get could not download $UML_PACKAGES: set SPINDLE_UML to a directory with them unpacked"
   for package in "$TOOLS"/uml.new/*.deb; do
     dpkg-deb -x "$package" "$TOOLS/uml.new" && rm "$package" || return 1
   done
   rm -rf "$TOOLS/uml" && mv "$TOOLS/uml.new" "$TOOLS/uml"
+}
+
+# The library of sdparm has its version in its name.
+download_uml() {
+  local library
+  library="$(apt-cache depends sdparm | sed -n 's/.*Depends: \(libsgutils2[^ ]*\)$/\1/p')"
+  # shellcheck disable=SC2086 # a list of packages
+  [ -n "$library" ] && apt-get download $UML_PACKAGES "$library"
 }
