@@ -258,10 +258,10 @@ need_uml() {
   rm -rf "$TOOLS/uml" && mv "$TOOLS/uml.new" "$TOOLS/uml"
 }
 
-# The library of sdparm has its version in its name.
+# Some releases link sdparm to a library that has its version in its name.
 download_uml() {
   local library
   library="$(apt-cache depends sdparm | sed -n 's/.*Depends: \(libsgutils2[^ ]*\)$/\1/p')"
-  # shellcheck disable=SC2086 # a list of packages
-  [ -n "$library" ] && apt-get download $UML_PACKAGES "$library"
+  # shellcheck disable=SC2086 # lists of packages
+  apt-get download $UML_PACKAGES $library
 }
