@@ -115,7 +115,9 @@ pub fn parse(output: &[u8]) -> Result<SmartReport, SmartError> {
 }
 
 fn document(output: &[u8]) -> Result<Value, SmartError> {
-    let document: Value = serde_json::from_slice(output).map_err(|error| SmartError::NotJson(error.to_string()))?;
+    // Drives report arbitrary bytes about themselves; one in a name must not cost all values.
+    let text = String::from_utf8_lossy(output);
+    let document: Value = serde_json::from_str(&text).map_err(|error| SmartError::NotJson(error.to_string()))?;
     match document.get("smartctl").or(document.get("device")).is_some_and(Value::is_object) {
         true => Ok(document),
         false => Err(SmartError::NotSmartctl),

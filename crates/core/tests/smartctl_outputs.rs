@@ -14,6 +14,12 @@ use spindle_core::health::{Evidence, Health, judge};
 use spindle_core::records::{Arrival, LatestSample, Window};
 use spindle_core::smart::{SmartReport, parse, parse_scan};
 
+/// Invented outputs.
+const GOLDEN: [&str; 3] = [
+    include_str!("golden/smartctl/ata.json"),
+    include_str!("golden/smartctl/nvme.json"),
+    include_str!("golden/smartctl/sas.json"),
+];
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000);
 
 #[test]
@@ -161,6 +167,26 @@ proptest! {
         document[section] = value;
         let bytes = serde_json::to_vec(&document).unwrap();
         let _ = parse_scan(&bytes);
+        if let Ok(report) = parse(&bytes) {
+            prop_assert!(report.values.iter().all(|(_, value)| value.is_finite()));
+            let _ = (report.identity.name(), report.is_asleep(), health(&report));
+        }
+    }
+
+    #[test]
+    fn a_damaged_output_is_parsed_or_refused(
+        output in proptest::sample::select(&GOLDEN[..]),
+        damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        end in any::<proptest::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut bytes = output.as_bytes().to_vec();
+        for (index, byte) in damage {
+            *index.get_mut(&mut bytes) = byte;
+        }
+        if is_cut {
+            bytes.truncate(end.index(bytes.len()));
+        }
         if let Ok(report) = parse(&bytes) {
             prop_assert!(report.values.iter().all(|(_, value)| value.is_finite()));
             let _ = (report.identity.name(), report.is_asleep(), health(&report));

@@ -137,6 +137,18 @@ fn what_is_missing_or_of_another_type_is_absent() {
 }
 
 #[test]
+fn a_byte_that_is_not_utf_8_costs_no_value() {
+    let mut bytes = ATA.replace("ACME HD9000-1ABC", "ACME @").into_bytes();
+    let at = bytes.iter().position(|byte| *byte == b'@').unwrap();
+    bytes[at] = 0xFF;
+    let report = parse(&bytes).unwrap();
+    assert_eq!(
+        (report.identity.model.as_deref(), report.values.len()),
+        (Some("ACME \u{fffd}"), parsed(ATA).values.len())
+    );
+}
+
+#[test]
 fn a_drive_in_standby_is_told_from_one_that_cannot_be_opened() {
     let said = |text: &str| {
         parsed(&format!(r#"{{"smartctl":{{"exit_status":2,"messages":[{{"string":"{text}"}}]}},"device":{{}}}}"#))

@@ -27,6 +27,7 @@ mod mistakes;
 mod pipeline;
 mod poison;
 mod private;
+mod rig;
 mod rights;
 mod roles;
 mod shared_restore;

@@ -75,7 +75,10 @@ fn check_says_what_the_source_needs() {
         text.lines().filter(|line| line.contains("source smart")).map(str::to_owned).collect::<Vec<_>>()
     };
     let missing = check("/nowhere/smartctl");
-    assert!(missing.len() == 1 && missing[0].contains("install smartmontools"), "{missing:?}");
+    assert!(
+        missing.len() == 1 && missing[0].starts_with("fail") && missing[0].contains("install smartmontools"),
+        "{missing:?}"
+    );
     let program = fake(folder.path());
     assert_eq!(check(&program), ["ok    source smart: 2 drives read"]);
     let refused = json!({"smartctl": {"exit_status": 2, "messages": [

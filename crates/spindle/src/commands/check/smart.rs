@@ -15,7 +15,7 @@ const CHECK: &str = "source smart";
 /// Longest time for all drives; reading one takes up to two seconds.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Reads the drives once, as the daemon does.
+/// Reads the drives once, as the daemon does. A source that reads no drive at all has failed.
 pub(super) async fn check(config: &DaemonConfig) -> Vec<Finding> {
     let mut smart = Smart::new(SmartOptions::new(config, "check"));
     if timeout(LIMIT, smart.poll(clock::now())).await.is_err() {
@@ -23,16 +23,19 @@ pub(super) async fn check(config: &DaemonConfig) -> Vec<Finding> {
         return vec![Finding::warn(CHECK, detail, "look for a dying drive in the kernel's log (dmesg)")];
     }
     let (n_read, n_asleep) = smart.counts();
+    let n_known = n_read + n_asleep;
     let mut findings = Vec::new();
-    if n_read + n_asleep > 0 {
+    if n_known > 0 {
         let asleep = if n_asleep > 0 { format!(", {n_asleep} asleep") } else { String::new() };
         findings.push(Finding::ok(CHECK, format!("{} read{asleep}", output::count(n_read as u64, "drive"))));
     }
-    findings.extend(smart.problems().iter().map(|(kind, n_problems, newest)| match remedy(kind) {
-        None => Finding::ok(CHECK, newest),
-        Some(remedy) => {
-            let detail = format!("{}; last: {newest}", output::count(n_problems, "time"));
-            Finding::warn(format!("{CHECK}: {}", kind.as_str()), detail, remedy)
+    findings.extend(smart.problems().iter().map(|(kind, n_problems, newest)| {
+        let check = format!("{CHECK}: {}", kind.as_str());
+        let detail = format!("{}; last: {newest}", output::count(n_problems, "time"));
+        match remedy(kind) {
+            None => Finding::ok(CHECK, newest),
+            Some(remedy) if n_known == 0 && kind != ProblemKind::NoDisk => Finding::fail(check, detail, remedy),
+            Some(remedy) => Finding::warn(check, detail, remedy),
         }
     }));
     findings

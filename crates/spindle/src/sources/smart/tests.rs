@@ -231,3 +231,26 @@ async fn a_device_that_vanishes_harms_no_other() {
     fake.write("scan.json", r#"{"smartctl":{},"devices":[{"name":"/dev/sda","type":"sat"}]}"#);
     assert_eq!(devices(&source.poll(at(3)).await).len(), 1);
 }
+
+/// Both sources of this machine must report one device.
+#[tokio::test]
+async fn a_drive_that_the_kernel_shows_has_the_name_of_the_host_source() {
+    let fake = Fake::new(&["/dev/sdq", "/dev/nvme7"], &drive(true, 0));
+    let block = |name: &str, files: &[(&str, &str)]| {
+        let directory = fake.path().join("sys/block").join(name);
+        fs::create_dir_all(directory.join("device")).unwrap();
+        fs::write(directory.join("size"), "2048\n").unwrap();
+        files.iter().for_each(|(file, text)| fs::write(directory.join(file), text).unwrap());
+    };
+    // The kernel's serial number of a USB bridge is another than that of the drive in it.
+    block("sdq", &[("device/model", "Bridge"), ("device/serial", "USB47110815")]);
+    block("nvme3n1", &[("nsid", "1"), ("device/model", "ACME NV"), ("device/serial", "ZQ1004nvme7")]);
+    let roots = Roots { sys: fake.path().join("sys"), ..fake.options(PATIENT).roots };
+    let register = fake.path().join("host-devices.json");
+    super::super::host::Host::new(roots.clone(), "box", Some(register.clone())).sample(at(1));
+    let mut source = Smart::new(SmartOptions { roots, ..fake.options(PATIENT) });
+    let batch = source.poll(at(1)).await;
+    assert_eq!(devices(&batch), BTreeSet::from(["Bridge_USB47110815", "ACME_NV_ZQ1004nvme7"]));
+    let known = fs::read_to_string(register).unwrap();
+    assert!(devices(&batch).iter().all(|name| known.contains(&format!("\"{name}\":"))), "{known}");
+}
