@@ -83,6 +83,8 @@ pub struct DriveReason {
 pub struct DriveFleet {
     drives: HashMap<String, DriveHistory>,
     models: Models,
+    /// Drives that failed on the newest day.
+    failed: Vec<String>,
     /// Newest day of any row: days since the epoch.
     today: Option<i64>,
 }
@@ -120,9 +122,18 @@ impl DriveFleet {
         verdict
     }
 
-    /// Records that a drive failed at this time. It counts for its model from the next day on.
+    /// Records that a drive failed at this time. It becomes known on the next day: until then it counts as one of its
+    /// model's drives, and no failure.
     pub fn fail(&mut self, device: &str, time: Timestamp) {
-        self.begin_day(time);
+        let day = reasons::day_of(time);
+        if self.today.is_some_and(|today| day < today) {
+            self.count_failure(device);
+        } else {
+            self.failed.push(device.to_owned());
+        }
+    }
+
+    fn count_failure(&mut self, device: &str) {
         if let Some(drive) = self.drives.remove(device) {
             self.models.count_failure(drive.model);
             forget(&mut self.models, &drive);
@@ -145,6 +156,9 @@ impl DriveFleet {
         }
         self.today = Some(day);
         self.models.begin_day();
+        for device in std::mem::take(&mut self.failed) {
+            self.count_failure(&device);
+        }
         let models = &mut self.models;
         self.drives.retain(|_, drive| {
             let is_kept = drive.last_day >= day - MAX_ABSENCE_DAYS;

@@ -9,7 +9,8 @@ use super::signals::{N_SIGNALS, SIGNALS};
 const MAX_MODELS: usize = 4_096;
 /// Weight of the fleet in the shares of a model, in drives.
 const FLEET_DRIVES: f64 = 10.0;
-/// Weight of [`super::signals::Signal::usual_share`] in the shares of the fleet, in drives.
+/// Weight of [`super::signals::Signal::usual_share`] in the shares of a model and of the fleet, in drives: the first rows
+/// of a file may all be of failing drives.
 const USUAL_DRIVES: f64 = 100.0;
 /// Failures at the fleet's rate that each model is assumed to have had.
 const PRIOR_FAILURES: f64 = 2.0;
@@ -18,7 +19,7 @@ const PRIOR_FAILURES: f64 = 2.0;
 const TEMPERATURES: f64 = 10_000.0;
 /// Usual temperature before a model has shown its own, in °C, and its weight in rows.
 const PRIOR_CELSIUS: f64 = 30.0;
-const PRIOR_TEMPERATURES: f64 = 10.0;
+const PRIOR_TEMPERATURES: f64 = 100.0;
 
 /// Drives of one model, or all drives.
 #[derive(Clone, Debug, Default)]
@@ -29,8 +30,7 @@ struct Group {
     n_temperatures: f64,
     n_failures: f64,
     n_drive_days: f64,
-    /// Of the current day, which count from the next one on.
-    n_failures_today: f64,
+    /// Drives of the current day, which count from the next one on.
     n_drives_today: f64,
 }
 
@@ -66,10 +66,9 @@ impl Models {
         self.models.len() - 1
     }
 
-    /// Begins a day: failures and drive days of the one before count from now on.
+    /// Begins a day: the drive days of the one before count from now on.
     pub(super) fn begin_day(&mut self) {
         for group in self.models.iter_mut().chain([&mut self.fleet]) {
-            group.n_failures += std::mem::take(&mut group.n_failures_today);
             group.n_drive_days += std::mem::take(&mut group.n_drives_today);
         }
     }
@@ -82,8 +81,8 @@ impl Models {
 
     /// Counts a failure.
     pub(super) fn count_failure(&mut self, model: usize) {
-        self.models[model].n_failures_today += 1.0;
-        self.fleet.n_failures_today += 1.0;
+        self.models[model].n_failures += 1.0;
+        self.fleet.n_failures += 1.0;
     }
 
     /// Counts a temperature.
@@ -112,24 +111,26 @@ impl Models {
         }
     }
 
-    /// Returns the share of a model's other drives with at least `value`, drawn towards the fleet's and that towards the usual
-    /// one as long as few drives are known. `own` is the value with which the drive itself is counted.
+    /// Returns the share of a model's other drives with at least `value`, drawn towards the fleet's and the usual one as
+    /// long as few drives are known. `own` is the value with which the drive itself is counted.
     pub(super) fn rarity(&self, model: usize, signal: usize, value: f64, own: Option<f64>) -> Rarity {
         let usual = SIGNALS[signal].usual_share / value.max(1.0);
         let (n_fleet_above, n_fleet) = self.fleet.shares[signal].at_least(value, own);
         let of_fleet = (n_fleet_above + USUAL_DRIVES * usual) / (n_fleet + USUAL_DRIVES);
         let (n_as_much, n_drives) = self.models[model].shares[signal].at_least(value, own);
-        let share = (n_as_much + FLEET_DRIVES * of_fleet) / (n_drives + FLEET_DRIVES);
+        let assumed = FLEET_DRIVES * of_fleet + USUAL_DRIVES * usual;
+        let share = (n_as_much + assumed) / (n_drives + FLEET_DRIVES + USUAL_DRIVES);
         Rarity { share, n_as_much, n_drives }
     }
 
-    /// Returns the failure rate of a model over the fleet's, drawn towards 1 as long as few failures are known.
+    /// Returns the failures of a model over those that it would have at the fleet's rate, drawn towards 1 as long as few
+    /// are known.
     pub(super) fn relative_failure_rate(&self, model: usize) -> f64 {
-        let fleet_rate = (self.fleet.n_failures + 1.0) / (self.fleet.n_drive_days + 1.0);
-        let model = &self.models[model];
         if self.fleet.n_drive_days == 0.0 {
             return 1.0;
         }
-        (model.n_failures + PRIOR_FAILURES) / (model.n_drive_days + PRIOR_FAILURES / fleet_rate) / fleet_rate
+        let model = &self.models[model];
+        let fleet_rate = self.fleet.n_failures / self.fleet.n_drive_days;
+        (model.n_failures + PRIOR_FAILURES) / (model.n_drive_days * fleet_rate + PRIOR_FAILURES)
     }
 }
