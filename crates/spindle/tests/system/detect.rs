@@ -56,6 +56,9 @@ fn each_row_is_judged_once_whatever_the_way_in() {
     assert!(std::fs::read_to_string(&picture).unwrap().ends_with("</svg>\n"));
 
     assert_eq!(detect(&["-"], text.as_bytes()).stdout, scores.as_bytes());
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    assert_eq!(detect(&["-"], &packed.finish().unwrap()).stdout, scores.as_bytes());
     let json = String::from_utf8(detect(&["-", "--format", "json"], text.as_bytes()).stdout).unwrap();
     let last: serde_json::Value = serde_json::from_str(json.lines().last().unwrap()).unwrap();
     assert_eq!(json.lines().count() + 1, scores.lines().count());

@@ -69,11 +69,13 @@ impl Plot {
 <path id="values" d="{line}" stroke="#1f4e79" fill="none"/>
 <path id="scores" d="{scores}" stroke="#ff7f0e" fill="none"/>
 <text x="{MARGIN}" y="30" font-size="15">{name}: values, expected range, oddity, alarms</text>
-<text x="5" y="{MARGIN}">{high:.6}</text><text x="5" y="{bottom}">{low:.6}</text>
+<text x="5" y="{MARGIN}">{highest}</text><text x="5" y="{bottom}">{lowest}</text>
 <text x="{MARGIN}" y="{end}">{first}</text><text x="{right}" y="{end}" text-anchor="end">{last}</text>
 </svg>
 "##,
             end = HEIGHT - 30.0,
+            highest = label(high),
+            lowest = label(low),
         )
     }
 
@@ -118,6 +120,11 @@ impl Plot {
             _ => (low - 1.0, high + 1.0),
         }
     }
+}
+
+/// Returns a number that fits beside the drawing.
+fn label(number: f64) -> String {
+    if (1e-2..1e5).contains(&number.abs()) { format!("{number:.2}") } else { format!("{number:.1e}") }
 }
 
 fn escaped(text: &str) -> String {
