@@ -284,3 +284,12 @@ fn a_fault_counts_until_it_is_resolved() {
     assert_eq!(verdict(&fine, &[event("DataCorruption", 600)]).health, Health::Warning);
     assert_eq!(verdict(&fine, &[event("DataCorruption", 6000)]).health, Health::Ok);
 }
+
+#[test]
+fn a_finding_against_a_device_has_an_advice() {
+    let found = verdict(&[latest("DiskTemp", 60.0)], &[event("DriveFailure", 600)]);
+    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice).collect();
+    let expected =
+        ["Replace the drive and rebuild the array.", "Check fans, filters and air flow at the place of the drive."];
+    assert_eq!(advice, expected.map(Some), "{:?}", found.reasons);
+}

@@ -71,6 +71,9 @@ fn health(data: &Value) -> String {
     let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
     for reason in data["reasons"].as_array().into_iter().flatten() {
         lines += &format!("  - {}\n", text(&reason["why"]));
+        if let Some(advice) = reason["advice"].as_str() {
+            lines += &format!("    {}\n", output::safe(advice));
+        }
     }
     let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
     let clock = data["clock_offset_seconds"].as_f64().map_or_else(String::new, |offset| {
