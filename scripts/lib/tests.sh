@@ -35,6 +35,7 @@ run_tests() {
   step influxd need_influxd
   SPINDLE_INFLUXD="$(find_influxd || true)"
   export SPINDLE_INFLUXD
+  step uml need_uml
   step tools need_test_tools
   step format cargo fmt --all --check
   step build cargo nextest run --no-run --workspace --locked
@@ -166,7 +167,7 @@ check_scripts() {
     case "$file:$(head -n 1 "$file")" in
       *.bash:* | *':#!'*bash* | *':#!'*/sh | *':#!'*'env sh' | *':#!'*bats*) scripts[${#scripts[@]}]="$file" ;;
     esac
-  done < <(find run.sh .ci scripts deploy -type f | LC_ALL=C sort)
+  done < <(find run.sh .ci scripts deploy crates/spindle/tests -type f | LC_ALL=C sort)
   printf '%s\n' "${scripts[@]}"
   shellcheck --external-sources --check-sourced "${scripts[@]}"
 }
@@ -230,4 +231,37 @@ find_influxd() {
     fi
   done
   return 1
+}
+
+# A kernel that runs as a program, and what its emulated drives need. Tests of the source `smart` run in it.
+UML_PACKAGES="user-mode-linux kmod libkmod2 smartmontools sdparm"
+
+need_uml() {
+  local kernel="${SPINDLE_UML:-$TOOLS/uml}/usr/bin/linux.uml" package
+  if [ -x "$kernel" ]; then
+    say "user-mode-linux: $kernel"
+    return 0
+  fi
+  if ! have apt-get || ! have dpkg-deb || [ "$(uname -m)" != x86_64 ]; then
+    [ "${CI:-}" != true ] || die "no User-mode Linux: unpack $UML_PACKAGES, and set SPINDLE_UML to the directory"
+    say "user-mode-linux: only Debian on x86_64 has it; the tests that need it are left out"
+    return 0
+  fi
+  say "user-mode-linux: unpacking Debian's packages into $TOOLS (nothing is installed)"
+  rm -rf "$TOOLS/uml.new" && mkdir -p "$TOOLS/uml.new"
+  (cd "$TOOLS/uml.new" && download_uml) || {
+    [ "$(id -u)" -eq 0 ] && apt-get update -qq && (cd "$TOOLS/uml.new" && download_uml)
+  } || die "apt-get could not download $UML_PACKAGES: set SPINDLE_UML to a directory with them unpacked"
+  for package in "$TOOLS"/uml.new/*.deb; do
+    dpkg-deb -x "$package" "$TOOLS/uml.new" && rm "$package" || return 1
+  done
+  rm -rf "$TOOLS/uml" && mv "$TOOLS/uml.new" "$TOOLS/uml"
+}
+
+# Some releases link sdparm to a library that has its version in its name.
+download_uml() {
+  local library
+  library="$(apt-cache depends sdparm | sed -n 's/.*Depends: \(libsgutils2[^ ]*\)$/\1/p')"
+  # shellcheck disable=SC2086 # lists of packages
+  apt-get download $UML_PACKAGES $library
 }

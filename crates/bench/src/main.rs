@@ -2,6 +2,7 @@
 //! at this moment; only the ratios within one run are comparable between machines, so each benchmark also runs a
 //! reference.
 
+mod detect;
 mod faults;
 mod harness;
 mod memory;
@@ -27,6 +28,12 @@ struct Cli {
 enum Benchmark {
     /// Decode and encode payloads, compared with serde_json on the same bytes
     Wire,
+    /// Judge series on one core, and restore detectors from their bytes
+    Detect {
+        /// Series to judge, each a week of minutes
+        #[arg(long, default_value_t = 200)]
+        series: usize,
+    },
     /// Write durably to the embedded store or an InfluxDB, in batches of several sizes, several at once
     Store {
         /// Address of an InfluxDB 1 without credentials, instead of the embedded store
@@ -75,6 +82,7 @@ async fn main() -> Result<ExitCode> {
         Benchmark::Memory(options) => return memory::run(options).await,
         Benchmark::Truth(options) => return truth::run(options).await,
         Benchmark::Wire => wire::run(),
+        Benchmark::Detect { series } => detect::run(series),
         Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,
         Benchmark::Store { influxdb: Some(host), values, series } => store::influxdb(&host, values, series).await,
         Benchmark::Queries { influxdb, values } => queries::run(influxdb.as_deref(), values).await,

@@ -173,7 +173,7 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 }
 
 /// Findings by the metric type beyond its limit, or the type of the event.
-const BY_NAME: [(&str, Finding); 14] = [
+const BY_NAME: [(&str, Finding); 27] = [
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
     ("DiskTemp", Finding::Hot),
@@ -182,12 +182,25 @@ const BY_NAME: [(&str, Finding); 14] = [
     ("Latency", Finding::Slow),
     ("PendingSectors", Finding::Pending),
     ("ReallocatedSectors", Finding::Reallocated),
+    ("SelfTestFailed", Finding::SelfReported),
     ("ShelfOffline", Finding::Silent),
+    ("SmartFailed", Finding::SelfReported),
+    ("nvme_media_errors", Finding::Uncorrectable),
+    ("nvme_percentage_used", Finding::Worn),
+    ("scsi_grown_defects", Finding::Reallocated),
+    ("scsi_pending_defects", Finding::Pending),
+    ("scsi_percentage_used_endurance_indicator", Finding::Worn),
+    ("scsi_read_total_uncorrected_errors", Finding::Uncorrectable),
+    ("scsi_verify_total_uncorrected_errors", Finding::Uncorrectable),
+    ("scsi_write_total_uncorrected_errors", Finding::Uncorrectable),
     ("smart_190_raw", Finding::Hot),
     ("smart_194_raw", Finding::Hot),
     ("smart_197_raw", Finding::Pending),
     ("smart_198_raw", Finding::Pending),
     ("smart_5_raw", Finding::Reallocated),
+    ("smart_failed", Finding::SelfReported),
+    ("smart_self_tests_failed", Finding::SelfReported),
+    ("smart_usage_at_threshold", Finding::SelfReported),
 ];
 
 /// Returns the advice for a metric type beyond its limit, or for an event type; `None` if there is none.

@@ -9,8 +9,10 @@
 //! - Without a single judged value there is no `ok`, only `unknown`.
 //!
 //! So more evidence never improves a verdict, except by an event that closes a fault, by a newer value of the same
-//! metric, and by the first judged value of a device of which nothing was known. Order does not matter.
+//! metric, by the first judged value of a device of which nothing was known, and by an operator who accepts a finding
+//! ([`decision`](crate::decision)). Order does not matter.
 
+mod accepted;
 mod faults;
 mod silence;
 #[cfg(test)]
@@ -22,10 +24,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::advice;
+use crate::decision::DecisionInForce;
 use crate::metric;
 use crate::records::{Arrival, EventRecord, LatestSample, Window};
 use crate::timestamp::Timestamp;
 
+use accepted::Acceptances;
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
 pub use silence::{CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, clock_disagrees, current_window, may_be_silent};
 
@@ -62,12 +66,15 @@ pub struct HealthReason {
     /// Action, as an imperative sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<&'static str>,
+    /// Decision that takes it out of the verdict.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<DecisionInForce>,
 }
 
 impl HealthReason {
     /// Returns a reason that rests on no value.
     fn without_value(metric: &str, time: Option<Timestamp>, why: String) -> Self {
-        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, advice: None }
+        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, advice: None, accepted: None }
     }
 }
 
@@ -99,6 +106,8 @@ pub struct Evidence<'a> {
     pub arrival: Option<Arrival>,
     /// Usual time between two values. Needed only if [`may_be_silent`].
     pub rhythm: Option<Duration>,
+    /// Events of [`decision::event_types`](crate::decision::event_types), in any order.
+    pub decisions: &'a [EventRecord],
 }
 
 /// Contribution of one piece of evidence.
@@ -108,6 +117,8 @@ type Finding = (Health, HealthReason);
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut findings: Vec<Finding> = evidence.latest.iter().filter_map(values::judge).collect();
     findings.extend(faults::judge(evidence));
+    let acceptances = Acceptances::at(evidence.decisions, evidence.window.until);
+    let mut findings: Vec<Finding> = findings.into_iter().map(|finding| acceptances.apply(finding)).collect();
     findings.extend(values::nothing_judged(evidence.latest));
     findings.sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.metric.cmp(&b.metric)));
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::{EpochFindings, Tally};
+use crate::decision::DecisionInForce;
 use crate::event_id::EventId;
 use crate::health::Verdict;
 use crate::metric;
@@ -221,6 +222,9 @@ pub struct DeviceHealth {
     /// Seconds by which its clock is ahead of ours (behind, if negative), if the two disagree.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock_offset_seconds: Option<f64>,
+    /// Acknowledgment in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<DecisionInForce>,
 }
 
 /// First and last temperature in a window.

@@ -48,6 +48,31 @@ impl Timestamp {
         i64::try_from(instant.unix_timestamp_nanos()).map(Self).map_err(|_| TimestampError::Range(shorten(text)))
     }
 
+    /// Parses a time of a recorded series: RFC 3339, the same without an offset (UTC), with a space instead of the `T`,
+    /// without seconds or without a time, or a number since the Unix epoch, whose size shows its unit: seconds,
+    /// milliseconds, microseconds or nanoseconds.
+    ///
+    /// # Errors
+    /// [`TimestampError`] with the text and the problem.
+    pub fn parse_recorded(text: &str) -> Result<Self, TimestampError> {
+        let text = text.trim();
+        if let Ok(number) = text.parse::<f64>() {
+            return from_epoch(text, number);
+        }
+        if let Ok(instant) = Self::parse(text) {
+            return Ok(instant);
+        }
+        let completed = match text.len() {
+            10 => format!("{text}T00:00:00Z"),
+            16 => format!("{text}:00Z"),
+            _ => format!("{text}Z"),
+        };
+        [completed, text.to_owned()]
+            .iter()
+            .find_map(|text| Self::parse(&text.replacen(' ', "T", 1)).ok())
+            .ok_or_else(|| Self::parse(text).err().unwrap_or_else(|| TimestampError::Syntax(shorten(text))))
+    }
+
     /// Parses the date of an HTTP header, such as `Sun, 06 Nov 1994 08:49:37 GMT`; `None` if it is not one.
     pub fn parse_http_date(text: &str) -> Option<Self> {
         OffsetDateTime::parse(text, &Rfc2822).ok().map(|instant| Self::from_seconds(instant.unix_timestamp()))
@@ -69,6 +94,21 @@ impl Timestamp {
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1e9
     }
+}
+
+/// Returns the instant of a number since the Unix epoch. Up to 1e11 it is seconds: 1e11 milliseconds are in 1973.
+fn from_epoch(text: &str, number: f64) -> Result<Timestamp, TimestampError> {
+    let unit_ns: i64 = match number.abs() {
+        seconds if seconds < 1e11 => 1_000_000_000,
+        milliseconds if milliseconds < 1e14 => 1_000_000,
+        microseconds if microseconds < 1e17 => 1_000,
+        _ => 1,
+    };
+    let ns = match text.parse::<i64>() {
+        Ok(whole) => whole.checked_mul(unit_ns),
+        Err(_) => Some(number * unit_ns as f64).filter(|ns| ns.abs() < i64::MAX as f64).map(|ns| ns as i64),
+    };
+    ns.map(Timestamp).ok_or_else(|| TimestampError::Range(shorten(text)))
 }
 
 /// Shortens bad input for quoting in errors and keeps it on one line: characters that could move the cursor of a
@@ -128,6 +168,30 @@ mod tests {
         assert_eq!(shorten("a\r\nb\u{7f}\u{85}ü"), "a\\r\\nb\\u{7f}\\u{85}ü");
         assert_eq!(shorten(&"ü".repeat(60)), "ü".repeat(60));
         assert_eq!(shorten(&"ü".repeat(61)), format!("{}…", "ü".repeat(60)));
+    }
+
+    #[test]
+    fn times_of_recorded_series_have_many_spellings() {
+        let expected = Timestamp::from_seconds(1_396_310_400);
+        for text in [
+            "2014-04-01 00:00:00",
+            "2014-04-01T00:00:00",
+            "2014-04-01 00:00:00.000",
+            "2014-04-01 02:00:00+02:00",
+            "2014-04-01 00:00",
+            "2014-04-01",
+            " 2014-04-01T00:00:00Z ",
+            "1396310400",
+            "1396310400.0",
+            "1396310400000",
+            "1396310400000000",
+            "1396310400000000000",
+        ] {
+            assert_eq!(Timestamp::parse_recorded(text), Ok(expected), "{text}");
+        }
+        for text in ["", "yesterday", "12:00", "NaN", "inf", "1e300", "é014-04-01"] {
+            assert!(Timestamp::parse_recorded(text).is_err(), "{text}");
+        }
     }
 
     #[test]

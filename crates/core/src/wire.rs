@@ -46,6 +46,8 @@ pub struct Criticality(u8);
 impl Criticality {
     /// The highest criticality.
     pub const MAX: Self = Self(10);
+    /// Lowest.
+    pub const MIN: Self = Self(1);
 
     /// Returns a criticality for a level from 1 to 10, otherwise `None`.
     pub fn new(level: u64) -> Option<Self> {

@@ -101,6 +101,7 @@ fn verdict(known: &Known) -> Verdict {
         last_seen: None,
         arrival: known.arrival,
         rhythm: None,
+        decisions: &[],
     })
 }
 

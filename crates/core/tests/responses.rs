@@ -117,6 +117,7 @@ fn device_health() {
                 last_seen,
                 last_received: last_seen,
                 clock_offset_seconds: None,
+                acknowledged: None,
             },
             basis: basis(),
         })
@@ -129,6 +130,7 @@ fn device_health() {
         time: Some(T1),
         why: "hot".to_owned(),
         advice: Some("Check it."),
+        accepted: None,
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),

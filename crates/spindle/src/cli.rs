@@ -1,6 +1,9 @@
 //! The command line: parses arguments into a command and the settings that they override. It decides nothing.
 
+mod decide;
+mod detect;
 mod dlq;
+mod query;
 mod words;
 
 use std::ffi::{OsStr, OsString};
@@ -9,8 +12,11 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::config::{self, Overrides};
+use crate::config::Overrides;
+pub(crate) use decide::DecisionTask;
+pub(crate) use detect::DetectTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
+pub(crate) use query::Question;
 
 /// Telemetry pipeline for storage fleets: device metrics and critical events, from source to query
 #[derive(Debug, Parser)]
@@ -71,15 +77,27 @@ enum CommandLine {
     Client(ClientArgs),
     /// Run a query: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
-    Query(QueryArgs),
+    Query(query::QueryArgs),
+    /// Accept a finding: it leaves the verdict until it gets worse or the time is over
+    ///
+    /// Without a finding of that name in the verdict, nothing is accepted. `--until` a time in the past revokes.
+    Accept(decide::AcceptArgs),
+    /// Record that somebody works on a device; its verdict stays
+    Acknowledge(decide::AcknowledgeArgs),
     /// Inspect, replay or remove dead letters: messages that could not be stored, with the reason
     Dlq {
         #[command(subcommand)]
         command: dlq::DlqCommand,
     },
+    /// Score the rows of a recorded series: how odd each is, and where an incident begins
+    ///
+    /// Reads columns `timestamp` and `value`, plain or compressed, and prints a row for each row. A row is judged by
+    /// itself and the rows before it.
+    Detect(detect::DetectArgs),
     /// Judge recorded drives, row by row, and print a score for each: `spindle judge 2024-*.csv > scores.csv`
     Judge {
-        /// Tables of Backblaze Drive Stats in order of time, plain or compressed
+        /// Tables of Backblaze Drive Stats, or metrics in the wire format (latency with label `enclosure` or `model`), in
+        /// order of time, plain or compressed
         #[arg(required = true, value_name = "DATA")]
         files: Vec<PathBuf>,
     },
@@ -123,7 +141,7 @@ struct Http {
 
 #[derive(Debug, Args)]
 struct Sources {
-    /// Source: simulate, host or replay:FILE; repeatable (default: simulate and host)
+    /// Source: simulate, host, smart or replay:FILE; repeatable (default: simulate and host)
     #[arg(long, value_name = "SOURCE")]
     source: Vec<String>,
     /// Number of simulated devices
@@ -160,21 +178,6 @@ struct ClientArgs {
     /// Query once and exit
     #[arg(long)]
     once: bool,
-}
-
-#[derive(Debug, Args)]
-struct QueryArgs {
-    /// Type of the query
-    #[arg(value_name = "TYPE")]
-    query_type: String,
-    /// Parameters of the query
-    #[arg(value_name = "NAME=VALUE")]
-    params: Vec<String>,
-    #[command(flatten)]
-    format: OutputFormat,
-    /// Longest wait for the response
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = timeout)]
-    timeout: std::time::Duration,
 }
 
 #[derive(Debug, Args)]
@@ -215,21 +218,14 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
+    Decide(DecisionTask),
     Dlq(DlqTask),
+    Detect(DetectTask),
     Judge { files: Vec<PathBuf> },
     Health,
     Check { as_json: bool },
     Config,
     Guard { lock: PathBuf, program: Vec<String> },
-}
-
-/// Query from the command line.
-#[derive(Debug)]
-pub(crate) struct Question {
-    pub(crate) query_type: String,
-    pub(crate) params: Vec<(String, String)>,
-    pub(crate) as_json: bool,
-    pub(crate) timeout: std::time::Duration,
 }
 
 /// Reason to exit before anything runs.
@@ -271,8 +267,11 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
             set("client.min_criticality", client.min_criticality);
             Command::Client { once: client.once }
         }
-        CommandLine::Query(query) => Command::Query(question(query)?),
+        CommandLine::Query(query) => Command::Query(query::question(query)?),
+        CommandLine::Accept(args) => Command::Decide(args.into()),
+        CommandLine::Acknowledge(args) => Command::Decide(args.into()),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),
+        CommandLine::Detect(args) => Command::Detect(args.into()),
         CommandLine::Judge { files } => Command::Judge { files },
         CommandLine::Health { http } => {
             set("http.listen", http);
@@ -308,27 +307,6 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
     set("daemon.metrics_per_message", sources.metrics_per_message);
     set("daemon.replay_speed", sources.replay_speed);
     set("daemon.replay_shift_to_now", sources.replay_shift_to_now.then(|| "true".to_owned()));
-}
-
-/// Parses a timeout; zero would never let a response through.
-fn timeout(text: &str) -> Result<std::time::Duration, String> {
-    match config::parse_duration(text) {
-        Some(timeout) if timeout.is_zero() => Err("expected a duration above zero".to_owned()),
-        Some(timeout) => Ok(timeout),
-        None => Err(format!("expected {}", config::DURATION)),
-    }
-}
-
-fn question(query: QueryArgs) -> Result<Question, Early> {
-    let split = |word: &String| match word.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(Early::Mistake(format!(
-            "'{word}' is not a parameter; expected NAME=VALUE such as source_device=DiskUnit"
-        ))),
-    };
-    let params = query.params.iter().map(split).collect::<Result<_, _>>()?;
-    let query_type = words::query_type(&query.query_type).map_or(query.query_type, str::to_owned);
-    Ok(Question { query_type, params, as_json: query.format.is_json(), timeout: query.timeout })
 }
 
 /// Turns an error of clap, which has several lines, into one line with a reference to the help.

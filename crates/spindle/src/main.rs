@@ -55,6 +55,9 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
     if let Command::Guard { lock, program } = command {
         return supervisor::guard::run(&lock, &program).map(|()| Outcome::Good);
     }
+    if let Command::Detect(task) = command {
+        return commands::detect::run(&task);
+    }
     if let Command::Judge { files } = &command {
         return commands::judge::run(files);
     }
@@ -65,6 +68,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
         Command::Health => commands::health::run(run_file::health_address(&config), config.http_token()?.as_ref()),
         Command::Check { as_json } => runtime.block_on(commands::check::run(&config, as_json)),
         Command::Query(question) => runtime.block_on(commands::query::run(&config, question)),
+        Command::Decide(task) => runtime.block_on(commands::decide::run(&config, task)),
         Command::Dlq(task) => runtime.block_on(commands::dlq::run(&config, task)),
         role => {
             logging::init(&config::log_filter())?;

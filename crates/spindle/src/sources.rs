@@ -1,7 +1,8 @@
-//! Sources of metrics and events. A source blocks and depends on neither the bus nor the clock: the daemon reads the
-//! next batch (in `spawn_blocking`, with a timeout) and publishes it.
+//! Sources of metrics and events. A source depends on neither the bus nor the clock: the daemon reads the next batch
+//! (in `spawn_blocking`, with a timeout, if the source blocks) and publishes it.
 //!
-//! [`host`] samples this machine; [`replay`] reads recordings.
+//! [`host`] samples this machine; [`smart`] asks its drives through smartctl; [`replay`] reads recordings.
 
 pub(crate) mod host;
 pub(crate) mod replay;
+pub(crate) mod smart;

@@ -29,7 +29,9 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Web => standalone::web(config).instrument(role_span("web")).await,
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
         Command::Query(_)
+        | Command::Decide(_)
         | Command::Dlq(_)
+        | Command::Detect(_)
         | Command::Judge { .. }
         | Command::Health
         | Command::Check { .. }

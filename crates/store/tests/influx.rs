@@ -347,3 +347,21 @@ async fn no_session_narrows_what_another_has_noted() {
     one.write(at(6 * day), received).await.unwrap();
     assert_eq!(life().await.1, 6 * day + 60_000_000_000);
 }
+
+/// A limit of rows in the server's settings holds for responses without chunks, and none of ours is one.
+#[tokio::test]
+async fn a_limit_of_rows_withholds_nothing() {
+    let options = InfluxOptions { http_config: "max-row-limit = 3".to_owned(), ..InfluxOptions::default() };
+    let server = InfluxServer::start_with(options).unwrap();
+    let store = Store::open_influx(settings(&server)).unwrap();
+    let mut many = Batch::clone(&batch(&["a"; 50]));
+    for (metric, time) in many.metrics.iter_mut().zip(1..) {
+        metric.timestamp = Timestamp::from_ns(time);
+    }
+    store.write(Arc::new(many), Timestamp::from_ns(2)).await.unwrap();
+    let limited = server.query("fleet", "SELECT value FROM device_metrics").unwrap();
+    assert_eq!(limited["results"][0]["series"][0]["partial"], true, "{limited}");
+    let (name, kind) = (DeviceName::new("a").unwrap(), MetricType::new("IOPs").unwrap());
+    let window = Window { from: Timestamp::from_ns(0), until: Timestamp::from_ns(100) };
+    assert_eq!(store.range(&name, &kind, window, 100).await.unwrap().len(), 50);
+}

@@ -5,12 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use anyhow::Result;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use crate::harness::http;
 use crate::harness::process::Role;
 
 /// Interval for reading the counters of a writer: the resolution of recovery times.
@@ -218,14 +217,7 @@ pub(super) async fn is_ready(port: u16) -> bool {
 
 /// Returns the body of a 200. HTTP/1.0: it ends with the connection.
 async fn get(port: u16, path: &str) -> Result<String> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
-        let mut response = String::new();
-        stream.read_to_string(&mut response).await?;
-        let (head, body) = response.split_once("\r\n\r\n").context("not HTTP")?;
-        anyhow::ensure!(head.split_whitespace().nth(1) == Some("200"), "{}", body.trim());
-        Ok(body.to_owned())
-    };
-    timeout(RESPONSE_TIMEOUT, exchange).await?
+    let (status, body) = http::get(&format!("127.0.0.1:{port}"), path, RESPONSE_TIMEOUT).await?;
+    anyhow::ensure!(status == 200, "{body}");
+    Ok(body)
 }

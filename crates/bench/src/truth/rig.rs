@@ -12,10 +12,9 @@ use serde_json::{Value, json};
 use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::{InfluxServer, NatsServer, Program, free_port};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
+use crate::harness::http;
 use crate::harness::nats::{Address, Connection, jetstream};
 use crate::harness::process::{PROGRAM_VARIABLES, Recipe, Role};
 use crate::harness::random::Random;
@@ -212,18 +211,7 @@ impl Drop for Rig {
 
 /// Returns status and body of an HTTP request to a role.
 pub(super) async fn get(port: u16, path: &str) -> Result<(u16, String)> {
-    let exchange = async {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let (head, body) = answer.split_once("\r\n\r\n").context("no HTTP answer")?;
-        let status = head.split_whitespace().nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        Ok((status, body.trim_end().to_owned()))
-    };
-    timeout(ANSWER_TIMEOUT, exchange)
-        .await
-        .with_context(|| format!("no answer to GET {path} within {ANSWER_TIMEOUT:?}"))?
+    http::get(&format!("127.0.0.1:{port}"), path, ANSWER_TIMEOUT).await
 }
 
 /// Waits until a role reports that it is ready.

@@ -13,6 +13,17 @@ use crate::error::{BusError, BusErrorKind};
 /// An ack in flight: `true` if the stream had the message already.
 pub(super) type Ack = BoxFuture<'static, Result<bool, BusError>>;
 
+impl Bus {
+    /// Publishes one message of a command and waits for its ack. A role publishes through a
+    /// [`Publisher`](crate::Publisher), which retries.
+    ///
+    /// # Errors
+    /// Transient, if JetStream does not acknowledge; configuration, if a permission or the stream is missing.
+    pub async fn publish_acknowledged(&self, subject: &str, message_id: &str, payload: Bytes) -> Result<(), BusError> {
+        publish(self, subject, message_id, HeaderMap::new(), payload).await.map(drop)
+    }
+}
+
 /// Publishes one message and waits for its ack; returns `true` if the stream had it already.
 pub(crate) async fn publish(
     bus: &Bus,

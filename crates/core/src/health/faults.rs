@@ -1,6 +1,6 @@
 //! Findings from events: faults that no later event closes, and other events that call a person.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Evidence, Finding, Health, HealthReason};
@@ -17,26 +17,31 @@ pub const PAGING_CRITICALITY: u8 = 8;
 /// Event type that counts against a device until another resolves it.
 struct Fault {
     event_type: &'static str,
-    resolved_by: Option<&'static str>,
+    /// Any of these.
+    resolved_by: &'static [&'static str],
     health: Health,
 }
 
 const FAULTS: &[Fault] = &[
-    Fault { event_type: "DriveFailure", resolved_by: Some("DriveReplaced"), health: Health::Critical },
-    Fault { event_type: "ShelfOffline", resolved_by: Some("ShelfOnline"), health: Health::Critical },
-    Fault { event_type: "FanFailure", resolved_by: Some("FanRestored"), health: Health::Warning },
-    Fault { event_type: "DataCorruption", resolved_by: None, health: Health::Warning },
+    Fault { event_type: "DriveFailure", resolved_by: &["DriveReplaced"], health: Health::Critical },
+    Fault { event_type: "SmartFailed", resolved_by: &["SmartRecovered", "DriveReplaced"], health: Health::Critical },
+    Fault { event_type: "SelfTestFailed", resolved_by: &["SelfTestPassed", "DriveReplaced"], health: Health::Warning },
+    Fault { event_type: "ShelfOffline", resolved_by: &["ShelfOnline"], health: Health::Critical },
+    Fault { event_type: "FanFailure", resolved_by: &["FanRestored"], health: Health::Warning },
+    Fault { event_type: "DataCorruption", resolved_by: &[], health: Health::Warning },
 ];
 
 /// Returns the event types that decide a verdict: faults, and the events that close them.
 pub fn event_types() -> impl Iterator<Item = EventType> {
-    let names = FAULTS.iter().flat_map(|fault| [Some(fault.event_type), fault.resolved_by]).flatten();
-    names.filter_map(|name| EventType::new(name).ok())
+    let names = FAULTS.iter().flat_map(|fault| [fault.event_type].into_iter().chain(fault.resolved_by.iter().copied()));
+    // Several faults end with one event.
+    let unique: BTreeSet<&str> = names.collect();
+    unique.into_iter().filter_map(|name| EventType::new(name).ok())
 }
 
 /// Returns `true` for an event type of [`event_types`].
 pub fn is_deciding(event_type: &str) -> bool {
-    FAULTS.iter().any(|fault| fault.event_type == event_type || fault.resolved_by == Some(event_type))
+    FAULTS.iter().any(|fault| fault.event_type == event_type || fault.resolved_by.contains(&event_type))
 }
 
 /// Returns `true` if events of one type that a limit cut off behind these (sorted by time, newest first) may be newer:
@@ -59,9 +64,12 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
 fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<Finding> {
     let record = newest(evidence, fault.event_type)?;
     let is_resolved = match fault.resolved_by {
-        Some(resolved_by) => newest(evidence, resolved_by).is_some_and(|closing| moment(closing) >= moment(record)),
         // No event resolves these; they count while they are recent.
-        None => !is_in_window(record, evidence),
+        [] => !is_in_window(record, evidence),
+        closing => {
+            let newest = closing.iter().filter_map(|event_type| newest(evidence, event_type)).map(moment).max();
+            newest.is_some_and(|closed| closed >= moment(record))
+        }
     };
     let is_old = moment(record) < evidence.window.until.minus(FAULT_LOOKBACK).min(evidence.window.from);
     (!is_resolved && !is_old).then(|| (fault.health, reason(record)))

@@ -41,7 +41,16 @@ fn verdict_at(
     rhythm: Option<Duration>,
     arrival: Option<Arrival>,
 ) -> Verdict {
-    judge(&Evidence { window: window(), latest, events, events_cut_off: false, last_seen: None, arrival, rhythm })
+    judge(&Evidence {
+        window: window(),
+        latest,
+        events,
+        events_cut_off: false,
+        last_seen: None,
+        arrival,
+        rhythm,
+        decisions: &[],
+    })
 }
 
 fn window() -> Window {
@@ -179,6 +188,7 @@ fn cut_off_events_are_not_read_as_none() {
             last_seen: None,
             arrival,
             rhythm: None,
+            decisions: &[],
         })
     };
     assert_eq!((cut(&[]).health, cut(&[]).reasons[0].metric.as_str()), (Health::Unknown, "events"));
@@ -292,4 +302,19 @@ fn a_finding_against_a_device_has_an_advice() {
     let expected =
         ["Replace the drive and rebuild the array.", "Check fans, filters and air flow at the place of the drive."];
     assert_eq!(advice, expected.map(Some), "{:?}", found.reasons);
+}
+
+#[test]
+fn what_a_drive_says_of_itself_counts_until_it_is_over() {
+    let fine = [latest("smart_failed", 0.0)];
+    let check = |events: &[EventRecord]| verdict(&fine, events).health;
+    assert_eq!(check(&[]), Health::Ok);
+    assert_eq!(verdict(&[latest("smart_failed", 1.0)], &[]).health, Health::Critical);
+    assert_eq!(check(&[event("SmartFailed", 600)]), Health::Critical);
+    assert_eq!(check(&[event("SelfTestFailed", 600)]), Health::Warning);
+    for closing in ["SmartRecovered", "DriveReplaced"] {
+        assert_eq!(check(&[event("SmartFailed", 600), event(closing, 60)]), Health::Ok, "{closing}");
+        assert_eq!(check(&[event(closing, 600), event("SmartFailed", 60)]), Health::Critical, "{closing}");
+    }
+    assert_eq!(check(&[event("SelfTestFailed", 600), event("SelfTestPassed", 60)]), Health::Ok);
 }

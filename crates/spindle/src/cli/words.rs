@@ -15,11 +15,13 @@ const DLQ: &str = " dlq";
 /// For the program itself; no suggestion names it.
 const INTERNAL: &str = "guard";
 
-const ALIASES: [Aliases; 12] = [
+const ALIASES: [Aliases; 14] = [
     ("", "up", &["start"], &["run", "serve", "server", "launch"]),
     ("", "daemon", &[], &["agent", "collector", "collect"]),
     ("", "client", &[], &["watch", "follow", "tail"]),
     ("", "query", &["get"], &["ask", "q", "select", "show", "describe"]),
+    ("", "accept", &[], &["ignore", "mute", "silence", "snooze", "suppress"]),
+    ("", "acknowledge", &["ack"], &["acked", "claim", "assign"]),
     ("", "dlq", &[], &["dead-letters", "dead-letter", "deadletters", "deadletter", "dead_letters", "letters"]),
     ("", "health", &["status"], &["healthz", "healthcheck", "ready", "readyz", "ping"]),
     ("", "check", &["doctor"], &["diagnose", "verify", "validate", "preflight", "test", "lint"]),
@@ -142,8 +144,8 @@ const COMMANDS: &[Tip] = &[
         "stop a role to pause it: the streams keep what is published until it runs again",
     ),
     (
-        &["simulate", "source", "sources", "host", "record"],
-        "`spindle up --source simulate` (or host, replay:FILE) selects the sources",
+        &["simulate", "source", "sources", "host", "record", "smart", "smartctl"],
+        "`spindle up --source simulate` (or host, smart, replay:FILE) selects the sources",
     ),
     (&["bench", "benchmark"], "`spindle-bench` of the source tree measures; see docs/performance.md"),
 ];
@@ -269,6 +271,8 @@ mod tests {
     fn each_alias_does_the_same() {
         let arguments = |above: &str, name: &str| match (above, name) {
             ("", "query") => " devices limit=3",
+            ("", "accept") => " disk DiskTemp --reason known",
+            ("", "acknowledge") => " disk --reason known",
             ("", "dlq") => " ls",
             ("dlq", "show") => " 7",
             ("dlq", "replay" | "drop") => " 7 --yes",

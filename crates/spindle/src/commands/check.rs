@@ -4,6 +4,7 @@
 mod environment;
 mod finding;
 mod nats;
+mod smart;
 mod store;
 
 use anyhow::Result;

@@ -1,6 +1,7 @@
 //! `spindle judge`: judges recorded data strictly online, without NATS or a store, and prints a score per row.
 
 mod drives;
+mod peers;
 
 use std::path::PathBuf;
 
@@ -18,15 +19,15 @@ const CHUNK_BYTES: usize = 1 << 16;
 pub(crate) fn run(files: &[PathBuf]) -> Result<Outcome> {
     let mut scores = Scores::default();
     let mut drives = drives::Judge::default();
+    let mut peers = peers::Judge::default();
     for file in files {
         let recording = replay::open_recording(file, "judge")?;
         match recording.format() {
             Format::Backblaze(_) => drives.judge(recording, file, &mut scores)?,
-            format @ (Format::Ndjson | Format::Json) => {
-                anyhow::bail!("cannot judge {}: {format} is not judged, name a table of drives", file.display())
-            }
+            Format::Ndjson | Format::Json => peers.judge(recording, file, &mut scores)?,
         }
     }
+    peers.finish(&mut scores)?;
     scores.finish()
 }
 

@@ -10,7 +10,7 @@ use spindle_store::InfluxVersion;
 
 use super::pace::Pace;
 use super::secret::Secret;
-use super::value::{self, SourceSpec, StoreKind};
+use super::value::{self, SmartDevices, SourceSpec, StoreKind};
 
 settings! {
 /// The whole configuration.
@@ -97,7 +97,7 @@ StoreConfig "store." {
 /// Sources and publishing.
 #[derive(Debug)]
 DaemonConfig "daemon." {
-    /// Sources to collect from: simulate, host, replay:FILE
+    /// Sources to collect from: simulate, host, smart, replay:FILE
     sources: Vec<SourceSpec> as "value::sources" = ["simulate", "host"] ["SPINDLE_SOURCES"] flag "source";
     /// Time between two collections
     interval: Duration as "value::interval" = "2s" ["GENERATION_INTERVAL_SECONDS", "SPINDLE_INTERVAL"] flag "interval";
@@ -113,6 +113,15 @@ DaemonConfig "daemon." {
     replay_speed: Pace as "value::pace" = "max" ["SPINDLE_REPLAY_SPEED"] flag "replay-speed";
     /// Shift the timestamps of a recording so that it begins now
     replay_shift_to_now: bool = false ["SPINDLE_REPLAY_SHIFT_TO_NOW"] flag "replay-shift-to-now";
+    /// smartctl program of the source smart
+    smart_program: PathBuf = "smartctl" ["SPINDLE_SMARTCTL"];
+    /// Drives that the source smart reads: scan finds them; others as PATH, or PATH=TYPE with a type of `smartctl -d`,
+    /// such as /dev/bus/0=megaraid,3
+    smart_devices: SmartDevices as "value::smart_devices" = ["scan"] ["SPINDLE_SMART_DEVICES"];
+    /// Time between two readings of SMART data
+    smart_interval: Duration as "value::interval" = "5m" ["SPINDLE_SMART_INTERVAL"];
+    /// Longest time that one drive may take to answer; one that takes longer is left alone for some readings
+    smart_timeout: Duration as "value::interval" = "30s" ["SPINDLE_SMART_TIMEOUT"];
 }
 
 /// Batches on their way from the streams to the store.

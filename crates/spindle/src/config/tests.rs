@@ -6,6 +6,7 @@ use std::time::Duration;
 use spindle_store::InfluxVersion;
 
 use super::settings::SETTINGS;
+use super::value::SmartDevices;
 use super::*;
 
 fn load(file: &str, flags: &[(&'static str, &str)]) -> Result<Config> {
@@ -32,6 +33,26 @@ fn a_version_needs_no_quotes() {
     }
     let wrong = load("[store]\ninfluxdb_version = 4", &[]).unwrap_err().to_string();
     assert!(wrong.contains("auto, 1, 2, 3 or opengemini"), "{wrong}");
+}
+
+#[test]
+fn drives_are_listed_with_types_that_contain_commas() {
+    let shown = |devices: &SmartDevices| devices.listed.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let default = load("", &[]).unwrap().daemon.smart_devices;
+    assert_eq!((default.is_scanning, shown(&default).len()), (true, 0));
+    let list = "scan, /dev/bus/0=megaraid,3,/dev/sda,/dev/sdb=areca,1/2";
+    for config in [
+        load("", &[("daemon.smart_devices", list)]).unwrap(),
+        load(&format!("[daemon]\nsmart_devices = [\"{list}\"]"), &[]).unwrap(),
+    ] {
+        let devices = config.daemon.smart_devices;
+        assert!(devices.is_scanning);
+        assert_eq!(shown(&devices), ["/dev/bus/0 (megaraid,3)", "/dev/sda", "/dev/sdb (areca,1/2)"]);
+    }
+    for wrong in ["sda", "--all", "/dev/sda=", "scan=sat"] {
+        let error = load("", &[("daemon.smart_devices", wrong)]).unwrap_err().to_string();
+        assert!(error.contains("/dev/bus/0=megaraid,3"), "{wrong}: {error}");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde::de::{Deserialize, Deserializer, Error};
 use spindle_core::Criticality;
+use spindle_core::smart::SmartTarget;
 use spindle_store::InfluxVersion;
 
 use super::pace::Pace;
@@ -23,6 +24,7 @@ pub(crate) enum StoreKind {
 pub(crate) enum SourceSpec {
     Simulate,
     Host,
+    Smart,
     Replay(PathBuf),
 }
 
@@ -168,16 +170,55 @@ pub(super) fn sources<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<SourceSp
         }
     }
     let sources = parts.iter().filter(|part| !part.is_empty()).map(|part| source(part)).collect::<Option<_>>();
-    sources.ok_or_else(|| D::Error::custom("simulate, host or replay:FILE"))
+    sources.ok_or_else(|| D::Error::custom("simulate, host, smart or replay:FILE"))
 }
 
 fn source(text: &str) -> Option<SourceSpec> {
     match (text, text.strip_prefix("replay:")) {
         ("simulate", _) => Some(SourceSpec::Simulate),
         ("host", _) => Some(SourceSpec::Host),
+        ("smart", _) => Some(SourceSpec::Smart),
         (_, Some(file)) if !file.is_empty() => Some(SourceSpec::Replay(PathBuf::from(file))),
         _ => None,
     }
+}
+
+/// Drives that the `smart` source reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct SmartDevices {
+    /// Those that `smartctl --scan-open` finds.
+    pub(crate) is_scanning: bool,
+    pub(crate) listed: Vec<SmartTarget>,
+}
+
+pub(super) fn smart_devices<'de, D: Deserializer<'de>>(from: D) -> Result<SmartDevices, D::Error> {
+    let expected = || D::Error::custom("a list such as [\"scan\", \"/dev/sda\", \"/dev/bus/0=megaraid,3\"]");
+    let listed = Vec::<String>::deserialize(from).map_err(|_| expected())?;
+    let mut parts: Vec<String> = Vec::new();
+    for part in listed.join(",").split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        // A type may contain commas: a part that is not a device belongs to the type before it.
+        match parts.last_mut() {
+            Some(before) if before.contains('=') && !part.starts_with('/') && part != "scan" => {
+                *before += &format!(",{part}");
+            }
+            _ => parts.push(part.to_owned()),
+        }
+    }
+    let mut devices = SmartDevices::default();
+    for part in &parts {
+        let (path, device_type) = match part.split_once('=') {
+            Some((path, device_type)) => (path.trim(), Some(device_type.trim().to_owned())),
+            None => (part.as_str(), None),
+        };
+        match path {
+            "scan" if device_type.is_none() => devices.is_scanning = true,
+            _ if path.starts_with('/') && device_type.as_deref() != Some("") => {
+                devices.listed.push(SmartTarget { path: path.to_owned(), device_type });
+            }
+            _ => return Err(expected()),
+        }
+    }
+    Ok(devices)
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use spindle_core::buckets::Buckets;
+use spindle_core::decision;
 use spindle_core::health::{self, Evidence};
 use spindle_core::metric;
 use spindle_core::reading::{self, Reading};
@@ -31,18 +32,29 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
     // A question about the past is judged by the recorded times, as if everything had arrived when it was measured.
     let arrival = if is_past { newest.map(|time| Arrival { received: time, measured: time }) } else { received };
     let (events, events_cut_off) = judged_events(store, &device, window, is_past).await?;
+    let decisions = decisions(store, &device, window.until).await?;
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
     let rhythm = match health::may_be_silent(&latest, arrival, window) {
         Some(newest) => mean_interval(store, &device, &newest.metric_type, current).await?,
         None => None,
     };
-    let evidence = Evidence { window, latest: &latest, events: &events, events_cut_off, last_seen, arrival, rhythm };
+    let evidence = Evidence {
+        window,
+        latest: &latest,
+        events: &events,
+        events_cut_off,
+        last_seen,
+        arrival,
+        rhythm,
+        decisions: &decisions,
+    };
     let data = DeviceHealth {
         device,
         verdict: health::judge(&evidence),
         last_seen,
         last_received: arrivals::last_received(received, last_seen),
         clock_offset_seconds: arrivals::clock_offset_seconds(received),
+        acknowledged: decision::acknowledged(&decisions, window.until),
     };
     Ok(Data::DeviceHealth { data, basis: Basis::of(window, (latest.len() + events.len()) as u64) })
 }
@@ -57,11 +69,10 @@ async fn judged_events(
 ) -> Result<(Vec<EventRecord>, bool)> {
     let until = if is_past { window.until } else { Timestamp::from_ns(i64::MAX) };
     let lookback = window.until.minus(health::FAULT_LOOKBACK).min(window.from);
-    let lowest = Criticality::new(1).unwrap_or(Criticality::MAX);
     let paging = Criticality::new(u64::from(health::PAGING_CRITICALITY)).unwrap_or(Criticality::MAX);
     // What became known in the window happened before it if the sender's clock is behind.
     let paging_from = if is_past { window.from } else { window.from.minus(health::MAX_CLOCK_LAG) };
-    let kinds = health::event_types().map(|event_type| (Some(event_type), lookback, lowest));
+    let kinds = health::event_types().map(|event_type| (Some(event_type), lookback, Criticality::MIN));
     let kinds: Vec<(Option<EventType>, Timestamp, Criticality)> = kinds.chain([(None, paging_from, paging)]).collect();
     let (mut events, mut is_cut_off) = (Vec::new(), false);
     for (event_type, from, min_criticality) in kinds {
@@ -83,6 +94,24 @@ async fn judged_events(
         );
     }
     Ok((events, is_cut_off))
+}
+
+/// Returns the decisions about a device that can be in force at `now`.
+async fn decisions(store: &Store, device: &DeviceName, now: Timestamp) -> Result<Vec<EventRecord>> {
+    let mut decisions = Vec::new();
+    for event_type in decision::event_types() {
+        let filter = EventFilter {
+            window: Window::ending_at(now, decision::MAX_DECISION),
+            basis: TimeBasis::Happened,
+            source_device: Some(device.clone()),
+            event_type: Some(event_type),
+            min_criticality: Criticality::MIN,
+            limit: MAX_JUDGED_EVENTS,
+            offset: 0,
+        };
+        decisions.append(&mut store.events(filter).await?);
+    }
+    Ok(decisions)
 }
 
 /// Returns the mean time between two values of a metric: in the window, or in one ten times as long if the window

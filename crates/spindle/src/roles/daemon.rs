@@ -8,6 +8,7 @@ mod publish_stage;
 mod replay;
 mod sequence_numbers;
 mod simulation;
+mod smart;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::clock;
 use crate::config::{self, SourceSpec};
 use crate::metrics::{DAEMON_ACKED, DAEMON_BUFFERED, DAEMON_DROPPED, DAEMON_DUPLICATE, advance_to};
 use crate::sources::replay::{Options, Replay};
+use crate::sources::smart::SmartOptions;
 pub(crate) use publish_readiness::PublishReadiness;
 use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
@@ -34,6 +36,9 @@ use sequence_numbers::SequenceNumbers;
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Minimum interval between log lines about dropped messages.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// File of the `host` source, which the source `smart` reads.
+const HOST_REGISTER: &str = "host-devices.json";
 
 /// Everything the daemon works with.
 pub(crate) struct Parts {
@@ -56,6 +61,7 @@ pub(crate) struct Inputs {
 enum Source {
     Simulate { fleet: Box<Fleet>, truth: PathBuf },
     Host { hostname: String, register: PathBuf },
+    Smart(Box<SmartOptions>),
     Replay(Box<Replay>),
 }
 
@@ -76,9 +82,11 @@ fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path
             let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
             Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
         }
-        SourceSpec::Host => {
-            let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            Ok(Source::Host { hostname, register: data_dir.join("host-devices.json") })
+        SourceSpec::Host => Ok(Source::Host { hostname: hostname(), register: data_dir.join(HOST_REGISTER) }),
+        SourceSpec::Smart => {
+            let states = Some(data_dir.join("smart-states.json"));
+            let register = Some(data_dir.join(HOST_REGISTER));
+            Ok(Source::Smart(Box::new(SmartOptions { states, register, ..SmartOptions::new(config, &hostname()) })))
         }
         SourceSpec::Replay(path) => {
             let shift: Option<Timestamp> = config.replay_shift_to_now.then(clock::now);
@@ -87,11 +95,15 @@ fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path
     }
 }
 
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// Opens the sequence numbers. Returns `None` if no source is live: the counters then stay as they are. Call it after
 /// everything else has started, since a failed start would use them up.
 async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     let is_live = |source: &Source| match source {
-        Source::Simulate { .. } | Source::Host { .. } => true,
+        Source::Simulate { .. } | Source::Host { .. } | Source::Smart(_) => true,
         Source::Replay(_) => false,
     };
     if !inputs.sources.iter().any(is_live) {
@@ -147,6 +159,7 @@ fn spawn_sources(
                 Source::Host { hostname, register } => {
                     host::run(hostname, register, config.interval, stage, stop).await
                 }
+                Source::Smart(options) => smart::run(*options, config.smart_interval, stage, stop).await,
                 Source::Replay(recording) => replay::run(*recording, config.replay_speed, stage, stop).await,
             }
         };

@@ -6,7 +6,7 @@
 //! or returns nonsense is counted and named, and does not affect the others.
 //!
 //! - `block`: the block devices that are disks.
-//! - `identity`, `place`, `drives`: what a disk says of itself, its place, and the name it reports under.
+//! - `identity`, `place`, `drives`, `named`: what a disk says of itself, its place, and the name it reports under.
 //! - `register`: moves and replacements, over restarts too.
 //! - `counters`, `activity`: counters of a disk and the rates between two readings.
 //! - `temperature`: sensors of drives.
@@ -21,6 +21,7 @@ mod drives;
 mod file_systems;
 mod identity;
 mod mounts;
+mod named;
 mod patience;
 mod place;
 mod problems;
@@ -36,14 +37,14 @@ use std::time::{Duration, Instant};
 use spindle_core::wire::Event;
 use spindle_core::{Batch, DeviceMetric, DeviceName, Labels, MetricType, Timestamp, metric};
 
-pub(crate) use problems::Problems;
+pub(crate) use named::{NamedDrive, name_drives};
+pub(crate) use problems::{Problem, ProblemKind, Problems};
 pub(crate) use roots::Roots;
 
 use activity::{ActivitySample, Interval};
 use drives::Drive;
 use file_systems::UsageReading;
 use patience::Patience;
-use problems::{Problem, ProblemKind};
 use register::Register;
 use temperature::SensorReading;
 

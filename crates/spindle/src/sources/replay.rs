@@ -5,7 +5,7 @@
 //! never stops the records after it. Memory is bounded whatever the file contains: by one line of
 //! [`wire::MAX_PAYLOAD_BYTES`], one batch and the window of a decoder.
 
-mod unpack;
+pub(crate) mod unpack;
 
 use std::collections::VecDeque;
 use std::fmt;

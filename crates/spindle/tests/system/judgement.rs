@@ -9,7 +9,7 @@ use time::format_description::well_known::Rfc3339;
 use crate::answers::Requester;
 use crate::harness::{NO_SOURCES, System};
 
-fn stamp(offset_s: i64) -> String {
+pub(crate) fn stamp(offset_s: i64) -> String {
     (OffsetDateTime::now_utc() + time::Duration::seconds(offset_s)).format(&Rfc3339).unwrap()
 }
 
@@ -17,7 +17,7 @@ fn value(device: &str, metric: &str, value: f64, offset_s: i64) -> Value {
     json!({ "timestamp": stamp(offset_s), "sourceDevice": device, "metricType": metric, "value": value })
 }
 
-fn event(device: &str, event_type: &str, criticality: u64, offset_s: i64) -> Value {
+pub(crate) fn event(device: &str, event_type: &str, criticality: u64, offset_s: i64) -> Value {
     let id = uuid::Uuid::new_v4();
     json!({ "id": id, "criticality": criticality, "timestamp": stamp(offset_s), "sourceDevice": device, "eventType": event_type })
 }

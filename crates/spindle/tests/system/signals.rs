@@ -4,7 +4,6 @@ use std::io::{PipeReader, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
 
 use spindle_testkit::{NatsServer, free_port, wait_until};
@@ -61,11 +60,11 @@ impl Role {
 
     /// Sends the signals one after the other, as far as the role still runs.
     fn signal(&mut self, signals: &[&str]) {
-        for (n, signal) in signals.iter().enumerate() {
-            sleep(if n == 0 { Duration::ZERO } else { PAUSE });
+        for signal in signals {
             if self.child.try_wait().unwrap().is_none() {
                 send_signal(self.child.id(), signal);
             }
+            let _ = wait_until(PAUSE, "the signal's effect", || self.child.try_wait().unwrap().is_some());
         }
     }
 
@@ -148,7 +147,8 @@ fn a_role_started_with_nohup_survives_its_terminal() {
     let is_ready = || TcpStream::connect(&address).is_ok() && get_from(&address, "/readyz").1.starts_with("ready");
     wait_until(PATIENCE, "it is ready", is_ready).unwrap();
     send_signal(child.id(), "HUP");
-    sleep(PAUSE);
+    let ended = wait_until(PAUSE, "the end that must not come", || child.try_wait().unwrap().is_some());
+    assert!(ended.is_err(), "SIGHUP ended it");
     assert_eq!(get_from(&address, "/healthz").1.trim(), "ok");
     send_signal(child.id(), "TERM");
     assert!(child.wait().unwrap().success());

@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use serde_json::Value;
 use spindle_core::DeviceName;
-use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
+use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::schema::EVENTS;
 
 use super::arrivals::{self, LateQuery, Side};
@@ -82,25 +82,27 @@ async fn happened(
     fields: &str,
     n_wanted: usize,
 ) -> Result<Vec<EventRecord>, StoreError> {
-    let mut found = Vec::new();
-    let Some((from, until)) = bounds(filter.window).filter(|_| n_wanted > 0) else { return Ok(found) };
+    let Some((from, until)) = bounds(filter.window).filter(|_| n_wanted > 0) else { return Ok(Vec::new()) };
     let by_arrival = match filter.basis {
         TimeBasis::Received => format!(" AND received_ns >= {from} AND received_ns <= {until}"),
         TimeBasis::Happened | TimeBasis::Either => String::new(),
     };
     let select = format!("SELECT {fields}, source_device, event_type FROM {}", EVENTS.name);
-    let mut cursor = until.saturating_add(SPREAD_NS).min(MAX_TIME);
+    let pages = Pages { influx, window: filter.window, from, select, condition: format!("{condition}{by_arrival}") };
+    let mut until = until.saturating_add(SPREAD_NS).min(MAX_TIME);
     let mut n_rows = n_wanted.saturating_add(MARGIN_ROWS);
+    let mut found = Vec::new();
+    // InfluxDB 1 and 2 decode less of a long series from the old end of a window than from its new one.
+    let is_probed = n_rows < MAX_PAGED_ROWS && !influx.ready().await?.has_files();
+    if is_probed && pages.read(End::Old, until, n_rows, &mut found).await?.is_none() {
+        sort(&mut found);
+        found.truncate(n_wanted);
+        return Ok(found);
+    }
+    found.clear();
     loop {
-        let page = Page { from, until: cursor, n_rows: Some(n_rows).filter(|n_rows| *n_rows < MAX_PAGED_ROWS) };
-        let mut read_until = page
-            .read(influx, &select, &format!("{condition}{by_arrival}"), |record| {
-                if filter.window.contains(record.event.timestamp) {
-                    found.push(record);
-                }
-            })
-            .await?;
-        if read_until == Some(cursor) {
+        let mut read_until = pages.read(End::New, until, n_rows, &mut found).await?;
+        if read_until == Some(until) {
             // More events at one instant than a page holds.
             n_rows = n_rows.saturating_mul(4);
             continue;
@@ -112,43 +114,57 @@ async fn happened(
         if read_until.is_none() || found.len() == n_wanted && found.iter().all(is_known) {
             return Ok(found);
         }
-        cursor = read_until.take().unwrap_or(from);
+        until = read_until.take().unwrap_or(from);
         n_rows = n_rows.saturating_mul(4).min(MAX_PAGED_ROWS - 1);
     }
 }
 
-/// Range of places of which the newest are read.
-struct Page {
-    from: i64,
-    until: i64,
-    /// `None`: all.
-    n_rows: Option<usize>,
+/// End of a range at which a page begins.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    Old,
+    New,
 }
 
-impl Page {
-    /// Visits the events of the page. Returns the oldest place, if there may be more at it and before it.
+/// Events of a window, by the places of their points.
+struct Pages<'a> {
+    influx: &'a Influx,
+    window: Window,
+    from: i64,
+    select: String,
+    condition: String,
+}
+
+impl Pages<'_> {
+    /// Adds the events at the first `n_rows` places from one end of the range up to `until`, or all of them if a page
+    /// cannot hold so many. Returns the oldest place read, if there may be more events.
     async fn read(
         &self,
-        influx: &Influx,
-        select: &str,
-        condition: &str,
-        mut each: impl FnMut(EventRecord),
+        end: End,
+        until: i64,
+        n_rows: usize,
+        found: &mut Vec<EventRecord>,
     ) -> Result<Option<i64>, StoreError> {
-        let limit = self.n_rows.map_or_else(String::new, |n_rows| format!(" ORDER BY time DESC LIMIT {n_rows}"));
+        let Self { influx, window, from, select, condition } = self;
+        let order = if end == End::New { " DESC" } else { "" };
+        let limit = match n_rows < MAX_PAGED_ROWS {
+            true => format!(" ORDER BY time{order} LIMIT {n_rows}"),
+            false => String::new(),
+        };
         let query = |from, until| format!("{select} WHERE time >= {from} AND time <= {until}{condition}{limit}");
-        let (mut n_read, mut oldest) = (0, self.until);
+        let (mut n_read, mut oldest) = (0, until);
         let visit = |series: &SeriesPart| {
             n_read += series.values.len();
             for row in &series.values {
                 oldest = row.first().and_then(Value::as_i64).map_or(oldest, |time| oldest.min(time));
-                event(series, row).into_iter().for_each(&mut each);
+                found.extend(event(series, row).filter(|record| window.contains(record.event.timestamp)));
             }
         };
-        match self.n_rows {
-            Some(n_rows) => influx.select_newest((self.from, self.until), n_rows, query, visit).await?,
-            None => influx.select(self.from, self.until, query, visit).await?,
+        match end == End::New && n_rows < MAX_PAGED_ROWS {
+            true => influx.select_newest((*from, until), n_rows, query, visit).await?,
+            false => influx.select(*from, until, query, visit).await?,
         }
-        Ok(Some(oldest).filter(|_| self.n_rows.is_some_and(|n_rows| n_read >= n_rows)))
+        Ok(Some(oldest).filter(|_| n_rows < MAX_PAGED_ROWS && n_read >= n_rows))
     }
 }
 

@@ -63,6 +63,11 @@ pub(crate) enum ResponseError {
     Refused(String),
 }
 
+/// Causes of a last part that announces further ones. InfluxDB 1 limits the rows of a response without chunks, which is
+/// not requested, but a proxy may drop the parameter.
+const ROWS_WITHHELD: &str = ": the connection was cut, or a limit of rows withheld the rest (InfluxDB 1: set \
+     max-row-limit = 0 in its section [http], and let a proxy pass on chunked=true)";
+
 /// Parses the documents of a response as they arrive. The first that fails is the last.
 pub(crate) fn documents(body: impl Read) -> impl Iterator<Item = serde_json::Result<Document>> {
     serde_json::Deserializer::from_reader(BufReader::new(body)).into_iter()
@@ -104,7 +109,10 @@ impl Progress {
         }
         if self.is_partial || self.n_statements < n_statements {
             let Self { n_statements: seen, .. } = self;
-            let message = format!("the response ended before its last part, in statement {seen} of {n_statements}");
+            let mut message = format!("the response ended before its last part, in statement {seen} of {n_statements}");
+            if self.is_partial {
+                message += ROWS_WITHHELD;
+            }
             return Err(ResponseError::Transient(message));
         }
         Ok(())
@@ -339,15 +347,21 @@ mod tests {
         let first = r#"{"results":[{"statement_id":0,"series":[{"columns":["time"],"values":[[1]],"partial":true}],"partial":true}]}"#;
         let last = r#"{"results":[{"statement_id":0,"series":[{"columns":["time"],"values":[[2]]}]}]}"#;
         let second = r#"{"results":[{"statement_id":1}]}"#;
-        for (body, n_statements, is_complete) in [
-            (last.to_owned(), 1, true),
-            (format!("{first}\n{last}\n"), 1, true),
-            (first.to_owned(), 1, false),
-            (String::new(), 1, false),
-            (last.to_owned(), 2, false),
-            (format!("{last}\n{second}"), 2, true),
+        for (body, n_statements, expect) in [
+            (last.to_owned(), 1, None),
+            (format!("{first}\n{last}\n"), 1, None),
+            (first.to_owned(), 1, Some("in statement 1 of 1: the connection was cut, or a limit of rows")),
+            (format!("{last}\n{}", first.replace("id\":0", "id\":1")), 2, Some("2 of 2: the connection was cut, or")),
+            (String::new(), 1, Some("empty response")),
+            (format!("{last}\n"), 2, Some("in statement 1 of 2")),
+            (format!("{last}\n{second}"), 2, None),
         ] {
-            assert_eq!(progress(&body).end(n_statements).is_ok(), is_complete, "{body} of {n_statements}");
+            let problem = match progress(&body).end(n_statements) {
+                Err(ResponseError::Transient(message)) => Some(message),
+                other => other.map(|()| None).unwrap(),
+            };
+            assert_eq!(problem.is_some(), expect.is_some(), "{body} of {n_statements}: {problem:?}");
+            assert!(problem.is_none_or(|message| message.contains(expect.unwrap())), "{body}");
         }
     }
 

@@ -8,6 +8,7 @@ mod devices;
 mod events;
 mod fixture;
 mod idempotence;
+mod meeting;
 mod model;
 mod pages;
 mod retention;
@@ -106,6 +107,11 @@ macro_rules! conformance {
             #[tokio::test(flavor = "multi_thread")]
             async fn what_was_written_is_there_after_reopening() {
                 fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn values_that_meet_cost_a_number_that_is_reported_over_restarts() {
+                crate::meeting::cost_a_number_that_is_reported_over_restarts(&<$place>::new().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
@@ -266,6 +272,16 @@ macro_rules! influxdb_conformance {
             #[tokio::test(flavor = "multi_thread")]
             async fn what_was_written_is_there_after_reopening() {
                 fixture::what_was_written_is_there_after_reopening(&<$place>::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn values_that_meet_cost_a_number_that_is_reported_over_restarts() {
+                crate::meeting::cost_a_number_that_is_reported_over_restarts(&<$place>::new().await).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn values_that_meet_cost_a_number_that_is_reported_with_several_writers() {
+                crate::meeting::cost_a_number_that_is_reported_with_several_writers(&<$place>::new().await).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]

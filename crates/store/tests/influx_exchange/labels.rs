@@ -6,6 +6,7 @@ use crate::*;
 
 const HOUR: i64 = 3_600_000_000_000;
 
+#[allow(clippy::disallowed_methods, reason = "the server under test reads the same clock")]
 #[tokio::test(flavor = "multi_thread")]
 async fn outlast_a_retention_of_the_server() {
     // The server has a day, and later an hour. Spindle has no retention configured.

@@ -11,6 +11,7 @@ use rustix::fs::{Access, access};
 use tokio::time::timeout;
 
 use super::finding::Finding;
+use super::smart;
 use crate::clock;
 use crate::config::{Config, SourceSpec};
 use crate::data_dir::{self, run_file::RunFile};
@@ -100,6 +101,7 @@ pub(super) async fn sources(config: &Config) -> Vec<Finding> {
                 findings.push(Finding::ok("source simulate", output::count(config.daemon.devices as u64, "device")));
             }
             SourceSpec::Host => findings.extend(host().await),
+            SourceSpec::Smart => findings.extend(smart::check(&config.daemon).await),
             SourceSpec::Replay(path) => findings.push(replay(path)),
         }
     }

@@ -70,11 +70,14 @@ fn health(data: &Value) -> String {
     let score = if data["score"].is_null() { String::new() } else { format!(" (score {} of 100)", data["score"]) };
     let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
     for reason in data["reasons"].as_array().into_iter().flatten() {
-        lines += &format!("  - {}\n", text(&reason["why"]));
+        let accepted =
+            decision(&reason["accepted"], "accepted").map_or_else(String::new, |words| format!(" ({words})"));
+        lines += &format!("  - {}{accepted}\n", text(&reason["why"]));
         if let Some(advice) = reason["advice"].as_str() {
             lines += &format!("    {}\n", output::safe(advice));
         }
     }
+    lines.extend(decision(&data["acknowledged"], "acknowledged").map(|words| format!("{words}\n")));
     let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
     let clock = data["clock_offset_seconds"].as_f64().map_or_else(String::new, |offset| {
         let direction = if offset > 0.0 { "ahead" } else { "behind" };
@@ -83,6 +86,12 @@ fn health(data: &Value) -> String {
     let received =
         data["last_received"].as_str().map_or_else(String::new, |time| format!(", received {}", short_time(time)));
     lines + &format!("last seen {last_seen}{received}{clock}\n")
+}
+
+/// Describes a decision in force.
+fn decision(decision: &Value, verb: &str) -> Option<String> {
+    let until = short_time(decision["until"].as_str()?);
+    Some(format!("{verb} until {until}: {}", decision["reason"].as_str().unwrap_or("no reason given")))
 }
 
 fn audit(response: &Value) -> String {

@@ -6,9 +6,10 @@
 //! characters. Virtio has no model. A further NVMe namespace or USB unit is told apart by its number.
 
 mod pages;
-mod unique;
 
 use std::path::{Path, PathBuf};
+
+use spindle_core::drive_name;
 
 use super::block::Disk;
 use super::roots::Roots;
@@ -32,7 +33,7 @@ pub(super) struct Identity {
 impl Identity {
     /// Reads the identity of a disk.
     pub(super) fn read(disk: &Disk, roots: &Roots) -> Self {
-        if let Some(uuid) = attribute(&disk.path, "md/uuid").filter(|uuid| unique::is_wwn(uuid)) {
+        if let Some(uuid) = attribute(&disk.path, "md/uuid").filter(|uuid| drive_name::is_wwn(uuid)) {
             let by_serial = Some(format!("md-uuid-{uuid}"));
             return Self { model: attribute(&disk.path, "md/level"), by_serial, ..Self::default() };
         }
@@ -53,11 +54,14 @@ impl Identity {
         let model = model.or_else(|| serial.as_ref().and_then(|_| udev().model));
         let wwn = wwid.as_deref().and_then(pages::wwn_of).or(scsi.wwn).or_else(|| udev().wwn);
         let suffix = suffix(disk, &real, usb.is_some());
-        let by_serial = serial.as_deref().filter(|serial| unique::is_serial(serial)).map(|serial| {
+        let by_serial = serial.as_deref().filter(|serial| drive_name::is_serial(serial)).map(|serial| {
             let parts: Vec<_> = [model.as_deref(), Some(serial), suffix.as_deref()].into_iter().flatten().collect();
-            parts.iter().map(|part| udev_name(part)).collect::<Vec<_>>().join("_")
+            parts.iter().map(|part| drive_name::udev_name(part)).collect::<Vec<_>>().join("_")
         });
-        let by_wwn = wwn.as_deref().filter(|wwn| unique::is_wwn(wwn)).map(|wwn| format!("wwn-{}", udev_name(wwn)));
+        let by_wwn = wwn
+            .as_deref()
+            .filter(|wwn| drive_name::is_wwn(wwn))
+            .map(|wwn| format!("wwn-{}", drive_name::udev_name(wwn)));
         Self { model, serial, wwn, by_serial, by_wwn, is_usb: usb.is_some() }
     }
 }
@@ -75,13 +79,6 @@ fn suffix(disk: &Disk, device: &Path, is_usb: bool) -> Option<String> {
 /// Finds the USB device that a disk is attached through.
 fn usb_device(device: &Path) -> Option<PathBuf> {
     device.ancestors().find(|path| path.join("idVendor").is_file()).map(Path::to_owned)
-}
-
-/// Converts text as udev does for links: runs of blanks become one `_`, as does each other character outside its list.
-fn udev_name(text: &str) -> String {
-    let words: Vec<_> = text.split_whitespace().collect();
-    let is_kept = |ch: char| ch.is_ascii_alphanumeric() || "#+-.:=@_".contains(ch) || !ch.is_ascii();
-    words.join("_").chars().map(|ch| if is_kept(ch) { ch } else { '_' }).collect()
 }
 
 /// What udev knows of a disk, for kernels that do not keep the pages of SCSI disks (before 3.15).
@@ -103,16 +100,5 @@ impl Udev {
         };
         let wwn = value("ID_WWN_WITH_EXTENSION").or_else(|| value("ID_WWN"));
         Self { model: value("ID_MODEL"), serial: value("ID_SERIAL_SHORT"), wwn }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_those_of_udev() {
-        assert_eq!(udev_name("  WDC WD40EFRX-68N32N0 "), "WDC_WD40EFRX-68N32N0");
-        assert_eq!(udev_name("Ultra   Fit/1 (a)"), "Ultra_Fit_1__a_");
     }
 }

@@ -35,6 +35,12 @@ pub(crate) enum ProblemKind {
     LeftOut,
     /// The register of devices could not be read or written.
     Register,
+    /// A program that a source needs is missing or does not work.
+    NoProgram,
+    /// The rights of this process do not suffice.
+    NoRights,
+    /// A drive did not answer in time.
+    NoAnswer,
 }
 
 impl ProblemKind {
@@ -51,6 +57,9 @@ impl ProblemKind {
             Self::NotUnique => "not_unique",
             Self::LeftOut => "left_out",
             Self::Register => "register",
+            Self::NoProgram => "no_program",
+            Self::NoRights => "no_rights",
+            Self::NoAnswer => "no_answer",
         }
     }
 
@@ -72,7 +81,7 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(kind: ProblemKind, subject: impl Into<String>, message: String) -> Self {
+    pub(crate) fn new(kind: ProblemKind, subject: impl Into<String>, message: String) -> Self {
         Self { kind, message, subject: subject.into() }
     }
 
@@ -117,12 +126,12 @@ impl Problems {
     }
 
     /// Sets the time of the following problems, on a monotonic clock.
-    pub(super) fn set_time(&mut self, uptime: Duration) {
+    pub(crate) fn set_time(&mut self, uptime: Duration) {
         self.uptime = uptime;
     }
 
     /// Counts a problem, and names its subject unless that was done within a day.
-    pub(super) fn note(&mut self, problem: Problem) {
+    pub(crate) fn note(&mut self, problem: Problem) {
         let Problem { kind, message, subject } = problem;
         let (n_problems, newest) = self.by_kind.entry(kind).or_default();
         *n_problems += 1;
@@ -145,7 +154,7 @@ impl Problems {
     }
 
     /// Counts and names a problem once per subject.
-    pub(super) fn note_once(&mut self, problem: Problem) {
+    pub(crate) fn note_once(&mut self, problem: Problem) {
         if !self.named.contains_key(&(problem.kind, problem.subject.clone())) {
             self.note(problem);
         }

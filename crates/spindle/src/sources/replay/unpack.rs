@@ -25,7 +25,7 @@ impl Read for Unpacked {
 }
 
 /// Returns the unpacked content of a file, and the format that packed it, if any.
-pub(super) fn unpack(mut file: impl Read + Send + 'static) -> io::Result<(Unpacked, Option<&'static str>)> {
+pub(crate) fn unpack(mut file: impl Read + Send + 'static) -> io::Result<(Unpacked, Option<&'static str>)> {
     let mut head = Vec::new();
     file.by_ref().take(MAGIC_BYTES).read_to_end(&mut head)?;
     let whole = Cursor::new(head.clone()).chain(file);

@@ -1,4 +1,4 @@
-//! Plausibility of serial numbers and world-wide names. USB bridges invent them and hypervisors number their disks from
+//! Names of drives: plausibility of serial numbers and world-wide names, and their spelling in a name. USB bridges invent them and hypervisors number their disks from
 //! one on every machine; two drives under one name are worse than a name that follows the slot.
 
 /// Shorter ones are counters or leftovers.
@@ -39,7 +39,7 @@ const QEMU: &str = "qm";
 const MIN_WWN_DIGITS: usize = 16;
 
 /// Returns true if a serial number can be that of one drive only.
-pub(super) fn is_serial(serial: &str) -> bool {
+pub fn is_serial(serial: &str) -> bool {
     let lower = serial.to_ascii_lowercase();
     let plain: String = lower.chars().filter(char::is_ascii_alphanumeric).collect();
     let is_qemu = plain.strip_prefix(QEMU).is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_digit()));
@@ -53,10 +53,17 @@ pub(super) fn is_serial(serial: &str) -> bool {
 }
 
 /// Returns true if a world-wide name or UUID can be that of one device only.
-pub(super) fn is_wwn(wwn: &str) -> bool {
+pub fn is_wwn(wwn: &str) -> bool {
     let digits = wwn.trim_start_matches("0x").trim_start_matches("eui.").trim_start_matches("uuid.");
     let plain: String = digits.to_ascii_lowercase().chars().filter(char::is_ascii_hexdigit).collect();
     plain.len() >= MIN_WWN_DIGITS && is_varied(&plain)
+}
+
+/// Converts text as udev does for links: runs of blanks become one `_`, as does each other character outside its list.
+pub fn udev_name(text: &str) -> String {
+    let words: Vec<_> = text.split_whitespace().collect();
+    let is_kept = |ch: char| ch.is_ascii_alphanumeric() || "#+-.:=@_".contains(ch) || !ch.is_ascii();
+    words.join("_").chars().map(|ch| if is_kept(ch) { ch } else { '_' }).collect()
 }
 
 fn is_varied(plain: &str) -> bool {
@@ -106,5 +113,11 @@ mod tests {
         for bad in ["0x0000000000000000", "0x5000000000000000", "eui.0000000000000001", "0x5000c5", ""] {
             assert!(!is_wwn(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn names_are_those_of_udev() {
+        assert_eq!(udev_name("  WDC WD40EFRX-68N32N0 "), "WDC_WD40EFRX-68N32N0");
+        assert_eq!(udev_name("Ultra   Fit/1 (a)"), "Ultra_Fit_1__a_");
     }
 }

@@ -1,0 +1,46 @@
+//! Findings that an operator has accepted.
+
+use std::collections::BTreeMap;
+
+use super::Finding;
+use super::Health;
+use crate::decision::{DecisionInForce, FINDING_ACCEPTED, in_force};
+use crate::records::EventRecord;
+use crate::timestamp::Timestamp;
+
+/// Acceptances in force, by the metric type or event type of the finding.
+pub(super) struct Acceptances<'a>(BTreeMap<&'a str, DecisionInForce>);
+
+impl<'a> Acceptances<'a> {
+    /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
+    pub(super) fn at(decisions: &'a [EventRecord], now: Timestamp) -> Self {
+        let mut newest: BTreeMap<&str, &EventRecord> = BTreeMap::new();
+        for record in decisions {
+            let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
+            if let Some(metric) = metric.filter(|_| record.event.event_type.as_str() == FINDING_ACCEPTED) {
+                let held = newest.entry(metric).or_insert(record);
+                if (record.event.timestamp, record.received) > (held.event.timestamp, held.received) {
+                    *held = record;
+                }
+            }
+        }
+        Self(newest.into_iter().filter_map(|(metric, record)| Some((metric, in_force(record, now)?))).collect())
+    }
+
+    /// Takes a finding out of the verdict if it is accepted and no worse than it was then; notes the rest of it.
+    pub(super) fn apply(&self, (health, mut reason): Finding) -> Finding {
+        let Some(accepted) = self.0.get(reason.metric.as_str()) else { return (health, reason) };
+        let is_no_worse = match (accepted.value, reason.value.or(reason.raw)) {
+            (Some(then), Some(now)) => now <= then,
+            (Some(_), None) => false,
+            (None, _) => reason.time.is_some_and(|time| time <= accepted.since),
+        };
+        if is_no_worse {
+            reason.accepted = Some(accepted.clone());
+            return (Health::Ok, reason);
+        }
+        let then = accepted.value.map_or_else(String::new, |value| format!(" at {value}"));
+        reason.why = format!("{}; worse than accepted{then} on {}", reason.why, accepted.since);
+        (health, reason)
+    }
+}
