@@ -172,6 +172,42 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
     &ADVICE[finding as usize]
 }
 
+/// Findings by the metric type beyond its limit, or the type of the event.
+const BY_NAME: [(&str, Finding); 27] = [
+    ("CapacityUsed", Finding::Full),
+    ("DataCorruption", Finding::Corrupt),
+    ("DiskTemp", Finding::Hot),
+    ("DriveFailure", Finding::Failed),
+    ("FanFailure", Finding::Hot),
+    ("Latency", Finding::Slow),
+    ("PendingSectors", Finding::Pending),
+    ("ReallocatedSectors", Finding::Reallocated),
+    ("SelfTestFailed", Finding::SelfReported),
+    ("ShelfOffline", Finding::Silent),
+    ("SmartFailed", Finding::SelfReported),
+    ("nvme_media_errors", Finding::Uncorrectable),
+    ("nvme_percentage_used", Finding::Worn),
+    ("scsi_grown_defects", Finding::Reallocated),
+    ("scsi_pending_defects", Finding::Pending),
+    ("scsi_percentage_used_endurance_indicator", Finding::Worn),
+    ("scsi_read_total_uncorrected_errors", Finding::Uncorrectable),
+    ("scsi_verify_total_uncorrected_errors", Finding::Uncorrectable),
+    ("scsi_write_total_uncorrected_errors", Finding::Uncorrectable),
+    ("smart_190_raw", Finding::Hot),
+    ("smart_194_raw", Finding::Hot),
+    ("smart_197_raw", Finding::Pending),
+    ("smart_198_raw", Finding::Pending),
+    ("smart_5_raw", Finding::Reallocated),
+    ("smart_failed", Finding::SelfReported),
+    ("smart_self_tests_failed", Finding::SelfReported),
+    ("smart_usage_at_threshold", Finding::SelfReported),
+];
+
+/// Returns the advice for a metric type beyond its limit, or for an event type; `None` if there is none.
+pub fn for_name(name: &str) -> Option<&'static Advice> {
+    BY_NAME.iter().find(|(known, _)| *known == name).map(|(_, finding)| for_finding(*finding))
+}
+
 const fn advice(
     finding: Finding,
     sentence: &'static str,
@@ -184,6 +220,16 @@ const fn advice(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::METRICS;
+
+    #[test]
+    fn each_metric_with_a_limit_has_an_advice() {
+        for kind in METRICS.iter().filter(|kind| kind.limits.is_some()) {
+            assert!(for_name(kind.name).is_some(), "{}", kind.name);
+        }
+        assert_eq!(for_name("DriveFailure").unwrap().finding, Finding::Failed);
+        assert_eq!(for_name("IOPs"), None);
+    }
 
     #[test]
     fn each_finding_has_one_imperative_sentence_with_a_source() {

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::advice;
 use crate::decision::DecisionInForce;
 use crate::metric;
 use crate::records::{Arrival, EventRecord, LatestSample, Window};
@@ -62,6 +63,9 @@ pub struct HealthReason {
     pub time: Option<Timestamp>,
     /// Explanation for people.
     pub why: String,
+    /// Action, as an imperative sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
     /// Decision that takes it out of the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<DecisionInForce>,
@@ -70,7 +74,7 @@ pub struct HealthReason {
 impl HealthReason {
     /// Returns a reason that rests on no value.
     fn without_value(metric: &str, time: Option<Timestamp>, why: String) -> Self {
-        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, accepted: None }
+        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, advice: None, accepted: None }
     }
 }
 
@@ -119,8 +123,12 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     findings.sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.metric.cmp(&b.metric)));
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);
     let score = score(&findings);
-    let mut reasons: Vec<HealthReason> = findings.into_iter().map(|(_, reason)| reason).collect();
-    match (silence::judge(evidence), worst) {
+    let mut reasons: Vec<HealthReason> = findings.into_iter().map(advised).collect();
+    let silence = silence::judge(evidence).map(|silence| {
+        let advice = Some(advice::for_finding(advice::Finding::Silent).sentence);
+        HealthReason { advice, ..silence }
+    });
+    match (silence, worst) {
         (None, Health::Unknown) => Verdict { health: Health::Unknown, score: None, reasons },
         (None, health) => Verdict { health, score: Some(score), reasons },
         (Some(silence), Health::Critical) => {
@@ -132,6 +140,15 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
             Verdict { health: Health::Unknown, score: None, reasons }
         }
     }
+}
+
+/// Adds the advice to a finding against a device; what is not known needs none but that of its silence.
+fn advised((health, reason): Finding) -> HealthReason {
+    let advice = match health {
+        Health::Warning | Health::Critical => advice::for_name(&reason.metric).map(|advice| advice.sentence),
+        Health::Ok | Health::Unknown => None,
+    };
+    HealthReason { advice, ..reason }
 }
 
 /// Returns `true` if values of a metric can count against their device.

@@ -129,11 +129,12 @@ fn device_health() {
         limit: Some(55.0),
         time: Some(T1),
         why: "hot".to_owned(),
+        advice: Some("Check it."),
         accepted: None,
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot"}],"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot","advice":"Check it."}],"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
     );
     check(
         &health(Verdict { health: Health::Unknown, score: None, reasons: vec![] }, None),

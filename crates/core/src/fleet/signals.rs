@@ -36,8 +36,18 @@ pub(super) enum Cause {
 /// to precede failures; 9 % of a running fleet has one of them (Backblaze, 2013).
 pub(super) const SIGNALS: [Signal; N_SIGNALS] = [
     signal(Finding::Reallocated, &["smart_5_raw", "scsi_grown_defects", "ReallocatedSectors"], Cause::Drive, 0.06),
-    signal(Finding::Uncorrectable, &["smart_187_raw", "nvme_media_errors"], Cause::UnreadableSectors, 0.03),
-    signal(Finding::Pending, &["smart_197_raw", "smart_198_raw", "PendingSectors"], Cause::UnreadableSectors, 0.03),
+    signal(
+        Finding::Uncorrectable,
+        &["smart_187_raw", "nvme_media_errors", "scsi_read_total_uncorrected_errors"],
+        Cause::UnreadableSectors,
+        0.03,
+    ),
+    signal(
+        Finding::Pending,
+        &["smart_197_raw", "smart_198_raw", "scsi_pending_defects", "PendingSectors"],
+        Cause::UnreadableSectors,
+        0.03,
+    ),
     signal(Finding::EndToEnd, &["smart_184_raw"], Cause::Drive, 0.01),
     signal(Finding::SpinRetries, &["smart_10_raw"], Cause::Drive, 0.01),
     signal(Finding::CommandTimeouts, &["smart_188_raw"], Cause::Surroundings, 0.05),

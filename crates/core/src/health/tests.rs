@@ -296,6 +296,15 @@ fn a_fault_counts_until_it_is_resolved() {
 }
 
 #[test]
+fn a_finding_against_a_device_has_an_advice() {
+    let found = verdict(&[latest("DiskTemp", 60.0)], &[event("DriveFailure", 600)]);
+    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice).collect();
+    let expected =
+        ["Replace the drive and rebuild the array.", "Check fans, filters and air flow at the place of the drive."];
+    assert_eq!(advice, expected.map(Some), "{:?}", found.reasons);
+}
+
+#[test]
 fn what_a_drive_says_of_itself_counts_until_it_is_over() {
     let fine = [latest("smart_failed", 0.0)];
     let check = |events: &[EventRecord]| verdict(&fine, events).health;

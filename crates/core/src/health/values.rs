@@ -74,7 +74,16 @@ fn reason(
     let raw = (value != Some(sample.value)).then_some(sample.value);
     let meaning = kind.limits.map_or("", |limits| limits.meaning);
     let why = format!("{meaning}: {why}");
-    HealthReason { metric: kind.name.to_owned(), value, raw, limit, time: Some(sample.time), why, accepted: None }
+    HealthReason {
+        metric: kind.name.to_owned(),
+        value,
+        raw,
+        limit,
+        time: Some(sample.time),
+        why,
+        advice: None,
+        accepted: None,
+    }
 }
 
 fn with_unit(value: f64, kind: &MetricKind) -> String {

@@ -73,6 +73,9 @@ fn health(data: &Value) -> String {
         let accepted =
             decision(&reason["accepted"], "accepted").map_or_else(String::new, |words| format!(" ({words})"));
         lines += &format!("  - {}{accepted}\n", text(&reason["why"]));
+        if let Some(advice) = reason["advice"].as_str() {
+            lines += &format!("    {}\n", output::safe(advice));
+        }
     }
     lines.extend(decision(&data["acknowledged"], "acknowledged").map(|words| format!("{words}\n")));
     let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
