@@ -66,9 +66,10 @@ fn is_safe(status: u16, outcome: &WriteOutcome, n_lines: usize) {
     }
 }
 
-/// Returns whether the store could have written a line: it begins with a measurement and has no control character.
+/// Returns whether the store could have written a line: it begins with a measurement, ends with a time, and has no
+/// control character.
 fn is_ours(line: &str) -> bool {
-    line.starts_with("device_metrics,") && !line.chars().any(|ch| ch.is_control() || ch == '\'')
+    line.starts_with("device_metrics,") && line.ends_with(|ch: char| ch.is_ascii_digit()) && !line.chars().any(|ch| ch.is_control() || ch == '\'')
 }
 
 /// Versions 1 and 2 quote lines in their messages: the name of a device must not change the outcome.

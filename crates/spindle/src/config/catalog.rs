@@ -33,10 +33,16 @@ pub(super) fn key_advice(key: &str) -> String {
     renamed(key).or_else(near).unwrap_or_else(|| "`spindle config` lists all keys".to_owned())
 }
 
+/// Variable of run.sh that is close to one of ours.
+const OF_RUN_SH: &str = "SPINDLE_START_TIMEOUT";
+
 /// Advice for an environment variable that is one or two slips away from ours. Other names pass: run.sh and Kubernetes
 /// set SPINDLE_ variables of their own.
 pub(super) fn variable_advice(name: &str) -> Option<String> {
     const MAX_SLIPS: usize = 2;
+    if name == OF_RUN_SH {
+        return None;
+    }
     let known = SETTINGS.iter().flat_map(|setting| setting.env);
     let (distance, near) = known.map(|other| (strsim::damerau_levenshtein(name, other), other)).min()?;
     let meant = (1..=MAX_SLIPS).contains(&distance).then(|| format!("did you mean {near}?"));

@@ -188,3 +188,21 @@ fn a_slip_of_the_pen_is_told_from_another_name() {
         assert_eq!(catalog::variable_advice(name), None, "{name}");
     }
 }
+
+/// `run.sh` passes its own variables on.
+#[test]
+fn no_variable_of_the_scripts_is_taken_for_a_slip() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let folder = std::fs::read_dir(root.join("scripts/lib")).unwrap().map(|entry| entry.unwrap().path());
+    let mut n_names = 0;
+    for file in folder.chain([root.join("run.sh"), root.join(".env.example"), root.join("docker-compose.yml")]) {
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        for word in text.split(|ch: char| !ch.is_ascii_alphanumeric() && ch != '_') {
+            if word.starts_with("SPINDLE_") {
+                assert_eq!(catalog::variable_advice(word), None, "{word} in {}", file.display());
+                n_names += 1;
+            }
+        }
+    }
+    assert!(n_names > 20, "{n_names}");
+}

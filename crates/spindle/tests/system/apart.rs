@@ -135,8 +135,16 @@ pub(crate) async fn lag(jetstream: &Context, stream: &str) -> (usize, u64) {
 
 /// Waits until the writers have acknowledged everything.
 pub(crate) async fn wait_until_acknowledged(jetstream: &Context, stream: &str) {
+    let durable = format!("writer-{}", stream.to_lowercase());
     let all_is = async {
-        while lag(jetstream, stream).await != (0, 0) {
+        loop {
+            // The server counts a new message as pending a moment after it has acknowledged it to the publisher.
+            let last = jetstream.get_stream(stream).await.unwrap().cached_info().state.last_sequence;
+            let consumer: PullConsumer = jetstream.get_consumer_from_stream(&durable, stream).await.unwrap();
+            let info = consumer.cached_info();
+            if (info.num_ack_pending, info.num_pending) == (0, 0) && info.delivered.stream_sequence >= last {
+                break;
+            }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };

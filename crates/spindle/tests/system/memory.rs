@@ -30,7 +30,9 @@ async fn a_reader_whose_store_hangs_refuses_a_thousand_large_queries_and_keeps_n
     let variables = [("NATS_URL", nats.url()), ("INFLUXDB_HOST", host), ("INFLUXDB_VERSION", "1".to_owned())];
     let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let reader = RoleProcess::start(folder.path(), "reader", &variables);
-    let client = async_nats::connect(nats.url()).await.unwrap();
+    // 900 MB pass through the reader first.
+    let options = async_nats::ConnectOptions::new().request_timeout(Some(Duration::from_secs(90)));
+    let client = options.connect(nats.url()).await.unwrap();
     let ask = async |payload: Bytes| client.request("reader.query", payload).await;
     // Its probes are there before it is subscribed.
     while ask("{}".into()).await.is_err() {
