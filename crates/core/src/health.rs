@@ -117,7 +117,7 @@ type Finding = (Health, HealthReason);
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     let mut findings: Vec<Finding> = evidence.latest.iter().filter_map(values::judge).collect();
     findings.extend(faults::judge(evidence));
-    let acceptances = Acceptances::at(evidence.decisions, evidence.window.until);
+    let acceptances = Acceptances::at(evidence.decisions, evidence.events, evidence.window.until);
     let mut findings: Vec<Finding> = findings.into_iter().map(|finding| acceptances.apply(finding)).collect();
     findings.extend(values::nothing_judged(evidence.latest));
     findings.sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.metric.cmp(&b.metric)));

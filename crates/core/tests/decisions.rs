@@ -6,7 +6,7 @@ use std::time::Duration;
 use spindle_core::decision::{AcceptedFinding, Decision, acknowledged};
 use spindle_core::health::{Evidence, Health, Verdict, judge};
 use spindle_core::records::{Arrival, EventRecord, LatestSample, Window};
-use spindle_core::{DeviceName, EventId, MetricType, Timestamp};
+use spindle_core::{DeviceName, EventId, EventType, MetricType, Timestamp};
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000_000);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -89,4 +89,36 @@ fn an_acknowledgment_ends() {
     assert_eq!((found.since, found.until), (NOW.minus(DAY * 3), NOW.plus(DAY * 2)));
     assert_eq!(acknowledged(&known, NOW.plus(DAY * 2)), None);
     assert_eq!(verdict(&[("smart_5_raw", 60.0)], &known[..1]).health, Health::Warning);
+}
+
+/// What arrives after the decision counts, whatever its sender's clock says.
+#[test]
+fn an_event_that_arrives_later_counts_again() {
+    let accepted = [decision(Some(("FanFailure", None)), 1, DAY * 9)];
+    let fault = |happened_days_ago: u32, received_days_ago: u32| {
+        let mut record = decision(None, happened_days_ago, DAY);
+        record.event.event_type = EventType::new("FanFailure").unwrap();
+        record.received = NOW.minus(DAY * received_days_ago);
+        record
+    };
+    let health = |events: &[EventRecord]| {
+        judge(&Evidence {
+            window: Window::ending_at(NOW, Duration::from_secs(3600)),
+            latest: &[LatestSample {
+                metric_type: MetricType::new("DiskTemp").unwrap(),
+                time: NOW.minus(Duration::from_secs(1)),
+                value: 30.0,
+            }],
+            events,
+            events_cut_off: false,
+            last_seen: None,
+            arrival: Some(Arrival { received: NOW, measured: NOW }),
+            rhythm: None,
+            decisions: &accepted,
+        })
+        .health
+    };
+    assert_eq!(health(&[fault(2, 2)]), Health::Ok);
+    assert_eq!(health(&[fault(3, 0)]), Health::Warning, "a clock that is behind");
+    assert_eq!(health(&[fault(2, 2), fault(3, 0)]), Health::Warning, "late, and older than the accepted one");
 }

@@ -1,6 +1,6 @@
 //! Findings that an operator has accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use super::Health;
@@ -9,11 +9,15 @@ use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 
 /// Acceptances in force, by the metric type or event type of the finding.
-pub(super) struct Acceptances<'a>(BTreeMap<&'a str, DecisionInForce>);
+pub(super) struct Acceptances<'a> {
+    in_force: BTreeMap<&'a str, DecisionInForce>,
+    /// Event types of which nothing has arrived since: a sender's clock that is behind must not hide what follows.
+    not_again: BTreeSet<&'a str>,
+}
 
 impl<'a> Acceptances<'a> {
     /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
-    pub(super) fn at(decisions: &'a [EventRecord], now: Timestamp) -> Self {
+    pub(super) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
         let mut newest: BTreeMap<&str, &EventRecord> = BTreeMap::new();
         for record in decisions {
             let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
@@ -24,16 +28,25 @@ impl<'a> Acceptances<'a> {
                 }
             }
         }
-        Self(newest.into_iter().filter_map(|(metric, record)| Some((metric, in_force(record, now)?))).collect())
+        let last_arrival = |event_type: &str| {
+            let of_type = events.iter().filter(|record| record.event.event_type.as_str() == event_type);
+            of_type.map(|record| record.received).max()
+        };
+        let is_not_again =
+            |(name, decided): &(&&'a str, &&EventRecord)| last_arrival(name).is_some_and(|at| at <= decided.received);
+        let not_again = newest.iter().filter(is_not_again).map(|(name, _)| *name).collect();
+        let in_force =
+            newest.into_iter().filter_map(|(metric, record)| Some((metric, in_force(record, now)?))).collect();
+        Self { in_force, not_again }
     }
 
     /// Takes a finding out of the verdict if it is accepted and no worse than it was then; notes the rest of it.
     pub(super) fn apply(&self, (health, mut reason): Finding) -> Finding {
-        let Some(accepted) = self.0.get(reason.metric.as_str()) else { return (health, reason) };
+        let Some(accepted) = self.in_force.get(reason.metric.as_str()) else { return (health, reason) };
         let is_no_worse = match (accepted.value, reason.value.or(reason.raw)) {
             (Some(then), Some(now)) => now <= then,
             (Some(_), None) => false,
-            (None, _) => reason.time.is_some_and(|time| time <= accepted.since),
+            (None, _) => self.not_again.contains(reason.metric.as_str()),
         };
         if is_no_worse {
             reason.accepted = Some(accepted.clone());
