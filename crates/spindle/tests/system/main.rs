@@ -13,6 +13,8 @@ mod client;
 mod clocks;
 mod decisions;
 mod detect;
+mod detector;
+mod detector_faults;
 mod dlq;
 mod faults;
 mod harness;
