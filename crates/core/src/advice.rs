@@ -173,11 +173,14 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 }
 
 /// Findings by the metric type beyond its limit, or the type of the event.
-const BY_NAME: [(&str, Finding); 27] = [
+const BY_NAME: [(&str, Finding); 30] = [
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
     ("DiskTemp", Finding::Hot),
+    ("DeviceSlow", Finding::Slow),
     ("DriveFailure", Finding::Failed),
+    ("FailurePredicted", Finding::SelfReported),
+    ("FailureRiskRaised", Finding::Reallocated),
     ("FanFailure", Finding::Hot),
     ("Latency", Finding::Slow),
     ("PendingSectors", Finding::Pending),

@@ -88,6 +88,11 @@ impl IdentityDigest {
         Self(digest)
     }
 
+    /// Returns all 128 bits.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// Returns the first 64 bits.
     pub fn leading_bits(self) -> u64 {
         (u128::from_be_bytes(self.0) >> 64) as u64

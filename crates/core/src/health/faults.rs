@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Evidence, Finding, Health, HealthReason};
+use crate::judge::events;
 use crate::name::EventType;
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
@@ -29,6 +30,26 @@ const FAULTS: &[Fault] = &[
     Fault { event_type: "ShelfOffline", resolved_by: &["ShelfOnline"], health: Health::Critical },
     Fault { event_type: "FanFailure", resolved_by: &["FanRestored"], health: Health::Warning },
     Fault { event_type: "DataCorruption", resolved_by: &[], health: Health::Warning },
+    Fault {
+        event_type: events::FAILURE_PREDICTED,
+        resolved_by: &[events::FAILURE_PREDICTION_ENDED, "DriveReplaced"],
+        health: Health::Critical,
+    },
+    Fault {
+        event_type: events::FAILURE_RISK_RAISED,
+        resolved_by: &[events::FAILURE_PREDICTION_ENDED, "DriveReplaced"],
+        health: Health::Warning,
+    },
+    Fault {
+        event_type: events::DEVICE_SLOW,
+        resolved_by: &[events::DEVICE_SLOW_ENDED, "DriveReplaced"],
+        health: Health::Warning,
+    },
+    Fault {
+        event_type: events::ANOMALIES_AGREE,
+        resolved_by: &[events::ANOMALIES_ENDED, "DriveReplaced"],
+        health: Health::Warning,
+    },
 ];
 
 /// Returns the event types that decide a verdict: faults, and the events that close them.
@@ -54,6 +75,7 @@ pub fn may_hide_newer(kept: &[EventRecord]) -> bool {
 pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
     let mut findings: Vec<Finding> = FAULTS.iter().filter_map(|fault| judge_fault(fault, evidence)).collect();
     findings.extend(other_events(evidence));
+    findings.extend(notes(evidence));
     if evidence.events_cut_off {
         let why = "not all of its events were read: there are more than one verdict reads".to_owned();
         findings.push((Health::Unknown, HealthReason::without_value("events", None, why)));
@@ -81,12 +103,34 @@ fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
     for record in evidence.events {
         let event = &record.event;
         let calls = event.criticality.level() >= PAGING_CRITICALITY && is_in_window(record, evidence);
-        if calls && !is_deciding(&event.event_type) {
+        // A verdict is no evidence for a verdict.
+        if calls && !is_deciding(&event.event_type) && event.event_type.as_str() != events::HEALTH_CHANGED {
             let newest = by_type.entry(&event.event_type).or_insert(record);
             *newest = newer(newest, record);
         }
     }
     by_type.into_values().map(|record| (Health::Warning, reason(record)))
+}
+
+/// Returns the newest note in the window about each metric: worth a reason, but no verdict.
+fn notes(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
+    let mut by_metric: BTreeMap<&str, &EventRecord> = BTreeMap::new();
+    for record in evidence.events {
+        let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
+        let is_note = record.event.event_type.as_str() == events::METRIC_ANOMALY && is_in_window(record, evidence);
+        if let Some(metric) = metric.filter(|_| is_note) {
+            let newest = by_metric.entry(metric).or_insert(record);
+            *newest = newer(newest, record);
+        }
+    }
+    by_metric.into_iter().map(|(metric, record)| {
+        let noted = reason(record);
+        (Health::Ok, HealthReason { metric: metric.to_owned(), value: labelled_value(record), ..noted })
+    })
+}
+
+fn labelled_value(record: &EventRecord) -> Option<f64> {
+    record.event.labels.as_ref()?.get("value")?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 fn newest<'a>(evidence: &Evidence<'a>, event_type: &str) -> Option<&'a EventRecord> {
