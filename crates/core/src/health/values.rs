@@ -76,6 +76,7 @@ fn reason(
     let why = format!("{meaning}: {why}");
     HealthReason {
         metric: kind.name.to_owned(),
+        health: Health::Unknown,
         value,
         raw,
         limit,
