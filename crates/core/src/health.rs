@@ -9,12 +9,14 @@
 //! - Without a single judged value there is no `ok`, only `unknown`.
 //!
 //! So more evidence never improves a verdict, except by an event that closes a fault, by a newer value of the same
-//! metric, by the first judged value of a device of which nothing was known, and by an operator who accepts a finding
-//! ([`decision`](crate::decision)). Order does not matter.
+//! metric, by the first judged value of a device of which nothing was known, by a device that states how hot it may be
+//! (`DiskTempWarning`, `DiskTempCritical`, `IsFlash`; only the limits of its temperature change), and by an operator who
+//! accepts a finding ([`decision`](crate::decision)). Order does not matter.
 
 mod accepted;
 mod faults;
 mod silence;
+mod temperature;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -31,7 +33,10 @@ use crate::timestamp::Timestamp;
 
 use accepted::Acceptances;
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
-pub use silence::{CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, clock_disagrees, current_window, may_be_silent};
+pub use silence::{
+    CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
+};
+use temperature::TemperatureLimits;
 
 /// Health of a device, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -127,7 +132,9 @@ type Finding = (Health, HealthReason);
 
 /// Judges a device.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let mut findings: Vec<Finding> = evidence.latest.iter().filter_map(values::judge).collect();
+    let temperature = TemperatureLimits::of(evidence.latest);
+    let mut findings: Vec<Finding> =
+        evidence.latest.iter().filter_map(|sample| values::judge(sample, temperature)).collect();
     findings.extend(faults::judge(evidence));
     let acceptances = Acceptances::at(evidence.decisions, evidence.events, evidence.window.until);
     let mut findings: Vec<Finding> = findings.into_iter().map(|finding| acceptances.apply(finding)).collect();
