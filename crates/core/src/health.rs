@@ -57,6 +57,8 @@ pub enum Health {
 pub struct HealthReason {
     /// Metric type or event type.
     pub metric: String,
+    /// Weight in the verdict: `ok` if it has none, as a note or an accepted finding.
+    pub health: Health,
     /// Value: of a metric, decoded and in its unit; of an event its criticality.
     pub value: Option<f64>,
     /// Value as stored, if decoding changed it or failed.
@@ -79,7 +81,17 @@ pub struct HealthReason {
 impl HealthReason {
     /// Returns a reason that rests on no value.
     fn without_value(metric: &str, time: Option<Timestamp>, why: String) -> Self {
-        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, advice: None, accepted: None }
+        Self {
+            metric: metric.to_owned(),
+            health: Health::Unknown,
+            value: None,
+            raw: None,
+            limit: None,
+            time,
+            why,
+            advice: None,
+            accepted: None,
+        }
     }
 }
 
@@ -149,13 +161,14 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     }
 }
 
-/// Adds the advice to a finding against a device; what is not known needs none but that of its silence.
+/// Adds its weight to a finding, and the advice to one against a device; what is not known needs none but that of its
+/// silence.
 fn advised((health, reason): Finding) -> HealthReason {
     let advice = match health {
         Health::Warning | Health::Critical => advice::for_name(&reason.metric).map(|advice| advice.sentence),
         Health::Ok | Health::Unknown => None,
     };
-    HealthReason { advice, ..reason }
+    HealthReason { health, advice, ..reason }
 }
 
 /// Returns `true` if values of a metric can count against their device.

@@ -32,7 +32,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
     // A question about the past is judged by the recorded times, as if everything had arrived when it was measured.
     let arrival = if is_past { newest.map(|time| Arrival { received: time, measured: time }) } else { received };
     let (events, events_cut_off) = judged_events(store, &device, window, is_past).await?;
-    let decisions = decisions(store, &device, window.until).await?;
+    let decisions = decisions(store, &device, window.until, is_past).await?;
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
     let rhythm = match health::may_be_silent(&latest, arrival, window) {
         Some(newest) => mean_interval(store, &device, &newest.metric_type, current).await?,
@@ -48,14 +48,16 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         rhythm,
         decisions: &decisions,
     };
-    let data = DeviceHealth {
+    let data = Box::new(DeviceHealth {
         device,
         verdict: health::judge(&evidence),
         last_seen,
         last_received: arrivals::last_received(received, last_seen),
         clock_offset_seconds: arrivals::clock_offset_seconds(received),
         acknowledged: decision::acknowledged(&decisions, window.until),
-    };
+        accepted: decision::accepted(&decisions, window.until),
+        decisions_not_understood: decision::not_understood(&decisions, window.until),
+    });
     Ok(Data::DeviceHealth { data, basis: Basis::of(window, (latest.len() + events.len()) as u64) })
 }
 
@@ -96,12 +98,13 @@ async fn judged_events(
     Ok((events, is_cut_off))
 }
 
-/// Returns the decisions about a device that can be in force at `now`.
-async fn decisions(store: &Store, device: &DeviceName, now: Timestamp) -> Result<Vec<EventRecord>> {
+/// Returns the decisions about a device that can be in force at `now`; the clock of an operator may be ahead.
+async fn decisions(store: &Store, device: &DeviceName, now: Timestamp, is_past: bool) -> Result<Vec<EventRecord>> {
+    let until = if is_past { now } else { Timestamp::from_ns(i64::MAX) };
     let mut decisions = Vec::new();
     for event_type in decision::event_types() {
         let filter = EventFilter {
-            window: Window::ending_at(now, decision::MAX_DECISION),
+            window: Window { from: now.minus(decision::MAX_DECISION), until },
             basis: TimeBasis::Happened,
             source_device: Some(device.clone()),
             event_type: Some(event_type),

@@ -12,6 +12,7 @@ mod check;
 mod client;
 mod clocks;
 mod decisions;
+mod decisions_http;
 mod detect;
 mod detector;
 mod detector_faults;
