@@ -31,7 +31,9 @@ use crate::timestamp::Timestamp;
 
 use accepted::Acceptances;
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
-pub use silence::{CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, clock_disagrees, current_window, may_be_silent};
+pub use silence::{
+    CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
+};
 
 /// Health of a device, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
