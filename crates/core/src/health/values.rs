@@ -13,7 +13,7 @@ pub(super) fn judge(sample: &LatestSample) -> Option<Finding> {
         Reading::Absent => None,
         Reading::Value(value) => grade(limits, value).map(|(health, limit)| {
             let why = format!("{} is {}, limit {}", kind.name, with_unit(value, kind), with_unit(limit, kind));
-            (health, reason(kind, sample, Some(value), Some(limit), why))
+            (health, against(kind, limits, sample, (value, limit), &why))
         }),
         Reading::Unclear(unclear) => match unclear.at_least.and_then(|least| Some((least, grade(limits, least)?))) {
             // Every possible meaning reaches the limit.
@@ -23,11 +23,12 @@ pub(super) fn judge(sample: &LatestSample) -> Option<Finding> {
                     "{} {}, the count among them is {least_text}, limit {limit_text}",
                     kind.name, unclear.reason
                 );
-                Some((health, reason(kind, sample, Some(least), Some(limit), why)))
+                Some((health, against(kind, limits, sample, (least, limit), &why)))
             }
             None => {
                 let why = format!("not understood: {} {}", kind.name, unclear.reason);
-                Some((Health::Unknown, HealthReason { why, ..reason(kind, sample, None, None, String::new()) }))
+                let reason = HealthReason::without_value(kind.name, Some(sample.time), why);
+                Some((Health::Unknown, HealthReason { raw: Some(sample.value), ..reason }))
             }
         },
     }
@@ -64,26 +65,18 @@ fn grade(limits: Limits, value: f64) -> Option<(Health, f64)> {
     }
 }
 
-fn reason(
+/// Returns the reason for a value, or the least that it can be, which has reached a limit.
+fn against(
     kind: &MetricKind,
+    limits: Limits,
     sample: &LatestSample,
-    value: Option<f64>,
-    limit: Option<f64>,
-    why: String,
+    (value, limit): (f64, f64),
+    why: &str,
 ) -> HealthReason {
-    let raw = (value != Some(sample.value)).then_some(sample.value);
-    let meaning = kind.limits.map_or("", |limits| limits.meaning);
-    let why = format!("{meaning}: {why}");
-    HealthReason {
-        metric: kind.name.to_owned(),
-        value,
-        raw,
-        limit,
-        time: Some(sample.time),
-        why,
-        advice: None,
-        accepted: None,
-    }
+    let raw = (value != sample.value).then_some(sample.value);
+    let reason = HealthReason::without_value(kind.name, Some(sample.time), format!("{}: {why}", limits.meaning));
+    let expected = Some(format!("below {}", with_unit(limits.warning, kind)));
+    HealthReason { value: Some(value), raw, limit: Some(limit), expected, ..reason }
 }
 
 fn with_unit(value: f64, kind: &MetricKind) -> String {
