@@ -13,7 +13,9 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use crate::advice::Finding;
 use crate::health::Health;
@@ -26,6 +28,8 @@ use signals::{N_SIGNALS, Observed, SIGNALS};
 
 /// Days after which a drive that no longer reports is forgotten.
 const MAX_ABSENCE_DAYS: i64 = 90;
+/// Most drives; those beyond are not judged.
+const MAX_DRIVES: usize = 1_000_000;
 /// Power-on hours by which a counter must fall to be that of another drive.
 const OTHER_DRIVE_HOURS: f64 = 100.0;
 
@@ -78,10 +82,10 @@ pub struct DriveReason {
     pub since: Option<Timestamp>,
 }
 
-/// Drives and models seen so far.
-#[derive(Clone, Debug, Default)]
+/// Drives and models seen so far. Serialised and restored, it continues exactly.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DriveFleet {
-    drives: HashMap<String, DriveHistory>,
+    drives: BTreeMap<String, DriveHistory>,
     models: Models,
     /// Drives that failed on the newest day.
     failed: Vec<String>,
@@ -133,6 +137,17 @@ impl DriveFleet {
         }
     }
 
+    /// Records that another drive has taken the place of one: the history ends, and a failure of it counts at once.
+    pub fn replace(&mut self, device: &str) {
+        let n_failed = self.failed.len();
+        self.failed.retain(|failed| failed != device);
+        if self.failed.len() < n_failed {
+            self.count_failure(device);
+        } else if let Some(drive) = self.drives.remove(device) {
+            forget(&mut self.models, &drive);
+        }
+    }
+
     fn count_failure(&mut self, device: &str) {
         if let Some(drive) = self.drives.remove(device) {
             self.models.count_failure(drive.model);
@@ -173,6 +188,7 @@ impl DriveFleet {
     /// Enters a drive that is new, or another one under a known name.
     fn enter(&mut self, row: &DriveRow<'_>, day: i64, hours: Option<f64>) {
         let mut replaced_on = None;
+        let is_full = self.drives.len() >= MAX_DRIVES;
         if let Some(known) = self.drives.get(row.device) {
             let is_other_serial = matches!((&known.serial, row.serial), (Some(old), Some(new)) if old != new);
             let is_younger = matches!((known.hours, hours), (Some(old), Some(new)) if new < old - OTHER_DRIVE_HOURS);
@@ -181,6 +197,8 @@ impl DriveFleet {
             }
             forget(&mut self.models, known);
             replaced_on = Some(day);
+        } else if is_full {
+            return;
         }
         let drive = DriveHistory {
             model: self.models.index(row.model),
@@ -195,6 +213,22 @@ impl DriveFleet {
         };
         self.drives.insert(row.device.to_owned(), drive);
     }
+}
+
+/// Returns `true` if [`DriveFleet::judge`] reads a metric.
+pub fn is_read(metric_type: &str) -> bool {
+    let is_signal = SIGNALS.iter().any(|signal| signal.metrics.contains(&metric_type));
+    is_signal || is_temperature(metric_type) || is_clock(metric_type)
+}
+
+/// Returns `true` for a temperature that [`DriveFleet::judge`] reads.
+pub fn is_temperature(metric_type: &str) -> bool {
+    signals::TEMPERATURES.contains(&metric_type)
+}
+
+/// Returns `true` for a time in operation that [`DriveFleet::judge`] reads.
+pub fn is_clock(metric_type: &str) -> bool {
+    signals::HOURS.contains(&metric_type)
 }
 
 /// Counts the newest values of a drive in the shares of its model.

@@ -9,8 +9,9 @@
 //! - Without a single judged value there is no `ok`, only `unknown`.
 //!
 //! So more evidence never improves a verdict, except by an event that closes a fault, by a newer value of the same
-//! metric, by the first judged value of a device of which nothing was known, and by an operator who accepts a finding
-//! ([`decision`](crate::decision)). Order does not matter.
+//! metric, by the first judged value of a device of which nothing was known, by a device that states how hot it may be
+//! (`DiskTempWarning`, `DiskTempCritical`, `IsFlash`; only the limits of its temperature change), and by an operator who
+//! accepts a finding ([`decision`](crate::decision)). Order does not matter.
 
 mod accepted;
 mod asleep;
@@ -19,6 +20,7 @@ mod faults;
 mod history;
 mod order;
 mod silence;
+mod temperature;
 #[cfg(test)]
 mod tests;
 mod trend;
@@ -41,7 +43,9 @@ pub use changes::{CHANGE_SHOWN, change_types, was_replaced};
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
 pub(crate) use faults::{fault_of, moment, reason_of};
 pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, segments, since, standing};
-pub use silence::{CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, clock_disagrees, current_window, may_be_silent};
+pub use silence::{
+    CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
+};
 pub use trend::{earlier_windows, needs_earlier};
 
 /// Health of a device, from best to worst.
@@ -150,7 +154,7 @@ type Finding = (Health, HealthReason);
 
 /// Judges a device.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let mut findings: Vec<Finding> = evidence.latest.iter().filter_map(values::judge).collect();
+    let mut findings = values::judge_all(evidence.latest);
     findings.iter_mut().for_each(|(_, reason)| trend::compare(reason, evidence));
     findings.extend(faults::judge(evidence));
     let acceptances = Acceptances::at(evidence.decisions, evidence.events, evidence.window.until);

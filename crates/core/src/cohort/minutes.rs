@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
+
 use super::MAX_DEVICES;
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
@@ -24,7 +26,7 @@ pub struct PeerSample {
 pub type PeerSamples = BTreeMap<DeviceName, PeerSample>;
 
 /// Minute in the making. Metrics come in order of time; one that is earlier than the minute in the making is ignored.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Minutes {
     minute: Option<i64>,
     /// Sum and number of values.

@@ -1,12 +1,14 @@
 //! History of one drive, bounded: changes of its counters, not their values day by day.
 
+use serde::{Deserialize, Serialize};
+
 use super::signals::N_SIGNALS;
 
 /// Most changes kept of a counter; when there are more, the oldest go.
 const MAX_STEPS: usize = 16;
 
 /// History of a counter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Track {
     /// Value when the drive was first seen.
     pub(super) first: f64,
@@ -53,7 +55,7 @@ impl Track {
 }
 
 /// History of a drive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct DriveHistory {
     /// Index of its model.
     pub(super) model: usize,

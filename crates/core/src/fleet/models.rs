@@ -1,6 +1,8 @@
 //! Knowledge of models, learnt from the drives seen so far: the usual values of each counter, and the failure rate.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 
 use super::shares::Shares;
 use super::signals::{N_SIGNALS, SIGNALS};
@@ -22,7 +24,7 @@ const PRIOR_CELSIUS: f64 = 30.0;
 const PRIOR_TEMPERATURES: f64 = 100.0;
 
 /// Drives of one model, or all drives.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Group {
     shares: [Shares; N_SIGNALS],
     /// Mean temperature of the last [`TEMPERATURES`] rows, and the number of rows in it.
@@ -35,9 +37,9 @@ struct Group {
 }
 
 /// All models.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Models {
-    by_name: HashMap<String, usize>,
+    by_name: BTreeMap<String, usize>,
     models: Vec<Group>,
     fleet: Group,
 }

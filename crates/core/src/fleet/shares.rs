@@ -1,5 +1,7 @@
 //! Shares of drives by the value of a counter: a histogram of bounded size.
 
+use serde::{Deserialize, Serialize};
+
 /// Values below this have a bucket each.
 const N_EXACT: usize = 16;
 /// Buckets for each doubling above.
@@ -8,7 +10,7 @@ const PER_OCTAVE: f64 = 4.0;
 const N_BUCKETS: usize = N_EXACT + 28 * PER_OCTAVE as usize + 1;
 
 /// Histogram of the newest value of each drive.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Shares {
     counts: Vec<u32>,
     n_drives: u32,

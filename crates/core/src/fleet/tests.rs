@@ -123,6 +123,20 @@ fn drives_that_fall_silent_are_listed_and_later_forgotten() {
 }
 
 #[test]
+fn a_restored_fleet_continues_exactly() {
+    let mut fleet = healthy_fleet();
+    judge(&mut fleet, "bad", 10, &[("smart_5_raw", 3.0), ("smart_194_raw", 41.3), ("smart_9_raw", 1_234.0)]);
+    fleet.fail("fine7", at(10));
+    let mut restored: DriveFleet = serde_json::from_slice(&serde_json::to_vec(&fleet).unwrap()).unwrap();
+    assert_eq!(restored, fleet);
+    for day in 10..13 {
+        let values = [("smart_5_raw", day as f64), ("smart_188_raw", 0.0)];
+        assert_eq!(judge(&mut restored, "bad", day, &values), judge(&mut fleet, "bad", day, &values));
+    }
+    assert_eq!(restored, fleet);
+}
+
+#[test]
 fn a_history_keeps_a_bounded_number_of_changes() {
     let mut track = Track::new(0, 0.0);
     for day in 1..1_000 {

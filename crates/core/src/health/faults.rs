@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::trend::rounded;
 use super::{Evidence, Finding, Health, HealthReason};
 use crate::judge::events;
 use crate::name::EventType;
@@ -180,10 +181,12 @@ pub(crate) fn reason_of(record: &EventRecord) -> HealthReason {
     let why = format!("{} at {}{received}: {detail}", event.event_type, event.timestamp);
     let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
     let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).filter(|text| !text.is_empty());
+    let number = |text: &String| text.parse().map_or_else(|_| text.clone(), |value| rounded(value).to_string());
     let range = label("expected_low").zip(label("expected_high"));
+    let range = range.map(|(low, high)| format!("{} to {}", number(low), number(high)));
     HealthReason {
         value: Some(f64::from(event.criticality.level())),
-        expected: label("expected").cloned().or(range.map(|(low, high)| format!("{low} to {high}"))),
+        expected: label("expected").map(number).or(range),
         trend: label("trend").cloned(),
         advice: label("advice").map(|advice| advice.clone().into()),
         ..reason

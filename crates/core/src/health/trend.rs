@@ -20,7 +20,7 @@ pub fn earlier_windows(current: Window) -> [Window; 2] {
 
 /// Returns `true` if a value has reached a limit, so that a trend says whether it is news.
 pub fn needs_earlier(latest: &[LatestSample]) -> bool {
-    latest.iter().filter_map(values::judge).any(|(_, reason)| reason.limit.is_some())
+    values::judge_all(latest).iter().any(|(_, reason)| reason.limit.is_some())
 }
 
 /// Adds the change since an earlier value.
@@ -60,11 +60,11 @@ fn span(from: Timestamp, to: Timestamp) -> String {
 }
 
 /// Rounds to three significant figures, and counts to whole numbers.
-fn rounded(value: f64) -> f64 {
-    if value.fract() == 0.0 || value >= 100.0 {
+pub(super) fn rounded(value: f64) -> f64 {
+    if value.fract() == 0.0 || value.abs() >= 100.0 {
         return value.round();
     }
-    let digits = (2.0 - value.log10().floor()).clamp(0.0, 9.0);
+    let digits = (2.0 - value.abs().log10().floor()).clamp(0.0, 9.0);
     let factor = 10_f64.powf(digits);
     (value * factor).round() / factor
 }

@@ -1,14 +1,21 @@
 //! Findings from values: decoded values against the limits of the metric table, and values that are not understood.
 
+use super::temperature::TemperatureLimits;
 use super::{Finding, Health, HealthReason, is_judged};
 use crate::metric::{self, Limits, MetricKind};
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 
+/// Judges the values of one device.
+pub(super) fn judge_all(latest: &[LatestSample]) -> Vec<Finding> {
+    let temperature = TemperatureLimits::of(latest);
+    latest.iter().filter_map(|sample| judge(sample, temperature)).collect()
+}
+
 /// Judges one value; `None` if there is nothing against it, or nothing in it.
-pub(super) fn judge(sample: &LatestSample) -> Option<Finding> {
+fn judge(sample: &LatestSample, temperature: TemperatureLimits) -> Option<Finding> {
     let kind = metric::lookup(&sample.metric_type)?;
-    let limits = kind.limits?;
+    let limits = temperature.limits(kind)?;
     match reading::read(kind.name, sample.value) {
         Reading::Absent => None,
         Reading::Value(value) => grade(limits, value).map(|(health, limit)| {

@@ -26,8 +26,8 @@ const fn raw(name: &'static str, help: &'static str) -> MetricKind {
 }
 
 /// All known metric types, sorted by name. Ranges are the possible values of a sensor, not the healthy ones.
-/// Temperature limits follow drive data sheets (operating range up to 60 °C for disks, 70 °C for flash); the limits for
-/// reallocated and pending sectors exclude the 9 % of a running fleet that has a few (Backblaze, 2013-04-10).
+/// Temperature limits follow the data sheets of spinning disks (operating range up to 60 °C); what a device states of
+/// itself comes before them ([`health`](crate::health)). The limits for reallocated and pending sectors exclude the 9 % of a running fleet that has a few (Backblaze, 2013-04-10).
 ///
 /// `smart_<id>_raw` are the names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have
 /// limits, which apply to the decoded value (see [`crate::reading`]).
@@ -44,7 +44,22 @@ pub const METRICS: &[MetricKind] = &[
         65.0,
         "hotter than the drive is specified for",
     ),
+    kind(
+        "DiskTempCritical",
+        Unit::Celsius,
+        40.0,
+        125.0,
+        "temperature that the drive must not reach, as it states itself",
+    ),
+    kind(
+        "DiskTempWarning",
+        Unit::Celsius,
+        40.0,
+        125.0,
+        "temperature from which on the drive warns, as it states itself",
+    ),
     kind("IOPs", Unit::PerSecond, 0.0, 1e12, "reads and writes completed per second"),
+    kind("IsFlash", Unit::Count, 0.0, 1.0, "1 for flash, 0 for a spinning disk"),
     limited(
         kind(
             "Latency",
