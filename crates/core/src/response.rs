@@ -1,6 +1,9 @@
 //! Responses to queries, in the form of the wire. Legacy fields keep their names and types; each response also states
 //! the data it is based on.
 
+mod fleet;
+mod judgement;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -15,6 +18,9 @@ use crate::reading::{self, Reading};
 use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
+
+pub use fleet::{FleetHealth, FleetRow, FleetSummary, GoneDevice, GroupHealth, HealthCounts};
+pub use judgement::{AnomalyRow, HealthHistory, IncidentCounts, IncidentList};
 
 /// Response to a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -69,6 +75,14 @@ pub enum Data {
     },
     /// Result of `audit_gaps`.
     AuditGaps(GapAudit),
+    /// Result of `fleet_health`.
+    FleetHealth(FleetHealth),
+    /// Result of `incidents`.
+    Incidents(IncidentList),
+    /// Result of `health_history`.
+    HealthHistory(HealthHistory),
+    /// Result of `anomalies`.
+    Anomalies(Listing<AnomalyRow>),
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -219,6 +233,11 @@ pub struct DeviceHealth {
     /// Verdict, score and reasons.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Start of the verdict, by the detector; `None` if it states another one, or none.
+    pub since: Option<Timestamp>,
+    /// Newest event of the detector about the device; `None` if there is none, so that nothing is concluded from its
+    /// silence.
+    pub detector_seen: Option<Timestamp>,
     /// Newest time of its data, by its own clock.
     pub last_seen: Option<Timestamp>,
     /// Time at which its newest values arrived, by Spindle's clock; silence is judged by it.

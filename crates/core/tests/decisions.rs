@@ -29,6 +29,7 @@ fn verdict(values: &[(&str, f64)], decisions: &[EventRecord]) -> Verdict {
     judge(&Evidence {
         window: Window::ending_at(NOW, Duration::from_secs(3600)),
         latest: &values.iter().map(sample).collect::<Vec<_>>(),
+        earlier: &[],
         events: &[],
         events_cut_off: false,
         last_seen: None,
@@ -168,6 +169,7 @@ fn an_event_that_arrives_later_counts_again() {
                 time: NOW.minus(Duration::from_secs(1)),
                 value: 30.0,
             }],
+            earlier: &[],
             events,
             events_cut_off: false,
             last_seen: None,

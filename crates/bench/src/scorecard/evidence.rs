@@ -69,6 +69,7 @@ impl Known {
         health::judge(&Evidence {
             window,
             latest: &latest,
+            earlier: &[],
             events: &events,
             events_cut_off: false,
             last_seen: self.arrival.map(|arrival| arrival.measured),

@@ -9,15 +9,17 @@ use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 
 /// Acceptances in force, by the metric type or event type of the finding.
-pub(super) struct Acceptances<'a> {
+pub(crate) struct Acceptances<'a> {
     in_force: BTreeMap<&'a str, DecisionInForce>,
+    /// Arrival of the decision.
+    decided: BTreeMap<&'a str, Timestamp>,
     /// Event types of which nothing has arrived since: a sender's clock that is behind must not hide what follows.
     not_again: BTreeSet<&'a str>,
 }
 
 impl<'a> Acceptances<'a> {
     /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
-    pub(super) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
+    pub(crate) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
         let newest = newest(decisions, FINDING_ACCEPTED);
         let last_arrival = |event_type: &str| {
             let of_type = events.iter().filter(|record| record.event.event_type.as_str() == event_type);
@@ -27,9 +29,15 @@ impl<'a> Acceptances<'a> {
             last_arrival(name).is_some_and(|arrival| arrival <= decided.received())
         };
         let not_again = newest.iter().filter(is_not_again).map(|(name, _)| *name).collect();
+        let decided = newest.iter().map(|(name, decided)| (*name, decided.received())).collect();
         let in_force =
             newest.into_iter().filter_map(|(metric, decided)| Some((metric, decided.in_force(now)?))).collect();
-        Self { in_force, not_again }
+        Self { in_force, decided, not_again }
+    }
+
+    /// Returns `true` if a finding is accepted whose last event arrived at `last`.
+    pub(crate) fn covers(&self, finding: &str, last: Timestamp) -> bool {
+        self.in_force.contains_key(finding) && self.decided.get(finding).is_some_and(|decided| last <= *decided)
     }
 
     /// Takes a finding out of the verdict if it is accepted and no worse than it was then; notes the rest of it.
@@ -41,6 +49,9 @@ impl<'a> Acceptances<'a> {
             (None, _) => self.not_again.contains(reason.metric.as_str()),
         };
         if is_no_worse {
+            if accepted.value.is_some() && accepted.value == reason.value.or(reason.raw) {
+                reason.trend = Some(format!("unchanged since accepted on {}", accepted.since));
+            }
             reason.accepted = Some(accepted.clone());
             return (Health::Ok, reason);
         }

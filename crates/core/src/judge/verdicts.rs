@@ -148,6 +148,7 @@ fn judge(device: &Device, now: Timestamp) -> Verdict {
     health::judge(&Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &device.kept.events,
         events_cut_off: false,
         last_seen: device.arrival.map(|arrival| arrival.measured).max(newest_event),
@@ -183,7 +184,7 @@ fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<
     if let Some(HealthReason { metric, advice, .. }) = verdict.reasons.first() {
         label("why", metric.clone());
         if let Some(advice) = advice {
-            label("advice", (*advice).to_owned());
+            label("advice", advice.to_string());
         }
     }
     let reason = verdict.reasons.first().map_or("no finding", |reason| reason.why.as_str());

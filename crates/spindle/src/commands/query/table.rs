@@ -1,5 +1,7 @@
 //! Responses as tables for a terminal.
 
+mod judgement;
+
 use serde_json::Value;
 
 use crate::output;
@@ -12,6 +14,10 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(response),
+        "fleet_health" => judgement::fleet(response),
+        "incidents" => judgement::incidents(response),
+        "health_history" => judgement::history(data),
+        "anomalies" => judgement::anomalies(data),
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
@@ -69,13 +75,11 @@ fn devices(data: &Value, basis: &Value) -> String {
 fn health(data: &Value) -> String {
     let score = if data["score"].is_null() { String::new() } else { format!(" (score {} of 100)", data["score"]) };
     let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
+    if let Some(since) = data["since"].as_str() {
+        lines += &format!("since {}\n", short_time(since));
+    }
     for reason in data["reasons"].as_array().into_iter().flatten() {
-        let accepted =
-            decision(&reason["accepted"], "accepted").map_or_else(String::new, |words| format!(" ({words})"));
-        lines += &format!("  - {}{accepted}\n", text(&reason["why"]));
-        if let Some(advice) = reason["advice"].as_str() {
-            lines += &format!("    {}\n", output::safe(advice));
-        }
+        lines += &judgement::reason(reason);
     }
     lines.extend(decision(&data["acknowledged"], "acknowledged").map(|words| format!("{words}\n")));
     lines += &other_decisions(data);
