@@ -52,12 +52,15 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum CommandLine {
-    /// Run everything in one process: sources, NATS, store, reader, client, HTTP
+    /// Run everything in one process: sources, NATS, store, detector, reader, client, HTTP
     Up {
         #[command(flatten)]
         http: Http,
         #[command(flatten)]
         sources: Sources,
+        /// Leave out the detector
+        #[arg(long)]
+        no_detector: bool,
     },
     /// Collect from sources and publish to NATS
     Daemon {
@@ -66,6 +69,8 @@ enum CommandLine {
     },
     /// Consume from NATS and write to the store
     Writer,
+    /// Judge metrics and events while they flow, and publish notes and findings as events
+    Detector,
     /// Answer queries over NATS
     Reader,
     /// Answer queries over HTTP
@@ -215,6 +220,7 @@ pub(crate) enum Command {
     Up,
     Daemon,
     Writer,
+    Detector,
     Reader,
     Web,
     Client { once: bool },
@@ -247,8 +253,9 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
     set("nats.url", cli.shared.nats);
     set("store.kind", cli.shared.store);
     let command = match cli.command {
-        CommandLine::Up { http, sources } => {
+        CommandLine::Up { http, sources, no_detector } => {
             set("http.listen", http.http);
+            set("detector.enabled", no_detector.then(|| "false".to_owned()));
             set_sources(sources, &mut set);
             Command::Up
         }
@@ -257,6 +264,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
             Command::Daemon
         }
         CommandLine::Writer => Command::Writer,
+        CommandLine::Detector => Command::Detector,
         CommandLine::Reader => Command::Reader,
         CommandLine::Web { http } => {
             set("http.listen", http.http);

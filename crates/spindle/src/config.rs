@@ -21,7 +21,7 @@ use spindle_store::InfluxSettings;
 pub(crate) use layers::Overrides;
 pub(crate) use pace::Pace;
 pub(crate) use secret::Secret;
-pub(crate) use settings::{ClientConfig, Config, DaemonConfig, NatsConfig, WriterConfig};
+pub(crate) use settings::{ClientConfig, Config, DaemonConfig, DetectorConfig, NatsConfig, WriterConfig};
 pub(crate) use value::{DURATION, SourceSpec, StoreKind, parse_duration};
 
 impl Config {

@@ -14,6 +14,8 @@ mod clocks;
 mod decisions;
 mod decisions_http;
 mod detect;
+mod detector;
+mod detector_faults;
 mod dlq;
 mod faults;
 mod harness;

@@ -13,7 +13,7 @@ use spindle_testkit::{NatsServer, Options, wait_until};
 
 use crate::harness::{PATIENCE, spindle};
 
-const USERS: [&str; 5] = ["admin", "daemon", "writer", "reader", "client"];
+const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "client"];
 
 /// Starts a server with the shipped permissions, and passwords filled in.
 fn server() -> NatsServer {
@@ -78,6 +78,7 @@ fn every_role_works_with_the_rights_that_are_shipped() {
     let roles = [
         daemon,
         start(&data, &nats, "writer", &["writer"]),
+        start(&data, &nats, "detector", &["detector"]),
         start(&data, &nats, "reader", &["reader"]),
         start(&data, &nats, "client", &["client", "--interval", "200ms"]),
     ];
@@ -134,6 +135,13 @@ fn no_role_can_do_more_than_its_work() {
         ("writer", "$JS.API.STREAM.PURGE.DEADLETTER"),
         ("writer", "$JS.API.STREAM.UPDATE.METRICS"),
         ("writer", "$JS.API.CONSUMER.DELETE.METRICS.detector"),
+        ("detector", "events.metrics"),
+        ("detector", "deadletter.x"),
+        ("detector", "$JS.API.STREAM.CREATE.METRICS"),
+        ("detector", "$JS.API.STREAM.PURGE.METRICS"),
+        ("detector", "$JS.API.CONSUMER.DELETE.METRICS.writer-metrics"),
+        ("detector", "$JS.API.CONSUMER.MSG.NEXT.METRICS.writer-metrics"),
+        ("detector", "$JS.ACK.METRICS.writer-metrics.1.1.1.1.0"),
         ("reader", "events.event"),
         ("reader", "reader.query"),
         ("reader", "$JS.API.STREAM.INFO.METRICS"),
@@ -147,6 +155,8 @@ fn no_role_can_do_more_than_its_work() {
         ("daemon", "_INBOX.spindle-client.>"),
         ("writer", "reader.query"),
         ("writer", "events.>"),
+        ("detector", "events.>"),
+        ("detector", "_INBOX.spindle-writer.>"),
         ("reader", "events.>"),
         ("reader", "deadletter.>"),
         ("client", "reader.query"),
@@ -178,6 +188,7 @@ fn a_missing_right_is_named_with_its_remedy() {
     };
     check("client", &["writer"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
     check("client", &["daemon", "--source", "simulate"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
+    check("client", &["detector"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
     check("daemon", &["query", "devices", "--timeout", "1s"], "may not");
     check("client", &["acknowledge", "disk", "--reason", "x"], "may not subscribe to '_INBOX.spindle-decide.>'");
 }
