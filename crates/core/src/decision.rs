@@ -163,22 +163,8 @@ impl<'a> DecisionRead<'a> {
     /// # Errors
     /// The mistake.
     fn new(record: &'a EventRecord) -> Result<Self, String> {
-        let label = |name: &str| record.event.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
-        let metric = match (record.event.event_type.as_str(), label("metric")) {
-            (INCIDENT_ACKNOWLEDGED, _) => "",
-            (_, Some(metric)) if !metric.is_empty() => metric,
-            _ => return Err("label 'metric' is missing: expected the name of the finding".to_owned()),
-        };
-        let until = label("until").ok_or("label 'until' is missing: expected a time such as 2027-01-31T00:00:00Z")?;
-        let until = Timestamp::parse(until).map_err(|_| {
-            format!("label 'until' is '{}': expected a time such as 2027-01-31T00:00:00Z", shorten(until))
-        })?;
-        let value = label("value").filter(|_| !metric.is_empty());
-        let value = value.map(|text| {
-            let number = text.parse::<f64>().ok().filter(|value| value.is_finite());
-            number.ok_or_else(|| format!("label 'value' is '{}': expected a number", shorten(text)))
-        });
-        Ok(Self { metric, record, until, value: value.transpose()? })
+        let (metric, until, value) = read(&record.event)?;
+        Ok(Self { metric, record, until, value })
     }
 
     /// Returns the arrival of its event.
@@ -201,6 +187,30 @@ impl<'a> DecisionRead<'a> {
             value: self.value,
         })
     }
+}
+
+/// Returns `true` if an event of [`event_types`] is a decision.
+pub(crate) fn is_understood(event: &Event) -> bool {
+    read(event).is_ok()
+}
+
+/// Reads metric, end and value of a decision; the metric of an acknowledgment is empty.
+fn read(event: &Event) -> Result<(&str, Timestamp, Option<f64>), String> {
+    let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let metric = match (event.event_type.as_str(), label("metric")) {
+        (INCIDENT_ACKNOWLEDGED, _) => "",
+        (_, Some(metric)) if !metric.is_empty() => metric,
+        _ => return Err("label 'metric' is missing: expected the name of the finding".to_owned()),
+    };
+    let until = label("until").ok_or("label 'until' is missing: expected a time such as 2027-01-31T00:00:00Z")?;
+    let until = Timestamp::parse(until)
+        .map_err(|_| format!("label 'until' is '{}': expected a time such as 2027-01-31T00:00:00Z", shorten(until)))?;
+    let value = label("value").filter(|_| !metric.is_empty());
+    let value = value.map(|text| {
+        let number = text.parse::<f64>().ok().filter(|value| value.is_finite());
+        number.ok_or_else(|| format!("label 'value' is '{}': expected a number", shorten(text)))
+    });
+    Ok((metric, until, value.transpose()?))
 }
 
 /// Returns the newest decision about each finding that is understood: one that ends at once revokes those before it.
