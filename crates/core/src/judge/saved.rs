@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::FleetJudge;
+use super::agreement::{RecentAlarms, Shelves};
 use super::device::Device;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
@@ -55,6 +56,7 @@ struct SavedHead {
     minute: Option<i64>,
     slow: Vec<(String, DeviceName, Timestamp)>,
     cohorts_swept: Timestamp,
+    shelves: Shelves,
     made: Vec<SavedEvent>,
     n_devices: u64,
 }
@@ -74,6 +76,7 @@ struct SavedDevice {
     peers: PeerWatch,
     drive: DriveWatch,
     notes: DayOfNotes,
+    alarms: RecentAlarms,
     history: Option<Vec<u8>>,
     n_series: u64,
 }
@@ -188,6 +191,7 @@ impl FleetJudge {
                 .map(|(enclosure, (name, at))| (enclosure.clone(), name.clone(), *at))
                 .collect(),
             cohorts_swept: self.peers.cohorts.swept,
+            shelves: self.shelves.clone(),
             made: self.made.iter().map(|event| SavedEvent::of(event, event.timestamp)).collect(),
             n_devices: self.devices.len() as u64,
         }
@@ -205,6 +209,7 @@ impl FleetJudge {
         judge.peers.minute = head.minute;
         judge.peers.slow = head.slow.into_iter().map(|(enclosure, name, at)| (enclosure, (name, at))).collect();
         judge.peers.cohorts.swept = head.cohorts_swept;
+        judge.shelves = head.shelves;
         for saved in head.made {
             judge.made.push(saved.record()?.event);
         }
@@ -231,6 +236,7 @@ impl SavedDevice {
             peers: device.peers.clone(),
             drive: device.drive.clone(),
             notes: device.notes.clone(),
+            alarms: device.alarms.clone(),
             history,
             n_series: device.series.len() as u64,
         }
@@ -248,6 +254,7 @@ impl SavedDevice {
             peers: self.peers,
             drive: self.drive,
             notes: self.notes,
+            alarms: self.alarms,
             ..Device::new(self.name, self.seen)
         })
     }
