@@ -15,9 +15,11 @@ mod drives;
 pub mod events;
 mod evidence;
 mod notes;
+mod own_past;
 mod peers;
 mod saved;
 mod series;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -161,6 +163,7 @@ impl FleetJudge {
             "DriveReplaced" => {
                 device.drive.replace(at);
                 device.peers.replace(at);
+                device.own_past = own_past::OwnPast::default();
                 self.drives.replace(&device.name);
             }
             _ => {}

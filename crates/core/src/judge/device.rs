@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::DayOfNotes;
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{NewestSample, Series, Uses};
 use super::verdicts::Standing;
@@ -40,6 +41,7 @@ pub(super) struct Device {
     pub(super) kept: KeptEvents,
     pub(super) standing: Standing,
     pub(super) peers: PeerWatch,
+    pub(super) own_past: OwnPast,
     pub(super) drive: DriveWatch,
     pub(super) notes: DayOfNotes,
     /// Time from which on the device must be looked at.
@@ -60,6 +62,7 @@ impl Device {
             kept: KeptEvents::default(),
             standing: Standing::default(),
             peers: PeerWatch::default(),
+            own_past: OwnPast::default(),
             drive: DriveWatch::default(),
             notes: DayOfNotes::default(),
             due: now,

@@ -10,6 +10,7 @@ use super::device::Device;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::{DayOfNotes, NoteControl};
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{Grade, NewestSample, Series, Uses};
 use super::verdicts::{self, Standing, Stated};
@@ -72,6 +73,7 @@ struct SavedDevice {
     paged: Option<Timestamp>,
     standing: SavedStanding,
     peers: PeerWatch,
+    own_past: OwnPast,
     drive: DriveWatch,
     notes: DayOfNotes,
     history: Option<Vec<u8>>,
@@ -229,6 +231,7 @@ impl SavedDevice {
             paged: device.kept.paged,
             standing: SavedStanding::of(&device.standing),
             peers: device.peers.clone(),
+            own_past: device.own_past.clone(),
             drive: device.drive.clone(),
             notes: device.notes.clone(),
             history,
@@ -246,6 +249,7 @@ impl SavedDevice {
             kept: KeptEvents { events: records(self.events)?, decisions: records(self.decisions)?, paged: self.paged },
             standing: self.standing.standing()?,
             peers: self.peers,
+            own_past: self.own_past,
             drive: self.drive,
             notes: self.notes,
             ..Device::new(self.name, self.seen)
