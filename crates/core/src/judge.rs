@@ -17,9 +17,11 @@ pub mod events;
 mod evidence;
 mod lasting;
 mod notes;
+mod own_past;
 mod peers;
 mod saved;
 mod series;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -180,6 +182,7 @@ impl FleetJudge {
                 device.drive.replace(at);
                 device.peers.replace(at);
                 device.alarms.replace();
+                device.own_past = own_past::OwnPast::default();
                 self.drives.replace(&device.name);
             }
             _ => {}
