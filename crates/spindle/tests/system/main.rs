@@ -15,6 +15,7 @@ mod decisions;
 mod detect;
 mod dlq;
 mod faults;
+mod fleet;
 mod harness;
 mod http;
 mod in_flight;
