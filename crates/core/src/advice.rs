@@ -182,7 +182,7 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 }
 
 /// Findings by the metric type beyond its limit, or the type of the event.
-const BY_NAME: [(&str, Finding); 32] = [
+const BY_NAME: [(&str, Finding); 33] = [
     ("AnomaliesAgree", Finding::Slow),
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
@@ -214,6 +214,7 @@ const BY_NAME: [(&str, Finding); 32] = [
     ("smart_5_raw", Finding::Reallocated),
     ("smart_failed", Finding::SelfReported),
     ("smart_self_tests_failed", Finding::SelfReported),
+    ("smart_stat_percentage_used", Finding::Worn),
     ("smart_usage_at_threshold", Finding::SelfReported),
 ];
 

@@ -67,6 +67,8 @@ pub enum Health {
 pub struct HealthReason {
     /// Metric type or event type.
     pub metric: String,
+    /// Weight in the verdict: `ok` if it has none, as a note or an accepted finding.
+    pub health: Health,
     /// Value: of a metric, decoded and in its unit; of an event its criticality.
     pub value: Option<f64>,
     /// Value as stored, if decoding changed it or failed.
@@ -100,6 +102,7 @@ impl HealthReason {
     fn without_value(metric: &str, time: Option<Timestamp>, why: String) -> Self {
         Self {
             metric: metric.to_owned(),
+            health: Health::Unknown,
             value: None,
             raw: None,
             limit: None,
@@ -184,14 +187,14 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
     history::date(verdict, evidence)
 }
 
-/// Adds the advice to a finding against a device, unless it brings its own; what is not known needs none but that of
-/// its silence.
+/// Adds its weight to a finding, and the advice to one against a device unless it brings its own; what is not known
+/// needs none but that of its silence.
 fn advised((health, reason): Finding) -> HealthReason {
     let advice = match health {
         Health::Warning | Health::Critical => advice::for_name(&reason.metric).map(|advice| advice.sentence.into()),
         Health::Ok | Health::Unknown => None,
     };
-    HealthReason { advice: reason.advice.or(advice), ..reason }
+    HealthReason { health, advice: reason.advice.or(advice), ..reason }
 }
 
 /// Returns `true` if values of a metric can count against their device.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::audit::{EpochFindings, Tally};
-use crate::decision::DecisionInForce;
+use crate::decision::{AcceptanceInForce, DecisionInForce, DecisionNotUnderstood};
 use crate::event_id::EventId;
 use crate::health::Verdict;
 use crate::metric;
@@ -48,7 +48,7 @@ pub enum Data {
     /// Result of `device_health`.
     DeviceHealth {
         /// Verdict.
-        data: DeviceHealth,
+        data: Box<DeviceHealth>,
         /// Data it is based on.
         basis: Basis,
     },
@@ -142,6 +142,9 @@ pub struct EventRow {
     pub criticality: Criticality,
     /// Message for people.
     pub event_message: Option<String>,
+    /// Labels, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<Labels>>,
     /// Time of storage.
     pub received: Timestamp,
 }
@@ -156,6 +159,7 @@ impl From<EventRecord> for EventRow {
             event_type: event.event_type,
             criticality: event.criticality,
             event_message: event.event_message,
+            labels: event.labels,
             received: record.received,
         }
     }
@@ -244,6 +248,12 @@ pub struct DeviceHealth {
     /// Acknowledgment in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<DecisionInForce>,
+    /// Acceptances in force, also those of findings that are not in the verdict at present.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<AcceptanceInForce>,
+    /// Decisions of the last week that are not understood, and decide nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions_not_understood: Vec<DecisionNotUnderstood>,
 }
 
 /// First and last temperature in a window.

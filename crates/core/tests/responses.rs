@@ -40,6 +40,7 @@ fn event(message: Option<&str>) -> EventRow {
         event_type: EventType::new("FanFailure").unwrap(),
         criticality: Criticality::new(9).unwrap(),
         event_message: message.map(str::to_owned),
+        labels: None,
         received: T1,
     }
 }
@@ -111,7 +112,7 @@ fn devices() {
 fn device_health() {
     let health = |verdict, last_seen| {
         Response::Success(Data::DeviceHealth {
-            data: DeviceHealth {
+            data: Box::new(DeviceHealth {
                 device: device(),
                 verdict,
                 since: last_seen,
@@ -120,12 +121,15 @@ fn device_health() {
                 last_received: last_seen,
                 clock_offset_seconds: None,
                 acknowledged: None,
-            },
+                accepted: Vec::new(),
+                decisions_not_understood: Vec::new(),
+            }),
             basis: basis(),
         })
     };
     let reason = HealthReason {
         metric: "DiskTemp".to_owned(),
+        health: Health::Warning,
         value: Some(58.2),
         raw: None,
         limit: Some(55.0),
@@ -139,7 +143,7 @@ fn device_health() {
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot","expected":"below 55 °C","trend":"rose by 3 °C in 24 h","since":"2025-06-06T12:00:00Z","advice":"Check it."}],"since":"2025-06-06T12:15:00Z","detector_seen":null,"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","health":"warning","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot","expected":"below 55 °C","trend":"rose by 3 °C in 24 h","since":"2025-06-06T12:00:00Z","advice":"Check it."}],"since":"2025-06-06T12:15:00Z","detector_seen":null,"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
     );
     check(
         &health(Verdict { health: Health::Unknown, score: None, reasons: vec![] }, None),

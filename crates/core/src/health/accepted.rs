@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use super::Health;
-use crate::decision::{DecisionInForce, FINDING_ACCEPTED, in_force};
+use crate::decision::{DecisionInForce, DecisionRead, FINDING_ACCEPTED, newest};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 
@@ -20,26 +20,18 @@ pub(crate) struct Acceptances<'a> {
 impl<'a> Acceptances<'a> {
     /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
     pub(crate) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
-        let mut newest: BTreeMap<&str, &EventRecord> = BTreeMap::new();
-        for record in decisions {
-            let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
-            if let Some(metric) = metric.filter(|_| record.event.event_type.as_str() == FINDING_ACCEPTED) {
-                let held = newest.entry(metric).or_insert(record);
-                if (record.event.timestamp, record.received) > (held.event.timestamp, held.received) {
-                    *held = record;
-                }
-            }
-        }
+        let newest = newest(decisions, FINDING_ACCEPTED);
         let last_arrival = |event_type: &str| {
             let of_type = events.iter().filter(|record| record.event.event_type.as_str() == event_type);
             of_type.map(|record| record.received).max()
         };
-        let is_not_again =
-            |(name, decided): &(&&'a str, &&EventRecord)| last_arrival(name).is_some_and(|at| at <= decided.received);
-        let decided = newest.iter().map(|(name, record)| (*name, record.received)).collect();
+        let is_not_again = |(name, decided): &(&&'a str, &DecisionRead<'_>)| {
+            last_arrival(name).is_some_and(|arrival| arrival <= decided.received())
+        };
         let not_again = newest.iter().filter(is_not_again).map(|(name, _)| *name).collect();
+        let decided = newest.iter().map(|(name, decided)| (*name, decided.received())).collect();
         let in_force =
-            newest.into_iter().filter_map(|(metric, record)| Some((metric, in_force(record, now)?))).collect();
+            newest.into_iter().filter_map(|(metric, decided)| Some((metric, decided.in_force(now)?))).collect();
         Self { in_force, decided, not_again }
     }
 

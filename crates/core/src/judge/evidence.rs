@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
-use crate::decision::FINDING_ACCEPTED;
+use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
@@ -37,7 +37,8 @@ impl KeptEvents {
             self.paged = self.paged.max(Some(event.timestamp.min(received)));
         }
         if event_type == FINDING_ACCEPTED {
-            return keep(&mut self.decisions, event, received, MAX_DECISIONS);
+            // One that is not understood must not displace one that is.
+            return decision::is_understood(event) && keep(&mut self.decisions, event, received, MAX_DECISIONS);
         }
         let is_evidence = is_deciding(event_type)
             || event_type == METRIC_ANOMALY
@@ -52,7 +53,7 @@ impl KeptEvents {
             record.received.plus(kept_for) >= now
         };
         self.events.retain(is_kept);
-        self.decisions.retain(|record| record.received.plus(crate::decision::MAX_DECISION) >= now);
+        self.decisions.retain(|record| record.received.plus(decision::MAX_DECISION) >= now);
     }
 }
 

@@ -67,6 +67,12 @@ impl Standing {
         }
     }
 
+    /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
+    pub(super) fn forget_page(&mut self, accepted: &Event) {
+        let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
+        self.paged.retain(|(paged, _)| Some(paged) != metric);
+    }
+
     fn remember_page(&mut self, why: &str, at: Timestamp) {
         self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGE_AGAIN_AFTER));
         if self.paged.len() >= MAX_PAGED {
@@ -119,7 +125,10 @@ pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, 
         again_at = now.plus(LOOK_AGAIN_AFTER);
     }
     let change_at = device.standing.take(verdict.health, now);
-    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(STATED_AGAIN_AFTER));
+    // A statement about a silent device would be its newest sign of life in the store.
+    let is_silent = silent_at.is_none_or(|at| at <= now);
+    let again = if is_silent { Duration::MAX } else { STATED_AGAIN_AFTER };
+    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
     let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
     if state_at <= now {
         state(device, &verdict, now, made);
@@ -141,7 +150,7 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
 }
 
-fn judge(device: &Device, now: Timestamp) -> Verdict {
+pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
     let window = Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW);
     let latest = device.latest(window);
     let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
@@ -181,13 +190,14 @@ fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<
     if let Some(score) = verdict.score {
         label("score", score.to_string());
     }
-    if let Some(HealthReason { metric, advice, .. }) = verdict.reasons.first() {
+    let reason = verdict.reasons.first().filter(|reason| reason.health != Health::Ok);
+    if let Some(HealthReason { metric, advice, .. }) = reason {
         label("why", metric.clone());
         if let Some(advice) = advice {
             label("advice", advice.to_string());
         }
     }
-    let reason = verdict.reasons.first().map_or("no finding", |reason| reason.why.as_str());
+    let reason = reason.map_or("no finding", |reason| reason.why.as_str());
     let finding = Finding {
         event_type: HEALTH_CHANGED,
         criticality: if is_page { 8 } else { 3 },

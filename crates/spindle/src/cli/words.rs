@@ -111,6 +111,10 @@ const COMMANDS: &[Tip] = &[
         "`spindle query TYPE` asks the reader; `spindle query --help` lists the types and their parameters",
     ),
     (
+        &["revoke", "unaccept", "unack", "unacknowledge", "unmute", "unignore", "reopen"],
+        "`spindle accept` and `spindle acknowledge` take `--revoke`",
+    ),
+    (
         &["backup", "restore", "dump", "export", "snapshot", "cp"],
         "stop `spindle up` and copy its data directory; InfluxDB has a backup of its own; `spindle query series --format json` prints the values of a device",
     ),

@@ -25,7 +25,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
     let verdict = evidence.judge();
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
-    let data = DeviceHealth {
+    let data = Box::new(DeviceHealth {
         device,
         since: health::since(&verdict, &evidence.events, window.until),
         detector_seen: health::detector_seen(&evidence.events),
@@ -34,7 +34,9 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         last_received: arrivals::last_received(evidence.received, last_seen),
         clock_offset_seconds: arrivals::clock_offset_seconds(evidence.received),
         acknowledged: decision::acknowledged(&evidence.decisions, window.until),
-    };
+        accepted: decision::accepted(&evidence.decisions, window.until),
+        decisions_not_understood: decision::not_understood(&evidence.decisions, window.until),
+    });
     Ok(Data::DeviceHealth { data, basis })
 }
 

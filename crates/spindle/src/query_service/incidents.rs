@@ -26,7 +26,7 @@ const CALLS_FROM: u64 = 7;
 pub(super) async fn incidents(store: &Store, query: IncidentsQuery) -> Result<IncidentList> {
     let IncidentsQuery { window, state, source_device, min_criticality, limit, offset } = query;
     let Read { events, cut_off } = read(store, window).await?;
-    let decisions = judged_events::decisions(store, None, window.until).await?;
+    let decisions = judged_events::decisions(store, None, window.until, arrivals::is_past(window.until)).await?;
     let named: BTreeSet<&DeviceName> = events.iter().map(|record| &record.event.source_device).collect();
     let named: Vec<DeviceName> = named.into_iter().cloned().collect();
     let labels = store.labels(&named).await?;

@@ -81,7 +81,7 @@ pub(super) async fn read(store: &Store, device: Option<&DeviceName>, window: Win
             }
         }
     }
-    for record in decisions(store, device, window.until).await? {
+    for record in decisions(store, device, window.until, is_past).await? {
         judged.decisions.entry(record.event.source_device.clone()).or_default().push(record);
     }
     Ok(judged)
@@ -110,12 +110,19 @@ fn wanted(window: Window, is_past: bool) -> Vec<Wanted> {
     wanted
 }
 
-/// Returns the decisions about a device, or about all, that can be in force at `now`.
-pub(super) async fn decisions(store: &Store, device: Option<&DeviceName>, now: Timestamp) -> Result<Vec<EventRecord>> {
+/// Returns the decisions about a device, or about all, that can be in force at `now`; the clock of an operator may be
+/// ahead.
+pub(super) async fn decisions(
+    store: &Store,
+    device: Option<&DeviceName>,
+    now: Timestamp,
+    is_past: bool,
+) -> Result<Vec<EventRecord>> {
+    let until = if is_past { now } else { Timestamp::from_ns(i64::MAX) };
     let mut decisions = Vec::new();
     for event_type in decision::event_types() {
         let filter = EventFilter {
-            window: Window::ending_at(now, decision::MAX_DECISION),
+            window: Window { from: now.minus(decision::MAX_DECISION), until },
             basis: TimeBasis::Happened,
             source_device: device.cloned(),
             event_type: Some(event_type),

@@ -33,6 +33,7 @@ fn events(n_rows: usize) -> Listing<EventRow> {
         event_type: EventType::new("DriveFailure").unwrap(),
         criticality: Criticality::new(1 + index as u64 % 10).unwrap(),
         event_message: (!index.is_multiple_of(3)).then(|| "\u{1b}\"ü\n".repeat(index)),
+        labels: None,
         received: Timestamp::from_seconds(index as i64),
     };
     listing((0..n_rows).map(row).collect())
