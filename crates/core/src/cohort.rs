@@ -38,7 +38,7 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
 pub struct Cohorts {
     devices: BTreeMap<DeviceName, Tracked>,
     /// Time of the last search for devices to forget.
-    swept: Timestamp,
+    pub(crate) swept: Timestamp,
 }
 
 /// Device with its cohort. A device that moves to another cohort starts a new history.
@@ -87,6 +87,28 @@ impl Cohorts {
     /// Returns the number of devices with a history.
     pub fn n_devices(&self) -> usize {
         self.devices.len()
+    }
+
+    /// Returns the saved history of a device; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`postcard::Error`] if it cannot be serialised.
+    pub(crate) fn history(&self, device: &DeviceName) -> Option<postcard::Result<Vec<u8>>> {
+        self.devices.get(device).map(postcard::to_stdvec)
+    }
+
+    /// Drops the history of a device.
+    pub(crate) fn remove(&mut self, device: &DeviceName) {
+        self.devices.remove(device);
+    }
+
+    /// Enters the history of a device that [`Self::history`] saved.
+    ///
+    /// # Errors
+    /// [`postcard::Error`] if it is none.
+    pub(crate) fn enter(&mut self, device: DeviceName, history: &[u8]) -> postcard::Result<()> {
+        self.devices.insert(device, postcard::from_bytes(history)?);
+        Ok(())
     }
 
     /// Makes room for a device and notes that it was seen; `false` if there is no room.

@@ -17,6 +17,7 @@ mod series;
 mod shape;
 mod state;
 mod votes;
+mod week;
 mod window;
 
 use crate::Timestamp;

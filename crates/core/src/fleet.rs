@@ -137,6 +137,17 @@ impl DriveFleet {
         }
     }
 
+    /// Records that another drive has taken the place of one: the history ends, and a failure of it counts at once.
+    pub fn replace(&mut self, device: &str) {
+        let n_failed = self.failed.len();
+        self.failed.retain(|failed| failed != device);
+        if self.failed.len() < n_failed {
+            self.count_failure(device);
+        } else if let Some(drive) = self.drives.remove(device) {
+            forget(&mut self.models, &drive);
+        }
+    }
+
     fn count_failure(&mut self, device: &str) {
         if let Some(drive) = self.drives.remove(device) {
             self.models.count_failure(drive.model);
@@ -202,6 +213,22 @@ impl DriveFleet {
         };
         self.drives.insert(row.device.to_owned(), drive);
     }
+}
+
+/// Returns `true` if [`DriveFleet::judge`] reads a metric.
+pub fn is_read(metric_type: &str) -> bool {
+    let is_signal = SIGNALS.iter().any(|signal| signal.metrics.contains(&metric_type));
+    is_signal || is_temperature(metric_type) || is_clock(metric_type)
+}
+
+/// Returns `true` for a temperature that [`DriveFleet::judge`] reads.
+pub fn is_temperature(metric_type: &str) -> bool {
+    signals::TEMPERATURES.contains(&metric_type)
+}
+
+/// Returns `true` for a time in operation that [`DriveFleet::judge`] reads.
+pub fn is_clock(metric_type: &str) -> bool {
+    signals::HOURS.contains(&metric_type)
 }
 
 /// Counts the newest values of a drive in the shares of its model.

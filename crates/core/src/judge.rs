@@ -1,56 +1,239 @@
 //! Live judgement of a fleet: takes metrics and events in the order of their streams, and returns the events that the
 //! detector publishes about them ([`events`]).
 //!
+//! - Each series has a detector of its own, whose alarms become notes.
+//! - Latencies are compared with those of the peers minute by minute ([`cohort`](crate::cohort)).
+//! - Drives are judged whenever something they report changes ([`fleet`](crate::fleet)).
+//! - The verdict on each device ([`health`](crate::health)) is kept up to date, and its changes are stated.
+//!
 //! Deterministic: the same input in the same order gives the same events with the same ids, also after
-//! [`FleetJudge::save`] and [`FleetJudge::restore`] in between. Time is that of the input. State is bounded.
+//! [`FleetJudge::save`] and [`FleetJudge::restore`] in between. Time is that of the input: whatever depends on it happens
+//! at whole multiples of [`TICK_NS`]. State is bounded.
 
+mod device;
+mod drives;
 pub mod events;
+mod evidence;
+mod lasting;
+mod notes;
+mod peers;
 mod saved;
+mod series;
+#[cfg(test)]
+mod tests;
+mod verdicts;
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use crate::detect::Detector;
-use crate::name::{DeviceName, MetricType};
+use crate::decision::FINDING_ACCEPTED;
+use crate::fleet::DriveFleet;
+use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
-use crate::wire::{DeviceMetric, Event, Labels};
+use crate::wire::{DeviceMetric, Event};
 
-use events::{Finding, METRIC_ANOMALY};
+pub use device::MAX_DEVICES;
+use device::{Device, Devices};
+use peers::Peers;
 pub use saved::SavedJudgeError;
+use series::NewestSample;
 
 /// Largest number of series with a detector; values of others are not judged one by one.
 pub const MAX_SERIES: usize = 100_000;
+/// Time after which a device or series that sends nothing is forgotten.
+pub const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
+/// Step of time in nanoseconds.
+const TICK_NS: i64 = 10_000_000_000;
+/// Time for which a step waits for messages that the other stream delivers late.
+const SLACK: Duration = Duration::from_secs(5);
+const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Judge of all devices.
 #[derive(Debug, Default)]
 pub struct FleetJudge {
     now: Timestamp,
-    series: BTreeMap<(DeviceName, MetricType), Detector>,
+    /// Time of the last step.
+    ticked: Timestamp,
+    /// No device need be looked at before.
+    due: Timestamp,
+    /// Nothing is said before.
+    quiet_until: Timestamp,
+    devices: Devices,
+    n_series: usize,
+    n_left_out: u64,
+    peers: Peers,
+    drives: DriveFleet,
     made: Vec<Event>,
 }
 
 impl FleetJudge {
+    /// Makes no event about anything before `until`: what lies in the streams when a detector starts for the first time
+    /// is learnt, and is no news. What is still the case then is stated.
+    pub fn stay_quiet_until(&mut self, until: Timestamp) {
+        self.quiet_until = until;
+    }
+
     /// Takes a metric. `received` is the time at which NATS took its message.
     pub fn metric(&mut self, metric: &DeviceMetric, received: Timestamp) {
         self.advance(received);
-        let key = (metric.source_device.clone(), metric.metric_type.clone());
-        let is_full = self.series.len() >= MAX_SERIES;
-        if is_full && !self.series.contains_key(&key) {
+        let now = self.now;
+        let Some(place) = self.devices.place_of(&metric.source_device, now) else {
+            self.n_left_out += 1;
+            return;
+        };
+        let device = self.devices.at(place);
+        device.arrive(metric.timestamp, now);
+        if let Some(labels) = &metric.labels
+            && device.learn_labels(labels)
+        {
+            self.peers.enter(device);
+        }
+        if device.standing.is_unknown {
+            device.due = device.due.min(now);
+        }
+        self.value(place, metric);
+        self.due = self.due.min(self.devices.at(place).due);
+    }
+
+    /// Takes the value of a metric of a known device.
+    fn value(&mut self, place: usize, metric: &DeviceMetric) {
+        let DeviceMetric { timestamp: time, value, .. } = *metric;
+        let now = self.now;
+        let device = self.devices.at(place);
+        let Some(place) = device.place_of(metric).filter(|_| value.is_finite()) else {
+            take_other(device, metric, now);
+            return;
+        };
+        let series = &mut device.series[place];
+        let before = series.newest.as_ref().map(|newest| newest.value);
+        if !series.take(time, value, now) {
             return;
         }
-        let score = self.series.entry(key).or_default().push(metric.timestamp, metric.value);
-        if score.alarm {
-            self.note(metric, score.anomaly_score, score.expected);
+        if series.regrade(value, before) {
+            device.standing.is_dirty = true;
+            device.due = device.due.min(now);
+        }
+        if series.uses.is_of_drive && device.drive.take(series, before, value, now) {
+            device.due = device.due.min(now);
+        }
+        if &*series.metric_type == peers::COMPARED {
+            device.peers.add(value);
+        }
+        if series.uses.is_detected && series.detector.is_none() {
+            if self.n_series >= MAX_SERIES {
+                self.n_left_out += 1;
+                return;
+            }
+            self.n_series += 1;
+            series.detector = Some(Box::default());
+        }
+        let Some(score) = series.detect(time, value) else { return };
+        // What is that old is a recording: it teaches, and is no news.
+        let is_quiet = now < self.quiet_until || time.plus(MAX_CLOCK_LAG) < now;
+        if let Some(note) = notes::note(device, place, &score, time.min(now), is_quiet) {
+            device.say(note, now, &mut self.made);
         }
     }
 
     /// Takes an event, also one that the detector made. `received` is the time at which NATS took its message.
-    pub fn event(&mut self, _event: &Event, received: Timestamp) {
+    pub fn event(&mut self, event: &Event, received: Timestamp) {
         self.advance(received);
+        let now = self.now;
+        let Some(place) = self.devices.place_of(&event.source_device, now) else {
+            self.n_left_out += 1;
+            return;
+        };
+        let device = self.devices.at(place);
+        // What we say about a device is no sign of its life.
+        if !events::is_own(&event.event_type) {
+            device.seen = now;
+        }
+        if let Some(labels) = &event.labels
+            && device.learn_labels(labels)
+        {
+            self.peers.enter(device);
+        }
+        let at = event.timestamp.min(now);
+        match event.event_type.as_str() {
+            FINDING_ACCEPTED => device.standing.forget_page(event),
+            events::HEALTH_CHANGED => device.standing.adopt(event, at),
+            events::DEVICE_SLOW | events::DEVICE_SLOW_ENDED => device.peers.adopt(event, at),
+            events::FAILURE_PREDICTED | events::FAILURE_RISK_RAISED | events::FAILURE_PREDICTION_ENDED => {
+                device.drive.adopt(event, at);
+            }
+            "DriveFailure" => {
+                device.drive.fail();
+                self.drives.fail(&device.name, now);
+            }
+            "DriveReplaced" => {
+                device.drive.replace(at);
+                device.peers.replace(at);
+                self.drives.replace(&device.name);
+            }
+            _ => {}
+        }
+        if device.kept.take(event, now) {
+            device.standing.is_dirty = true;
+            device.due = device.due.min(now);
+        }
+        self.due = self.due.min(device.due);
     }
 
     /// Takes the time: nothing earlier is left in the streams. An earlier time than before changes nothing.
     pub fn advance(&mut self, now: Timestamp) {
-        self.now = self.now.max(now);
+        if now <= self.now {
+            return;
+        }
+        self.now = now;
+        self.peers.advance(now, &mut self.devices, now < self.quiet_until, &mut self.made);
+        loop {
+            let next = first_tick_from(self.due.max(Timestamp::from_ns(self.ticked.as_ns().saturating_add(1))));
+            if self.devices.len() == 0 || next.plus(SLACK) > now {
+                return;
+            }
+            self.tick(next);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        let is_new_day = day_of(now) > day_of(self.ticked);
+        self.ticked = now;
+        if is_new_day {
+            self.forget(now);
+        }
+        let is_quiet = now < self.quiet_until;
+        self.due = Timestamp::from_ns(i64::MAX);
+        for device in self.devices.iter_mut() {
+            if device.due <= now {
+                let drive_at = drives::look(device, &mut self.drives, now, is_quiet, &mut self.made);
+                let verdict_at = verdicts::look(device, now, self.quiet_until, &mut self.made);
+                device.due = drive_at.map_or(verdict_at, |at| at.min(verdict_at));
+            }
+            self.due = self.due.min(device.due);
+        }
+    }
+
+    /// Drops devices and series that have sent nothing for [`FORGET_AFTER`], and states again what lasts.
+    fn forget(&mut self, now: Timestamp) {
+        let oldest = now.minus(FORGET_AFTER);
+        let Self { devices, peers, n_series, .. } = self;
+        devices.retain(|device| {
+            let is_kept = device.seen >= oldest;
+            // By the clock of the sender: what it sends may be a recording.
+            let measured = device.arrival.map_or(oldest, |arrival| arrival.measured.min(now).minus(FORGET_AFTER));
+            device.series.retain(|series| {
+                let is_kept = is_kept && series.newest.as_ref().is_some_and(|newest| newest.time >= measured);
+                *n_series -= usize::from(!is_kept && series.detector.is_some());
+                is_kept
+            });
+            if !is_kept {
+                peers.forget(device);
+            }
+            is_kept
+        });
+        peers.slow.retain(|_, (_, since)| *since >= oldest);
+        for device in self.devices.iter_mut() {
+            lasting::state_again(device, now, &mut self.made);
+        }
     }
 
     /// Returns the events made since the last call.
@@ -60,31 +243,37 @@ impl FleetJudge {
 
     /// Returns the number of series with a detector.
     pub fn n_series(&self) -> usize {
-        self.series.len()
+        self.n_series
     }
 
-    fn note(&mut self, metric: &DeviceMetric, score: f64, expected: Option<(f64, f64)>) {
-        let DeviceMetric { timestamp, source_device, metric_type, value, .. } = metric;
-        let mut labels = Labels::from([
-            ("metric".to_owned(), metric_type.to_string()),
-            ("value".to_owned(), value.to_string()),
-            ("score".to_owned(), format!("{score:.3}")),
-        ]);
-        let mut message = format!("{metric_type} {value}");
-        if let Some((low, high)) = expected {
-            message = format!("{message}, expected {low:.4} to {high:.4}");
-            labels.insert("expected_low".to_owned(), low.to_string());
-            labels.insert("expected_high".to_owned(), high.to_string());
-        }
-        let finding = Finding {
-            event_type: METRIC_ANOMALY,
-            criticality: 4,
-            device: source_device,
-            at: *timestamp,
-            subject: metric_type,
-            message,
-            labels,
-        };
-        self.made.push(finding.into_event());
+    /// Returns the number of values and events left out for lack of room: of devices beyond [`MAX_DEVICES`], and values
+    /// of series beyond [`MAX_SERIES`].
+    pub fn n_left_out(&self) -> u64 {
+        self.n_left_out
     }
+}
+
+/// Notes the newest value of a metric that nothing reads: it shows that the device sends.
+fn take_other(device: &mut Device, metric: &DeviceMetric, now: Timestamp) {
+    match &mut device.other {
+        Some(other) if other.metric_type.as_ref() == Some(&metric.metric_type) => {
+            other.take(metric.timestamp, metric.value, now);
+        }
+        Some(other) if metric.timestamp <= other.time => {}
+        other if other.as_ref().is_none_or(|other| metric.timestamp > other.time.plus(MAX_CLOCK_LAG)) => {
+            *other = Some(NewestSample::new(Some(metric.metric_type.clone()), metric.timestamp, metric.value));
+        }
+        _ => {}
+    }
+}
+
+/// Returns the first step that is not before `time`.
+fn first_tick_from(time: Timestamp) -> Timestamp {
+    let floor = time.as_ns().div_euclid(TICK_NS);
+    let is_whole = time.as_ns().rem_euclid(TICK_NS) == 0;
+    Timestamp::from_ns((floor + i64::from(!is_whole)).saturating_mul(TICK_NS))
+}
+
+fn day_of(time: Timestamp) -> i64 {
+    time.as_ns().div_euclid(DAY_NS)
 }

@@ -131,6 +131,7 @@ fn health(report: &SmartReport) -> Health {
     let evidence = Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &[],
         events_cut_off: false,
         last_seen: Some(NOW),

@@ -1,8 +1,9 @@
-//! Usual value at each half hour of the day.
+//! Usual value at each half hour of the day, and what the day of the week adds to it.
 
 use crate::Timestamp;
 
 use super::state::state;
+use super::week::Week;
 
 const BINS: usize = 48;
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -22,19 +23,29 @@ pub(super) struct Profile {
     counts: [u16; BINS],
     mean: f64,
     scale: f64,
+    week: Week,
 }
 
-state!(Profile { usual, counts, mean, scale });
+state!(Profile { usual, counts, mean, scale, week });
 
 impl Default for Profile {
     fn default() -> Self {
-        Self { usual: [0.0; BINS], counts: [0; BINS], mean: 0.0, scale: 0.0 }
+        Self { usual: [0.0; BINS], counts: [0; BINS], mean: 0.0, scale: 0.0, week: Week::default() }
     }
 }
 
 impl Profile {
-    /// Returns the usual value at a time of day; the mean while that time is unknown.
+    /// Returns the usual value at a time of the day and week; the mean while that time is unknown.
     pub(super) fn usual_at(&self, at: Timestamp) -> f64 {
+        self.usual_of_day(at) + self.week.excess_at(at)
+    }
+
+    /// Returns `true` while the usual value depends on the day of the week.
+    pub(super) fn is_week_in_use(&self) -> bool {
+        self.week.is_in_use()
+    }
+
+    fn usual_of_day(&self, at: Timestamp) -> f64 {
         let bin = bin(at);
         if self.counts[bin] == 0 { self.mean } else { self.usual[bin] }
     }
@@ -43,7 +54,9 @@ impl Profile {
     pub(super) fn push(&mut self, at: Timestamp, value: f64, row: u32) -> f64 {
         let age = 1.0 / (f64::from(row) + 1.0);
         self.mean += (value - self.mean) * age;
-        let residual = value - self.usual_at(at);
+        let of_day = self.usual_of_day(at);
+        let residual = value - of_day - self.week.excess_at(at);
+        self.week.push(at, value - of_day);
         let is_clipped = row > UNCLIPPED_ROWS;
         let limit = if is_clipped && self.scale > 0.0 { CLIP * self.scale } else { f64::MAX };
         let moved = residual.clamp(-limit, limit);

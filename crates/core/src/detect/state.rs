@@ -24,7 +24,7 @@ macro_rules! number {
     )*};
 }
 
-number!(u8, u16, u32, i32, i64, f64);
+number!(u8, u16, u32, i32, i64, f32, f64);
 
 impl<T: State, const N: usize> State for [T; N] {
     fn put(&self, bytes: &mut Vec<u8>) {

@@ -123,3 +123,22 @@ fn the_expected_range_holds_usual_values() {
     assert!(inside.count() > usual.len() * 95 / 100);
     assert!(scored[5_801].1.expected.is_some_and(|(_, high)| high < scored[5_801].0));
 }
+
+#[test]
+fn a_weekday_is_expected_but_not_on_a_sunday() {
+    const STEP_S: i64 = 300;
+    const DAY_ROWS: i64 = 86_400 / STEP_S;
+    let mut detector = Detector::default();
+    let mut alarms = Vec::new();
+    for i in 0..8 * 7 * DAY_ROWS {
+        let day = i / DAY_ROWS;
+        let is_at_work = day % 7 < 5 || day == 7 * 7 + 6;
+        let hour = (i % DAY_ROWS) as f64 * 24.0 / DAY_ROWS as f64;
+        let load = if is_at_work { 100.0 - 60.0 * (hour / 12.0 * std::f64::consts::PI).cos() } else { 20.0 };
+        let score = detector.push(Timestamp::from_seconds(STEP_S * i), load + 10.0 * noise(i as usize));
+        alarms.extend(score.alarm.then_some(day));
+    }
+    // From the fifth week on the season is known.
+    alarms.retain(|day| *day >= 28);
+    assert_eq!(alarms, [7 * 7 + 6]);
+}

@@ -13,6 +13,8 @@ use super::window::{Ring, Windows};
 const STREAMS: usize = 18;
 /// Numbers of streams that measure the same thing, in the order of the streams. An alarm counts each family alike.
 const FAMILIES: [usize; 6] = [4, 4, 3, 2, 2, 3];
+/// Streams of the distance to the usual value of the time.
+const OF_DAY: std::ops::Range<usize> = 4..8;
 /// Power of the mean of the votes: a few loud streams count more than their share.
 const POWER: f64 = 1.5;
 /// Factors by which a record exceeds the second and the third peak.
@@ -85,7 +87,13 @@ impl Votes {
     fn streams(&mut self, at: Timestamp, windows: &Windows, residuals: Residuals, row: u32) -> [f64; STREAMS] {
         let value = windows.back(0);
         self.last_usual = self.profile.usual_at(at);
+        let is_week_in_use = self.profile.is_week_in_use();
         let from_usual = self.profile.push(at, value, row).abs();
+        if self.profile.is_week_in_use() && !is_week_in_use {
+            // Peaks from before are weekends that the day alone could not expect.
+            self.seconds[OF_DAY].fill(Records::default());
+            self.thirds[OF_DAY].fill(Records::default());
+        }
         self.day.push(from_usual);
         for (sum, length) in self.day_sums.iter_mut().zip([4, 16, 48]) {
             self.day.slide(sum, 0, length);

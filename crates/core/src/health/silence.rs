@@ -51,6 +51,11 @@ pub fn may_be_silent(latest: &[LatestSample], arrival: Option<Arrival>, window: 
     newest(latest).filter(|_| silent_for > MIN_SILENCE)
 }
 
+/// Returns the longest time without a value that is no silence yet.
+pub fn allowed_silence(rhythm: Option<Duration>) -> Duration {
+    rhythm.map_or(SILENCE_WITHOUT_INTERVAL, |rhythm| rhythm.saturating_mul(MISSED_VALUES).max(MIN_SILENCE))
+}
+
 /// Returns a reason if the device is silent, or has sent no current values.
 pub(super) fn judge(evidence: &Evidence<'_>) -> Option<HealthReason> {
     let Evidence { window, last_seen, .. } = *evidence;
@@ -75,9 +80,7 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Option<HealthReason> {
         return silent(Some(arrival.received), why);
     }
     let rhythm = evidence.rhythm;
-    let allowed =
-        rhythm.map_or(SILENCE_WITHOUT_INTERVAL, |rhythm| rhythm.saturating_mul(MISSED_VALUES).max(MIN_SILENCE));
-    if silent_for <= allowed {
+    if silent_for <= allowed_silence(rhythm) {
         return None;
     }
     let usual = rhythm.map_or_else(String::new, |rhythm| format!("; usual is a value every {} s", usual_s(rhythm)));

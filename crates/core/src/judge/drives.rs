@@ -1,0 +1,213 @@
+//! Drives judged live by [`DriveFleet`], and its verdicts as events that hold.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::device::Device;
+use super::events::{FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED, FAILURE_RISK_RAISED, Finding};
+use super::notes::rounded;
+use super::series::Series;
+use crate::fleet::{self, DriveFleet, DriveReason, DriveRow, DriveVerdict};
+use crate::health::Health;
+use crate::timestamp::Timestamp;
+use crate::wire::Event;
+
+const DAY_NS: i64 = 86_400_000_000_000;
+/// Change of a temperature, in °C, that is worth a verdict before the next day.
+const CELSIUS: f64 = 5.0;
+/// Time for which a verdict that got worse must hold: a poll arrives value by value.
+const RAISED_AFTER: Duration = Duration::from_secs(120);
+/// Time for which a verdict that got better must hold. Counters do not fall; what got better did so beside others.
+const ENDED_AFTER: Duration = Duration::from_secs(72 * 3600);
+/// Time after a page in which the same prediction calls nobody.
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(30 * 86_400);
+/// Reasons in a message.
+const MAX_REASONS: usize = 3;
+
+/// Prediction about a drive, as events have it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Prediction {
+    #[default]
+    Nothing,
+    Risk,
+    Failure,
+}
+
+/// State of one drive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct DriveWatch {
+    /// `true` if something that the judge of drives reads has changed.
+    is_changed: bool,
+    /// Day of the last verdict, counted from the epoch.
+    day: Option<i64>,
+    celsius: f64,
+    said: Prediction,
+    changed: Option<Timestamp>,
+    /// Verdict that differs from the one said, and since when.
+    candidate: Option<(Prediction, Timestamp)>,
+    paged: Option<Timestamp>,
+    /// `true` from its failure to its replacement: nothing is left to predict.
+    has_failed: bool,
+}
+
+impl DriveWatch {
+    /// Takes a value that the judge of drives reads; returns `true` if it is worth a verdict.
+    pub(super) fn take(&mut self, series: &Series, before: Option<f64>, value: f64, now: Timestamp) -> bool {
+        let is_worth = match fleet::is_temperature(&series.metric_type) {
+            true => (value - self.celsius).abs() >= CELSIUS && self.day.is_some(),
+            false => before != Some(value) && !fleet::is_clock(&series.metric_type),
+        };
+        let is_first_of_day = self.day != Some(day_of(now));
+        let is_new = (is_worth || is_first_of_day) && !self.is_changed;
+        self.is_changed |= is_new;
+        is_new
+    }
+
+    /// Takes an event of another run of the detector about the drive.
+    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+        if self.changed.is_none_or(|changed| changed < at) {
+            self.said = match event.event_type.as_str() {
+                FAILURE_PREDICTED => Prediction::Failure,
+                FAILURE_RISK_RAISED => Prediction::Risk,
+                _ => Prediction::Nothing,
+            };
+            self.changed = Some(at);
+        }
+    }
+
+    pub(super) fn fail(&mut self) {
+        self.has_failed = true;
+    }
+
+    pub(super) fn replace(&mut self, at: Timestamp) {
+        *self = Self { changed: Some(at), ..Self::default() };
+    }
+
+    /// Returns the time at which a verdict must be looked at again.
+    fn due(&self) -> Option<Timestamp> {
+        let (prediction, since) = self.candidate?;
+        Some(since.plus(if prediction > self.said { RAISED_AFTER } else { ENDED_AFTER }))
+    }
+}
+
+/// Judges a drive if it must be. Returns the time at which to look again.
+pub(super) fn look(
+    device: &mut Device,
+    fleet: &mut DriveFleet,
+    now: Timestamp,
+    is_quiet: bool,
+    made: &mut Vec<Event>,
+) -> Option<Timestamp> {
+    let is_due = device.drive.is_changed || device.drive.due().is_some_and(|due| due <= now);
+    if is_due && !device.drive.has_failed {
+        device.drive.is_changed = false;
+        let verdict = judge(device, fleet, now);
+        predict(device, &verdict, now, is_quiet, made);
+    }
+    device.drive.due().map(|due| due.max(now.plus(Duration::from_nanos(1))))
+}
+
+fn judge(device: &mut Device, fleet: &mut DriveFleet, now: Timestamp) -> DriveVerdict {
+    let read = device.series.iter().filter(|series| series.uses.is_of_drive);
+    let values: Vec<(&str, f64)> =
+        read.filter_map(|series| Some((series.metric_type.as_str(), series.newest.as_ref()?.value))).collect();
+    if let Some((_, celsius)) = values.iter().find(|(metric, _)| fleet::is_temperature(metric)) {
+        device.drive.celsius = *celsius;
+    }
+    device.drive.day = Some(day_of(now));
+    fleet.judge(&DriveRow {
+        device: &device.name,
+        model: device.labels.get("model").map_or("", String::as_str),
+        serial: device.labels.get("serial").map(String::as_str),
+        time: now,
+        values: &values,
+    })
+}
+
+/// Turns a verdict into an event once it has held.
+fn predict(device: &mut Device, verdict: &DriveVerdict, now: Timestamp, is_quiet: bool, made: &mut Vec<Event>) {
+    let watch = &mut device.drive;
+    let prediction = match verdict.health {
+        Health::Critical => Prediction::Failure,
+        Health::Warning => Prediction::Risk,
+        Health::Ok => Prediction::Nothing,
+        // Nothing was understood: what was said before stands.
+        Health::Unknown => return,
+    };
+    if prediction == watch.said {
+        watch.candidate = None;
+        return;
+    }
+    if watch.candidate.is_none_or(|(candidate, _)| candidate != prediction) {
+        watch.candidate = Some((prediction, now));
+    }
+    if is_quiet || watch.due().is_some_and(|due| due > now) {
+        return;
+    }
+    watch.candidate = None;
+    watch.changed = Some(now);
+    // From the failure of a drive to a mere risk there are two steps: the end, and the risk at the next look.
+    let is_end = prediction < watch.said;
+    watch.said = if is_end { Prediction::Nothing } else { prediction };
+    watch.is_changed |= is_end;
+    let is_again = watch.paged.is_some_and(|paged| now < paged.plus(PAGE_AGAIN_AFTER));
+    let (event_type, criticality) = match prediction {
+        _ if is_end => (FAILURE_PREDICTION_ENDED, 3),
+        Prediction::Failure if is_again => (FAILURE_PREDICTED, 6),
+        Prediction::Failure => (FAILURE_PREDICTED, 8),
+        Prediction::Risk | Prediction::Nothing => (FAILURE_RISK_RAISED, 5),
+    };
+    if event_type == FAILURE_PREDICTED {
+        watch.paged = Some(now);
+    }
+    let event = event(device, verdict, event_type, criticality, now);
+    device.say(event, now, made);
+}
+
+fn event(device: &Device, verdict: &DriveVerdict, event_type: &'static str, criticality: u8, at: Timestamp) -> Event {
+    let mut labels = device.labels_of_event();
+    let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
+    label("risk", format!("{:.1}", verdict.risk));
+    if let Some(score) = verdict.score {
+        label("score", score.to_string());
+    }
+    if let Some(advice) = verdict.advice {
+        label("advice", advice.to_owned());
+    }
+    if let Some(reason) = verdict.reasons.first() {
+        label("metric", reason.metric.to_owned());
+        label("expected", reason.expected.clone());
+        label("trend", reason.trend.clone());
+        if let Some(value) = reason.value {
+            label("value", value.to_string());
+        }
+        if let Some(since) = reason.since {
+            label("since", since.to_string());
+        }
+    }
+    labels.retain(|_, value| !value.is_empty());
+    let reasons: Vec<String> = verdict.reasons.iter().take(MAX_REASONS).map(in_words).collect();
+    let message = match (reasons.is_empty(), verdict.advice) {
+        (true, _) => "nothing against this drive any more".to_owned(),
+        (false, Some(advice)) if event_type != FAILURE_PREDICTION_ENDED => {
+            format!("{}. {advice}", reasons.join("; "))
+        }
+        (false, _) => reasons.join("; "),
+    };
+    Finding { event_type, criticality, device: &device.name, at, subject: "", message, labels }.into_event()
+}
+
+fn in_words(reason: &DriveReason) -> String {
+    let metric = if reason.metric.is_empty() { format!("{:?}", reason.finding) } else { reason.metric.to_owned() };
+    let value = reason.value.map_or_else(String::new, |value| format!(" {}", rounded(value)));
+    let rest = [reason.expected.as_str(), reason.trend.as_str()].map(|part| match part {
+        "" => String::new(),
+        part => format!(", {part}"),
+    });
+    format!("{metric}{value}{}{}", rest[0], rest[1])
+}
+
+fn day_of(time: Timestamp) -> i64 {
+    time.as_ns().div_euclid(DAY_NS)
+}

@@ -1,0 +1,107 @@
+//! Events about a device that its verdict rests on: the newest of each kind, cut to what a verdict reads.
+
+use std::time::Duration;
+
+use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use crate::decision::{self, FINDING_ACCEPTED};
+use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
+use crate::records::EventRecord;
+use crate::timestamp::Timestamp;
+use crate::wire::{Event, Labels};
+
+/// Labels that a verdict reads.
+const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
+/// Longest message that is kept, in characters.
+const MAX_MESSAGE_CHARS: usize = 120;
+/// Most events kept of a device; of more, the oldest go.
+const MAX_EVENTS: usize = 32;
+const MAX_DECISIONS: usize = 32;
+/// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
+const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
+
+/// Events kept of one device.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct KeptEvents {
+    pub(super) events: Vec<EventRecord>,
+    pub(super) decisions: Vec<EventRecord>,
+    /// Newest fault that called a person.
+    pub(super) paged: Option<Timestamp>,
+}
+
+impl KeptEvents {
+    /// Takes an event; returns `true` if it may change the verdict.
+    pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
+        let event_type = event.event_type.as_str();
+        let criticality = event.criticality.level();
+        if criticality >= 7 && is_deciding(event_type) {
+            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        }
+        if event_type == FINDING_ACCEPTED {
+            // One that is not understood must not displace one that is.
+            return decision::is_understood(event) && keep(&mut self.decisions, event, received, MAX_DECISIONS);
+        }
+        let is_evidence = is_deciding(event_type)
+            || event_type == METRIC_ANOMALY
+            || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
+        is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Drops what no verdict from `now` on reads.
+    pub(super) fn forget(&mut self, now: Timestamp) {
+        let is_kept = |record: &EventRecord| {
+            let kept_for = if is_deciding(&record.event.event_type) { FAULT_LOOKBACK } else { KEPT_FOR };
+            record.received.plus(kept_for) >= now
+        };
+        self.events.retain(is_kept);
+        self.decisions.retain(|record| record.received.plus(decision::MAX_DECISION) >= now);
+    }
+}
+
+/// Keeps an event unless newer ones of its kind are kept: the newest by its time, and the newest by its arrival.
+fn keep(kept: &mut Vec<EventRecord>, event: &Event, received: Timestamp, max: usize) -> bool {
+    let is_kind = |record: &EventRecord| is_of_one_kind(&record.event, event);
+    if kept.iter().any(|record| record.event.id == event.id && record.event.timestamp == event.timestamp) {
+        return false;
+    }
+    let moment = |record: &EventRecord| record.event.timestamp.min(record.received);
+    kept.push(EventRecord { event: slim(event), received });
+    let newest = |key: &dyn Fn(&EventRecord) -> (Timestamp, Timestamp)| {
+        let of_kind = kept.iter().filter(|record| is_kind(record));
+        of_kind.max_by(|a, b| (key(a), &a.event.id).cmp(&(key(b), &b.event.id))).map(|record| record.event.id.clone())
+    };
+    let by_time = newest(&|record| (moment(record), record.event.timestamp));
+    let by_arrival = newest(&|record| (record.received, record.event.timestamp));
+    let is_newest = |record: &EventRecord| {
+        by_time.as_ref() == Some(&record.event.id) || by_arrival.as_ref() == Some(&record.event.id)
+    };
+    kept.retain(|record| !is_kind(record) || is_newest(record));
+    while kept.len() > max {
+        let oldest = kept.iter().enumerate().min_by_key(|(_, record)| record.received).map(|(place, _)| place);
+        kept.remove(oldest.unwrap_or_default());
+    }
+    true
+}
+
+/// Returns `true` if the newer of two events stands for both: notes and decisions are about a metric each.
+fn is_of_one_kind(one: &Event, other: &Event) -> bool {
+    let is_about_metric = [METRIC_ANOMALY, FINDING_ACCEPTED].contains(&one.event_type.as_str());
+    one.event_type == other.event_type && (!is_about_metric || metric_of(one) == metric_of(other))
+}
+
+fn metric_of(event: &Event) -> Option<&str> {
+    event.labels.as_ref()?.get("metric").map(String::as_str)
+}
+
+fn slim(event: &Event) -> Event {
+    let labels = event.labels.iter().flat_map(|labels| labels.iter());
+    let labels: Labels = labels
+        .filter(|(key, _)| READ_LABELS.contains(&key.as_str()))
+        .map(|(key, value)| (key.clone(), value.clone()))
+        .collect();
+    Event {
+        event_message: event.event_message.as_ref().map(|text| text.chars().take(MAX_MESSAGE_CHARS).collect()),
+        seq: None,
+        labels: (!labels.is_empty()).then(|| Box::new(labels)),
+        ..event.clone()
+    }
+}

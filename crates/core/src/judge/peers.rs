@@ -1,0 +1,231 @@
+//! Devices beside their peers, live: minutes of latency to [`Cohorts`], and its verdicts to events.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::device::{Device, Devices};
+use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
+use super::notes::rounded;
+use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
+use crate::name::DeviceName;
+use crate::timestamp::Timestamp;
+use crate::wire::{Event, Labels};
+
+/// Metric type that is compared.
+pub(super) const COMPARED: &str = "Latency";
+const MINUTE_NS: i64 = 60_000_000_000;
+/// Time after a page in which a device that gets slow again calls nobody.
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Criticality of a device that calls a person, and of one whose cause has called somebody already.
+const PAGE: u8 = 7;
+const NOTE: u8 = 6;
+
+/// State of one device beside its peers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct PeerWatch {
+    /// Sum and number of values in the minute in the making.
+    sum: f64,
+    n_values: u32,
+    /// Names of the cohorts that its labels put it in.
+    of_enclosure: Option<String>,
+    of_model: Option<String>,
+    /// `true` from [`DEVICE_SLOW`] to its end.
+    is_slow: bool,
+    /// `true` for a replaced drive until its predecessor's slowness has left the windows.
+    is_excused: bool,
+    changed: Option<Timestamp>,
+    paged: Option<Timestamp>,
+}
+
+impl PeerWatch {
+    /// Adds a value of the minute in the making.
+    pub(super) fn add(&mut self, value: f64) {
+        self.sum += value;
+        self.n_values += 1;
+    }
+
+    /// Takes an event of another run of the detector about the device.
+    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+        if self.changed.is_none_or(|changed| changed < at) {
+            self.is_slow = event.event_type.as_str() == DEVICE_SLOW;
+            self.changed = Some(at);
+        }
+    }
+
+    /// Takes the replacement of the drive.
+    pub(super) fn replace(&mut self, at: Timestamp) {
+        (self.is_slow, self.is_excused, self.changed, self.paged) = (false, true, Some(at), None);
+    }
+}
+
+/// Minute in the making and the histories of all devices.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// Minutes since the epoch, by the time at which NATS took the values: the clocks of the senders do not matter.
+    pub(super) minute: Option<i64>,
+    pub(super) cohorts: Cohorts,
+    /// Number of devices in each cohort of an enclosure.
+    members: BTreeMap<String, usize>,
+    /// Newest device of each enclosure that was slow, and since when.
+    pub(super) slow: BTreeMap<String, (DeviceName, Timestamp)>,
+}
+
+impl Peers {
+    /// Enters a device whose labels have changed in its cohorts.
+    pub(super) fn enter(&mut self, device: &mut Device) {
+        let class = device.labels.get("class").map_or("", String::as_str);
+        let named = |key: &str| device.labels.get(key).map(|value| format!("{key} {value} {class}"));
+        let (of_enclosure, of_model) = (named("enclosure"), named("model"));
+        if of_enclosure != device.peers.of_enclosure {
+            self.leave(device);
+            if let Some(cohort) = &of_enclosure {
+                *self.members.entry(cohort.clone()).or_default() += 1;
+            }
+        }
+        (device.peers.of_enclosure, device.peers.of_model) = (of_enclosure, of_model);
+    }
+
+    /// Takes a device out of its cohort.
+    fn leave(&mut self, device: &Device) {
+        let Some(cohort) = &device.peers.of_enclosure else { return };
+        if let Some(n_members) = self.members.get_mut(cohort) {
+            *n_members -= 1;
+            if *n_members == 0 {
+                self.members.remove(cohort);
+            }
+        }
+    }
+
+    /// Forgets a device.
+    pub(super) fn forget(&mut self, device: &Device) {
+        self.leave(device);
+        self.cohorts.remove(&device.name);
+    }
+
+    /// Counts a restored device.
+    pub(super) fn count(&mut self, device: &Device) {
+        if let Some(cohort) = &device.peers.of_enclosure {
+            *self.members.entry(cohort.clone()).or_default() += 1;
+        }
+    }
+
+    /// Takes the time: judges the minute in the making if it is over. Events go to `made`.
+    pub(super) fn advance(&mut self, now: Timestamp, devices: &mut Devices, is_quiet: bool, made: &mut Vec<Event>) {
+        let minute = now.as_ns().div_euclid(MINUTE_NS);
+        let Some(current) = self.minute.filter(|current| *current < minute) else {
+            self.minute.get_or_insert(minute);
+            return;
+        };
+        self.minute = Some(minute);
+        let mut samples = PeerSamples::new();
+        for device in devices.iter_mut().filter(|device| device.peers.n_values > 0) {
+            let value = device.peers.sum / f64::from(device.peers.n_values);
+            (device.peers.sum, device.peers.n_values) = (0.0, 0);
+            if let Some(cohort) = self.cohort_of(device) {
+                samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
+            }
+        }
+        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
+        let end = at.plus(Duration::from_secs(60));
+        for verdict in self.cohorts.push(at, &samples) {
+            if let Some(device) = devices.find(&verdict.device) {
+                self.judge(device, &verdict, end, is_quiet, made);
+            }
+        }
+    }
+
+    /// Returns the cohort of a device: its enclosure, or its model if too few of its class are in there.
+    fn cohort_of<'a>(&self, device: &'a Device) -> Option<&'a str> {
+        let PeerWatch { of_enclosure, of_model, .. } = &device.peers;
+        let is_large = |cohort: &&String| self.members.get(*cohort).is_some_and(|n_members| *n_members > MIN_PEERS);
+        of_enclosure.as_ref().filter(is_large).or(of_model.as_ref()).map(String::as_str)
+    }
+
+    fn judge(
+        &mut self,
+        device: &mut Device,
+        verdict: &PeerVerdict,
+        at: Timestamp,
+        is_quiet: bool,
+        made: &mut Vec<Event>,
+    ) {
+        if !verdict.alarm {
+            device.peers.is_excused = false;
+            if std::mem::take(&mut device.peers.is_slow) {
+                device.peers.changed = Some(at);
+                let event = ended(device, verdict, at);
+                device.say(event, at, made);
+            }
+            return;
+        }
+        if device.peers.is_slow || device.peers.is_excused || is_quiet {
+            return;
+        }
+        (device.peers.is_slow, device.peers.changed) = (true, Some(at));
+        let is_again = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        let with = self.slow_beside(device, at);
+        let criticality = if is_again || with.is_some() { NOTE } else { PAGE };
+        if criticality == PAGE {
+            device.peers.paged = Some(at);
+        }
+        let event = slow(device, verdict, at, criticality, with);
+        device.say(event, at, made);
+    }
+
+    /// Returns the device of the same enclosure that got slow just before, and enters this one.
+    fn slow_beside(&mut self, device: &Device, at: Timestamp) -> Option<DeviceName> {
+        let enclosure = device.enclosure()?;
+        let before = self.slow.insert(enclosure.to_owned(), (device.name.clone(), at));
+        before
+            .filter(|(other, since)| *other != device.name && at <= since.plus(TOGETHER_WITHIN))
+            .map(|(other, _)| other)
+    }
+}
+
+fn slow(device: &Device, verdict: &PeerVerdict, at: Timestamp, criticality: u8, with: Option<DeviceName>) -> Event {
+    let since = at.minus(Duration::from_secs(60 * verdict.window_minutes as u64));
+    let mut labels = labels(device, verdict);
+    labels.insert("since".to_owned(), since.to_string());
+    labels.extend(with.map(|with| ("with".to_owned(), with.to_string())));
+    let PeerVerdict { value, expected, n_peers, window_minutes, .. } = verdict;
+    let message = format!(
+        "{COMPARED} {} ms, expected {} ms beside {n_peers} peers, for {window_minutes} minutes",
+        rounded(*value),
+        rounded(*expected),
+    );
+    finding(DEVICE_SLOW, criticality, device, at, message, labels)
+}
+
+fn ended(device: &Device, verdict: &PeerVerdict, at: Timestamp) -> Event {
+    let message = format!(
+        "{COMPARED} {} ms, expected {} ms: no longer slower than its peers",
+        rounded(verdict.value),
+        rounded(verdict.expected)
+    );
+    finding(DEVICE_SLOW_ENDED, 3, device, at, message, labels(device, verdict))
+}
+
+fn labels(device: &Device, verdict: &PeerVerdict) -> Labels {
+    let mut labels = device.labels_of_event();
+    labels.extend([
+        ("metric".to_owned(), COMPARED.to_owned()),
+        ("value".to_owned(), verdict.value.to_string()),
+        ("expected".to_owned(), verdict.expected.to_string()),
+        ("n_peers".to_owned(), verdict.n_peers.to_string()),
+        ("score".to_owned(), format!("{:.3}", verdict.score)),
+    ]);
+    labels
+}
+
+fn finding(
+    event_type: &'static str,
+    criticality: u8,
+    device: &Device,
+    at: Timestamp,
+    message: String,
+    labels: Labels,
+) -> Event {
+    Finding { event_type, criticality, device: &device.name, at, subject: COMPARED, message, labels }.into_event()
+}

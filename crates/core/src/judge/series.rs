@@ -1,0 +1,178 @@
+//! One series of a device: its newest value, and the detector if it makes sense as a series of its own.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::detect::{Detector, RowScore};
+use crate::fleet;
+use crate::health::CLOCK_TOLERANCE;
+use crate::metric::{self, MetricKind, Unit};
+use crate::name::MetricType;
+use crate::reading::{self, Reading};
+use crate::records::LatestSample;
+use crate::timestamp::Timestamp;
+
+use super::notes::NoteControl;
+
+/// Metrics of the host that count what happened since the drive was new. The judge of drives and the limits read them; as
+/// series they are flat, or a clock.
+const COUNTS: [&str; 4] = ["PendingSectors", "PowerCycles", "PowerOnHours", "ReallocatedSectors"];
+/// Prefixes of what a drive says about itself, which [`fleet`] judges beside other drives of its model.
+const OF_DRIVES: [&str; 3] = ["smart_", "nvme_", "scsi_"];
+/// Prefix of the metrics of Spindle itself.
+const OWN: &str = "spindle_";
+/// Factor by which an interval moves the usual one: towards the median, whatever the size of a gap.
+const INTERVAL_STEP: f32 = 1.1;
+
+/// Readers of a series.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Uses {
+    /// Row of the metric table, if values are judged by limits.
+    pub(super) limited: Option<&'static MetricKind>,
+    /// `true` if the judge of drives reads it.
+    pub(super) is_of_drive: bool,
+    /// `true` if it has a detector.
+    pub(super) is_detected: bool,
+}
+
+impl Uses {
+    pub(super) fn of(metric_type: &str) -> Self {
+        let kind = metric::lookup(metric_type);
+        Self {
+            limited: kind.filter(|kind| kind.limits.is_some()),
+            is_of_drive: fleet::is_read(metric_type),
+            is_detected: is_detected(metric_type, kind),
+        }
+    }
+
+    pub(super) fn is_any(self) -> bool {
+        self.limited.is_some() || self.is_of_drive || self.is_detected
+    }
+}
+
+fn is_detected(metric_type: &str, kind: Option<&MetricKind>) -> bool {
+    if metric_type.ends_with("_normalized") || metric_type.starts_with(OWN) || COUNTS.contains(&metric_type) {
+        return false;
+    }
+    let is_temperature = kind.is_some_and(|kind| kind.unit == Unit::Celsius);
+    is_temperature || !OF_DRIVES.iter().any(|prefix| metric_type.starts_with(prefix))
+}
+
+/// Newest value of a metric, with the usual time between two of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct NewestSample {
+    /// Metric type; `None` if the series has it.
+    pub(super) metric_type: Option<MetricType>,
+    pub(super) time: Timestamp,
+    pub(super) value: f64,
+    /// 0 while it is unknown.
+    pub(super) interval_s: f32,
+}
+
+impl NewestSample {
+    pub(super) fn new(metric_type: Option<MetricType>, time: Timestamp, value: f64) -> Self {
+        Self { metric_type, time, value, interval_s: 0.0 }
+    }
+
+    /// Takes a value. Returns `false` for one that is late or a double. A value that is older only because the clock of
+    /// the sender was ahead and has been set counts.
+    pub(super) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
+        let latest = received.plus(CLOCK_TOLERANCE);
+        let was_ahead = self.time > latest && time <= latest;
+        if time <= self.time && !was_ahead {
+            return false;
+        }
+        let gap_s = time.seconds_since(self.time) as f32;
+        if gap_s > 0.0 {
+            self.interval_s = match self.interval_s {
+                0.0 => gap_s,
+                usual if gap_s > usual => (usual * INTERVAL_STEP).min(gap_s),
+                usual => (usual / INTERVAL_STEP).max(gap_s),
+            };
+        }
+        (self.time, self.value) = (time, value);
+        true
+    }
+
+    pub(super) fn interval(&self) -> Option<Duration> {
+        (self.interval_s > 0.0).then(|| Duration::try_from_secs_f32(self.interval_s).ok())?
+    }
+
+    pub(super) fn named(&self) -> Option<LatestSample> {
+        Some(LatestSample { metric_type: self.metric_type.clone()?, time: self.time, value: self.value })
+    }
+}
+
+/// One series.
+#[derive(Debug)]
+pub(super) struct Series {
+    pub(super) metric_type: MetricType,
+    pub(super) uses: Uses,
+    pub(super) newest: Option<NewestSample>,
+    pub(super) grade: Grade,
+    pub(super) detector: Option<Box<Detector>>,
+    pub(super) control: NoteControl,
+}
+
+/// Value beside the limits of its metric.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Grade {
+    #[default]
+    Fine,
+    Unclear,
+    Warning,
+    Critical,
+}
+
+impl Series {
+    pub(super) fn new(metric_type: MetricType, uses: Uses) -> Self {
+        let (newest, grade, control) = (None, Grade::Fine, NoteControl::default());
+        Self { metric_type, uses, newest, grade, detector: None, control }
+    }
+
+    /// Takes a value; returns `false` for one that is late or a double.
+    pub(super) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
+        match &mut self.newest {
+            Some(newest) => newest.take(time, value, received),
+            empty @ None => {
+                *empty = Some(NewestSample::new(None, time, value));
+                true
+            }
+        }
+    }
+
+    /// Grades a value by the limits; returns `true` if it may change the verdict on its device.
+    pub(super) fn regrade(&mut self, value: f64, before: Option<f64>) -> bool {
+        let Some(kind) = self.uses.limited else { return false };
+        let grade = grade(kind, value);
+        // A value beyond a limit may exceed the one that an operator has accepted.
+        let may_change = grade != self.grade || (grade != Grade::Fine && before != Some(value));
+        self.grade = grade;
+        may_change
+    }
+
+    /// Judges a value by the past of its series.
+    pub(super) fn detect(&mut self, time: Timestamp, value: f64) -> Option<RowScore> {
+        let detector = self.detector.as_mut()?;
+        match reading::read(&self.metric_type, value) {
+            Reading::Value(value) => Some(detector.push(time, value)),
+            Reading::Absent | Reading::Unclear(_) => None,
+        }
+    }
+}
+
+fn grade(kind: &MetricKind, value: f64) -> Grade {
+    let Some(limits) = kind.limits else { return Grade::Fine };
+    let value = match reading::read(kind.name, value) {
+        Reading::Absent => return Grade::Fine,
+        Reading::Value(value) => Some(value),
+        Reading::Unclear(unclear) => unclear.at_least,
+    };
+    match value {
+        Some(value) if value >= limits.critical => Grade::Critical,
+        Some(value) if value >= limits.warning => Grade::Warning,
+        Some(_) => Grade::Fine,
+        None => Grade::Unclear,
+    }
+}

@@ -1,0 +1,91 @@
+//! Slow devices and failing drives.
+
+use super::*;
+
+/// Sends a minute of latencies of twelve drives in one enclosure; `factors` slow down the first ones.
+fn shelf(judge: &mut FleetJudge, i: i64, factors: &[f64]) {
+    for drive in 0..12 {
+        let device = format!("disk{drive:02}");
+        let factor = factors.get(drive as usize).copied().unwrap_or(1.0);
+        let value = factor * (5.0 + 0.02 * drive as f64) * (1.0 + 0.1 * noise(100 * i + drive));
+        let labels = [("enclosure", "shelf"), ("serial", "S1"), ("model", "M")];
+        judge.metric(&labelled(metric(&device, "Latency", minute(i), value), &labels), minute(i));
+    }
+}
+
+#[test]
+fn a_slow_drive_is_found_once_and_its_end_too() {
+    let mut judge = FleetJudge::default();
+    let mut events = Vec::new();
+    for i in 0..900 {
+        shelf(&mut judge, i, if (300..600).contains(&i) { &[2.0] } else { &[] });
+        events.extend(judge.take());
+    }
+    let (slow, ended) = (of_type(&events, events::DEVICE_SLOW), of_type(&events, events::DEVICE_SLOW_ENDED));
+    assert_eq!((slow.len(), ended.len(), n_pages(&events)), (1, 1, 1), "{slow:?} {ended:?}");
+    assert!(slow[0].timestamp <= minute(310) && ended[0].timestamp <= minute(660));
+    assert_eq!(
+        (label(slow[0], "n_peers"), label(slow[0], "enclosure"), label(slow[0], "serial")),
+        ("11", "shelf", "S1")
+    );
+    let changed = of_type(&events, events::HEALTH_CHANGED);
+    let of_slow: Vec<_> =
+        changed.iter().filter(|event| &*event.source_device == "disk00").map(|event| label(event, "to")).collect();
+    assert_eq!(of_slow, ["ok", "warning", "ok"]);
+}
+
+#[test]
+fn several_slow_drives_of_one_enclosure_are_one_page() {
+    let mut judge = FleetJudge::default();
+    let mut events = Vec::new();
+    for i in 0..400 {
+        shelf(&mut judge, i, if i >= 300 { &[2.0, 2.0, 2.1] } else { &[] });
+        events.extend(judge.take());
+    }
+    let slow = of_type(&events, events::DEVICE_SLOW);
+    assert_eq!((slow.len(), n_pages(&events)), (3, 1), "{slow:?}");
+    assert_eq!(slow.iter().filter(|event| !label(event, "with").is_empty()).count(), 2);
+}
+
+/// Polls forty drives once an hour.
+fn poll(judge: &mut FleetJudge, hour: i64, bad: f64) {
+    let at = minute(60 * hour);
+    for drive in 0..40 {
+        let device = format!("disk{drive:02}");
+        let sectors = if drive == 7 { bad } else { 0.0 };
+        let labels = [("model", "M"), ("serial", device.as_str())];
+        for (metric_type, value) in
+            [("smart_5_raw", sectors), ("smart_197_raw", sectors), ("smart_187_raw", sectors), ("smart_194_raw", 30.0)]
+        {
+            judge.metric(&labelled(metric(&device, metric_type, at, value), &labels), at);
+        }
+    }
+}
+
+#[test]
+fn a_failing_drive_is_predicted_once_and_its_replacement_is_another() {
+    let mut judge = FleetJudge::default();
+    let mut events = Vec::new();
+    for hour in 0..240 {
+        poll(&mut judge, hour, if hour < 100 { 0.0 } else { (hour as f64 - 99.0).min(40.0) });
+        events.extend(judge.take());
+    }
+    let predicted = of_type(&events, events::FAILURE_PREDICTED);
+    assert_eq!(
+        (predicted.len(), n_pages(&events)),
+        (1, 1),
+        "{:?}",
+        events.iter().filter(|e| e.criticality.level() > 4).collect::<Vec<_>>()
+    );
+    assert_eq!(&*predicted[0].source_device, "disk07");
+    assert!(predicted[0].timestamp < minute(60 * 130) && !label(predicted[0], "advice").is_empty());
+    judge.event(&event("disk07", "DriveFailure", minute(60 * 240), 9), minute(60 * 240));
+    judge.event(&event("disk07", "DriveReplaced", minute(60 * 240 + 30), 2), minute(60 * 240 + 30));
+    for hour in 241..340 {
+        poll(&mut judge, hour, 0.0);
+    }
+    let events = judge.take();
+    let of_drive: Vec<_> = events.iter().filter(|event| &*event.source_device == "disk07").collect();
+    assert!(of_type(&events, events::FAILURE_PREDICTION_ENDED).is_empty() && n_pages(&events) == 0);
+    assert_eq!(label(of_drive[of_drive.len() - 1], "to"), "ok", "{of_drive:?}");
+}

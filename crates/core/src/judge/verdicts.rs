@@ -1,0 +1,243 @@
+//! Standing verdict on a device, and the events that make its history.
+
+use std::time::Duration;
+
+use super::device::Device;
+use super::events::{Finding, HEALTH_CHANGED};
+use crate::health::{self, Evidence, Health, HealthReason, Verdict};
+use crate::records::Window;
+use crate::timestamp::Timestamp;
+use crate::wire::Event;
+
+/// Window of a verdict, as that of the query `device_health`.
+const WINDOW: Duration = Duration::from_secs(3600);
+/// Time for which a verdict must hold to be stated: one that got better, or the first; and one that got worse.
+const BETTER_AFTER: Duration = Duration::from_secs(600);
+const WORSE_AFTER: Duration = Duration::from_secs(60);
+/// Time after which a verdict is stated again.
+const STATED_AGAIN_AFTER: Duration = Duration::from_secs(86_400);
+/// Time after which a verdict that can change as time goes by is looked at.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
+/// Most changes stated in an hour.
+const MAX_CHANGES: usize = 4;
+const HOUR: Duration = Duration::from_secs(3600);
+/// Time after a page in which the same finding calls nobody.
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(86_400);
+/// Most findings of a device whose pages are remembered.
+const MAX_PAGED: usize = 8;
+
+/// Verdict as stated.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Stated {
+    pub(super) health: Health,
+    pub(super) since: Timestamp,
+    pub(super) at: Timestamp,
+}
+
+/// Verdict on a device over time.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Standing {
+    /// `true` if evidence has changed.
+    pub(super) is_dirty: bool,
+    /// `true` while nothing current is known: any value may change that.
+    pub(super) is_unknown: bool,
+    pub(super) stated: Option<Stated>,
+    /// Verdict that differs from the stated one, and since when.
+    pub(super) pending: Option<(Health, Timestamp)>,
+    /// Time of the next verdict if no evidence changes.
+    pub(super) again_at: Timestamp,
+    /// Times of the last changes.
+    pub(super) changes: Vec<Timestamp>,
+    /// Findings that called a person, with the time.
+    pub(super) paged: Vec<(String, Timestamp)>,
+}
+
+impl Standing {
+    /// Takes a statement of another run of the detector.
+    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+        let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name));
+        let health = label("to").and_then(|text| parse(text));
+        let since = label("since").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(at);
+        let is_newer = self.stated.is_none_or(|stated| stated.at < at);
+        if let Some(health) = health.filter(|_| is_newer) {
+            self.stated = Some(Stated { health, since, at });
+        }
+        if let Some(why) = label("why").filter(|_| event.criticality.level() >= 7) {
+            self.remember_page(why, at);
+        }
+    }
+
+    /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
+    pub(super) fn forget_page(&mut self, accepted: &Event) {
+        let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
+        self.paged.retain(|(paged, _)| Some(paged) != metric);
+    }
+
+    fn remember_page(&mut self, why: &str, at: Timestamp) {
+        self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGE_AGAIN_AFTER));
+        if self.paged.len() >= MAX_PAGED {
+            self.paged.remove(0);
+        }
+        self.paged.push((why.to_owned(), at));
+    }
+
+    /// Returns how long a verdict must hold before it is stated.
+    fn hold(&self, health: Health) -> Duration {
+        match self.stated {
+            _ if health == Health::Critical => Duration::ZERO,
+            Some(stated) if health > stated.health => WORSE_AFTER,
+            Some(_) | None => BETTER_AFTER,
+        }
+    }
+
+    /// Takes a verdict; returns the time from which on it may be stated, if it is not the stated one.
+    fn take(&mut self, health: Health, now: Timestamp) -> Option<Timestamp> {
+        if self.stated.is_some_and(|stated| stated.health == health) {
+            self.pending = None;
+            return None;
+        }
+        let since = match self.pending {
+            Some((pending, since)) if pending == health => since,
+            _ => now,
+        };
+        self.pending = Some((health, since));
+        self.changes.retain(|change| now < change.plus(HOUR));
+        let held = since.plus(self.hold(health));
+        let is_many = self.changes.len() >= MAX_CHANGES && health != Health::Critical;
+        let free = self.changes.first().filter(|_| is_many).map(|first| first.plus(HOUR));
+        Some(free.map_or(held, |free| held.max(free)))
+    }
+}
+
+/// Judges a device if it must be. Returns the time at which to look again.
+pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, made: &mut Vec<Event>) -> Timestamp {
+    let silent_at = silent_at(device);
+    let falls_silent = !device.standing.is_unknown && silent_at.is_some_and(|at| at <= now);
+    if !device.standing.is_dirty && now < device.standing.again_at && !falls_silent {
+        return next_look(device, silent_at, now);
+    }
+    device.standing.is_dirty = false;
+    device.kept.forget(now);
+    let verdict = judge(device, now);
+    device.standing.is_unknown = verdict.health == Health::Unknown;
+    let mut again_at = now.plus(STATED_AGAIN_AFTER);
+    if verdict.health != Health::Ok || !device.kept.events.is_empty() {
+        again_at = now.plus(LOOK_AGAIN_AFTER);
+    }
+    let change_at = device.standing.take(verdict.health, now);
+    // A statement about a silent device would be its newest sign of life in the store.
+    let is_silent = silent_at.is_none_or(|at| at <= now);
+    let again = if is_silent { Duration::MAX } else { STATED_AGAIN_AFTER };
+    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
+    let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
+    if state_at <= now {
+        state(device, &verdict, now, made);
+    } else {
+        again_at = again_at.min(state_at);
+    }
+    device.standing.again_at = again_at;
+    next_look(device, silent_at, now)
+}
+
+fn next_look(device: &Device, silent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
+    let again_at = device.standing.again_at;
+    silent_at.filter(|at| *at > now && !device.standing.is_unknown).map_or(again_at, |at| at.min(again_at))
+}
+
+/// Returns the first time at which a device that sends nothing more counts as silent.
+fn silent_at(device: &Device) -> Option<Timestamp> {
+    let allowed = health::allowed_silence(device.rhythm());
+    Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
+}
+
+pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
+    let window = Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW);
+    let latest = device.latest(window);
+    let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
+    health::judge(&Evidence {
+        window,
+        latest: &latest,
+        earlier: &[],
+        events: &device.kept.events,
+        events_cut_off: false,
+        last_seen: device.arrival.map(|arrival| arrival.measured).max(newest_event),
+        arrival: device.arrival,
+        rhythm: device.rhythm(),
+        decisions: &device.kept.decisions,
+    })
+}
+
+/// States a verdict: a change, or the same once more.
+fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<Event>) {
+    let before = device.standing.stated;
+    let changed = device.standing.pending.take();
+    let since = match (changed, before) {
+        (Some((_, since)), _) => since,
+        (None, Some(stated)) => stated.since,
+        (None, None) => now,
+    };
+    if changed.is_some() && before.is_some() {
+        device.standing.changes.push(now);
+    }
+    let from = before.map_or(verdict.health, |stated| stated.health);
+    device.standing.stated = Some(Stated { health: verdict.health, since, at: now });
+    let is_page = changed.is_some() && calls(device, verdict, now);
+    let mut labels = device.labels_of_event();
+    let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
+    label("from", name(from).to_owned());
+    label("to", name(verdict.health).to_owned());
+    label("since", since.to_string());
+    if let Some(score) = verdict.score {
+        label("score", score.to_string());
+    }
+    let reason = verdict.reasons.first().filter(|reason| reason.health != Health::Ok);
+    if let Some(HealthReason { metric, advice, .. }) = reason {
+        label("why", metric.clone());
+        if let Some(advice) = advice {
+            label("advice", advice.to_string());
+        }
+    }
+    let reason = reason.map_or("no finding", |reason| reason.why.as_str());
+    let finding = Finding {
+        event_type: HEALTH_CHANGED,
+        criticality: if is_page { 8 } else { 3 },
+        device: &device.name,
+        at: now,
+        subject: name(verdict.health),
+        message: format!("{} since {since}: {reason}", name(verdict.health)),
+        labels,
+    };
+    made.push(finding.into_event());
+}
+
+/// Returns `true` if a verdict calls a person: it is critical by a value that no event has reported and that has called
+/// nobody for a day.
+fn calls(device: &mut Device, verdict: &Verdict, now: Timestamp) -> bool {
+    let Some(reason) = verdict.reasons.first().filter(|reason| reason.limit.is_some()) else { return false };
+    if verdict.health != Health::Critical {
+        return false;
+    }
+    let is_recent = |at: Timestamp| now < at.plus(PAGE_AGAIN_AFTER);
+    let is_said = device.kept.paged.is_some_and(is_recent);
+    let has_paged = device.standing.paged.iter().any(|(metric, at)| *metric == reason.metric && is_recent(*at));
+    if is_said || has_paged {
+        return false;
+    }
+    device.standing.remember_page(&reason.metric, now);
+    true
+}
+
+/// Returns the name of a verdict, as on the wire.
+pub(super) fn name(health: Health) -> &'static str {
+    match health {
+        Health::Ok => "ok",
+        Health::Unknown => "unknown",
+        Health::Warning => "warning",
+        Health::Critical => "critical",
+    }
+}
+
+/// Returns the verdict of a name.
+pub(super) fn parse(text: &str) -> Option<Health> {
+    [Health::Ok, Health::Unknown, Health::Warning, Health::Critical].into_iter().find(|health| name(*health) == text)
+}
