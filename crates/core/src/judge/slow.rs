@@ -12,7 +12,7 @@ use crate::wire::Event;
 /// Types of events that have the cause of a slow device.
 const SAME_CAUSE: [&str; 3] = [ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
 /// Time after a page in which its cause calls nobody again.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 const PAGE: u8 = 7;
 const NOTE: u8 = 6;
 
@@ -48,11 +48,14 @@ fn newest(device: &Device, metric: &str) -> Option<f64> {
     device.series[place].newest.as_ref().map(|newest| newest.value)
 }
 
-/// Returns `true` if a person was called for the same cause not long ago.
+/// Returns `true` if a person was called for the same cause not long ago. What was said of a drive that has been replaced
+/// says nothing of its successor.
 pub(super) fn has_paged(device: &Device, at: Timestamp) -> bool {
-    device.kept.events.iter().any(|record| {
-        let event = &record.event;
-        let is_recent = at < event.timestamp.min(record.received).plus(PAGE_AGAIN_AFTER);
-        event.criticality.level() >= PAGE && is_recent && SAME_CAUSE.contains(&event.event_type.as_str())
-    })
+    let newest = |is_meant: &dyn Fn(&Event) -> bool| {
+        let meant = device.kept.events.iter().filter(|record| is_meant(&record.event));
+        meant.map(|record| record.event.timestamp.min(record.received)).max()
+    };
+    let is_page = |event: &Event| event.criticality.level() >= PAGE && SAME_CAUSE.contains(&event.event_type.as_str());
+    let replaced = newest(&|event| event.event_type.as_str() == "DriveReplaced");
+    newest(&is_page).is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER) && replaced.is_none_or(|at| at < paged))
 }
