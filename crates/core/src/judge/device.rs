@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::agreement::RecentAlarms;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::DayOfNotes;
@@ -44,6 +45,7 @@ pub(super) struct Device {
     pub(super) own_past: OwnPast,
     pub(super) drive: DriveWatch,
     pub(super) notes: DayOfNotes,
+    pub(super) alarms: RecentAlarms,
     /// Time from which on the device must be looked at.
     pub(super) due: Timestamp,
     /// Place in `series` at which the next metric is expected: devices send theirs in the same order each time.
@@ -65,6 +67,7 @@ impl Device {
             own_past: OwnPast::default(),
             drive: DriveWatch::default(),
             notes: DayOfNotes::default(),
+            alarms: RecentAlarms::default(),
             due: now,
             cursor: 0,
         }

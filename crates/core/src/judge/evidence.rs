@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use super::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::FINDING_ACCEPTED;
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
+/// Types of events about a device that fails by itself, whose pages stand for each other. What its enclosure or its data
+/// suffer says nothing about it.
+const OF_ITS_OWN: [&str; 6] =
+    ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
@@ -24,7 +28,7 @@ const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 pub(super) struct KeptEvents {
     pub(super) events: Vec<EventRecord>,
     pub(super) decisions: Vec<EventRecord>,
-    /// Newest fault that called a person.
+    /// Newest fault of the device itself that called a person.
     pub(super) paged: Option<Timestamp>,
 }
 
@@ -33,8 +37,12 @@ impl KeptEvents {
     pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= 7 && is_deciding(event_type) {
-            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        let at = event.timestamp.min(received);
+        if criticality >= 7 && OF_ITS_OWN.contains(&event_type) {
+            self.paged = self.paged.max(Some(at));
+        }
+        if event_type == "DriveReplaced" {
+            self.paged = self.paged.filter(|paged| at < *paged);
         }
         if event_type == FINDING_ACCEPTED {
             return keep(&mut self.decisions, event, received, MAX_DECISIONS);
@@ -43,6 +51,16 @@ impl KeptEvents {
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
+    pub(super) fn ends(&self, window: Duration) -> impl Iterator<Item = Timestamp> {
+        let of_events = self.events.iter().flat_map(move |record| {
+            let moment = record.event.timestamp.min(record.received);
+            [moment.plus(FAULT_LOOKBACK), moment.plus(window), record.received.plus(window)]
+        });
+        let until = |record: &EventRecord| Timestamp::parse(record.event.labels.as_ref()?.get("until")?).ok();
+        of_events.chain(self.decisions.iter().filter_map(until))
     }
 
     /// Drops what no verdict from `now` on reads.

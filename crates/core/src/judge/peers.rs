@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{Device, Devices};
 use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
-use super::notes::rounded;
+use super::notes::{exact, rounded};
 use super::slow;
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
 use crate::name::DeviceName;
@@ -18,7 +18,13 @@ use crate::wire::{Event, Labels};
 pub(super) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// Time after a page in which a device that gets slow again calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
+/// Score from which on a device is called slow at once. From 1 on it is slower than its peers, but a load of its own (a
+/// backup, a working day) explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their
+/// own, and 3 and more when they wear out.
+const SURE_SCORE: f64 = 2.0;
+/// Time for which a lower score must last: no daily rhythm does.
+const SURE_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Criticality of a device that calls a person, and of one whose cause has called somebody already.
 const PAGE: u8 = 7;
 const NOTE: u8 = 6;
@@ -34,6 +40,8 @@ pub(super) struct PeerWatch {
     of_model: Option<String>,
     /// `true` from [`DEVICE_SLOW`] to its end.
     is_slow: bool,
+    /// Begin of the suspicion that lasts.
+    alarm_since: Option<Timestamp>,
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
@@ -57,7 +65,14 @@ impl PeerWatch {
 
     /// Takes the replacement of the drive.
     pub(super) fn replace(&mut self, at: Timestamp) {
-        (self.is_slow, self.is_excused, self.changed, self.paged) = (false, true, Some(at), None);
+        *self = Self {
+            is_slow: false,
+            alarm_since: None,
+            is_excused: true,
+            changed: Some(at),
+            paged: None,
+            ..std::mem::take(self)
+        };
     }
 }
 
@@ -112,6 +127,13 @@ impl Peers {
         }
     }
 
+    /// Returns the number of devices in an enclosure.
+    pub(super) fn n_in(&self, enclosure: &str) -> usize {
+        let prefix = format!("enclosure {enclosure} ");
+        let from_prefix = self.members.range(prefix.clone()..);
+        from_prefix.take_while(|(cohort, _)| cohort.starts_with(&prefix)).map(|(_, n_members)| n_members).sum()
+    }
+
     /// Takes the time: judges the minute in the making if it is over. Events go to `made`.
     pub(super) fn advance(&mut self, now: Timestamp, devices: &mut Devices, is_quiet: bool, made: &mut Vec<Event>) {
         let minute = now.as_ns().div_euclid(MINUTE_NS);
@@ -154,7 +176,7 @@ impl Peers {
         made: &mut Vec<Event>,
     ) {
         if !verdict.alarm {
-            device.peers.is_excused = false;
+            (device.peers.is_excused, device.peers.alarm_since) = (false, None);
             if std::mem::take(&mut device.peers.is_slow) {
                 device.peers.changed = Some(at);
                 let event = ended(device, verdict, at);
@@ -162,14 +184,19 @@ impl Peers {
             }
             return;
         }
-        if device.peers.is_slow || device.peers.is_excused || is_quiet {
+        let since = *device.peers.alarm_since.get_or_insert(at);
+        let is_sure = verdict.score >= SURE_SCORE || since.plus(SURE_AFTER) <= at;
+        if !is_sure || device.peers.is_slow || device.peers.is_excused || is_quiet {
             return;
         }
         (device.peers.is_slow, device.peers.changed) = (true, Some(at));
-        let is_again = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        // What has called a person, another fault of the device included, calls nobody again.
+        let paged = device.peers.paged.max(device.kept.paged);
+        let is_again = paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
         let with = self.slow_beside(device, at);
-        let criticality = if is_again || with.is_some() || slow::has_paged(device, at) { NOTE } else { PAGE };
-        if criticality == PAGE {
+        let is_page = with.is_none() && !is_again;
+        let criticality = if is_page { PAGE } else { NOTE };
+        if is_page {
             device.peers.paged = Some(at);
         }
         let event = slow(device, verdict, at, criticality, with);
@@ -213,8 +240,8 @@ fn labels(device: &Device, verdict: &PeerVerdict) -> Labels {
     let mut labels = device.labels_of_event();
     labels.extend([
         ("metric".to_owned(), COMPARED.to_owned()),
-        ("value".to_owned(), verdict.value.to_string()),
-        ("expected".to_owned(), verdict.expected.to_string()),
+        ("value".to_owned(), exact(verdict.value)),
+        ("expected".to_owned(), exact(verdict.expected)),
         ("n_peers".to_owned(), verdict.n_peers.to_string()),
         ("score".to_owned(), format!("{:.3}", verdict.score)),
     ]);

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::FleetJudge;
+use super::agreement::{RecentAlarms, Shelves};
 use super::device::Device;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
@@ -56,6 +57,7 @@ struct SavedHead {
     minute: Option<i64>,
     slow: Vec<(String, DeviceName, Timestamp)>,
     cohorts_swept: Timestamp,
+    shelves: Shelves,
     made: Vec<SavedEvent>,
     n_devices: u64,
 }
@@ -76,6 +78,7 @@ struct SavedDevice {
     own_past: OwnPast,
     drive: DriveWatch,
     notes: DayOfNotes,
+    alarms: RecentAlarms,
     history: Option<Vec<u8>>,
     n_series: u64,
 }
@@ -97,6 +100,7 @@ struct SavedSeries {
     metric_type: MetricType,
     newest: Option<NewestSample>,
     grade: Grade,
+    was_better: bool,
     control: NoteControl,
 }
 
@@ -132,9 +136,15 @@ impl FleetJudge {
             put(&mut out, &mut record, &SavedDevice::of(device, history), &[])?;
             for series in &device.series {
                 let detector = series.detector.as_ref().map(|detector| detector.to_bytes()).unwrap_or_default();
-                let Series { metric_type, newest, grade, control, .. } = series;
+                let Series { metric_type, newest, grade, was_better, control, .. } = series;
                 let (metric_type, newest, control) = (metric_type.clone(), newest.clone(), control.clone());
-                put(&mut out, &mut record, &SavedSeries { metric_type, newest, grade: *grade, control }, &detector)?;
+                let (grade, was_better) = (*grade, *was_better);
+                put(
+                    &mut out,
+                    &mut record,
+                    &SavedSeries { metric_type, newest, grade, was_better, control },
+                    &detector,
+                )?;
             }
         }
         Ok(())
@@ -190,6 +200,7 @@ impl FleetJudge {
                 .map(|(enclosure, (name, at))| (enclosure.clone(), name.clone(), *at))
                 .collect(),
             cohorts_swept: self.peers.cohorts.swept,
+            shelves: self.shelves.clone(),
             made: self.made.iter().map(|event| SavedEvent::of(event, event.timestamp)).collect(),
             n_devices: self.devices.len() as u64,
         }
@@ -207,6 +218,7 @@ impl FleetJudge {
         judge.peers.minute = head.minute;
         judge.peers.slow = head.slow.into_iter().map(|(enclosure, name, at)| (enclosure, (name, at))).collect();
         judge.peers.cohorts.swept = head.cohorts_swept;
+        judge.shelves = head.shelves;
         for saved in head.made {
             judge.made.push(saved.record()?.event);
         }
@@ -234,6 +246,7 @@ impl SavedDevice {
             own_past: device.own_past.clone(),
             drive: device.drive.clone(),
             notes: device.notes.clone(),
+            alarms: device.alarms.clone(),
             history,
             n_series: device.series.len() as u64,
         }
@@ -252,6 +265,7 @@ impl SavedDevice {
             own_past: self.own_past,
             drive: self.drive,
             notes: self.notes,
+            alarms: self.alarms,
             ..Device::new(self.name, self.seen)
         })
     }
@@ -288,8 +302,8 @@ impl SavedSeries {
             bytes => Some(Box::new(Detector::from_bytes(bytes)?)),
         };
         let uses = Uses::of(&self.metric_type);
-        let Self { metric_type, newest, grade, control } = self;
-        Ok(Series { metric_type, uses, newest, grade, detector, control })
+        let Self { metric_type, newest, grade, was_better, control } = self;
+        Ok(Series { metric_type, uses, newest, grade, was_better, detector, control })
     }
 }
 
