@@ -40,7 +40,7 @@ pub(super) struct PeerWatch {
     of_model: Option<String>,
     /// `true` from [`DEVICE_SLOW`] to its end.
     is_slow: bool,
-    /// Begin of the suspicion that lasts.
+    /// Time since when its score has been 1 or above.
     alarm_since: Option<Timestamp>,
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
@@ -182,6 +182,10 @@ impl Peers {
                 let event = ended(device, verdict, at);
                 device.say(event, at, made);
             }
+            return;
+        }
+        if verdict.score < 1.0 {
+            device.peers.alarm_since = None;
             return;
         }
         let since = *device.peers.alarm_since.get_or_insert(at);
