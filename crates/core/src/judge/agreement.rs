@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::Device;
 use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
+use super::evidence::PAGED_FOR;
 use super::series::Series;
 use crate::cohort::TOGETHER_WITHIN;
 use crate::detect::RowScore;
@@ -29,8 +30,6 @@ const MIN_FAMILIES: usize = 2;
 const MIN_DEVICES: usize = 3;
 /// Time without an alarm after which anomalies are over.
 const ENDED_AFTER: Duration = Duration::from_secs(6 * 3600);
-/// Time after a page in which the same place calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Time for which a page about a device of an enclosure stands for its other devices.
 const SHELF_PAGED: Duration = Duration::from_secs(3600);
 const MAX_ALARMS: usize = 16;
@@ -158,7 +157,7 @@ impl Shelves {
         devices.sort();
         devices.dedup();
         let is_most = devices.len() >= MIN_DEVICES && 2 * devices.len() > n_devices;
-        let is_again = shelf.agreed.is_some_and(|agreed| at < agreed.plus(PAGE_AGAIN_AFTER));
+        let is_again = shelf.agreed.is_some_and(|agreed| at < agreed.plus(PAGED_FOR));
         (is_most && !is_again).then(|| {
             shelf.agreed = Some(at);
             devices
@@ -256,9 +255,9 @@ fn agreed(
     shelves: &mut Shelves,
     at: Timestamp,
 ) -> Event {
-    let is_recent = |paged: &Timestamp| at < paged.plus(PAGE_AGAIN_AFTER);
+    let is_recent = |paged: &Timestamp| at < paged.plus(PAGED_FOR);
     let is_said = device.alarms.paged.as_ref().is_some_and(is_recent)
-        || device.kept.paged.as_ref().is_some_and(is_recent)
+        || device.kept.has_paged(at)
         || shelves.paged_beside(device, at).is_some();
     device.alarms.open = Some(at);
     if !is_said {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use super::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::FINDING_ACCEPTED;
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
@@ -19,13 +19,24 @@ const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
 const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 
+/// Criticality from which on an event calls a person.
+pub(super) const PAGE: u8 = 7;
+/// Faults of the place where a device is: they concern its other devices as well.
+pub(super) const OF_PLACE: [&str; 3] = [ANOMALIES_AGREE, "FanFailure", "ShelfOffline"];
+/// Fault of the data on a device, which explains nothing else.
+const OF_DATA: &str = "DataCorruption";
+/// Time for which a page about a device, or about its place, stands for what follows.
+pub(super) const PAGED_FOR: Duration = Duration::from_secs(24 * 3600);
+const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
+
 /// Events kept of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct KeptEvents {
     pub(super) events: Vec<EventRecord>,
     pub(super) decisions: Vec<EventRecord>,
-    /// Newest fault that called a person.
+    /// Newest page about the device itself, and about the place where it is.
     pub(super) paged: Option<Timestamp>,
+    pub(super) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
@@ -33,8 +44,9 @@ impl KeptEvents {
     pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= 7 && is_deciding(event_type) {
-            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        if criticality >= PAGE && is_deciding(event_type) && event_type != OF_DATA {
+            let paged = if OF_PLACE.contains(&event_type) { &mut self.place_paged } else { &mut self.paged };
+            *paged = (*paged).max(Some(event.timestamp.min(received)));
         }
         if event_type == FINDING_ACCEPTED {
             return keep(&mut self.decisions, event, received, MAX_DECISIONS);
@@ -43,6 +55,13 @@ impl KeptEvents {
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns `true` if a person has been called about the device or its place, so that what follows calls nobody.
+    pub(super) fn has_paged(&self, now: Timestamp) -> bool {
+        let is_within =
+            |paged: Option<Timestamp>, length: Duration| paged.is_some_and(|paged| now < paged.plus(length));
+        is_within(self.paged, PAGED_FOR) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.

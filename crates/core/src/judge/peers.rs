@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{Device, Devices};
 use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
+use super::evidence::PAGE;
 use super::notes::{exact, rounded};
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
 use crate::name::DeviceName;
@@ -16,14 +17,11 @@ use crate::wire::{Event, Labels};
 /// Metric type that is compared.
 pub(super) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
-/// Time after a page in which a device that gets slow again calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Score from which on a slow device calls a person. From 1 on it is slower than its peers beyond doubt, but a load of its
 /// own explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their own, and 3 and more
 /// when they wear out.
 const PAGE_SCORE: f64 = 2.0;
-/// Criticality of a device that calls a person, and of one that is not slow enough or whose cause has called somebody.
-const PAGE: u8 = 7;
+/// Criticality of a slow device that is not slow enough to call a person, or whose cause has called one.
 const NOTE: u8 = 6;
 
 /// State of one device beside its peers.
@@ -42,7 +40,6 @@ pub(super) struct PeerWatch {
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
-    paged: Option<Timestamp>,
 }
 
 impl PeerWatch {
@@ -62,14 +59,8 @@ impl PeerWatch {
 
     /// Takes the replacement of the drive.
     pub(super) fn replace(&mut self, at: Timestamp) {
-        *self = Self {
-            is_slow: false,
-            is_very_slow: false,
-            is_excused: true,
-            changed: Some(at),
-            paged: None,
-            ..std::mem::take(self)
-        };
+        *self =
+            Self { is_slow: false, is_very_slow: false, is_excused: true, changed: Some(at), ..std::mem::take(self) };
     }
 }
 
@@ -188,14 +179,10 @@ impl Peers {
         device.peers.changed = Some(at);
         (device.peers.is_slow, device.peers.is_very_slow) = (true, is_very_slow);
         // What has called a person in the last day, another fault of the device included, calls nobody again.
-        let paged = device.peers.paged.max(device.kept.paged);
-        let is_again = paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        let is_again = device.kept.has_paged(at);
         let with = if is_very_slow { self.slow_beside(device, at) } else { None };
         let is_page = is_very_slow && !is_again && with.is_none();
         let criticality = if is_page { PAGE } else { NOTE };
-        if is_page {
-            device.peers.paged = Some(at);
-        }
         let event = slow(device, verdict, at, criticality, with);
         device.say(event, at, made);
     }

@@ -91,3 +91,17 @@ fn a_failing_drive_is_predicted_once_and_its_replacement_is_another() {
     assert!(of_type(&events, events::FAILURE_PREDICTION_ENDED).is_empty() && n_pages(&events) == 0);
     assert_eq!(label(of_drive[of_drive.len() - 1], "to"), "ok", "{of_drive:?}");
 }
+
+#[test]
+fn a_fault_of_the_data_hides_no_slow_drive_and_a_failure_does() {
+    for (event_type, n_expected) in [("DataCorruption", 1), ("FailurePredicted", 0), ("ShelfOffline", 1)] {
+        let mut judge = FleetJudge::default();
+        for i in 0..400 {
+            shelf(&mut judge, i, if i >= 300 { &[2.0] } else { &[] });
+            if i == 250 {
+                judge.event(&event("disk00", event_type, minute(i), 8), minute(i));
+            }
+        }
+        assert_eq!(n_pages(&judge.take()), n_expected, "{event_type}");
+    }
+}
