@@ -105,3 +105,16 @@ fn a_fault_of_the_data_hides_no_slow_drive_and_a_failure_does() {
         assert_eq!(n_pages(&judge.take()), n_expected, "{event_type}");
     }
 }
+
+#[test]
+fn a_risk_around_the_threshold_is_said_once() {
+    let mut judge = FleetJudge::default();
+    let mut events = Vec::new();
+    for hour in 0..200 {
+        // Attributes that come and go: the drive does not always answer.
+        poll(&mut judge, hour, if hour < 50 { 0.0 } else if hour % 3 == 0 { 200.0 } else { 2.0 });
+        events.extend(judge.take());
+    }
+    let said: Vec<_> = events.iter().filter(|event| event.event_type.as_str().starts_with("Failure")).collect();
+    assert!((1..=2).contains(&said.len()) && n_pages(&events) <= 1, "{said:?}");
+}
