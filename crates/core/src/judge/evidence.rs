@@ -13,6 +13,12 @@ use crate::wire::{Event, Labels};
 /// suffer says nothing about it.
 const OF_ITS_OWN: [&str; 6] =
     ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
+/// Faults of the place where a device is: they concern its other devices as well.
+pub(super) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
+/// Criticality from which on an event calls a person.
+pub(super) const PAGE: u8 = 7;
+/// Time for which a page about the place of a device stands for what follows.
+const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
@@ -30,6 +36,8 @@ pub(super) struct KeptEvents {
     pub(super) decisions: Vec<EventRecord>,
     /// Newest fault of the device itself that called a person.
     pub(super) paged: Option<Timestamp>,
+    /// Newest fault of its place that called a person.
+    pub(super) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
@@ -38,8 +46,11 @@ impl KeptEvents {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
         let at = event.timestamp.min(received);
-        if criticality >= 7 && OF_ITS_OWN.contains(&event_type) {
+        if criticality >= PAGE && OF_ITS_OWN.contains(&event_type) {
             self.paged = self.paged.max(Some(at));
+        }
+        if criticality >= PAGE && OF_PLACE.contains(&event_type) {
+            self.place_paged = self.place_paged.max(Some(at));
         }
         if event_type == "DriveReplaced" {
             self.paged = self.paged.filter(|paged| at < *paged);
@@ -52,6 +63,12 @@ impl KeptEvents {
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns `true` if a person was called about the device within `length`, or just now about its place.
+    pub(super) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
+        let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
+        is_within(self.paged, length) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.

@@ -195,8 +195,8 @@ impl Peers {
         }
         (device.peers.is_slow, device.peers.changed) = (true, Some(at));
         // What has called a person, another fault of the device included, calls nobody again.
-        let paged = device.peers.paged.max(device.kept.paged);
-        let is_again = paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        let is_recent = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        let is_again = is_recent || device.kept.has_paged(at, PAGE_AGAIN_AFTER);
         let with = self.slow_beside(device, at);
         let is_page = with.is_none() && !is_again;
         let criticality = if is_page { PAGE } else { NOTE };

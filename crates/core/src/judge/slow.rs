@@ -22,7 +22,7 @@ pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet
     if is_quiet {
         return;
     }
-    let has_paged = device.kept.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+    let has_paged = device.kept.has_paged(at, PAGE_AGAIN_AFTER);
     let (event_type, criticality, message) = match change {
         Change::Slow { level, usual } => {
             let (level, usual) = (rounded(level), rounded(usual));

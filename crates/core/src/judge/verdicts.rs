@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::agreement::Shelves;
 use super::device::Device;
 use super::events::{Finding, HEALTH_CHANGED};
+use super::evidence::OF_PLACE;
 use super::series::{Grade, Series};
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
 use crate::records::Window;
@@ -256,7 +257,8 @@ fn calls(device: &mut Device, verdict: &Verdict, now: Timestamp) -> bool {
         return false;
     }
     let is_recent = |at: Timestamp| now < at.plus(PAGE_AGAIN_AFTER);
-    let is_said = device.kept.paged.is_some_and(is_recent);
+    let is_of_place = |reason: &HealthReason| OF_PLACE.contains(&reason.metric.as_str());
+    let is_said = device.kept.has_paged(now, PAGE_AGAIN_AFTER) || verdict.reasons.iter().any(is_of_place);
     let has_paged = device.standing.paged.iter().any(|(metric, at)| *metric == reason.metric && is_recent(*at));
     if is_said || has_paged {
         return false;
