@@ -5,9 +5,13 @@
 //! [`crate::reading`] decodes them. Only input that is not the output of smartctl is an error.
 
 mod ata;
+mod device_statistics;
 mod exit_status;
+mod farm;
 mod fields;
 mod identity;
+#[cfg(test)]
+mod log_tests;
 mod nvme;
 mod scan;
 mod scsi;
@@ -107,6 +111,8 @@ pub fn parse(output: &[u8]) -> Result<SmartReport, SmartError> {
     temperature::add(&mut report, &document);
     add_common(&mut report, &document);
     ata::add(&mut report, &document);
+    device_statistics::add(&mut report, &document);
+    farm::add(&mut report, &document);
     nvme::add(&mut report, &document);
     scsi::add(&mut report, &document);
     self_tests::add(&mut report, &document);

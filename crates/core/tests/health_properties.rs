@@ -99,6 +99,7 @@ fn verdict(known: &Known) -> Verdict {
     judge(&Evidence {
         window: Window::ending_at(NOW, Duration::from_secs(3600)),
         latest: &known.latest,
+        earlier: &[],
         events: &known.events,
         events_cut_off: known.events_cut_off,
         last_seen: None,

@@ -131,6 +131,7 @@ fn health(report: &SmartReport) -> Health {
     let evidence = Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &[],
         events_cut_off: false,
         last_seen: Some(NOW),
@@ -173,6 +174,14 @@ fn any_json() -> impl Strategy<Value = Value> {
                     "temperature_sensors",
                     "result",
                     "code",
+                    "pages",
+                    "number",
+                    "offset",
+                    "result_1",
+                    "reassign_status",
+                    "status_field",
+                    "page_3_error_statistics",
+                    "actuator_reallocation_information_50",
                 ][..]
             )
             .prop_map(str::to_owned),
@@ -191,6 +200,7 @@ proptest! {
         section in proptest::sample::select(&[
             "smartctl", "device", "devices", "smart_status", "ata_smart_attributes", "ata_smart_self_test_log",
             "ata_smart_error_log", "nvme_smart_health_information_log", "nvme_self_test_log", "nvme_namespaces",
+            "ata_device_statistics", "seagate_farm_log", "nvme_error_information_log", "scsi_background_scan",
             "scsi_error_counter_log", "scsi_self_test_0", "scsi_grown_defect_list", "temperature", "power_on_time",
             "wwn", "user_capacity", "rotation_rate", "serial_number", "model_name",
         ][..]),

@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Overrides;
-pub(crate) use decide::DecisionTask;
+use crate::decision_service::DecisionRequest;
 pub(crate) use detect::DetectTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 pub(crate) use query::Question;
@@ -85,7 +85,8 @@ enum CommandLine {
     Query(query::QueryArgs),
     /// Accept a finding: it leaves the verdict until it gets worse or the time is over
     ///
-    /// Without a finding of that name in the verdict, nothing is accepted. `--until` a time in the past revokes.
+    /// Without a finding of that name in the verdict, nothing is accepted. `spindle query device_health` lists the
+    /// decisions in force.
     Accept(decide::AcceptArgs),
     /// Record that somebody works on a device; its verdict stays
     Acknowledge(decide::AcknowledgeArgs),
@@ -224,7 +225,7 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
-    Decide(DecisionTask),
+    Decide(DecisionRequest),
     Dlq(DlqTask),
     Detect(DetectTask),
     Judge { files: Vec<PathBuf> },

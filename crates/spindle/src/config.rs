@@ -178,5 +178,11 @@ pub(crate) fn columns() -> Option<u16> {
     std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
 }
 
+/// Returns the login name of the user, from `USER` or `LOGNAME`.
+pub(crate) fn login_name() -> Option<String> {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
+}
+
 #[cfg(test)]
 mod tests;

@@ -44,6 +44,7 @@ fn verdict_at(
     judge(&Evidence {
         window: window(),
         latest,
+        earlier: &[],
         events,
         events_cut_off: false,
         last_seen: None,
@@ -218,6 +219,7 @@ fn cut_off_events_are_not_read_as_none() {
         judge(&Evidence {
             window,
             latest: &latest,
+            earlier: &[],
             events,
             events_cut_off: true,
             last_seen: None,
@@ -333,7 +335,7 @@ fn a_fault_counts_until_it_is_resolved() {
 #[test]
 fn a_finding_against_a_device_has_an_advice() {
     let found = verdict(&[latest("DiskTemp", 60.0)], &[event("DriveFailure", 600)]);
-    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice).collect();
+    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice.as_deref()).collect();
     let expected =
         ["Replace the drive and rebuild the array.", "Check fans, filters and air flow at the place of the drive."];
     assert_eq!(advice, expected.map(Some), "{:?}", found.reasons);

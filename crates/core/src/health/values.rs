@@ -6,8 +6,14 @@ use crate::metric::{self, Limits, MetricKind};
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 
+/// Judges the values of one device.
+pub(super) fn judge_all(latest: &[LatestSample]) -> Vec<Finding> {
+    let temperature = TemperatureLimits::of(latest);
+    latest.iter().filter_map(|sample| judge(sample, temperature)).collect()
+}
+
 /// Judges one value; `None` if there is nothing against it, or nothing in it.
-pub(super) fn judge(sample: &LatestSample, temperature: TemperatureLimits) -> Option<Finding> {
+fn judge(sample: &LatestSample, temperature: TemperatureLimits) -> Option<Finding> {
     let kind = metric::lookup(&sample.metric_type)?;
     let limits = temperature.limits(kind)?;
     match reading::read(kind.name, sample.value) {
@@ -76,7 +82,8 @@ fn against(
 ) -> HealthReason {
     let raw = (value != sample.value).then_some(sample.value);
     let reason = HealthReason::without_value(kind.name, Some(sample.time), format!("{}: {why}", limits.meaning));
-    HealthReason { value: Some(value), raw, limit: Some(limit), ..reason }
+    let expected = Some(format!("below {}", with_unit(limits.warning, kind)));
+    HealthReason { value: Some(value), raw, limit: Some(limit), expected, ..reason }
 }
 
 fn with_unit(value: f64, kind: &MetricKind) -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
-use crate::decision::FINDING_ACCEPTED;
+use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
@@ -37,12 +37,23 @@ impl KeptEvents {
             self.paged = self.paged.max(Some(event.timestamp.min(received)));
         }
         if event_type == FINDING_ACCEPTED {
-            return keep(&mut self.decisions, event, received, MAX_DECISIONS);
+            // One that is not understood must not displace one that is.
+            return decision::is_understood(event) && keep(&mut self.decisions, event, received, MAX_DECISIONS);
         }
         let is_evidence = is_deciding(event_type)
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
+    pub(super) fn ends(&self, window: Duration) -> impl Iterator<Item = Timestamp> {
+        let of_events = self.events.iter().flat_map(move |record| {
+            let moment = record.event.timestamp.min(record.received);
+            [moment.plus(FAULT_LOOKBACK), moment.plus(window), record.received.plus(window)]
+        });
+        let until = |record: &EventRecord| Timestamp::parse(record.event.labels.as_ref()?.get("until")?).ok();
+        of_events.chain(self.decisions.iter().filter_map(until))
     }
 
     /// Drops what no verdict from `now` on reads.
@@ -52,7 +63,7 @@ impl KeptEvents {
             record.received.plus(kept_for) >= now
         };
         self.events.retain(is_kept);
-        self.decisions.retain(|record| record.received.plus(crate::decision::MAX_DECISION) >= now);
+        self.decisions.retain(|record| record.received.plus(decision::MAX_DECISION) >= now);
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::agreement::Shelves;
 use super::device::Device;
 use super::events::{Finding, HEALTH_CHANGED};
+use super::series::{Grade, Series};
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
 use crate::records::Window;
 use crate::timestamp::Timestamp;
@@ -16,7 +18,7 @@ const BETTER_AFTER: Duration = Duration::from_secs(600);
 const WORSE_AFTER: Duration = Duration::from_secs(60);
 /// Time after which a verdict is stated again.
 const STATED_AGAIN_AFTER: Duration = Duration::from_secs(86_400);
-/// Time after which a verdict that can change as time goes by is looked at.
+/// Time after which a verdict on a value beyond a limit is looked at again: the value may have become too old.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// Most changes stated in an hour.
 const MAX_CHANGES: usize = 4;
@@ -67,6 +69,12 @@ impl Standing {
         }
     }
 
+    /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
+    pub(super) fn forget_page(&mut self, accepted: &Event) {
+        let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
+        self.paged.retain(|(paged, _)| Some(paged) != metric);
+    }
+
     fn remember_page(&mut self, why: &str, at: Timestamp) {
         self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGE_AGAIN_AFTER));
         if self.paged.len() >= MAX_PAGED {
@@ -104,7 +112,13 @@ impl Standing {
 }
 
 /// Judges a device if it must be. Returns the time at which to look again.
-pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, made: &mut Vec<Event>) -> Timestamp {
+pub(super) fn look(
+    device: &mut Device,
+    shelves: &mut Shelves,
+    now: Timestamp,
+    quiet_until: Timestamp,
+    made: &mut Vec<Event>,
+) -> Timestamp {
     let silent_at = silent_at(device);
     let falls_silent = !device.standing.is_unknown && silent_at.is_some_and(|at| at <= now);
     if !device.standing.is_dirty && now < device.standing.again_at && !falls_silent {
@@ -114,20 +128,36 @@ pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, 
     device.kept.forget(now);
     let verdict = judge(device, now);
     device.standing.is_unknown = verdict.health == Health::Unknown;
-    let mut again_at = now.plus(STATED_AGAIN_AFTER);
-    if verdict.health != Health::Ok || !device.kept.events.is_empty() {
-        again_at = now.plus(LOOK_AGAIN_AFTER);
-    }
+    let mut again_at = changes_at(device, now).unwrap_or(now.plus(STATED_AGAIN_AFTER));
     let change_at = device.standing.take(verdict.health, now);
-    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(STATED_AGAIN_AFTER));
+    // A statement about a silent device would be its newest sign of life in the store.
+    let is_silent = silent_at.is_none_or(|at| at <= now);
+    let again = if is_silent { Duration::MAX } else { STATED_AGAIN_AFTER };
+    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
     let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
     if state_at <= now {
-        state(device, &verdict, now, made);
+        made.push(state(device, &verdict, shelves, now));
     } else {
         again_at = again_at.min(state_at);
     }
     device.standing.again_at = again_at;
     next_look(device, silent_at, now)
+}
+
+/// Returns the first time at which the verdict can change although no evidence does: some of it gets too old.
+fn changes_at(device: &Device, now: Timestamp) -> Option<Timestamp> {
+    let current = health::current_window(window_at(now), device.arrival);
+    let is_beyond = |series: &Series| {
+        let newest = series.newest.as_ref().is_some_and(|newest| current.contains(newest.time));
+        newest && series.grade != Grade::Fine
+    };
+    let of_values = device.series.iter().any(is_beyond).then(|| now.plus(LOOK_AGAIN_AFTER));
+    let of_events = device.kept.ends(WINDOW).filter(|end| *end >= now).map(|end| end.plus(Duration::from_nanos(2)));
+    of_events.chain(of_values).min()
+}
+
+fn window_at(now: Timestamp) -> Window {
+    Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW)
 }
 
 fn next_look(device: &Device, silent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
@@ -141,13 +171,14 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
 }
 
-fn judge(device: &Device, now: Timestamp) -> Verdict {
-    let window = Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW);
+pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
+    let window = window_at(now);
     let latest = device.latest(window);
     let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
     health::judge(&Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &device.kept.events,
         events_cut_off: false,
         last_seen: device.arrival.map(|arrival| arrival.measured).max(newest_event),
@@ -158,7 +189,7 @@ fn judge(device: &Device, now: Timestamp) -> Verdict {
 }
 
 /// States a verdict: a change, or the same once more.
-fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<Event>) {
+fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Timestamp) -> Event {
     let before = device.standing.stated;
     let changed = device.standing.pending.take();
     let since = match (changed, before) {
@@ -172,31 +203,44 @@ fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<
     let from = before.map_or(verdict.health, |stated| stated.health);
     device.standing.stated = Some(Stated { health: verdict.health, since, at: now });
     let is_page = changed.is_some() && calls(device, verdict, now);
+    let with = shelves.paged_beside(device, now).filter(|_| is_page).cloned();
+    let criticality = match (is_page, &with) {
+        (false, _) => 3,
+        (true, Some(_)) => 6,
+        (true, None) => {
+            shelves.page(device, now);
+            8
+        }
+    };
     let mut labels = device.labels_of_event();
     let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
     label("from", name(from).to_owned());
     label("to", name(verdict.health).to_owned());
     label("since", since.to_string());
+    if let Some(with) = with {
+        label("with", with.to_string());
+    }
     if let Some(score) = verdict.score {
         label("score", score.to_string());
     }
-    if let Some(HealthReason { metric, advice, .. }) = verdict.reasons.first() {
+    let reason = verdict.reasons.first().filter(|reason| reason.health != Health::Ok);
+    if let Some(HealthReason { metric, advice, .. }) = reason {
         label("why", metric.clone());
         if let Some(advice) = advice {
-            label("advice", (*advice).to_owned());
+            label("advice", advice.to_string());
         }
     }
-    let reason = verdict.reasons.first().map_or("no finding", |reason| reason.why.as_str());
+    let reason = reason.map_or("no finding", |reason| reason.why.as_str());
     let finding = Finding {
         event_type: HEALTH_CHANGED,
-        criticality: if is_page { 8 } else { 3 },
+        criticality,
         device: &device.name,
         at: now,
         subject: name(verdict.health),
         message: format!("{} since {since}: {reason}", name(verdict.health)),
         labels,
     };
-    made.push(finding.into_event());
+    finding.into_event()
 }
 
 /// Returns `true` if a verdict calls a person: it is critical by a value that no event has reported and that has called

@@ -83,11 +83,12 @@ fn the_device_dashboard_shows_every_metric_type() {
     let queries = Boards::read().queries();
     for kind in METRICS {
         let literal = format!("'{}'", kind.name);
-        let is_of_table = ["PowerCycles", "IsFlash"].contains(&kind.name)
+        let is_of_table = ["PowerCycles", "IsFlash", "DiskTempHighest"].contains(&kind.name)
             || ["smart_", "nvme_", "scsi_"].iter().any(|log| kind.name.starts_with(log));
         let is_shown = queries.iter().filter(|query| query.name.starts_with("device.json")).any(|query| {
             query.text.contains(&literal)
-                || is_of_table && query.text.contains("=~ /^(smart|nvme|scsi)_|^(PowerCycles|IsFlash)$/ AND")
+                || is_of_table
+                    && query.text.contains("=~ /^(smart|nvme|scsi)_|^(PowerCycles|IsFlash|DiskTempHighest)$/ AND")
         });
         assert!(is_shown, "{} is not shown", kind.name);
     }
