@@ -81,7 +81,7 @@ fn fleet_health() {
     let summary = FleetSummary::of(&rows, "enclosure", gone);
     let next = Some(BTreeMap::from([("after", json!("b"))]));
     check(
-        Data::FleetHealth(FleetHealth { data: vec![ill], summary, next, basis: Basis::of(window(), 7) }),
+        Data::FleetHealth(Box::new(FleetHealth { data: vec![ill], summary, next, basis: Basis::of(window(), 7) })),
         &json!({
             "status": "success",
             "data": [{
