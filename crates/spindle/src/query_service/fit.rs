@@ -30,7 +30,7 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
         Response::Success(Data::AlertsCritical(page) | Data::Events(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Devices(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::AuditGaps(page)) => halve(page, json.len(), max_bytes),
-        Response::Success(Data::FleetHealth(page)) => halve(page, json.len(), max_bytes),
+        Response::Success(Data::FleetHealth(page)) => halve(&mut **page, json.len(), max_bytes),
         Response::Success(Data::Incidents(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::HealthHistory(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Anomalies(page)) => halve(page, json.len(), max_bytes),

@@ -86,7 +86,7 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::AlertsCritical(page) | Data::Events(page) => (page.data.len(), page),
             Data::Devices(page) => (page.data.len(), page),
             Data::AuditGaps(page) => (page.summary.len(), page),
-            Data::FleetHealth(page) => (page.data.len(), page),
+            Data::FleetHealth(page) => (page.data.len(), &mut **page),
             Data::Incidents(page) => (page.data.len(), page),
             Data::HealthHistory(page) => (page.data.len(), page),
             Data::Anomalies(page) => (page.data.len(), page),
