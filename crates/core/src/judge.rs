@@ -181,8 +181,8 @@ impl FleetJudge {
             "DriveReplaced" => {
                 device.drive.replace(at);
                 device.peers.replace(at);
-                device.alarms.replace();
                 device.own_past = own_past::OwnPast::default();
+                device.alarms.replace();
                 self.drives.replace(&device.name);
             }
             _ => {}

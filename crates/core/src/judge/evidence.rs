@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use super::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
+/// Types of events about a device that fails by itself, whose pages stand for each other. What its enclosure or its data
+/// suffer says nothing about it.
+const OF_ITS_OWN: [&str; 6] =
+    ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
@@ -24,7 +28,7 @@ const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 pub(super) struct KeptEvents {
     pub(super) events: Vec<EventRecord>,
     pub(super) decisions: Vec<EventRecord>,
-    /// Newest fault that called a person.
+    /// Newest fault of the device itself that called a person.
     pub(super) paged: Option<Timestamp>,
 }
 
@@ -33,8 +37,12 @@ impl KeptEvents {
     pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= 7 && is_deciding(event_type) {
-            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        let at = event.timestamp.min(received);
+        if criticality >= 7 && OF_ITS_OWN.contains(&event_type) {
+            self.paged = self.paged.max(Some(at));
+        }
+        if event_type == "DriveReplaced" {
+            self.paged = self.paged.filter(|paged| at < *paged);
         }
         if event_type == FINDING_ACCEPTED {
             // One that is not understood must not displace one that is.
