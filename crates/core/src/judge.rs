@@ -10,15 +10,18 @@
 //! [`FleetJudge::save`] and [`FleetJudge::restore`] in between. Time is that of the input: whatever depends on it happens
 //! at whole multiples of [`TICK_NS`]. State is bounded.
 
+mod agreement;
 mod device;
 mod drives;
 pub mod events;
 mod evidence;
 mod lasting;
 mod notes;
+mod own_past;
 mod peers;
 mod saved;
 mod series;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod verdicts;
@@ -27,10 +30,11 @@ use std::time::Duration;
 
 use crate::decision::FINDING_ACCEPTED;
 use crate::fleet::DriveFleet;
-use crate::health::MAX_CLOCK_LAG;
+use crate::health::{self, MAX_CLOCK_LAG};
 use crate::timestamp::Timestamp;
 use crate::wire::{DeviceMetric, Event};
 
+use agreement::Shelves;
 pub use device::MAX_DEVICES;
 use device::{Device, Devices};
 use peers::Peers;
@@ -61,6 +65,7 @@ pub struct FleetJudge {
     n_series: usize,
     n_left_out: u64,
     peers: Peers,
+    shelves: Shelves,
     drives: DriveFleet,
     made: Vec<Event>,
 }
@@ -127,10 +132,18 @@ impl FleetJudge {
             series.detector = Some(Box::default());
         }
         let Some(score) = series.detect(time, value) else { return };
+        let at = time.min(now);
         // What is that old is a recording: it teaches, and is no news.
         let is_quiet = now < self.quiet_until || time.plus(MAX_CLOCK_LAG) < now;
-        if let Some(note) = notes::note(device, place, &score, time.min(now), is_quiet) {
+        if let Some(note) = notes::note(device, place, &score, at, is_quiet) {
             device.say(note, now, &mut self.made);
+        }
+        if score.alarm && !is_quiet {
+            let n_devices = device.enclosure().map_or(0, |enclosure| self.peers.n_in(enclosure));
+            let agreed = agreement::take(device, place, (&score, at), &mut self.shelves, n_devices);
+            if let Some(agreed) = agreed {
+                device.say(agreed, now, &mut self.made);
+            }
         }
     }
 
@@ -160,6 +173,7 @@ impl FleetJudge {
             events::FAILURE_PREDICTED | events::FAILURE_RISK_RAISED | events::FAILURE_PREDICTION_ENDED => {
                 device.drive.adopt(event, at);
             }
+            events::ANOMALIES_AGREE => device.alarms.adopt(event, at),
             "DriveFailure" => {
                 device.drive.fail();
                 self.drives.fail(&device.name, now);
@@ -167,9 +181,14 @@ impl FleetJudge {
             "DriveReplaced" => {
                 device.drive.replace(at);
                 device.peers.replace(at);
+                device.alarms.replace();
+                device.own_past = own_past::OwnPast::default();
                 self.drives.replace(&device.name);
             }
             _ => {}
+        }
+        if event.criticality.level() >= 7 && health::is_deciding(&event.event_type) {
+            self.shelves.page(device, at);
         }
         if device.kept.take(event, now) {
             device.standing.is_dirty = true;
@@ -205,8 +224,9 @@ impl FleetJudge {
         for device in self.devices.iter_mut() {
             if device.due <= now {
                 let drive_at = drives::look(device, &mut self.drives, now, is_quiet, &mut self.made);
-                let verdict_at = verdicts::look(device, now, self.quiet_until, &mut self.made);
-                device.due = drive_at.map_or(verdict_at, |at| at.min(verdict_at));
+                let alarms_at = agreement::look(device, now, &mut self.made);
+                let verdict_at = verdicts::look(device, &mut self.shelves, now, self.quiet_until, &mut self.made);
+                device.due = drive_at.into_iter().chain(alarms_at).fold(verdict_at, Timestamp::min);
             }
             self.due = self.due.min(device.due);
         }
@@ -215,6 +235,7 @@ impl FleetJudge {
     /// Drops devices and series that have sent nothing for [`FORGET_AFTER`], and states again what lasts.
     fn forget(&mut self, now: Timestamp) {
         let oldest = now.minus(FORGET_AFTER);
+        self.shelves.forget(now.minus(Duration::from_secs(2 * 86_400)));
         let Self { devices, peers, n_series, .. } = self;
         devices.retain(|device| {
             let is_kept = device.seen >= oldest;

@@ -91,3 +91,29 @@ impl Faults {
             .max_by_key(|place| all[*place].from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: &'static str, from: i64, until: i64, settled: i64) -> Fault {
+        let [from, until, settled] = [from, until, settled].map(Timestamp::from_seconds);
+        Fault { kind, devices: vec![DeviceName::new("d").unwrap()], from, until, settled }
+    }
+
+    #[test]
+    fn the_fault_that_began_last_explains_a_page_but_only_wear_explains_a_prediction() {
+        let mut faults = Faults::default();
+        for fault in [fault("bearing wear", 100, 900, 1000), fault(FAN_FAILURE, 200, 300, 400)] {
+            faults.push(fault);
+        }
+        let device = DeviceName::new("d").unwrap();
+        let mut explaining = |second, finding| faults.explaining(&device, Timestamp::from_seconds(second), finding);
+        assert_eq!(explaining(99, "HealthChanged"), None);
+        assert_eq!(explaining(150, "HealthChanged"), Some(0));
+        assert_eq!(explaining(400, "HealthChanged"), Some(1));
+        assert_eq!(explaining(400, FAILURE_PREDICTED), Some(0));
+        assert_eq!(explaining(401, "HealthChanged"), Some(0));
+        assert_eq!(explaining(1001, FAILURE_PREDICTED), None);
+    }
+}

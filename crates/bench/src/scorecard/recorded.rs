@@ -14,34 +14,42 @@ use spindle_core::{Batch, DeviceName, Timestamp};
 use super::recorder::Recorder;
 use super::tally::{FaultScore, Rank, Tally};
 
-/// Device-time watched.
+/// Devices by the time for which they were watched.
 #[derive(Debug, Default)]
-struct Watched {
-    /// First and newest time of each device, and the number of its times.
-    devices: HashMap<DeviceName, (Timestamp, Timestamp, u64)>,
-    /// How often devices went on after so many nanoseconds.
-    steps_ns: HashMap<i64, u64>,
+struct Watched(HashMap<DeviceName, Times>);
+
+#[derive(Debug)]
+struct Times {
+    first: Timestamp,
+    newest: Timestamp,
+    n: u64,
+    /// How often the device went on after so many nanoseconds.
+    steps_ns: BTreeMap<i64, u64>,
 }
 
 impl Watched {
     fn see(&mut self, device: &DeviceName, at: Timestamp) {
-        match self.devices.get_mut(device) {
-            Some((_, newest, n)) if *newest < at => {
-                *self.steps_ns.entry(at.as_ns() - newest.as_ns()).or_default() += 1;
-                (*newest, *n) = (at, *n + 1);
+        match self.0.get_mut(device) {
+            Some(times) if times.newest < at => {
+                *times.steps_ns.entry(at.as_ns() - times.newest.as_ns()).or_default() += 1;
+                times.newest = at;
+                times.n += 1;
             }
             Some(_) => {}
             None => {
-                self.devices.insert(device.clone(), (at, at, 1));
+                self.0.insert(device.clone(), Times { first: at, newest: at, n: 1, steps_ns: BTreeMap::new() });
             }
         }
     }
 
-    /// Returns the times of all devices times the most frequent step: gaps in a recording are not watched.
+    /// Returns the sum over the devices of their times, each as long as their most frequent step: gaps in a recording are
+    /// not watched.
     fn device_seconds(&self) -> f64 {
-        let usual_ns = self.steps_ns.iter().max_by_key(|(step, n)| (**n, -**step)).map_or(0, |(step, _)| *step);
-        let n_times: u64 = self.devices.values().map(|(.., n)| n).sum();
-        n_times as f64 * usual_ns as f64 / 1e9
+        let seconds = |times: &Times| {
+            let usual_ns = times.steps_ns.iter().max_by_key(|(_, n)| **n).map_or(0, |(step, _)| *step);
+            times.n as f64 * usual_ns as f64 / 1e9
+        };
+        self.0.values().map(seconds).sum()
     }
 }
 
@@ -103,7 +111,7 @@ fn take(recorder: &mut Recorder, batch: &Batch, now: Timestamp) {
 fn explain(recorder: &mut Recorder, failures: &BTreeMap<DeviceName, Timestamp>, watched: &Watched) -> Vec<FaultScore> {
     let mut scores = Vec::new();
     for (device, failed_at) in failures {
-        let since = watched.devices.get(device).map_or(*failed_at, |(first, ..)| *first);
+        let since = watched.0.get(device).map_or(*failed_at, |times| times.first);
         // The values of the day of a failure come too late.
         let after = |at: Timestamp| (at < *failed_at).then(|| at.seconds_since(since));
         let about = |event: &spindle_core::Event| event.source_device == *device;

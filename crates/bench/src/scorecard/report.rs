@@ -208,3 +208,45 @@ fn quantile(values: &[f64], share: f64) -> Option<f64> {
     let rank = (share * (sorted.len().checked_sub(1)? as f64)).round() as usize;
     sorted.get(rank).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tally::Explained;
+    use super::*;
+
+    fn worn(seconds: f64, paged_after: Option<f64>) -> FaultScore {
+        FaultScore {
+            kind: "head wear",
+            is_wear_out: true,
+            seconds,
+            paged_after,
+            accused_after: None,
+            noted_after: None,
+            n_pages: u64::from(paged_after.is_some()),
+            n_notes: 2,
+        }
+    }
+
+    #[test]
+    fn figures_follow_from_the_counts() {
+        let mut tally = Tally { device_seconds: SECONDS_PER_YEAR / 2.0, ..Tally::default() };
+        tally.faults = vec![worn(7_200.0, Some(3_600.0)), worn(3_600.0, Some(0.0)), worn(3_600.0, None)];
+        let pages = Explained { by_fault: 2, by_nothing: 1 };
+        tally.made.insert((Rank::Page, "DeviceSlow".to_owned()), pages);
+        let json = Report::new("x".to_owned(), &tally).json();
+        let all = |key: &str| json["all"][key].as_f64().map(|value| (value * 1e3).round() / 1e3);
+        assert_eq!(all("recall_page"), Some(0.667));
+        assert_eq!((all("page_lead_hours"), all("page_lead_share_p10")), (Some(1.0), Some(0.5)));
+        assert_eq!((all("pages_precision"), all("pages_false_per_year")), (Some(0.667), Some(2.0)));
+        assert_eq!((all("recall_verdict"), all("verdict_lead_hours")), (Some(0.0), None));
+        assert_eq!(json["faults"]["head wear"]["notes"], 2.0);
+        assert_eq!(json["events"]["DeviceSlow (page)"]["by_nothing"], 1.0);
+    }
+
+    #[test]
+    fn quantiles_are_values_at_the_nearest_rank() {
+        let values = [5.0, 1.0, 4.0, 2.0, 3.0];
+        assert_eq!([0.0, 0.1, 0.5, 1.0].map(|share| quantile(&values, share)), [1.0, 1.0, 3.0, 5.0].map(Some));
+        assert_eq!(quantile(&[], 0.5), None);
+    }
+}

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use super::agreement::RecentAlarms;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::DayOfNotes;
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{NewestSample, Series, Uses};
 use super::verdicts::Standing;
@@ -40,8 +42,10 @@ pub(super) struct Device {
     pub(super) kept: KeptEvents,
     pub(super) standing: Standing,
     pub(super) peers: PeerWatch,
+    pub(super) own_past: OwnPast,
     pub(super) drive: DriveWatch,
     pub(super) notes: DayOfNotes,
+    pub(super) alarms: RecentAlarms,
     /// Time from which on the device must be looked at.
     pub(super) due: Timestamp,
     /// Place in `series` at which the next metric is expected: devices send theirs in the same order each time.
@@ -60,8 +64,10 @@ impl Device {
             kept: KeptEvents::default(),
             standing: Standing::default(),
             peers: PeerWatch::default(),
+            own_past: OwnPast::default(),
             drive: DriveWatch::default(),
             notes: DayOfNotes::default(),
+            alarms: RecentAlarms::default(),
             due: now,
             cursor: 0,
         }

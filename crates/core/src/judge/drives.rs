@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::Device;
 use super::events::{FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED, FAILURE_RISK_RAISED, Finding};
-use super::notes::rounded;
+use super::notes::{exact, rounded};
 use super::series::Series;
 use crate::fleet::{self, DriveFleet, DriveReason, DriveRow, DriveVerdict};
 use crate::health::Health;
@@ -180,7 +180,7 @@ fn event(device: &Device, verdict: &DriveVerdict, event_type: &'static str, crit
         label("expected", reason.expected.clone());
         label("trend", reason.trend.clone());
         if let Some(value) = reason.value {
-            label("value", value.to_string());
+            label("value", exact(value));
         }
         if let Some(since) = reason.since {
             label("since", since.to_string());

@@ -46,6 +46,16 @@ impl KeptEvents {
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
     }
 
+    /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
+    pub(super) fn ends(&self, window: Duration) -> impl Iterator<Item = Timestamp> {
+        let of_events = self.events.iter().flat_map(move |record| {
+            let moment = record.event.timestamp.min(record.received);
+            [moment.plus(FAULT_LOOKBACK), moment.plus(window), record.received.plus(window)]
+        });
+        let until = |record: &EventRecord| Timestamp::parse(record.event.labels.as_ref()?.get("until")?).ok();
+        of_events.chain(self.decisions.iter().filter_map(until))
+    }
+
     /// Drops what no verdict from `now` on reads.
     pub(super) fn forget(&mut self, now: Timestamp) {
         let is_kept = |record: &EventRecord| {

@@ -119,11 +119,11 @@ pub(super) fn note(
     let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
     let value = series.newest.as_ref().map_or(f64::NAN, |newest| newest.value);
     label("metric", series.metric_type.to_string());
-    label("value", value.to_string());
+    label("value", exact(value));
     label("score", format!("{:.3}", score.anomaly_score));
     if let Some((low, high)) = score.expected {
-        label("expected_low", low.to_string());
-        label("expected_high", high.to_string());
+        label("expected_low", exact(low));
+        label("expected_high", exact(high));
     }
     for (key, count) in [("suppressed", n_suppressed), ("held_back", n_held)] {
         if count > 0 {
@@ -158,6 +158,12 @@ fn message(series: &Series, value: f64, score: &RowScore, n_suppressed: u32) -> 
         message.push_str(&format!("; {n_suppressed} alarms since the last note"));
     }
     message
+}
+
+/// Returns a number in full, and short: a label has a bounded length.
+pub(super) fn exact(value: f64) -> String {
+    let is_usual = value == 0.0 || (1e-6..1e15).contains(&value.abs());
+    if is_usual { value.to_string() } else { format!("{value:e}") }
 }
 
 /// Returns a number with four significant digits, as people read it.

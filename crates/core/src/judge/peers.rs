@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::device::{Device, Devices};
 use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
-use super::notes::rounded;
+use super::notes::{exact, rounded};
+use super::slow;
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
@@ -18,7 +19,11 @@ pub(super) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// Time after a page in which a device that gets slow again calls nobody.
 const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Criticality of a device that calls a person, and of one whose cause has called somebody already.
+/// Score from which on a slow device calls a person. From 1 on it is slower than its peers beyond doubt, but a load of its
+/// own explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their own, and 3 and more
+/// when they wear out.
+const PAGE_SCORE: f64 = 2.0;
+/// Criticality of a device that calls a person, and of one that is not slow enough or whose cause has called somebody.
 const PAGE: u8 = 7;
 const NOTE: u8 = 6;
 
@@ -33,6 +38,8 @@ pub(super) struct PeerWatch {
     of_model: Option<String>,
     /// `true` from [`DEVICE_SLOW`] to its end.
     is_slow: bool,
+    /// `true` once the slowness was enough to call a person.
+    is_very_slow: bool,
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
@@ -56,7 +63,14 @@ impl PeerWatch {
 
     /// Takes the replacement of the drive.
     pub(super) fn replace(&mut self, at: Timestamp) {
-        (self.is_slow, self.is_excused, self.changed, self.paged) = (false, true, Some(at), None);
+        *self = Self {
+            is_slow: false,
+            is_very_slow: false,
+            is_excused: true,
+            changed: Some(at),
+            paged: None,
+            ..std::mem::take(self)
+        };
     }
 }
 
@@ -111,6 +125,13 @@ impl Peers {
         }
     }
 
+    /// Returns the number of devices in an enclosure.
+    pub(super) fn n_in(&self, enclosure: &str) -> usize {
+        let prefix = format!("enclosure {enclosure} ");
+        let from_prefix = self.members.range(prefix.clone()..);
+        from_prefix.take_while(|(cohort, _)| cohort.starts_with(&prefix)).map(|(_, n_members)| n_members).sum()
+    }
+
     /// Takes the time: judges the minute in the making if it is over. Events go to `made`.
     pub(super) fn advance(&mut self, now: Timestamp, devices: &mut Devices, is_quiet: bool, made: &mut Vec<Event>) {
         let minute = now.as_ns().div_euclid(MINUTE_NS);
@@ -119,16 +140,17 @@ impl Peers {
             return;
         };
         self.minute = Some(minute);
+        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
+        let end = at.plus(Duration::from_secs(60));
         let mut samples = PeerSamples::new();
         for device in devices.iter_mut().filter(|device| device.peers.n_values > 0) {
             let value = device.peers.sum / f64::from(device.peers.n_values);
             (device.peers.sum, device.peers.n_values) = (0.0, 0);
+            slow::look(device, value, end, is_quiet, made);
             if let Some(cohort) = self.cohort_of(device) {
                 samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
             }
         }
-        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
-        let end = at.plus(Duration::from_secs(60));
         for verdict in self.cohorts.push(at, &samples) {
             if let Some(device) = devices.find(&verdict.device) {
                 self.judge(device, &verdict, end, is_quiet, made);
@@ -152,7 +174,7 @@ impl Peers {
         made: &mut Vec<Event>,
     ) {
         if !verdict.alarm {
-            device.peers.is_excused = false;
+            (device.peers.is_excused, device.peers.is_very_slow) = (false, false);
             if std::mem::take(&mut device.peers.is_slow) {
                 device.peers.changed = Some(at);
                 let event = ended(device, verdict, at);
@@ -160,14 +182,19 @@ impl Peers {
             }
             return;
         }
-        if device.peers.is_slow || device.peers.is_excused || is_quiet {
+        let is_very_slow = verdict.score >= PAGE_SCORE;
+        let is_new = !device.peers.is_slow || (is_very_slow && !device.peers.is_very_slow);
+        if !is_new || device.peers.is_excused || is_quiet {
             return;
         }
-        (device.peers.is_slow, device.peers.changed) = (true, Some(at));
-        let is_again = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
-        let with = self.slow_beside(device, at);
-        let criticality = if is_again || with.is_some() { NOTE } else { PAGE };
-        if criticality == PAGE {
+        device.peers.changed = Some(at);
+        (device.peers.is_slow, device.peers.is_very_slow) = (true, is_very_slow);
+        let is_recent = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
+        let is_again = is_recent || slow::has_paged(device, at);
+        let with = if is_very_slow { self.slow_beside(device, at) } else { None };
+        let is_page = is_very_slow && !is_again && with.is_none();
+        let criticality = if is_page { PAGE } else { NOTE };
+        if is_page {
             device.peers.paged = Some(at);
         }
         let event = slow(device, verdict, at, criticality, with);
@@ -211,8 +238,8 @@ fn labels(device: &Device, verdict: &PeerVerdict) -> Labels {
     let mut labels = device.labels_of_event();
     labels.extend([
         ("metric".to_owned(), COMPARED.to_owned()),
-        ("value".to_owned(), verdict.value.to_string()),
-        ("expected".to_owned(), verdict.expected.to_string()),
+        ("value".to_owned(), exact(verdict.value)),
+        ("expected".to_owned(), exact(verdict.expected)),
         ("n_peers".to_owned(), verdict.n_peers.to_string()),
         ("score".to_owned(), format!("{:.3}", verdict.score)),
     ]);

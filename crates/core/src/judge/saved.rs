@@ -6,10 +6,12 @@ use std::io::{Read, Write};
 use serde::{Deserialize, Serialize};
 
 use super::FleetJudge;
+use super::agreement::{RecentAlarms, Shelves};
 use super::device::Device;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::{DayOfNotes, NoteControl};
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{Grade, NewestSample, Series, Uses};
 use super::verdicts::{self, Standing, Stated};
@@ -55,6 +57,7 @@ struct SavedHead {
     minute: Option<i64>,
     slow: Vec<(String, DeviceName, Timestamp)>,
     cohorts_swept: Timestamp,
+    shelves: Shelves,
     made: Vec<SavedEvent>,
     n_devices: u64,
 }
@@ -72,8 +75,10 @@ struct SavedDevice {
     paged: Option<Timestamp>,
     standing: SavedStanding,
     peers: PeerWatch,
+    own_past: OwnPast,
     drive: DriveWatch,
     notes: DayOfNotes,
+    alarms: RecentAlarms,
     history: Option<Vec<u8>>,
     n_series: u64,
 }
@@ -188,6 +193,7 @@ impl FleetJudge {
                 .map(|(enclosure, (name, at))| (enclosure.clone(), name.clone(), *at))
                 .collect(),
             cohorts_swept: self.peers.cohorts.swept,
+            shelves: self.shelves.clone(),
             made: self.made.iter().map(|event| SavedEvent::of(event, event.timestamp)).collect(),
             n_devices: self.devices.len() as u64,
         }
@@ -205,6 +211,7 @@ impl FleetJudge {
         judge.peers.minute = head.minute;
         judge.peers.slow = head.slow.into_iter().map(|(enclosure, name, at)| (enclosure, (name, at))).collect();
         judge.peers.cohorts.swept = head.cohorts_swept;
+        judge.shelves = head.shelves;
         for saved in head.made {
             judge.made.push(saved.record()?.event);
         }
@@ -229,8 +236,10 @@ impl SavedDevice {
             paged: device.kept.paged,
             standing: SavedStanding::of(&device.standing),
             peers: device.peers.clone(),
+            own_past: device.own_past.clone(),
             drive: device.drive.clone(),
             notes: device.notes.clone(),
+            alarms: device.alarms.clone(),
             history,
             n_series: device.series.len() as u64,
         }
@@ -246,8 +255,10 @@ impl SavedDevice {
             kept: KeptEvents { events: records(self.events)?, decisions: records(self.decisions)?, paged: self.paged },
             standing: self.standing.standing()?,
             peers: self.peers,
+            own_past: self.own_past,
             drive: self.drive,
             notes: self.notes,
+            alarms: self.alarms,
             ..Device::new(self.name, self.seen)
         })
     }

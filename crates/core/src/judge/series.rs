@@ -34,6 +34,8 @@ pub(super) struct Uses {
     pub(super) is_of_drive: bool,
     /// `true` if it has a detector.
     pub(super) is_detected: bool,
+    /// Range of values that mean what they say and are below every limit.
+    fine: (f64, f64),
 }
 
 impl Uses {
@@ -43,11 +45,29 @@ impl Uses {
             limited: kind.filter(|kind| kind.limits.is_some()),
             is_of_drive: fleet::is_read(metric_type),
             is_detected: is_detected(metric_type, kind),
+            fine: fine(metric_type, kind),
         }
+    }
+
+    fn is_fine(self, value: f64) -> bool {
+        self.fine.0 <= value && value < self.fine.1
     }
 
     pub(super) fn is_any(self) -> bool {
         self.limited.is_some() || self.is_of_drive || self.is_detected
+    }
+}
+
+/// Returns a range of values for which [`reading::read`] and the limits need not be asked: nearly all of them.
+fn fine(metric_type: &str, kind: Option<&MetricKind>) -> (f64, f64) {
+    if reading::is_encoded(metric_type) {
+        return (f64::INFINITY, f64::INFINITY);
+    }
+    let Some(kind) = kind else { return (f64::NEG_INFINITY, f64::INFINITY) };
+    match (kind.limits, kind.unit) {
+        (Some(limits), _) => (kind.min.max(0.0), limits.warning),
+        (None, Unit::Celsius) => (0.0, 100.0),
+        (None, _) => (kind.min, kind.max),
     }
 }
 
@@ -145,7 +165,7 @@ impl Series {
     /// Grades a value by the limits; returns `true` if it may change the verdict on its device.
     pub(super) fn regrade(&mut self, value: f64, before: Option<f64>) -> bool {
         let Some(kind) = self.uses.limited else { return false };
-        let grade = grade(kind, value);
+        let grade = if self.uses.is_fine(value) { Grade::Fine } else { grade(kind, value) };
         // A value beyond a limit may exceed the one that an operator has accepted.
         let may_change = grade != self.grade || (grade != Grade::Fine && before != Some(value));
         self.grade = grade;
@@ -155,6 +175,9 @@ impl Series {
     /// Judges a value by the past of its series.
     pub(super) fn detect(&mut self, time: Timestamp, value: f64) -> Option<RowScore> {
         let detector = self.detector.as_mut()?;
+        if self.uses.is_fine(value) {
+            return Some(detector.push(time, value));
+        }
         match reading::read(&self.metric_type, value) {
             Reading::Value(value) => Some(detector.push(time, value)),
             Reading::Absent | Reading::Unclear(_) => None,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
+mod agreement;
 mod notes;
 mod peers;
 mod state;

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::agreement::Shelves;
 use super::device::Device;
 use super::events::{Finding, HEALTH_CHANGED};
+use super::series::{Grade, Series};
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
 use crate::records::Window;
 use crate::timestamp::Timestamp;
@@ -16,7 +18,7 @@ const BETTER_AFTER: Duration = Duration::from_secs(600);
 const WORSE_AFTER: Duration = Duration::from_secs(60);
 /// Time after which a verdict is stated again.
 const STATED_AGAIN_AFTER: Duration = Duration::from_secs(86_400);
-/// Time after which a verdict that can change as time goes by is looked at.
+/// Time after which a verdict on a value beyond a limit is looked at again: the value may have become too old.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// Most changes stated in an hour.
 const MAX_CHANGES: usize = 4;
@@ -110,7 +112,13 @@ impl Standing {
 }
 
 /// Judges a device if it must be. Returns the time at which to look again.
-pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, made: &mut Vec<Event>) -> Timestamp {
+pub(super) fn look(
+    device: &mut Device,
+    shelves: &mut Shelves,
+    now: Timestamp,
+    quiet_until: Timestamp,
+    made: &mut Vec<Event>,
+) -> Timestamp {
     let silent_at = silent_at(device);
     let falls_silent = !device.standing.is_unknown && silent_at.is_some_and(|at| at <= now);
     if !device.standing.is_dirty && now < device.standing.again_at && !falls_silent {
@@ -120,10 +128,7 @@ pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, 
     device.kept.forget(now);
     let verdict = judge(device, now);
     device.standing.is_unknown = verdict.health == Health::Unknown;
-    let mut again_at = now.plus(STATED_AGAIN_AFTER);
-    if verdict.health != Health::Ok || !device.kept.events.is_empty() {
-        again_at = now.plus(LOOK_AGAIN_AFTER);
-    }
+    let mut again_at = changes_at(device, now).unwrap_or(now.plus(STATED_AGAIN_AFTER));
     let change_at = device.standing.take(verdict.health, now);
     // A statement about a silent device would be its newest sign of life in the store.
     let is_silent = silent_at.is_none_or(|at| at <= now);
@@ -131,12 +136,28 @@ pub(super) fn look(device: &mut Device, now: Timestamp, quiet_until: Timestamp, 
     let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
     let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
     if state_at <= now {
-        state(device, &verdict, now, made);
+        made.push(state(device, &verdict, shelves, now));
     } else {
         again_at = again_at.min(state_at);
     }
     device.standing.again_at = again_at;
     next_look(device, silent_at, now)
+}
+
+/// Returns the first time at which the verdict can change although no evidence does: some of it gets too old.
+fn changes_at(device: &Device, now: Timestamp) -> Option<Timestamp> {
+    let current = health::current_window(window_at(now), device.arrival);
+    let is_beyond = |series: &Series| {
+        let newest = series.newest.as_ref().is_some_and(|newest| current.contains(newest.time));
+        newest && series.grade != Grade::Fine
+    };
+    let of_values = device.series.iter().any(is_beyond).then(|| now.plus(LOOK_AGAIN_AFTER));
+    let of_events = device.kept.ends(WINDOW).filter(|end| *end >= now).map(|end| end.plus(Duration::from_nanos(2)));
+    of_events.chain(of_values).min()
+}
+
+fn window_at(now: Timestamp) -> Window {
+    Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW)
 }
 
 fn next_look(device: &Device, silent_at: Option<Timestamp>, now: Timestamp) -> Timestamp {
@@ -151,7 +172,7 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
 }
 
 pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
-    let window = Window::ending_at(now.plus(Duration::from_nanos(1)), WINDOW);
+    let window = window_at(now);
     let latest = device.latest(window);
     let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
     health::judge(&Evidence {
@@ -168,7 +189,7 @@ pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
 }
 
 /// States a verdict: a change, or the same once more.
-fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<Event>) {
+fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Timestamp) -> Event {
     let before = device.standing.stated;
     let changed = device.standing.pending.take();
     let since = match (changed, before) {
@@ -182,11 +203,23 @@ fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<
     let from = before.map_or(verdict.health, |stated| stated.health);
     device.standing.stated = Some(Stated { health: verdict.health, since, at: now });
     let is_page = changed.is_some() && calls(device, verdict, now);
+    let with = shelves.paged_beside(device, now).filter(|_| is_page).cloned();
+    let criticality = match (is_page, &with) {
+        (false, _) => 3,
+        (true, Some(_)) => 6,
+        (true, None) => {
+            shelves.page(device, now);
+            8
+        }
+    };
     let mut labels = device.labels_of_event();
     let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
     label("from", name(from).to_owned());
     label("to", name(verdict.health).to_owned());
     label("since", since.to_string());
+    if let Some(with) = with {
+        label("with", with.to_string());
+    }
     if let Some(score) = verdict.score {
         label("score", score.to_string());
     }
@@ -200,14 +233,14 @@ fn state(device: &mut Device, verdict: &Verdict, now: Timestamp, made: &mut Vec<
     let reason = reason.map_or("no finding", |reason| reason.why.as_str());
     let finding = Finding {
         event_type: HEALTH_CHANGED,
-        criticality: if is_page { 8 } else { 3 },
+        criticality,
         device: &device.name,
         at: now,
         subject: name(verdict.health),
         message: format!("{} since {since}: {reason}", name(verdict.health)),
         labels,
     };
-    made.push(finding.into_event());
+    finding.into_event()
 }
 
 /// Returns `true` if a verdict calls a person: it is critical by a value that no event has reported and that has called

@@ -61,12 +61,16 @@ pub(super) async fn gather(
 ) -> Result<Vec<DeviceEvidence>> {
     let names: Vec<DeviceName> = devices.iter().map(|(name, _)| name.clone()).collect();
     let is_past = arrivals::is_past(window.until);
-    let received = match is_past {
-        true => vec![None; names.len()],
-        false => arrivals::last_of(store, &names, window.until).await?,
+    let received = async {
+        match is_past {
+            true => Ok(vec![None; names.len()]),
+            false => arrivals::last_of(store, &names, window.until).await,
+        }
     };
+    let usual = async { Ok(store.latest_many(&names, window).await?) };
+    let (received, mut latest) = tokio::try_join!(received, usual)?;
     let windows: Vec<Window> = received.iter().map(|received| health::current_window(window, *received)).collect();
-    let latest = latest(store, &names, &windows, window).await?;
+    replace_latest(store, &names, &windows, window, &mut latest).await?;
     let events_cut_off = events.is_cut_off();
     let mut gathered = Vec::with_capacity(names.len());
     for (((name, last_seen), received), latest) in devices.iter().zip(received).zip(latest) {
@@ -92,21 +96,19 @@ pub(super) async fn gather(
     Ok(gathered)
 }
 
-/// Reads the newest values of each device in its own window, most of which are `usual`.
-async fn latest(
+/// Reads the newest values again of those devices whose window is not the `usual` one.
+async fn replace_latest(
     store: &Store,
     names: &[DeviceName],
     windows: &[Window],
     usual: Window,
-) -> Result<Vec<Vec<LatestSample>>> {
-    let all: Vec<usize> = (0..names.len()).collect();
-    let (together, others): (Vec<usize>, Vec<usize>) = all.into_iter().partition(|index| windows[*index] == usual);
-    let (behind, ahead): (Vec<usize>, Vec<usize>) =
-        others.into_iter().partition(|index| windows[*index].until == usual.until);
+    latest: &mut [Vec<LatestSample>],
+) -> Result<()> {
+    let unusual = (0..names.len()).filter(|index| windows[*index] != usual);
+    let (behind, ahead): (Vec<usize>, Vec<usize>) = unusual.partition(|index| windows[*index].until == usual.until);
     let (apart, rest) = ahead.split_at(ahead.len().min(MAX_READ_APART));
-    let mut latest = vec![Vec::new(); names.len()];
     let apart = apart.iter().map(|index| vec![*index]);
-    for indices in [together, behind, rest.to_vec()].into_iter().chain(apart).filter(|indices| !indices.is_empty()) {
+    for indices in [behind, rest.to_vec()].into_iter().chain(apart).filter(|indices| !indices.is_empty()) {
         let of = |index: &usize| windows[*index];
         let from = indices.iter().map(|index| of(index).from).min().unwrap_or(usual.from);
         let until = indices.iter().map(|index| of(index).until).max().unwrap_or(usual.until);
@@ -117,7 +119,7 @@ async fn latest(
             latest[*index] = samples;
         }
     }
-    Ok(latest)
+    Ok(())
 }
 
 /// Adds earlier values of the metrics that have reached a limit.

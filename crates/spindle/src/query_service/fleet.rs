@@ -8,7 +8,7 @@ use serde_json::Value;
 use spindle_core::query::FleetQuery;
 use spindle_core::records::{DeviceRecord, Window};
 use spindle_core::response::{Basis, FleetHealth, FleetRow, FleetSummary, GoneDevice};
-use spindle_core::{DeviceName, Timestamp, decision, health};
+use spindle_core::{Timestamp, decision, health};
 use spindle_store::Store;
 
 use super::arrivals;
@@ -22,13 +22,12 @@ const DEVICES_AT_ONCE: usize = 10_000;
 /// Judges all devices, and lists those with the wanted verdicts.
 pub(super) async fn fleet_health(store: &Store, query: FleetQuery) -> Result<FleetHealth> {
     let FleetQuery { window, health, group_by, after, limit } = query;
-    let mut events = judged_events::read(store, None, window).await?;
+    let first = async { Ok(store.devices(None, DEVICES_AT_ONCE).await?) };
+    let (mut events, mut records) = tokio::try_join!(judged_events::read(store, None, window), first)?;
     let (mut rows, mut gone, mut n_points) = (Vec::new(), Vec::new(), 0);
-    let mut last: Option<DeviceName> = None;
     loop {
-        let mut records = store.devices(last.as_ref(), DEVICES_AT_ONCE).await?;
         let is_last = records.len() < DEVICES_AT_ONCE;
-        last = records.last().map(|record| record.source_device.clone());
+        let last = records.last().map(|record| record.source_device.clone());
         // In a question about the past, what came later is not there yet.
         records.retain(|record| !arrivals::is_past(window.until) || record.first_seen < window.until);
         let named: Vec<_> =
@@ -43,6 +42,7 @@ pub(super) async fn fleet_health(store: &Store, query: FleetQuery) -> Result<Fle
         if is_last {
             break;
         }
+        records = store.devices(last.as_ref(), DEVICES_AT_ONCE).await?;
     }
     rows.sort_by(|one, other| one.rank().cmp(&other.rank()));
     let summary = FleetSummary { cut_off: events.cut_off, ..FleetSummary::of(&rows, &group_by, gone) };
@@ -111,3 +111,6 @@ impl Page for FleetHealth {
         json_bytes(&self.next)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,11 @@ fn get(address: &str, path: &str, headers: &str) -> HttpResponse {
     response
 }
 
+/// Returns the answer of a running system as JSON.
+pub(crate) fn get_json(system: &System, path: &str) -> serde_json::Value {
+    serde_json::from_str(&get(&system.http(), path, "").body).unwrap()
+}
+
 fn post(address: &str, headers: &str, body: &str) -> HttpResponse {
     let length = body.len();
     exchange(

@@ -18,6 +18,7 @@ mod detector;
 mod detector_faults;
 mod dlq;
 mod faults;
+mod fleet;
 mod harness;
 mod http;
 mod in_flight;

@@ -8,15 +8,38 @@ use crate::output;
 /// Renders a reason of a verdict as an item of a list.
 pub(super) fn reason(reason: &Value) -> String {
     let accepted = decision(&reason["accepted"], "accepted").map_or_else(String::new, |words| format!(" ({words})"));
-    let mut lines = format!("  - {}{accepted}\n", text(&reason["why"]));
+    let mut lines = item(&format!("  - {}{accepted}", text(&reason["why"])), 4);
     let facts = facts(reason);
     if !facts.is_empty() {
-        lines += &format!("    {facts}\n");
+        lines += &item(&format!("    {facts}"), 4);
     }
     if let Some(advice) = reason["advice"].as_str() {
-        lines += &format!("    {}\n", output::safe(advice));
+        lines += &item(&format!("    {}", output::safe(advice)), 4);
     }
     lines
+}
+
+/// Breaks a line between words at the width of the terminal; further lines are indented.
+fn item(line: &str, indent: usize) -> String {
+    wrapped(line, indent, output::width().map_or(usize::MAX, usize::from))
+}
+
+fn wrapped(line: &str, indent: usize, width: usize) -> String {
+    let start = line.len() - line.trim_start().len();
+    let (mut lines, mut column) = (" ".repeat(start), start);
+    for (index, word) in line.trim_start().split(' ').enumerate() {
+        let n_columns = word.chars().count();
+        if index > 0 && column + 1 + n_columns > width {
+            lines += &format!("\n{}", " ".repeat(indent));
+            column = indent;
+        } else if index > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += n_columns;
+    }
+    lines + "\n"
 }
 
 /// Returns what was expected, the trend and the start of a finding, on one line.
@@ -50,10 +73,11 @@ pub(super) fn fleet(response: &Value) -> String {
         lines +=
             &format!("{}{score} {}{place}{since}{acknowledged}\n", text(&row["health"]), text(&row["source_device"]));
         if !reason.is_null() {
-            lines += &format!("  {}\n", text(&reason["why"]));
+            let trend = reason["trend"].as_str().map_or_else(String::new, |trend| format!(", {}", output::safe(trend)));
+            lines += &item(&format!("  {}{trend}", text(&reason["why"])), 2);
         }
         if let Some(advice) = reason["advice"].as_str() {
-            lines += &format!("  {}\n", output::safe(advice));
+            lines += &item(&format!("  {}", output::safe(advice)), 2);
         }
     }
     let count = |group: &Value, name: &str| group[name].as_u64().unwrap_or(0);
@@ -90,24 +114,20 @@ pub(super) fn incidents(response: &Value) -> String {
         };
         let time = |name: &str| incident[name].as_str().map(short_time).unwrap_or_default();
         let until = if incident["until"].is_null() { String::new() } else { format!(" until {}", time("until")) };
-        lines += &format!(
-            "{} {} ({}): {subject}, since {}{until}\n",
-            text(&incident["state"]),
-            text(&incident["cause"]),
-            incident["criticality"],
-            time("since")
-        );
+        let (state, cause, criticality) =
+            (text(&incident["state"]), text(&incident["cause"]), &incident["criticality"]);
+        lines += &item(&format!("{state} {cause} ({criticality}): {subject}, since {}{until}", time("since")), 2);
         if devices.len() > 1 {
             let more = if devices.len() > 8 { ", …" } else { "" };
-            lines += &format!("  of {}{more}\n", devices[..devices.len().min(8)].join(", "));
+            lines += &item(&format!("  of {}{more}", devices[..devices.len().min(8)].join(", ")), 2);
         }
         for reason in array(&incident["reasons"]).take(3) {
-            lines += &format!("  - {}\n", text(&reason["why"]));
+            lines += &item(&format!("  - {}", text(&reason["why"])), 4);
         }
         if let Some(advice) = incident["advice"].as_str() {
-            lines += &format!("  {}\n", output::safe(advice));
+            lines += &item(&format!("  {}", output::safe(advice)), 2);
         }
-        lines.extend(decision(&incident["acknowledged"], "acknowledged").map(|words| format!("  {words}\n")));
+        lines.extend(decision(&incident["acknowledged"], "acknowledged").map(|words| item(&format!("  {words}"), 2)));
     }
     lines + &cut_off(summary) + &detector(summary)
 }
@@ -223,6 +243,13 @@ mod tests {
                 "no word of the detector for a day: judged by limits and other events alone",
             ][..],
         );
+    }
+
+    #[test]
+    fn long_lines_break_between_words() {
+        check(&wrapped("  - one two three", 4, 11), &["  - one two", "    three"]);
+        check(&wrapped("  - one two three", 4, usize::MAX), &["  - one two three"]);
+        check(&wrapped("  unbreakable word", 2, 5), &["  unbreakable", "  word"]);
     }
 
     #[test]
