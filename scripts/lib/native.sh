@@ -280,7 +280,8 @@ remove_native_data() {
     rm -rf "$DATA"
   elif [ -d "$DATA" ]; then
     rm -rf "$DATA/nats" "$DATA/logs"
-    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/simulation.json "$DATA"/truth.ndjson "$DATA"/daemon-seq.json*
+    rm -f "$DATA"/spindle.* "$DATA"/run.json* "$DATA"/simulation.json "$DATA"/truth.ndjson "$DATA"/daemon-seq.json* \
+      "$DATA"/detector.*
     rmdir "$DATA" 2>/dev/null || say "$DATA contains other files, which were kept"
   fi
   say "removed the data in $DATA"

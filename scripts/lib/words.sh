@@ -21,7 +21,7 @@ known_command() {
 # tip_for WORD: the way to what a word means that is not a command of this script.
 tip_for() {
   case "$1" in
-    query | get | devices | dlq | check | config | daemon | writer | reader | web | client | version | --version | -V)
+    query | get | devices | dlq | check | config | daemon | writer | detector | reader | web | client | version | --version | -V)
       echo "it is a command of the program, \`spindle $1\`; ./run.sh status prints its path" ;;
     rm | remove | clean | destroy | delete | purge | reset | prune)
       echo "./run.sh stop --volumes stops everything and removes the data" ;;

@@ -14,8 +14,8 @@ setup() {
   rm -rf "$CHECKOUT/.env" "$CHECKOUT/spindle-data"
 }
 
-SECRETS="NATS_DAEMON_PASSWORD NATS_WRITER_PASSWORD NATS_READER_PASSWORD NATS_CLIENT_PASSWORD NATS_ADMIN_PASSWORD
-INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
+SECRETS="NATS_DAEMON_PASSWORD NATS_WRITER_PASSWORD NATS_DETECTOR_PASSWORD NATS_READER_PASSWORD NATS_CLIENT_PASSWORD
+NATS_ADMIN_PASSWORD INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
 
 has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
 
@@ -31,7 +31,7 @@ has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
   for name in $SECRETS; do
     is_secret "$(value "$name")"
   done
-  [ "$(for name in $SECRETS; do value "$name"; done | sort -u | wc -l)" -eq 8 ]
+  [ "$(for name in $SECRETS; do value "$name"; done | sort -u | wc -l)" -eq 9 ]
   [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
   [ "$(value COMPOSE_FILE)" = docker-compose.yml ]
 }

@@ -8,6 +8,7 @@ mod harness;
 mod memory;
 mod pipeline;
 mod queries;
+mod scorecard;
 mod store;
 mod truth;
 mod wire;
@@ -71,6 +72,8 @@ enum Benchmark {
     Faults(faults::Options),
     /// Put each role under its worst load and compare its memory with the limit of its container
     Memory(memory::MemoryOptions),
+    /// Judge simulated fleets, or a recording, and score the judgement by the truth: recall, lead, false pages, notes
+    Scorecard(scorecard::ScorecardOptions),
     /// Compare what Spindle says with what is: foreign answers, aged data, colliding ids, unsafe streams, wrong clocks
     Truth(truth::Options),
 }
@@ -81,6 +84,7 @@ async fn main() -> Result<ExitCode> {
         Benchmark::Faults(options) => return faults::run(options).await,
         Benchmark::Memory(options) => return memory::run(options).await,
         Benchmark::Truth(options) => return truth::run(options).await,
+        Benchmark::Scorecard(options) => scorecard::run(&options),
         Benchmark::Wire => wire::run(),
         Benchmark::Detect { series } => detect::run(series),
         Benchmark::Store { influxdb: None, values, series } => store::embedded(values, series).await,

@@ -39,7 +39,7 @@ pub struct Bus {
     pub(crate) denied: DeniedPermissions,
     settings: NatsSettings,
     name: String,
-    inbox: String,
+    pub(crate) inbox: String,
     queues: Queues,
 }
 

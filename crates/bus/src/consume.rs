@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{error, warn};
 
 use crate::connect::Bus;
-use crate::consumer_check::{self, Ahead};
+use crate::consumer_check::{self, Ahead, CONSUMING};
 use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::stream_reader::published;
@@ -145,7 +145,7 @@ impl Consumer {
         let mut metadata = std::collections::HashMap::new();
         if let Some(found) = found {
             metadata = consumer_check::metadata_of(&found);
-            let differences = consumer_check::differences(&found.config);
+            let differences = consumer_check::differences(&found.config, &CONSUMING);
             if !differences.is_empty() {
                 let found = consumer_check::listed(&differences);
                 warn!(stream, consumer, found, "consumer was changed, correcting it");
@@ -156,8 +156,11 @@ impl Consumer {
             }
         }
         let created = self.create_with(Config { metadata, ..self.config() }).await?;
-        let left =
-            self.bus.raw_consumer(stream, consumer).await?.map(|found| consumer_check::differences(&found.config));
+        let left = self
+            .bus
+            .raw_consumer(stream, consumer)
+            .await?
+            .map(|found| consumer_check::differences(&found.config, &CONSUMING));
         let left = left.unwrap_or_default();
         if left.is_empty() {
             return Ok(created);

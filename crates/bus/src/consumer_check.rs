@@ -9,8 +9,22 @@ use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 use crate::streams::{Difference, Impact, RawConsumer, is_default, text};
 
-/// Values that lose no message; every other field must be unset.
-const WANTED: [(&str, &str); 3] = [("ack_policy", "explicit"), ("deliver_policy", "all"), ("replay_policy", "instant")];
+/// Values of a consumer that lose no message, and fields that may have any; every other field must be unset.
+pub(crate) struct WantedConsumer {
+    values: [(&'static str, &'static str); 3],
+    any: &'static [&'static str],
+}
+
+/// Consumer of a [`crate::Consumer`].
+pub(crate) const CONSUMING: WantedConsumer = WantedConsumer {
+    values: [("ack_policy", "explicit"), ("deliver_policy", "all"), ("replay_policy", "instant")],
+    any: &[],
+};
+/// Consumer of a [`crate::Follower`], which counts the sequences that it misses.
+pub(crate) const FOLLOWING: WantedConsumer = WantedConsumer {
+    values: [("ack_policy", "all"), ("deliver_policy", "by_start_sequence"), ("replay_policy", "instant")],
+    any: &["opt_start_seq"],
+};
 /// Fields that the limits set, that say nothing about messages, or that each server fills in.
 const IGNORED: [&str; 9] = [
     "name",
@@ -37,11 +51,12 @@ const FIXED: [&str; 9] = [
 ];
 
 /// Returns the fields in which a consumer may leave out messages or forget its position.
-pub(crate) fn differences(config: &Map<String, Value>) -> Vec<Difference> {
+pub(crate) fn differences(config: &Map<String, Value>, wanted: &WantedConsumer) -> Vec<Difference> {
     let differs = |(field, value): (&String, &Value)| {
-        let wanted = WANTED.iter().find(|(name, _)| *name == field).map(|(_, wanted)| *wanted);
+        let any = [&IGNORED[..], wanted.any].concat();
+        let wanted = wanted.values.iter().find(|(name, _)| *name == field).map(|(_, wanted)| *wanted);
         let is_as_wanted = wanted.map_or_else(|| is_default(value), |wanted| value == wanted);
-        if is_as_wanted || IGNORED.contains(&field.as_str()) {
+        if is_as_wanted || any.contains(&field.as_str()) {
             return None;
         }
         let (field, found, wanted) = (field.clone(), text(value), wanted.unwrap_or("the default").to_owned());
@@ -120,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_field_that_leaves_out_messages_is_named() {
-        assert_eq!(differences(&config(&json!({}))), []);
+        assert_eq!(differences(&config(&json!({})), &CONSUMING), []);
         for changes in [
             json!({"ack_policy": "none"}),
             json!({"ack_policy": "all"}),
@@ -140,16 +155,25 @@ mod tests {
             json!({"max_batch": 1}),
             json!({"a_field_of_the_future": true}),
         ] {
-            let found: Vec<_> = differences(&config(&changes)).into_iter().map(|difference| difference.field).collect();
+            let found: Vec<_> =
+                differences(&config(&changes), &CONSUMING).into_iter().map(|difference| difference.field).collect();
             assert_eq!(found, [changes.as_object().unwrap().keys().next().unwrap().clone()]);
         }
-        assert_eq!(differences(&config(&json!({"sample_freq": "100%", "max_ack_pending": 5}))), []);
+        assert_eq!(differences(&config(&json!({"sample_freq": "100%", "max_ack_pending": 5})), &CONSUMING), []);
     }
 
     #[test]
     fn only_what_the_server_never_changes_needs_another_consumer() {
-        let of = |changes: &Value| is_fixed(&differences(&config(changes)));
+        let of = |changes: &Value| is_fixed(&differences(&config(changes), &CONSUMING));
         assert!(of(&json!({"ack_policy": "none"})) && of(&json!({"deliver_policy": "new", "opt_start_seq": 3})));
         assert!(!of(&json!({"max_deliver": 1, "filter_subject": "x"})) && !of(&json!({})));
+    }
+
+    #[test]
+    fn a_follower_begins_anywhere_and_misses_nothing_else() {
+        let own = json!({"ack_policy": "all", "deliver_policy": "by_start_sequence", "opt_start_seq": 7});
+        assert_eq!(differences(&config(&own), &FOLLOWING), []);
+        let found = differences(&config(&json!({"filter_subject": "their.own"})), &FOLLOWING);
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 }

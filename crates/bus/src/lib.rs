@@ -14,6 +14,7 @@ mod consumer_metadata;
 mod credentials;
 mod deadletter;
 mod error;
+mod follow;
 mod permissions;
 mod publish;
 mod pull;
@@ -30,6 +31,7 @@ pub use deadletter::{
     DeadLetter, DeadLetterFilter, DeadLetterHead, DeadLetterPages, NewDeadLetter, Part, Replayed, Replayer,
 };
 pub use error::{BusError, BusErrorKind};
+pub use follow::{Followed, FollowedMessage, FollowedMessages, Follower, StreamMark, StreamPosition};
 pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, ServiceLimits, Unanswered, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};

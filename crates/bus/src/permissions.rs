@@ -46,11 +46,20 @@ impl DeniedPermissions {
     /// missing permission if one of them was denied, else `otherwise`.
     pub(crate) fn or(&self, verb: &str, subjects: &[&str], otherwise: BusError) -> BusError {
         let missing = subjects.iter().find(|subject| self.has(verb, subject));
-        let Some(subject) = missing else { return otherwise };
-        let attempt = format!(
-            "{otherwise}: the NATS user may not {verb} to '{subject}'; grant that permission (deploy/nats/nats-server.conf lists those of every role) or use another user"
-        );
-        BusError::new(BusErrorKind::Configuration, attempt)
+        match missing {
+            Some(subject) => denial(&otherwise, verb, subject),
+            None => otherwise,
+        }
+    }
+
+    /// Returns the error to report for a call whose reply did not come: a subscription to `inbox` that was denied, else
+    /// `otherwise`.
+    pub(crate) fn or_inbox(&self, inbox: &str, otherwise: BusError) -> BusError {
+        let is_denied = self
+            .lock()
+            .iter()
+            .any(|denied| denied.strip_prefix("subscribe ").and_then(|subject| subject.strip_prefix(inbox)).is_some());
+        if is_denied { denial(&otherwise, "subscribe", &format!("{inbox}.>")) } else { otherwise }
     }
 
     /// Returns the error to report for a call to JetStream's API under `$JS.API.<api>`: the missing permission if that
@@ -63,6 +72,13 @@ impl DeniedPermissions {
     ) -> BusError {
         self.or("publish", &[&format!("$JS.API.{api}")], BusError::transient(attempt, error))
     }
+}
+
+fn denial(lost: &BusError, verb: &str, subject: &str) -> BusError {
+    let attempt = format!(
+        "{lost}: the NATS user may not {verb} to '{subject}'; grant that permission (deploy/nats/nats-server.conf lists those of every role) or use another user"
+    );
+    BusError::new(BusErrorKind::Configuration, attempt)
 }
 
 /// Parses `Permissions Violation for Publish to "x"` into `publish x`. Capitals differ between server versions.
@@ -93,6 +109,10 @@ mod tests {
         assert!(error.to_string().contains("may not publish to '$JS.API.STREAM.INFO.METRICS'"), "{error}");
         assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), BusErrorKind::Configuration);
         assert_eq!(denied.or("publish", &["reader.query"], lost()).kind(), BusErrorKind::Transient);
+        denied.note("Permissions Violation for Subscription to \"_INBOX.spindle-decide.x9.*\"");
+        let error = denied.or_inbox("_INBOX.spindle-decide", lost());
+        assert!(error.to_string().contains("may not subscribe to '_INBOX.spindle-decide.>'"), "{error}");
+        assert_eq!(denied.or_inbox("_INBOX.spindle-web", lost()).kind(), BusErrorKind::Transient);
         denied.forget();
         assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), BusErrorKind::Transient);
     }

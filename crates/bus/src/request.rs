@@ -24,7 +24,8 @@ impl Bus {
             }
             RequestErrorKind::TimedOut => {
                 let message = format!("no answer on '{subject}' within {} s", timeout.as_secs_f32());
-                self.denied.or("publish", &[subject], BusError::new(BusErrorKind::Transient, message))
+                let lost = self.denied.or("publish", &[subject], BusError::new(BusErrorKind::Transient, message));
+                self.denied.or_inbox(&self.inbox, lost)
             }
             _ => BusError::caused(BusErrorKind::Permanent, format!("request on '{subject}'"), error),
         })

@@ -3,7 +3,8 @@
 //!
 //! Acknowledged messages of the last `replay_tail` are kept while they fit, because the writer restores from them
 //! what a store has lost. Nothing above the lowest ack floor is ever removed, so a full stream is full of messages
-//! that are not stored yet.
+//! that are not stored yet. Consumers of detectors do not count once the stream is three quarters full: a judgement can do
+//! without messages, a store cannot.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -37,14 +38,16 @@ pub async fn trim_acknowledged(
     };
     let Some(found) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
     // The limit of the account counts too: stored messages must not fill it either.
-    if !bus.fill(stream_name, &found).await?.is_half_full() {
+    let fill = bus.fill(stream_name, &found).await?;
+    if !fill.is_half_full() {
         return Ok(0);
     }
     let consumers = bus.raw_consumers(stream_name).await?;
     if !consumers.iter().any(|consumer| consumer.name == writer) {
         return Ok(0);
     }
-    let floors = consumers.iter().map(|consumer| floor(consumer, found.state.last_seq));
+    let holding = consumers.iter().filter(|consumer| fill.is_held_by(consumer));
+    let floors = holding.map(|consumer| floor(consumer, found.state.last_seq));
     let floor = floors.min().unwrap_or(0);
     let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
     let acknowledged = stream.cached_info().state.first_sequence..floor.saturating_add(1);

@@ -40,6 +40,8 @@ pub enum Finding {
     NotUnderstood,
     /// Another drive under the same name.
     Replaced,
+    /// Several devices of one enclosure at the same time.
+    Together,
 }
 
 /// Advice for a finding.
@@ -63,10 +65,11 @@ const SMARTMONTOOLS: &str = "smartmontools, smartctl(8) and its FAQ";
 const GUNAWI: &str = "Gunawi et al., Fail-Slow at Scale, FAST 2018";
 const SCHROEDER: &str = "Schroeder et al., Flash Reliability in Production, FAST 2016";
 const EL_SAYED: &str = "El-Sayed et al., Temperature Management in Data Centers, SIGMETRICS 2012";
+const JIANG: &str = "Jiang et al., Are Disks the Dominant Contributor for Storage Failures?, FAST 2008";
 const NVME: &str = "NVM Express base specification, SMART / Health Information log";
 
 /// All advice, in the order of [`Finding`].
-pub const ADVICE: [Advice; 18] = [
+pub const ADVICE: [Advice; 19] = [
     advice(
         Finding::Reallocated,
         "Copy the data off this drive and replace it.",
@@ -165,6 +168,12 @@ pub const ADVICE: [Advice; 18] = [
         "the history of the old drive says nothing about the new one",
         &[BACKBLAZE],
     ),
+    advice(
+        Finding::Together,
+        "Check power, cabling and expander of the enclosure before any of its drives.",
+        "failures of one shelf come together, and its interconnect causes more of them than many think",
+        &[JIANG],
+    ),
 ];
 
 /// Returns the advice for a finding.
@@ -173,12 +182,14 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 }
 
 /// Findings by the metric type beyond its limit, or the type of the event.
-const BY_NAME: [(&str, Finding); 30] = [
+const BY_NAME: [(&str, Finding); 33] = [
+    ("AnomaliesAgree", Finding::Slow),
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
     ("DiskTemp", Finding::Hot),
     ("DeviceSlow", Finding::Slow),
     ("DriveFailure", Finding::Failed),
+    ("DriveReplaced", Finding::Replaced),
     ("FailurePredicted", Finding::SelfReported),
     ("FailureRiskRaised", Finding::Reallocated),
     ("FanFailure", Finding::Hot),
@@ -203,6 +214,7 @@ const BY_NAME: [(&str, Finding); 30] = [
     ("smart_5_raw", Finding::Reallocated),
     ("smart_failed", Finding::SelfReported),
     ("smart_self_tests_failed", Finding::SelfReported),
+    ("smart_stat_percentage_used", Finding::Worn),
     ("smart_usage_at_threshold", Finding::SelfReported),
 ];
 

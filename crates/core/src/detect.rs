@@ -93,7 +93,9 @@ impl Detector {
         match self.counter.push(at, value.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE)) {
             Measured::Value(measured) => {
                 let score = self.learnt.push(at, measured.clamp(-MAX_MAGNITUDE, MAX_MAGNITUDE));
-                RowScore { expected: score.expected.map(|range| self.counter.range(range)), ..score }
+                let expected = score.expected.map(|range| self.counter.range(range));
+                // A damaged state may have turned it around.
+                RowScore { expected: expected.filter(|(low, high)| low <= high), ..score }
             }
             Measured::Nothing => self.learnt.skip(),
             Measured::Changed => {

@@ -9,16 +9,24 @@
 //! - Without a single judged value there is no `ok`, only `unknown`.
 //!
 //! So more evidence never improves a verdict, except by an event that closes a fault, by a newer value of the same
-//! metric, by the first judged value of a device of which nothing was known, and by an operator who accepts a finding
-//! ([`decision`](crate::decision)). Order does not matter.
+//! metric, by the first judged value of a device of which nothing was known, by a device that states how hot it may be
+//! (`DiskTempWarning`, `DiskTempCritical`, `IsFlash`; only the limits of its temperature change), and by an operator who
+//! accepts a finding ([`decision`](crate::decision)). Order does not matter.
 
 mod accepted;
+mod asleep;
+mod changes;
 mod faults;
+mod history;
+mod order;
 mod silence;
+mod temperature;
 #[cfg(test)]
 mod tests;
+mod trend;
 mod values;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -29,11 +37,16 @@ use crate::metric;
 use crate::records::{Arrival, EventRecord, LatestSample, Window};
 use crate::timestamp::Timestamp;
 
-use accepted::Acceptances;
+pub(crate) use accepted::Acceptances;
+pub use asleep::is_asleep;
+pub use changes::{CHANGE_SHOWN, change_types, was_replaced};
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
+pub(crate) use faults::{fault_of, moment, reason_of};
+pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, segments, since, standing};
 pub use silence::{
     CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
 };
+pub use trend::{earlier_windows, needs_earlier};
 
 /// Health of a device, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,6 +67,8 @@ pub enum Health {
 pub struct HealthReason {
     /// Metric type or event type.
     pub metric: String,
+    /// Weight in the verdict: `ok` if it has none, as a note or an accepted finding.
+    pub health: Health,
     /// Value: of a metric, decoded and in its unit; of an event its criticality.
     pub value: Option<f64>,
     /// Value as stored, if decoding changed it or failed.
@@ -65,9 +80,18 @@ pub struct HealthReason {
     pub time: Option<Timestamp>,
     /// Explanation for people.
     pub why: String,
+    /// Values that are no finding, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// Change since an earlier value, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trend: Option<String>,
+    /// Start of the finding, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
     /// Action, as an imperative sentence.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<&'static str>,
+    pub advice: Option<Cow<'static, str>>,
     /// Decision that takes it out of the verdict.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accepted: Option<DecisionInForce>,
@@ -76,7 +100,20 @@ pub struct HealthReason {
 impl HealthReason {
     /// Returns a reason that rests on no value.
     fn without_value(metric: &str, time: Option<Timestamp>, why: String) -> Self {
-        Self { metric: metric.to_owned(), value: None, raw: None, limit: None, time, why, advice: None, accepted: None }
+        Self {
+            metric: metric.to_owned(),
+            health: Health::Unknown,
+            value: None,
+            raw: None,
+            limit: None,
+            time,
+            why,
+            expected: None,
+            trend: None,
+            since: None,
+            advice: None,
+            accepted: None,
+        }
     }
 }
 
@@ -87,7 +124,7 @@ pub struct Verdict {
     pub health: Health,
     /// From 100 for no finding down to 0; `None` if health is unknown.
     pub score: Option<u8>,
-    /// Most severe first.
+    /// Most important first.
     pub reasons: Vec<HealthReason>,
 }
 
@@ -98,7 +135,10 @@ pub struct Evidence<'a> {
     pub window: Window,
     /// Newest value of each metric within [`current_window`].
     pub latest: &'a [LatestSample],
-    /// Events of [`event_types`] and those of [`PAGING_CRITICALITY`] from [`FAULT_LOOKBACK`] on, in any order.
+    /// Newest value of each metric some time before, by [`earlier_windows`]. Needed only if [`needs_earlier`].
+    pub earlier: &'a [LatestSample],
+    /// Events of [`event_types`] and those of [`PAGING_CRITICALITY`] from [`FAULT_LOOKBACK`] on, in any order. Optional:
+    /// those of [`change_types`], notes and verdicts of the detector, which change no verdict.
     pub events: &'a [EventRecord],
     /// `true` if a limit cut off some of these events.
     pub events_cut_off: bool,
@@ -117,20 +157,22 @@ type Finding = (Health, HealthReason);
 
 /// Judges a device.
 pub fn judge(evidence: &Evidence<'_>) -> Verdict {
-    let mut findings: Vec<Finding> = evidence.latest.iter().filter_map(values::judge).collect();
+    let mut findings = values::judge_all(evidence.latest);
+    findings.iter_mut().for_each(|(_, reason)| trend::compare(reason, evidence));
     findings.extend(faults::judge(evidence));
     let acceptances = Acceptances::at(evidence.decisions, evidence.events, evidence.window.until);
     let mut findings: Vec<Finding> = findings.into_iter().map(|finding| acceptances.apply(finding)).collect();
-    findings.extend(values::nothing_judged(evidence.latest));
-    findings.sort_by(|(one, a), (other, b)| other.cmp(one).then_with(|| a.metric.cmp(&b.metric)));
+    findings.extend(values::nothing_judged(evidence.latest).map(|finding| asleep::explain(finding, evidence.latest)));
+    findings.extend(changes::notes(evidence));
+    findings.sort_by(order::by_importance);
     let worst = findings.first().map_or(Health::Ok, |(health, _)| *health);
     let score = score(&findings);
     let mut reasons: Vec<HealthReason> = findings.into_iter().map(advised).collect();
     let silence = silence::judge(evidence).map(|silence| {
-        let advice = Some(advice::for_finding(advice::Finding::Silent).sentence);
-        HealthReason { advice, ..silence }
+        let advice = Some(advice::for_finding(advice::Finding::Silent).sentence.into());
+        HealthReason { advice, since: silence.time, ..silence }
     });
-    match (silence, worst) {
+    let verdict = match (silence, worst) {
         (None, Health::Unknown) => Verdict { health: Health::Unknown, score: None, reasons },
         (None, health) => Verdict { health, score: Some(score), reasons },
         (Some(silence), Health::Critical) => {
@@ -141,16 +183,18 @@ pub fn judge(evidence: &Evidence<'_>) -> Verdict {
             reasons.insert(0, silence);
             Verdict { health: Health::Unknown, score: None, reasons }
         }
-    }
+    };
+    history::date(verdict, evidence)
 }
 
-/// Adds the advice to a finding against a device; what is not known needs none but that of its silence.
+/// Adds its weight to a finding, and the advice to one against a device unless it brings its own; what is not known
+/// needs none but that of its silence.
 fn advised((health, reason): Finding) -> HealthReason {
     let advice = match health {
-        Health::Warning | Health::Critical => advice::for_name(&reason.metric).map(|advice| advice.sentence),
+        Health::Warning | Health::Critical => advice::for_name(&reason.metric).map(|advice| advice.sentence.into()),
         Health::Ok | Health::Unknown => None,
     };
-    HealthReason { advice, ..reason }
+    HealthReason { health, advice: reason.advice.or(advice), ..reason }
 }
 
 /// Returns `true` if values of a metric can count against their device.

@@ -15,16 +15,20 @@ mod device;
 mod drives;
 pub mod events;
 mod evidence;
+mod lasting;
 mod notes;
+mod own_past;
 mod peers;
 mod saved;
 mod series;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod verdicts;
 
 use std::time::Duration;
 
+use crate::decision::FINDING_ACCEPTED;
 use crate::fleet::DriveFleet;
 use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
@@ -152,7 +156,10 @@ impl FleetJudge {
             return;
         };
         let device = self.devices.at(place);
-        device.seen = now;
+        // What we say about a device is no sign of its life.
+        if !events::is_own(&event.event_type) {
+            device.seen = now;
+        }
         if let Some(labels) = &event.labels
             && device.learn_labels(labels)
         {
@@ -160,6 +167,7 @@ impl FleetJudge {
         }
         let at = event.timestamp.min(now);
         match event.event_type.as_str() {
+            FINDING_ACCEPTED => device.standing.forget_page(event),
             events::HEALTH_CHANGED => device.standing.adopt(event, at),
             events::DEVICE_SLOW | events::DEVICE_SLOW_ENDED => device.peers.adopt(event, at),
             events::FAILURE_PREDICTED | events::FAILURE_RISK_RAISED | events::FAILURE_PREDICTION_ENDED => {
@@ -174,6 +182,7 @@ impl FleetJudge {
                 device.drive.replace(at);
                 device.peers.replace(at);
                 device.alarms.replace();
+                device.own_past = own_past::OwnPast::default();
                 self.drives.replace(&device.name);
             }
             _ => {}
@@ -223,7 +232,7 @@ impl FleetJudge {
         }
     }
 
-    /// Drops devices and series that have sent nothing for [`FORGET_AFTER`].
+    /// Drops devices and series that have sent nothing for [`FORGET_AFTER`], and states again what lasts.
     fn forget(&mut self, now: Timestamp) {
         let oldest = now.minus(FORGET_AFTER);
         self.shelves.forget(now.minus(Duration::from_secs(2 * 86_400)));
@@ -243,6 +252,9 @@ impl FleetJudge {
             is_kept
         });
         peers.slow.retain(|_, (_, since)| *since >= oldest);
+        for device in self.devices.iter_mut() {
+            lasting::state_again(device, now, &mut self.made);
+        }
     }
 
     /// Returns the events made since the last call.

@@ -21,6 +21,7 @@ pub mod event_id;
 pub mod fleet;
 pub mod health;
 pub mod identity;
+pub mod incidents;
 pub mod judge;
 pub mod log_limit;
 pub mod metric;

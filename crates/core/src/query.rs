@@ -8,6 +8,8 @@ mod table;
 
 use std::time::Duration;
 
+use crate::health::Health;
+use crate::incidents::IncidentState;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::records::{TimeBasis, Window};
 use crate::timestamp::Timestamp;
@@ -64,6 +66,88 @@ pub enum Query {
     },
     /// Missing and duplicate sequences, per device.
     AuditGaps(AuditQuery),
+    /// Verdicts on all devices.
+    FleetHealth(FleetQuery),
+    /// Open and recently closed faults by their causes.
+    Incidents(IncidentsQuery),
+    /// Verdicts on one device over time.
+    HealthHistory {
+        /// Device.
+        source_device: DeviceName,
+        /// Window.
+        window: Window,
+    },
+    /// Notes of the detector, newest first.
+    Anomalies(AnomaliesQuery),
+}
+
+/// Parameters of `fleet_health`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetQuery {
+    /// Window of recent data.
+    pub window: Window,
+    /// Verdicts of the devices listed.
+    pub health: HealthChoice,
+    /// Label by which devices are counted.
+    pub group_by: String,
+    /// Devices after this one, in the order of the list.
+    pub after: Option<DeviceName>,
+    /// Maximum number of devices.
+    pub limit: usize,
+}
+
+/// Selection of verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthChoice {
+    /// All but `ok`.
+    NotOk,
+    /// All.
+    All,
+    /// One.
+    Only(Health),
+}
+
+impl HealthChoice {
+    /// Returns `true` for a verdict of the selection.
+    pub fn contains(self, health: Health) -> bool {
+        match self {
+            Self::NotOk => health != Health::Ok,
+            Self::All => true,
+            Self::Only(chosen) => health == chosen,
+        }
+    }
+}
+
+/// Parameters of `incidents`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentsQuery {
+    /// Incidents that were open in this window.
+    pub window: Window,
+    /// Only in this state.
+    pub state: Option<IncidentState>,
+    /// Only those of this device.
+    pub source_device: Option<DeviceName>,
+    /// Only this criticality and above.
+    pub min_criticality: u8,
+    /// Maximum number of incidents.
+    pub limit: usize,
+    /// Number of incidents to skip.
+    pub offset: usize,
+}
+
+/// Parameters of `anomalies`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnomaliesQuery {
+    /// Window.
+    pub window: Window,
+    /// Only this device.
+    pub source_device: Option<DeviceName>,
+    /// Only this metric.
+    pub metric_type: Option<MetricType>,
+    /// Maximum number of rows.
+    pub limit: usize,
+    /// Number of newest rows to skip.
+    pub offset: usize,
 }
 
 /// Parameters of `audit_gaps`.
@@ -109,6 +193,10 @@ impl Query {
             Self::Events(_) => "events",
             Self::Series { .. } => "series",
             Self::AuditGaps(_) => "audit_gaps",
+            Self::FleetHealth(_) => "fleet_health",
+            Self::Incidents(_) => "incidents",
+            Self::HealthHistory { .. } => "health_history",
+            Self::Anomalies(_) => "anomalies",
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Responses to queries, in the form of the wire. Legacy fields keep their names and types; each response also states
 //! the data it is based on.
 
+mod fleet;
+mod judgement;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
 use crate::audit::{EpochFindings, Tally};
-use crate::decision::DecisionInForce;
+use crate::decision::{AcceptanceInForce, DecisionInForce, DecisionNotUnderstood};
 use crate::event_id::EventId;
 use crate::health::Verdict;
 use crate::metric;
@@ -15,6 +18,9 @@ use crate::reading::{self, Reading};
 use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
+
+pub use fleet::{FleetHealth, FleetRow, FleetSummary, GoneDevice, GroupHealth, HealthCounts};
+pub use judgement::{AnomalyRow, HealthHistory, IncidentCounts, IncidentList};
 
 /// Response to a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,7 +48,7 @@ pub enum Data {
     /// Result of `device_health`.
     DeviceHealth {
         /// Verdict.
-        data: DeviceHealth,
+        data: Box<DeviceHealth>,
         /// Data it is based on.
         basis: Basis,
     },
@@ -69,6 +75,14 @@ pub enum Data {
     },
     /// Result of `audit_gaps`.
     AuditGaps(GapAudit),
+    /// Result of `fleet_health`.
+    FleetHealth(FleetHealth),
+    /// Result of `incidents`.
+    Incidents(IncidentList),
+    /// Result of `health_history`.
+    HealthHistory(HealthHistory),
+    /// Result of `anomalies`.
+    Anomalies(Listing<AnomalyRow>),
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -128,6 +142,9 @@ pub struct EventRow {
     pub criticality: Criticality,
     /// Message for people.
     pub event_message: Option<String>,
+    /// Labels, if it has any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Box<Labels>>,
     /// Time of storage.
     pub received: Timestamp,
 }
@@ -142,6 +159,7 @@ impl From<EventRecord> for EventRow {
             event_type: event.event_type,
             criticality: event.criticality,
             event_message: event.event_message,
+            labels: event.labels,
             received: record.received,
         }
     }
@@ -215,6 +233,11 @@ pub struct DeviceHealth {
     /// Verdict, score and reasons.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// Start of the verdict, by the detector; `None` if it states another one, or none.
+    pub since: Option<Timestamp>,
+    /// Newest event of the detector about the device; `None` if there is none, so that nothing is concluded from its
+    /// silence.
+    pub detector_seen: Option<Timestamp>,
     /// Newest time of its data, by its own clock.
     pub last_seen: Option<Timestamp>,
     /// Time at which its newest values arrived, by Spindle's clock; silence is judged by it.
@@ -225,6 +248,12 @@ pub struct DeviceHealth {
     /// Acknowledgment in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<DecisionInForce>,
+    /// Acceptances in force, also those of findings that are not in the verdict at present.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<AcceptanceInForce>,
+    /// Decisions of the last week that are not understood, and decide nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions_not_understood: Vec<DecisionNotUnderstood>,
 }
 
 /// First and last temperature in a window.

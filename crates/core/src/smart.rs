@@ -5,13 +5,18 @@
 //! [`crate::reading`] decodes them. Only input that is not the output of smartctl is an error.
 
 mod ata;
+mod device_statistics;
 mod exit_status;
+mod farm;
 mod fields;
 mod identity;
+#[cfg(test)]
+mod log_tests;
 mod nvme;
 mod scan;
 mod scsi;
 mod self_tests;
+mod temperature;
 #[cfg(test)]
 mod tests;
 
@@ -32,8 +37,6 @@ pub const SMART_STANDBY: &str = "smart_standby";
 
 /// Most values of one drive; drives report up to a few hundred.
 const MAX_VALUES: usize = 4096;
-/// Temperature sensors report these where they have no reading.
-const NO_TEMPERATURE: [f64; 2] = [0.0, 255.0];
 
 /// Error for input that is not an output of smartctl.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -105,8 +108,11 @@ pub fn parse(output: &[u8]) -> Result<SmartReport, SmartError> {
         messages: messages(&document),
         ..SmartReport::default()
     };
+    temperature::add(&mut report, &document);
     add_common(&mut report, &document);
     ata::add(&mut report, &document);
+    device_statistics::add(&mut report, &document);
+    farm::add(&mut report, &document);
     nvme::add(&mut report, &document);
     scsi::add(&mut report, &document);
     self_tests::add(&mut report, &document);
@@ -131,10 +137,6 @@ fn messages(document: &Value) -> Vec<String> {
 
 /// Adds what smartctl reports alike for drives of all kinds.
 fn add_common(report: &mut SmartReport, document: &Value) {
-    let celsius = document.pointer("/temperature/current").and_then(number);
-    if let Some(celsius) = celsius.filter(|celsius| !NO_TEMPERATURE.contains(celsius)) {
-        report.add("DiskTemp", celsius);
-    }
     if let Some(hours) = document.pointer("/power_on_time/hours").and_then(number) {
         let minutes = document.pointer("/power_on_time/minutes").and_then(number);
         report

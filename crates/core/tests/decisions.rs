@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use spindle_core::decision::{AcceptedFinding, Decision, acknowledged};
+use spindle_core::decision::{AcceptedFinding, Decision, accepted, acknowledged, not_understood};
 use spindle_core::health::{Evidence, Health, Verdict, judge};
 use spindle_core::records::{Arrival, EventRecord, LatestSample, Window};
 use spindle_core::{DeviceName, EventId, EventType, MetricType, Timestamp};
@@ -15,7 +15,8 @@ fn decision(metric: Option<(&str, Option<f64>)>, days_ago: u32, holds: Duration)
     let at = NOW.minus(DAY * days_ago);
     let accepts = metric.map(|(name, value)| AcceptedFinding { metric: MetricType::new(name).unwrap(), value });
     let device = DeviceName::new("d").unwrap();
-    let decision = Decision { device, accepts, reason: "known".to_owned(), until: at.plus(holds) };
+    let by = Some("anna".to_owned());
+    let decision = Decision { device, accepts, reason: "known".to_owned(), until: at.plus(holds), by };
     EventRecord { event: decision.into_event(EventId::new("1").unwrap(), at), received: at }
 }
 
@@ -28,6 +29,7 @@ fn verdict(values: &[(&str, f64)], decisions: &[EventRecord]) -> Verdict {
     judge(&Evidence {
         window: Window::ending_at(NOW, Duration::from_secs(3600)),
         latest: &values.iter().map(sample).collect::<Vec<_>>(),
+        earlier: &[],
         events: &[],
         events_cut_off: false,
         last_seen: None,
@@ -73,6 +75,63 @@ fn a_decision_that_is_not_understood_decides_nothing() {
     assert_eq!(verdict(&[("smart_5_raw", 60.0)], &[bare]).health, Health::Warning);
 }
 
+/// Nobody gets an answer to a published event, so the verdict lists the ones that it ignores.
+#[test]
+fn a_decision_that_is_not_understood_is_listed_and_revokes_nothing() {
+    let good = decision(Some(("smart_5_raw", Some(60.0))), 2, DAY * 9);
+    let with = |label: &str, text: Option<&str>, days_ago: u32| {
+        let mut odd = decision(Some(("smart_5_raw", Some(60.0))), days_ago, DAY * 9);
+        let labels = odd.event.labels.as_mut().unwrap();
+        labels.remove(label);
+        labels.extend(text.map(|text| (label.to_owned(), text.to_owned())));
+        odd
+    };
+    for (label, text, why) in [
+        ("until", None, "label 'until' is missing: expected a time"),
+        ("until", Some("soon"), "label 'until' is 'soon': expected a time"),
+        ("metric", None, "label 'metric' is missing: expected the name"),
+        ("metric", Some(""), "label 'metric' is missing"),
+        ("value", Some("sixty"), "label 'value' is 'sixty': expected a number"),
+    ] {
+        let decisions = [good.clone(), with(label, text, 1)];
+        assert_eq!(verdict(&[("smart_5_raw", 60.0)], &decisions).health, Health::Ok, "{label}={text:?}");
+        let listed = not_understood(&decisions, NOW);
+        assert!(listed.len() == 1 && listed[0].why.starts_with(why), "{listed:?}");
+        assert_eq!(listed[0].time, NOW.minus(DAY));
+    }
+    assert_eq!(not_understood(&[good, with("until", None, 8)], NOW), [], "a week is enough");
+    let many: Vec<_> = (0..50).map(|_| with("until", None, 1)).collect();
+    assert!(not_understood(&many, NOW).len() <= 10);
+}
+
+#[test]
+fn acceptances_are_listed_though_their_finding_is_gone() {
+    let decisions = [
+        decision(Some(("smart_5_raw", Some(60.0))), 3, DAY * 9),
+        decision(Some(("FanFailure", None)), 2, DAY * 9),
+        decision(Some(("DiskTemp", Some(60.0))), 2, DAY * 9),
+        decision(Some(("DiskTemp", Some(60.0))), 1, Duration::ZERO),
+        decision(None, 1, DAY * 5),
+    ];
+    let listed = accepted(&decisions, NOW);
+    let names: Vec<_> = listed.iter().map(|one| (one.metric.as_str(), one.decision.value)).collect();
+    assert_eq!(names, [("FanFailure", None), ("smart_5_raw", Some(60.0))]);
+    assert_eq!(accepted(&decisions, NOW.plus(DAY * 8)), []);
+}
+
+/// A decision holds from its arrival on, though the clock of the operator's machine is ahead; and so does a revocation.
+#[test]
+fn a_clock_that_is_ahead_delays_no_decision() {
+    let ahead = |days_ago: u32, holds: Duration| {
+        let mut record = decision(Some(("smart_5_raw", Some(60.0))), days_ago, holds + Duration::from_secs(3600));
+        record.event.timestamp = record.event.timestamp.plus(Duration::from_secs(3600));
+        record
+    };
+    let health = |decisions: &[EventRecord]| verdict(&[("smart_5_raw", 60.0)], decisions).health;
+    assert_eq!(health(&[ahead(0, DAY)]), Health::Ok);
+    assert_eq!(health(&[ahead(1, DAY * 9), ahead(0, Duration::ZERO)]), Health::Warning);
+}
+
 /// A value that is not understood may be accepted as it is.
 #[test]
 fn a_raw_value_is_accepted_as_stored() {
@@ -87,6 +146,7 @@ fn an_acknowledgment_ends() {
     let known = [decision(None, 3, DAY * 5), decision(Some(("smart_5_raw", None)), 1, DAY * 5)];
     let found = acknowledged(&known, NOW).unwrap();
     assert_eq!((found.since, found.until), (NOW.minus(DAY * 3), NOW.plus(DAY * 2)));
+    assert_eq!((found.reason.as_deref(), found.by.as_deref()), (Some("known"), Some("anna")));
     assert_eq!(acknowledged(&known, NOW.plus(DAY * 2)), None);
     assert_eq!(verdict(&[("smart_5_raw", 60.0)], &known[..1]).health, Health::Warning);
 }
@@ -109,6 +169,7 @@ fn an_event_that_arrives_later_counts_again() {
                 time: NOW.minus(Duration::from_secs(1)),
                 value: 30.0,
             }],
+            earlier: &[],
             events,
             events_cut_off: false,
             last_seen: None,

@@ -24,6 +24,9 @@ const EVENT_TYPES: [&str; 8] = [
     "FanRestored",
 ];
 
+/// Statements about how hot a device may be, which replace the limits of its temperature. They come last here.
+const STATEMENTS: [&str; 3] = ["DiskTempWarning", "DiskTempCritical", "IsFlash"];
+
 fn metric_name() -> impl Strategy<Value = String> {
     let known = (0..METRICS.len()).prop_map(|index| METRICS[index].name.to_owned());
     prop_oneof![4 => known, 1 => "(Zing|Zong|smart_(1|7|188|196|199)_raw)"]
@@ -96,6 +99,7 @@ fn verdict(known: &Known) -> Verdict {
     judge(&Evidence {
         window: Window::ending_at(NOW, Duration::from_secs(3600)),
         latest: &known.latest,
+        earlier: &[],
         events: &known.events,
         events_cut_off: known.events_cut_off,
         last_seen: None,
@@ -124,13 +128,60 @@ proptest! {
         let before = verdict(&known);
         let knew_nothing = knows_nothing(&known);
         let mut more = known;
-        for sample in samples {
+        for sample in samples.into_iter().filter(|sample| !STATEMENTS.contains(&sample.metric_type.as_str())) {
             if more.latest.iter().all(|known| known.metric_type != sample.metric_type) {
                 more.latest.push(sample);
             }
         }
         let after = verdict(&more);
         prop_assert!(after.health >= before.health || (knew_nothing && before.health == Health::Unknown), "{before:?} {after:?}");
+    }
+
+    #[test]
+    fn statements_about_heat_change_nothing_but_the_limits_of_the_temperature(
+        known in known(),
+        limits in proptest::collection::btree_map(proptest::sample::select(&STATEMENTS[..]), prop_oneof![0.0..2.0, 40.0..125.0], 0..4),
+    ) {
+        let is_heat = |name: &str| ["DiskTemp", "smart_190_raw", "smart_194_raw"].contains(&name);
+        let mut silent = known.clone();
+        silent.latest.retain(|sample| !STATEMENTS.contains(&sample.metric_type.as_str()));
+        let mut stated = silent.clone();
+        stated.latest.extend(limits.iter().map(|(name, value)| LatestSample {
+            metric_type: MetricType::new(name).unwrap(),
+            time: NOW,
+            value: *value,
+        }));
+        let others = |known: &Known| {
+            let reasons = verdict(known).reasons.into_iter();
+            let mut others: Vec<_> = reasons.filter(|reason| !is_heat(&reason.metric) && reason.metric != "silence").map(|reason| format!("{reason:?}")).collect();
+            others.sort();
+            others
+        };
+        if !knows_nothing(&silent) {
+            prop_assert_eq!(others(&silent), others(&stated));
+        }
+    }
+
+    #[test]
+    fn hotter_is_never_better_and_the_own_limit_is_critical(
+        known in known(),
+        celsius in -40.0..125.0_f64,
+        further in 0.0..50.0_f64,
+        own in 45.0..120.0_f64,
+    ) {
+        let at = |celsius: f64, own: Option<f64>| {
+            let mut known = known.clone();
+            known.latest.retain(|sample| !["DiskTemp", "DiskTempCritical"].contains(&sample.metric_type.as_str()));
+            let values = [Some(("DiskTemp", celsius)), own.map(|own| ("DiskTempCritical", own))];
+            known.latest.extend(values.into_iter().flatten().map(|(name, value)| LatestSample {
+                metric_type: MetricType::new(name).unwrap(),
+                time: NOW,
+                value,
+            }));
+            verdict(&known).health
+        };
+        prop_assert!(at((celsius + further).min(125.0), None) >= at(celsius, None));
+        prop_assert_eq!(at((own + further).min(125.0), Some(own)), Health::Critical);
     }
 
     #[test]

@@ -40,6 +40,7 @@ fn event(message: Option<&str>) -> EventRow {
         event_type: EventType::new("FanFailure").unwrap(),
         criticality: Criticality::new(9).unwrap(),
         event_message: message.map(str::to_owned),
+        labels: None,
         received: T1,
     }
 }
@@ -111,34 +112,42 @@ fn devices() {
 fn device_health() {
     let health = |verdict, last_seen| {
         Response::Success(Data::DeviceHealth {
-            data: DeviceHealth {
+            data: Box::new(DeviceHealth {
                 device: device(),
                 verdict,
+                since: last_seen,
+                detector_seen: None,
                 last_seen,
                 last_received: last_seen,
                 clock_offset_seconds: None,
                 acknowledged: None,
-            },
+                accepted: Vec::new(),
+                decisions_not_understood: Vec::new(),
+            }),
             basis: basis(),
         })
     };
     let reason = HealthReason {
         metric: "DiskTemp".to_owned(),
+        health: Health::Warning,
         value: Some(58.2),
         raw: None,
         limit: Some(55.0),
         time: Some(T1),
         why: "hot".to_owned(),
-        advice: Some("Check it."),
+        expected: Some("below 55 °C".to_owned()),
+        trend: Some("rose by 3 °C in 24 h".to_owned()),
+        since: Some(T0),
+        advice: Some("Check it.".into()),
         accepted: None,
     };
     check(
         &health(Verdict { health: Health::Warning, score: Some(61), reasons: vec![reason] }, Some(T1)),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot","advice":"Check it."}],"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"warning","score":61,"reasons":[{"metric":"DiskTemp","health":"warning","value":58.2,"limit":55.0,"time":"2025-06-06T12:15:00Z","why":"hot","expected":"below 55 °C","trend":"rose by 3 °C in 24 h","since":"2025-06-06T12:00:00Z","advice":"Check it."}],"since":"2025-06-06T12:15:00Z","detector_seen":null,"last_seen":"2025-06-06T12:15:00Z","last_received":"2025-06-06T12:15:00Z"},"basis":BASIS}"#,
     );
     check(
         &health(Verdict { health: Health::Unknown, score: None, reasons: vec![] }, None),
-        r#"{"status":"success","data":{"device":"DiskUnit","health":"unknown","score":null,"reasons":[],"last_seen":null,"last_received":null},"basis":BASIS}"#,
+        r#"{"status":"success","data":{"device":"DiskUnit","health":"unknown","score":null,"reasons":[],"since":null,"detector_seen":null,"last_seen":null,"last_received":null},"basis":BASIS}"#,
     );
     let words = [Health::Unknown, Health::Ok, Health::Warning, Health::Critical].map(|health| json!(health));
     assert_eq!(words, ["unknown", "ok", "warning", "critical"].map(Value::from));

@@ -47,9 +47,43 @@ fn real_outputs_lose_nothing_and_are_judged_as_the_drives_say() {
         let passed = document.pointer("/smart_status/passed").and_then(Value::as_bool);
         let health = health(&report);
         assert_eq!(health == Health::Critical, passed == Some(false), "{place}: {health:?}, {}", report.failure);
+        assert!(heat(&report).is_none(), "{place}: {:?}", heat(&report));
+        is_judged_by_its_own_limits(document, &report);
         n_critical += usize::from(health == Health::Critical);
     }
     assert!(n_files >= 90 && n_critical >= 2, "{n_files} files, {n_critical} critical");
+}
+
+/// Checks that the drive, as hot as it may be, is not called hot, and that it is critical beyond its own limit.
+fn is_judged_by_its_own_limits(mut document: Value, report: &SmartReport) {
+    let stated = |name| report.value(name);
+    let at = |document: &mut Value, celsius: f64| {
+        document["temperature"]["current"] = celsius.into();
+        // Attributes hold the temperature at another time.
+        document["ata_smart_attributes"] = Value::Null;
+        heat(&parse(&serde_json::to_vec(document).unwrap()).unwrap())
+    };
+    if report.value("DiskTemp").is_none() {
+        return;
+    }
+    let usual = if stated("IsFlash") == Some(1.0) { 66.0 } else { 50.0 };
+    let allowed = stated("DiskTempWarning").map_or(usual, |own| own - 1.0);
+    assert_eq!(at(&mut document, allowed), None, "{document}");
+    if let Some(own) = stated("DiskTempCritical") {
+        assert_eq!(at(&mut document, own), Some(Health::Critical), "{document}");
+    }
+}
+
+/// The verdict on a drive of which only its temperature and its limits are known, unless it is `ok`.
+fn heat(report: &SmartReport) -> Option<Health> {
+    let is_heat =
+        |name: &str| name.starts_with("DiskTemp") || ["IsFlash", "smart_190_raw", "smart_194_raw"].contains(&name);
+    let mut report = SmartReport { values: report.values.clone(), ..SmartReport::default() };
+    report.values.retain(|(name, _)| is_heat(name));
+    if !report.values.iter().any(|(name, _)| name.as_str() == "DiskTemp") {
+        return None;
+    }
+    Some(health(&report)).filter(|health| *health != Health::Ok)
 }
 
 /// The attributes that a document prints and a report lacks, found independently of the parser.
@@ -97,6 +131,7 @@ fn health(report: &SmartReport) -> Health {
     let evidence = Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &[],
         events_cut_off: false,
         last_seen: Some(NOW),
@@ -139,6 +174,14 @@ fn any_json() -> impl Strategy<Value = Value> {
                     "temperature_sensors",
                     "result",
                     "code",
+                    "pages",
+                    "number",
+                    "offset",
+                    "result_1",
+                    "reassign_status",
+                    "status_field",
+                    "page_3_error_statistics",
+                    "actuator_reallocation_information_50",
                 ][..]
             )
             .prop_map(str::to_owned),
@@ -157,6 +200,7 @@ proptest! {
         section in proptest::sample::select(&[
             "smartctl", "device", "devices", "smart_status", "ata_smart_attributes", "ata_smart_self_test_log",
             "ata_smart_error_log", "nvme_smart_health_information_log", "nvme_self_test_log", "nvme_namespaces",
+            "ata_device_statistics", "seagate_farm_log", "nvme_error_information_log", "scsi_background_scan",
             "scsi_error_counter_log", "scsi_self_test_0", "scsi_grown_defect_list", "temperature", "power_on_time",
             "wwn", "user_capacity", "rotation_rate", "serial_number", "model_name",
         ][..]),

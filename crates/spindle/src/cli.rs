@@ -13,7 +13,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Overrides;
-pub(crate) use decide::DecisionTask;
+use crate::decision_service::DecisionRequest;
 pub(crate) use detect::DetectTask;
 pub(crate) use dlq::{Action, BACKWARDS, DlqTask, Moment, Wanted, Which};
 pub(crate) use query::Question;
@@ -52,12 +52,15 @@ struct Shared {
 
 #[derive(Debug, Subcommand)]
 enum CommandLine {
-    /// Run everything in one process: sources, NATS, store, reader, client, HTTP
+    /// Run everything in one process: sources, NATS, store, detector, reader, client, HTTP
     Up {
         #[command(flatten)]
         http: Http,
         #[command(flatten)]
         sources: Sources,
+        /// Leave out the detector
+        #[arg(long)]
+        no_detector: bool,
     },
     /// Collect from sources and publish to NATS
     Daemon {
@@ -66,6 +69,8 @@ enum CommandLine {
     },
     /// Consume from NATS and write to the store
     Writer,
+    /// Judge metrics and events while they flow, and publish notes and findings as events
+    Detector,
     /// Answer queries over NATS
     Reader,
     /// Answer queries over HTTP
@@ -80,7 +85,8 @@ enum CommandLine {
     Query(query::QueryArgs),
     /// Accept a finding: it leaves the verdict until it gets worse or the time is over
     ///
-    /// Without a finding of that name in the verdict, nothing is accepted. `--until` a time in the past revokes.
+    /// Without a finding of that name in the verdict, nothing is accepted. `spindle query device_health` lists the
+    /// decisions in force.
     Accept(decide::AcceptArgs),
     /// Record that somebody works on a device; its verdict stays
     Acknowledge(decide::AcknowledgeArgs),
@@ -214,11 +220,12 @@ pub(crate) enum Command {
     Up,
     Daemon,
     Writer,
+    Detector,
     Reader,
     Web,
     Client { once: bool },
     Query(Question),
-    Decide(DecisionTask),
+    Decide(DecisionRequest),
     Dlq(DlqTask),
     Detect(DetectTask),
     Judge { files: Vec<PathBuf> },
@@ -246,8 +253,9 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
     set("nats.url", cli.shared.nats);
     set("store.kind", cli.shared.store);
     let command = match cli.command {
-        CommandLine::Up { http, sources } => {
+        CommandLine::Up { http, sources, no_detector } => {
             set("http.listen", http.http);
+            set("detector.enabled", no_detector.then(|| "false".to_owned()));
             set_sources(sources, &mut set);
             Command::Up
         }
@@ -256,6 +264,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
             Command::Daemon
         }
         CommandLine::Writer => Command::Writer,
+        CommandLine::Detector => Command::Detector,
         CommandLine::Reader => Command::Reader,
         CommandLine::Web { http } => {
             set("http.listen", http.http);

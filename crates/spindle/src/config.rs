@@ -21,7 +21,7 @@ use spindle_store::InfluxSettings;
 pub(crate) use layers::Overrides;
 pub(crate) use pace::Pace;
 pub(crate) use secret::Secret;
-pub(crate) use settings::{ClientConfig, Config, DaemonConfig, NatsConfig, WriterConfig};
+pub(crate) use settings::{ClientConfig, Config, DaemonConfig, DetectorConfig, NatsConfig, WriterConfig};
 pub(crate) use value::{DURATION, SourceSpec, StoreKind, parse_duration};
 
 impl Config {
@@ -176,6 +176,12 @@ pub(crate) fn log_filter() -> String {
 /// Returns the width of the terminal, from `COLUMNS`, where it is set.
 pub(crate) fn columns() -> Option<u16> {
     std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
+}
+
+/// Returns the login name of the user, from `USER` or `LOGNAME`.
+pub(crate) fn login_name() -> Option<String> {
+    let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());
+    named.map(|name| name.trim().to_owned()).find(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -64,7 +64,16 @@ pub(crate) fn free_bytes(directory: &Path) -> Result<u64> {
 
 /// Locks the data directory for one `spindle up`, until the file is dropped or the process ends.
 pub(crate) fn lock(data_dir: &Path) -> Result<File> {
-    let path = data_dir.join("spindle.lock");
+    lock_as(data_dir, "spindle.lock", "`spindle up`")
+}
+
+/// Locks the state of the detector in the data directory, like [`lock`].
+pub(crate) fn lock_detector(data_dir: &Path) -> Result<File> {
+    lock_as(data_dir, "detector.lock", "detector")
+}
+
+fn lock_as(data_dir: &Path, name: &str, whose: &str) -> Result<File> {
+    let path = data_dir.join(name);
     let file = File::options()
         .create(true)
         .truncate(false)
@@ -74,7 +83,7 @@ pub(crate) fn lock(data_dir: &Path) -> Result<File> {
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => bail!(
-            "another `spindle up` already runs in {}: stop it, or choose another directory with --data-dir",
+            "another {whose} already runs in {}: stop it, or choose another directory with --data-dir",
             data_dir.display()
         ),
         Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),

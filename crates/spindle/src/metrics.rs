@@ -224,6 +224,53 @@ pub(crate) static STREAM_MESSAGES: LazyLock<IntGaugeVec> =
 pub(crate) static STREAM_PERCENT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     gauges("spindle_stream_fill_percent", "Fill level of the stream, by the tighter of its limits", &["stream"])
 });
+/// Metrics and events judged, by kind.
+pub(crate) static DETECTOR_JUDGED: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_detector_judged_items_total", "Metrics and events judged while they flow, by kind", &["kind"])
+});
+/// Elements that the detector could not read, by stream.
+pub(crate) static DETECTOR_UNREADABLE: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_detector_unreadable_items_total",
+        "Elements of messages that the detector skipped; the writer keeps them as dead letters",
+        &["stream"],
+    )
+});
+/// Messages removed before the detector received them, by stream.
+pub(crate) static DETECTOR_LOST: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_detector_missed_messages_total",
+        "Messages removed from the stream before the detector received them",
+        &["stream"],
+    )
+});
+/// Events made by the detector, by tier.
+pub(crate) static DETECTOR_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters(
+        "spindle_detector_events_total",
+        "Events made by the detector: notes, and pages, which call a person",
+        &["tier"],
+    )
+});
+/// Series that the detector follows.
+pub(crate) static DETECTOR_SERIES: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_detector_series", "Series that the detector follows"));
+/// Messages waiting for the detector, by stream.
+pub(crate) static DETECTOR_LAG: LazyLock<IntGaugeVec> =
+    LazyLock::new(|| gauges("spindle_detector_lag_messages", "Messages waiting to be judged", &["stream"]));
+/// Time of the detector's last saved state.
+pub(crate) static DETECTOR_SAVED: LazyLock<Gauge> = LazyLock::new(|| {
+    let help = "Time at which the detector saved its state last, in seconds since 1970";
+    register(Gauge::new("spindle_detector_saved_timestamp_seconds", help))
+});
+/// Size of that state.
+pub(crate) static DETECTOR_STATE_BYTES: LazyLock<IntGauge> =
+    LazyLock::new(|| gauge("spindle_detector_state_size_bytes", "Size of the state that the detector saved last"));
+/// Duration of the restore at the start.
+pub(crate) static DETECTOR_RESTORE_SECONDS: LazyLock<Gauge> = LazyLock::new(|| {
+    let help = "Time that the detector took to restore its state at the start";
+    register(Gauge::new("spindle_detector_restore_seconds", help))
+});
 /// Requests that were not answered, by reason.
 pub(crate) static READER_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters(

@@ -2,11 +2,17 @@
 //! what this module returns; it never parses a request and never touches a socket.
 
 mod alias;
+mod anomalies;
 mod arrivals;
 mod audit;
 mod device;
+mod evidence;
 mod fit;
+mod fleet;
+mod incidents;
+mod judged_events;
 mod listings;
+mod verdicts;
 
 use std::time::Duration;
 
@@ -97,5 +103,11 @@ async fn run(store: &Store, query: Query) -> Result<Data> {
             device::series(store, &source_device, &metric_type, window, bucket).await
         }
         Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
+        Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Data::FleetHealth),
+        Query::Incidents(query) => incidents::incidents(store, query).await.map(Data::Incidents),
+        Query::HealthHistory { source_device, window } => {
+            verdicts::history(store, source_device, window).await.map(Data::HealthHistory)
+        }
+        Query::Anomalies(query) => anomalies::anomalies(store, query).await.map(Data::Anomalies),
     }
 }

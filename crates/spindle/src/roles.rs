@@ -3,5 +3,6 @@
 
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod detector;
 pub(crate) mod reader;
 pub(crate) mod writer;

@@ -25,6 +25,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Up => up::run(config).await,
         Command::Daemon => standalone::daemon(config).instrument(role_span("daemon")).await,
         Command::Writer => standalone::writer(config).instrument(role_span("writer")).await,
+        Command::Detector => standalone::detector(config).instrument(role_span("detector")).await,
         Command::Reader => standalone::reader(config).instrument(role_span("reader")).await,
         Command::Web => standalone::web(config).instrument(role_span("web")).await,
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,

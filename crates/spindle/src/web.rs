@@ -4,6 +4,7 @@
 
 mod access;
 mod connections;
+mod decisions;
 pub(crate) mod probes;
 mod query_limits;
 mod server;
@@ -32,7 +33,7 @@ use query_limits::QueryLimits;
 
 /// Maximum size of an answer over HTTP: far above the limit of a NATS message, yet small for a browser.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
-/// Timeout for receiving the body of a query, which is small.
+/// Timeout for receiving the body of a request, which is small.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Everything the web role works with.
@@ -55,11 +56,14 @@ struct Queries {
 pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationToken) -> Result<()> {
     info!(address = %listener.local_addr()?, requires_token = parts.token.is_some(), "web started");
     let Parts { store, dependencies, token } = parts;
+    let limits = QueryLimits::default();
+    let decisions = decisions::routes(dependencies.bus.clone(), store.clone(), limits.clone());
     let router = Router::new()
         .route("/", get(page))
         .route("/page.css", get(style))
         .route("/api/v1/query", post(query_body).get(query_string))
-        .with_state(Queries { store, limits: QueryLimits::default() })
+        .with_state(Queries { store, limits })
+        .merge(decisions)
         .merge(probes::routes(dependencies));
     server::serve(router, token, listener, stop).await
 }
@@ -77,12 +81,19 @@ async fn style() -> Response {
 
 /// `POST` with the body of a NATS request.
 async fn query_body(State(queries): State<Queries>, request: Request) -> Response {
-    let body = match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
-        Ok(Ok(body)) => body,
-        Ok(Err(rejection)) => return rejection.into_response(),
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the query did not arrive in time\n").into_response(),
-    };
-    respond(&queries, Query::from_json(&body, clock::now())).await
+    match receive(request).await {
+        Ok(body) => respond(&queries, Query::from_json(&body, clock::now())).await,
+        Err((status, message)) => (status, format!("{message}\n")).into_response(),
+    }
+}
+
+/// Receives a body within limits of size and time, or returns the reason of its refusal.
+async fn receive(request: Request) -> Result<Bytes, (StatusCode, String)> {
+    match tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, &())).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(rejection)) => Err((rejection.status(), rejection.body_text())),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time".to_owned())),
+    }
 }
 
 /// `GET ?query_type=…&name=value`, for a browser's address line.

@@ -36,7 +36,7 @@ use rusqlite::Connection;
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
 use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
-use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
+use spindle_core::{Batch, DeviceName, Labels, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::retention::OldestPoints;
@@ -104,6 +104,14 @@ impl EmbeddedStore {
         self.read("find a device by its place", move |connection| series::devices_at(connection, &alias)).await
     }
 
+    pub(crate) async fn labels(&self, devices: &[DeviceName]) -> Result<Vec<Labels>, StoreError> {
+        let devices = devices.to_vec();
+        self.read("read labels", move |connection| {
+            devices.iter().map(|device| series::labels(connection, device)).collect()
+        })
+        .await
+    }
+
     pub(crate) async fn last_arrivals(
         &self,
         devices: &[DeviceName],
@@ -139,14 +147,16 @@ impl EmbeddedStore {
         self.read("read a series", move |connection| series::range(connection, &device, &metric, window, limit)).await
     }
 
-    pub(crate) async fn first_and_last(
+    pub(crate) async fn first_and_last_many(
         &self,
-        device: &DeviceName,
-        metric: &MetricType,
+        series: &[(DeviceName, MetricType)],
         window: Window,
-    ) -> Result<Option<FirstAndLast>, StoreError> {
-        let (device, metric) = (device.clone(), metric.clone());
-        self.read("read a series", move |connection| series::first_and_last(connection, &device, &metric, window)).await
+    ) -> Result<Vec<Option<FirstAndLast>>, StoreError> {
+        let named = series.to_vec();
+        self.read("read series", move |connection| {
+            named.iter().map(|(device, metric)| series::first_and_last(connection, device, metric, window)).collect()
+        })
+        .await
     }
 
     pub(crate) async fn buckets(

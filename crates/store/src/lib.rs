@@ -7,6 +7,7 @@
 //! - `results`: results of writes and removals.
 //! - `write_time`: time of a write, and clocks that disagree.
 //! - `retention`: elements too old to be written.
+//! - `series`: reads of values.
 //! - `embedded`: one SQLite file; see the module's own map.
 //! - `influx`: an InfluxDB 1, 2 or 3, or an openGemini; see the module's own map.
 //! - `known_arrivals`, `remembered`: what was written, bounded in bytes.
@@ -24,6 +25,7 @@ mod known_arrivals;
 mod remembered;
 mod results;
 mod retention;
+mod series;
 mod write_time;
 
 use std::ops::RangeInclusive;
@@ -33,8 +35,8 @@ use std::time::Duration;
 
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
-use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
-use spindle_core::{Batch, DeviceName, MetricType, Timestamp};
+use spindle_core::records::{Arrival, DeviceRecord, EventFilter, EventRecord, Window};
+use spindle_core::{Batch, DeviceName, Labels, Timestamp};
 
 pub use embedded::EmbeddedStore;
 pub use error::{StoreError, StoreErrorKind};
@@ -251,6 +253,14 @@ impl Store {
         }
     }
 
+    /// Returns the newest labels of some devices, in their order; empty for an unknown device.
+    pub async fn labels(&self, devices: &[DeviceName]) -> Result<Vec<Labels>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.labels(devices).await,
+            Self::Influx(influx) => influx::devices::labels(influx, devices).await,
+        }
+    }
+
     /// Returns the newest arrival of values of each device received in the window, in the order of `devices`; exact to
     /// about ten seconds. A value that was already stored does not arrive again; InfluxDB cannot tell, so there a
     /// restore counts as an arrival.
@@ -262,68 +272,6 @@ impl Store {
         match self {
             Self::Embedded(store) => store.last_arrivals(devices, window).await,
             Self::Influx(influx) => influx::device_arrivals::last(influx, devices, window).await,
-        }
-    }
-
-    /// Returns the newest value of each metric type in the window, by metric name.
-    pub async fn latest(&self, device: &DeviceName, window: Window) -> Result<Vec<LatestSample>, StoreError> {
-        let mut latest = self.latest_many(std::slice::from_ref(device), window).await?;
-        Ok(latest.pop().unwrap_or_default())
-    }
-
-    /// Returns [`Self::latest`] of many devices in one state of the store, in the order of `devices`; empty for an
-    /// unknown device.
-    pub async fn latest_many(
-        &self,
-        devices: &[DeviceName],
-        window: Window,
-    ) -> Result<Vec<Vec<LatestSample>>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.latest_many(devices, window).await,
-            Self::Influx(influx) => influx::series::latest_many(influx, devices, window).await,
-        }
-    }
-
-    /// Returns the oldest `limit` values of one series in the window, oldest first.
-    pub async fn range(
-        &self,
-        device: &DeviceName,
-        metric: &MetricType,
-        window: Window,
-        limit: usize,
-    ) -> Result<Vec<Sample>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.range(device, metric, window, limit).await,
-            Self::Influx(influx) => influx::series::range(influx, device, metric, window, limit).await,
-        }
-    }
-
-    /// Returns first value, last value and number of values in the window; `None` if there is none.
-    pub async fn first_and_last(
-        &self,
-        device: &DeviceName,
-        metric: &MetricType,
-        window: Window,
-    ) -> Result<Option<FirstAndLast>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.first_and_last(device, metric, window).await,
-            Self::Influx(influx) => influx::series::first_and_last(influx, device, metric, window).await,
-        }
-    }
-
-    /// Returns the window in buckets of length `bucket` (at least 1 ns), oldest first. A bucket starts at a whole
-    /// multiple of its length since the Unix epoch, before 1970 too; at the window's edges it holds only the values
-    /// inside the window. Empty buckets are omitted.
-    pub async fn buckets(
-        &self,
-        device: &DeviceName,
-        metric: &MetricType,
-        window: Window,
-        bucket: Duration,
-    ) -> Result<Vec<Bucket>, StoreError> {
-        match self {
-            Self::Embedded(store) => store.buckets(device, metric, window, bucket).await,
-            Self::Influx(influx) => influx::series::buckets(influx, device, metric, window, bucket).await,
         }
     }
 

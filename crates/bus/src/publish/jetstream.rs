@@ -18,9 +18,12 @@ impl Bus {
     /// [`Publisher`](crate::Publisher), which retries.
     ///
     /// # Errors
-    /// Transient, if JetStream does not acknowledge; configuration, if a permission or the stream is missing.
+    /// Transient, if JetStream does not acknowledge, in which case it may have the message; configuration, if the
+    /// permission is missing.
     pub async fn publish_acknowledged(&self, subject: &str, message_id: &str, payload: Bytes) -> Result<(), BusError> {
-        publish(self, subject, message_id, HeaderMap::new(), payload).await.map(drop)
+        let published = publish(self, subject, message_id, HeaderMap::new(), payload).await;
+        let named = |error| self.denied.or_inbox(&self.inbox, self.denied.or("publish", &[subject], error));
+        published.map(drop).map_err(named)
     }
 }
 

@@ -56,6 +56,10 @@ pub enum TightestLimit {
 
 /// A stream this full is about to refuse messages.
 const NEARLY_FULL_PERCENT: u64 = 90;
+/// Beginning of the names of consumers that must not keep a stream from taking new messages.
+const YIELDING: &str = "detector-";
+/// Share of a stream that they may hold.
+const YIELD_PER_MILLE: u64 = 750;
 /// Room below this share of a stream is as good as none.
 const FULL_PER_MILLE: u64 = 985;
 
@@ -79,6 +83,12 @@ impl StreamFill {
     /// Returns `true` if the stream is more than half full.
     pub(crate) fn is_half_full(&self) -> bool {
         self.per_mille() >= 500
+    }
+
+    /// Returns `true` if messages that the consumer has not acknowledged must stay: those of a detector until the stream
+    /// is three quarters full, those of others always.
+    pub(crate) fn is_held_by(&self, consumer: &RawConsumer) -> bool {
+        !consumer.name.starts_with(YIELDING) || self.per_mille() < YIELD_PER_MILLE
     }
 
     /// Estimates how many messages fill half of the stream.
@@ -157,7 +167,8 @@ impl Bus {
         if let Some(writer) = writer
             && fill.is_half_full()
         {
-            let consumers = self.raw_consumers(name).await?;
+            let mut consumers = self.raw_consumers(name).await?;
+            consumers.retain(|consumer| fill.is_held_by(consumer));
             fill.holder = holder(&consumers, writer, stream.state.last_seq);
         }
         Ok(fill)
@@ -246,5 +257,21 @@ mod tests {
         // Room for less than one more message of the mean size.
         assert_eq!(StreamFill { max_bytes: Some(9_099), ..fill.clone() }.level(), Full);
         assert_eq!(StreamFill { max_bytes: None, ..fill }.level(), Roomy);
+    }
+
+    #[test]
+    fn a_detector_holds_a_stream_until_it_is_three_quarters_full() {
+        let fill = |bytes| StreamFill {
+            messages: 10,
+            bytes,
+            max_bytes: Some(1_000),
+            is_account_limit: false,
+            max_messages: None,
+            fullest_subject: None,
+            holder: None,
+        };
+        let (detector, other) = (consumer("detector-metrics", 5, 95, None), consumer("detectors", 5, 95, None));
+        assert!(fill(749).is_held_by(&detector) && !fill(750).is_held_by(&detector));
+        assert!(fill(999).is_held_by(&other));
     }
 }

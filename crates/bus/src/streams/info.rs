@@ -22,6 +22,8 @@ pub(crate) struct RawStream {
     pub(crate) config: Map<String, Value>,
     pub(crate) state: RawState,
     #[serde(default)]
+    pub(crate) created: Option<String>,
+    #[serde(default)]
     cluster: Option<RawCluster>,
     /// Time of the answer, by the clock of the server.
     #[serde(default)]

@@ -75,7 +75,7 @@ impl Counter {
 
     fn try_value(&mut self, is_first: bool, before: f64, value: f64) -> Measured {
         if !is_first {
-            self.rises += u32::from(value > before);
+            self.rises = self.rises.saturating_add(u32::from(value > before));
             if value < before {
                 self.mode = NEVER;
             }
@@ -90,7 +90,7 @@ impl Counter {
     }
 
     fn fall(&mut self) -> Measured {
-        self.falls += 1;
+        self.falls = self.falls.saturating_add(1);
         if self.falls > MAX_FALLS {
             self.mode = NEVER;
             return Measured::Changed;

@@ -9,6 +9,8 @@ use super::window::Windows;
 const SMOOTH_ROWS: f64 = 4.0;
 /// Rows over which a held surprise fades: incidents are short or long, so half of it stays longer.
 const HOLD_ROWS: [f64; 2] = [60.0, 400.0];
+/// Far above any sum of rarities, each the logarithm of a number of rows.
+const MAX_SURPRISE: f64 = 1_000.0;
 /// Surprise that gets half of the range below the alarms.
 const HALF: f64 = 12.0;
 
@@ -46,7 +48,8 @@ impl Oddity {
 
     fn hold(&mut self, surprise: f64) -> f64 {
         for (held, rows) in self.held.iter_mut().zip(HOLD_ROWS) {
-            *held = surprise.max(*held * (1.0 - 1.0 / rows));
+            // A damaged state must not hold anything but a surprise.
+            *held = surprise.max(*held * (1.0 - 1.0 / rows)).clamp(0.0, MAX_SURPRISE);
         }
         let held = (self.held[0] + self.held[1]) / 2.0;
         0.5 * held / (held + HALF)

@@ -57,7 +57,7 @@ impl Rarity {
 
     fn count(&mut self, bin: usize) {
         self.counts[bin] = self.counts[bin].saturating_add(1);
-        self.total += 1;
+        self.total = self.total.saturating_add(1);
         let count = u32::from(self.counts[bin]);
         if bin == BINS - 1 && count > 8 + self.total / 16 {
             self.shift_up();

@@ -89,6 +89,31 @@ fn other_bytes_are_refused() {
     }
 }
 
+/// Found by fuzzing: counters at their end overflowed, an infinite surprise made the score NaN, and a negative error
+/// turned the range around.
+#[test]
+fn a_damaged_state_is_refused_or_harmless_whatever_it_holds() {
+    let mut detector = Detector::default();
+    wave(400).for_each(|(at, value)| {
+        detector.push(at, value);
+    });
+    let whole = detector.to_bytes();
+    let fills =
+        [u64::MAX, f64::INFINITY.to_bits(), f64::NEG_INFINITY.to_bits(), (-1e70_f64).to_bits(), i64::MAX as u64];
+    for place in (1..whole.len() - 8).step_by(8) {
+        for fill in fills {
+            let mut bytes = whole.clone();
+            bytes[place..place + 8].copy_from_slice(&fill.to_le_bytes());
+            let Ok(mut damaged) = Detector::from_bytes(&bytes) else { continue };
+            for (at, value) in wave(412).skip(400) {
+                let score = damaged.push(at, value);
+                assert!((0.0..=1.0).contains(&score.anomaly_score), "{place} {fill:x}: {score:?}");
+                assert!(score.expected.is_none_or(|(low, high)| low <= high), "{place} {fill:x}: {score:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn the_expected_range_holds_usual_values() {
     let mut detector = Detector::default();

@@ -29,7 +29,7 @@ impl<const N: usize> Ring<N> {
         let next = self.next as usize % N;
         self.values[next] = value;
         self.next = if next + 1 == N { 0 } else { next as u32 + 1 };
-        self.len = (self.len + 1).min(N as u32);
+        self.len = self.len.saturating_add(1).min(N as u32);
     }
 
     /// Returns the value `rows` before the newest; 0 if there was none.

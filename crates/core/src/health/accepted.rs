@@ -4,40 +4,40 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use super::Health;
-use crate::decision::{DecisionInForce, FINDING_ACCEPTED, in_force};
+use crate::decision::{DecisionInForce, DecisionRead, FINDING_ACCEPTED, newest};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 
 /// Acceptances in force, by the metric type or event type of the finding.
-pub(super) struct Acceptances<'a> {
+pub(crate) struct Acceptances<'a> {
     in_force: BTreeMap<&'a str, DecisionInForce>,
+    /// Arrival of the decision.
+    decided: BTreeMap<&'a str, Timestamp>,
     /// Event types of which nothing has arrived since: a sender's clock that is behind must not hide what follows.
     not_again: BTreeSet<&'a str>,
 }
 
 impl<'a> Acceptances<'a> {
     /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
-    pub(super) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
-        let mut newest: BTreeMap<&str, &EventRecord> = BTreeMap::new();
-        for record in decisions {
-            let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
-            if let Some(metric) = metric.filter(|_| record.event.event_type.as_str() == FINDING_ACCEPTED) {
-                let held = newest.entry(metric).or_insert(record);
-                if (record.event.timestamp, record.received) > (held.event.timestamp, held.received) {
-                    *held = record;
-                }
-            }
-        }
+    pub(crate) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
+        let newest = newest(decisions, FINDING_ACCEPTED);
         let last_arrival = |event_type: &str| {
             let of_type = events.iter().filter(|record| record.event.event_type.as_str() == event_type);
             of_type.map(|record| record.received).max()
         };
-        let is_not_again =
-            |(name, decided): &(&&'a str, &&EventRecord)| last_arrival(name).is_some_and(|at| at <= decided.received);
+        let is_not_again = |(name, decided): &(&&'a str, &DecisionRead<'_>)| {
+            last_arrival(name).is_some_and(|arrival| arrival <= decided.received())
+        };
         let not_again = newest.iter().filter(is_not_again).map(|(name, _)| *name).collect();
+        let decided = newest.iter().map(|(name, decided)| (*name, decided.received())).collect();
         let in_force =
-            newest.into_iter().filter_map(|(metric, record)| Some((metric, in_force(record, now)?))).collect();
-        Self { in_force, not_again }
+            newest.into_iter().filter_map(|(metric, decided)| Some((metric, decided.in_force(now)?))).collect();
+        Self { in_force, decided, not_again }
+    }
+
+    /// Returns `true` if a finding is accepted whose last event arrived at `last`.
+    pub(crate) fn covers(&self, finding: &str, last: Timestamp) -> bool {
+        self.in_force.contains_key(finding) && self.decided.get(finding).is_some_and(|decided| last <= *decided)
     }
 
     /// Takes a finding out of the verdict if it is accepted and no worse than it was then; notes the rest of it.
@@ -49,6 +49,9 @@ impl<'a> Acceptances<'a> {
             (None, _) => self.not_again.contains(reason.metric.as_str()),
         };
         if is_no_worse {
+            if accepted.value.is_some() && accepted.value == reason.value.or(reason.raw) {
+                reason.trend = Some(format!("unchanged since accepted on {}", accepted.since));
+            }
             reason.accepted = Some(accepted.clone());
             return (Health::Ok, reason);
         }

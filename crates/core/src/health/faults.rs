@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::trend::rounded;
 use super::{Evidence, Finding, Health, HealthReason};
 use crate::judge::events;
 use crate::name::EventType;
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
+use crate::wire::Event;
 
 /// Period for which a fault counts that no event reports as resolved.
 pub const FAULT_LOOKBACK: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -16,11 +18,11 @@ pub const FAULT_LOOKBACK: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const PAGING_CRITICALITY: u8 = 8;
 
 /// Event type that counts against a device until another resolves it.
-struct Fault {
-    event_type: &'static str,
+pub(crate) struct Fault {
+    pub(crate) event_type: &'static str,
     /// Any of these.
-    resolved_by: &'static [&'static str],
-    health: Health,
+    pub(crate) resolved_by: &'static [&'static str],
+    pub(crate) health: Health,
 }
 
 const FAULTS: &[Fault] = &[
@@ -60,6 +62,11 @@ pub fn event_types() -> impl Iterator<Item = EventType> {
     unique.into_iter().filter_map(|name| EventType::new(name).ok())
 }
 
+/// Returns the fault that an event type reports.
+pub(crate) fn fault_of(event_type: &str) -> Option<&'static Fault> {
+    FAULTS.iter().find(|fault| fault.event_type == event_type)
+}
+
 /// Returns `true` for an event type of [`event_types`].
 pub fn is_deciding(event_type: &str) -> bool {
     FAULTS.iter().any(|fault| fault.event_type == event_type || fault.resolved_by.contains(&event_type))
@@ -85,16 +92,20 @@ pub(super) fn judge(evidence: &Evidence<'_>) -> Vec<Finding> {
 
 fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<Finding> {
     let record = newest(evidence, fault.event_type)?;
+    let closing = fault.resolved_by.iter().filter_map(|event_type| newest(evidence, event_type));
+    let closed = closing.map(moment).max();
     let is_resolved = match fault.resolved_by {
         // No event resolves these; they count while they are recent.
         [] => !is_in_window(record, evidence),
-        closing => {
-            let newest = closing.iter().filter_map(|event_type| newest(evidence, event_type)).map(moment).max();
-            newest.is_some_and(|closed| closed >= moment(record))
-        }
+        _ => closed.is_some_and(|closed| closed >= moment(record)),
     };
-    let is_old = moment(record) < evidence.window.until.minus(FAULT_LOOKBACK).min(evidence.window.from);
-    (!is_resolved && !is_old).then(|| (fault.health, reason(record)))
+    let oldest = evidence.window.until.minus(FAULT_LOOKBACK).min(evidence.window.from);
+    let is_open =
+        |record: &&EventRecord| moment(record) >= oldest && closed.is_none_or(|closed| moment(record) > closed);
+    let opened = evidence.events.iter().filter(|record| record.event.event_type.as_str() == fault.event_type);
+    let since = opened.filter(is_open).map(moment).min();
+    let is_old = moment(record) < oldest;
+    (!is_resolved && !is_old).then(|| (fault.health, HealthReason { since, ..reason_of(record) }))
 }
 
 /// Returns the newest event in the window of each other type that calls a person.
@@ -109,7 +120,7 @@ fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
             *newest = newer(newest, record);
         }
     }
-    by_type.into_values().map(|record| (Health::Warning, reason(record)))
+    by_type.into_values().map(|record| (Health::Warning, reason_of(record)))
 }
 
 /// Returns the newest note in the window about each metric: worth a reason, but no verdict.
@@ -124,7 +135,7 @@ fn notes(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
         }
     }
     by_metric.into_iter().map(|(metric, record)| {
-        let noted = reason(record);
+        let noted = reason_of(record);
         (Health::Ok, HealthReason { metric: metric.to_owned(), value: labelled_value(record), ..noted })
     })
 }
@@ -134,8 +145,12 @@ fn labelled_value(record: &EventRecord) -> Option<f64> {
 }
 
 fn newest<'a>(evidence: &Evidence<'a>, event_type: &str) -> Option<&'a EventRecord> {
-    let of_type = evidence.events.iter().filter(|record| record.event.event_type.as_str() == event_type);
-    of_type.reduce(newer)
+    newest_by(evidence.events, |event| event.event_type.as_str() == event_type)
+}
+
+/// Returns the newest event that `is_wanted`.
+pub(super) fn newest_by(events: &[EventRecord], is_wanted: impl Fn(&Event) -> bool) -> Option<&EventRecord> {
+    events.iter().filter(|record| is_wanted(&record.event)).reduce(newer)
 }
 
 /// Returns the newer of two events; of two with one time, the same one in either order.
@@ -145,7 +160,7 @@ fn newer<'a>(one: &'a EventRecord, other: &'a EventRecord) -> &'a EventRecord {
 }
 
 /// Returns the time of an event: not later than its arrival, since a clock that is ahead must not hide what follows.
-fn moment(record: &EventRecord) -> Timestamp {
+pub(crate) fn moment(record: &EventRecord) -> Timestamp {
     record.event.timestamp.min(record.received)
 }
 
@@ -155,7 +170,8 @@ fn is_in_window(record: &EventRecord, evidence: &Evidence<'_>) -> bool {
     moment(record) >= evidence.window.from || evidence.window.contains(record.received)
 }
 
-fn reason(record: &EventRecord) -> HealthReason {
+/// Returns the reason of an event. What its sender expected and advises is in its labels.
+pub(crate) fn reason_of(record: &EventRecord) -> HealthReason {
     let event = &record.event;
     let detail = event.event_message.as_deref().unwrap_or("no details given");
     let received = match event.timestamp > record.received.plus(super::CLOCK_TOLERANCE) {
@@ -164,5 +180,15 @@ fn reason(record: &EventRecord) -> HealthReason {
     };
     let why = format!("{} at {}{received}: {detail}", event.event_type, event.timestamp);
     let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
-    HealthReason { value: Some(f64::from(event.criticality.level())), ..reason }
+    let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).filter(|text| !text.is_empty());
+    let number = |text: &String| text.parse().map_or_else(|_| text.clone(), |value| rounded(value).to_string());
+    let range = label("expected_low").zip(label("expected_high"));
+    let range = range.map(|(low, high)| format!("{} to {}", number(low), number(high)));
+    HealthReason {
+        value: Some(f64::from(event.criticality.level())),
+        expected: label("expected").map(number).or(range),
+        trend: label("trend").cloned(),
+        advice: label("advice").map(|advice| advice.clone().into()),
+        ..reason
+    }
 }

@@ -44,6 +44,7 @@ fn verdict_at(
     judge(&Evidence {
         window: window(),
         latest,
+        earlier: &[],
         events,
         events_cut_off: false,
         last_seen: None,
@@ -123,6 +124,41 @@ fn limits_give_warning_and_critical_with_the_reason() {
 }
 
 #[test]
+fn the_limits_of_a_temperature_are_those_of_the_device() {
+    let judged = |values: &[(&str, f64)]| {
+        let latest: Vec<_> = values.iter().map(|(metric, value)| latest(metric, *value)).collect();
+        verdict(&latest, &[])
+    };
+    let health = |celsius: f64, stated: &[(&str, f64)]| judged(&[&[("DiskTemp", celsius)], stated].concat()).health;
+    let (warning, critical) = ("DiskTempWarning", "DiskTempCritical");
+    for (stated, from_warning, from_critical) in [
+        (&[][..], 55.0, 65.0),
+        (&[("IsFlash", 0.0)], 55.0, 65.0),
+        (&[("IsFlash", 1.0)], 80.0, 90.0),
+        (&[("IsFlash", 1.0), (warning, 70.0), (critical, 80.0)], 70.0, 80.0),
+        (&[("IsFlash", 1.0), (warning, 70.0)], 70.0, 90.0),
+        (&[(warning, 70.0)], 70.0, 75.0),
+        (&[(critical, 68.0)], 55.0, 68.0),
+        (&[(critical, 50.0)], 45.0, 50.0),
+        // Nothing that a drive can mean.
+        (&[(warning, 0.0), (critical, 127.0), ("IsFlash", 3.0)], 55.0, 65.0),
+        (&[(warning, 80.0), (critical, 70.0)], 70.0, 70.0),
+    ] {
+        assert_eq!(health(from_warning - 0.5, stated), Health::Ok, "{stated:?}");
+        assert_eq!(health(from_critical, stated), Health::Critical, "{stated:?}");
+        if from_warning < from_critical {
+            assert_eq!(health(from_warning, stated), Health::Warning, "{stated:?}");
+            assert_eq!(health(from_critical - 0.5, stated), Health::Warning, "{stated:?}");
+        }
+    }
+    let own = judged(&[("smart_194_raw", 66.0), (critical, 60.0)]);
+    assert_eq!((own.reasons[0].limit, own.reasons.len()), (Some(60.0), 1));
+    assert_eq!(own.reasons[0].why, "hotter than the drive itself allows: smart_194_raw is 66 °C, limit 60 °C");
+    assert_eq!(judged(&[("Latency", 200.0), (warning, 90.0)]).health, Health::Warning, "no other metric");
+    assert_eq!(judged(&[(warning, 70.0), (critical, 80.0)]).health, Health::Unknown, "a limit is no reading");
+}
+
+#[test]
 fn what_is_not_understood_is_unknown_and_says_why() {
     for (metric, value) in [
         ("smart_5_raw", 65_535.0),
@@ -183,6 +219,7 @@ fn cut_off_events_are_not_read_as_none() {
         judge(&Evidence {
             window,
             latest: &latest,
+            earlier: &[],
             events,
             events_cut_off: true,
             last_seen: None,
@@ -298,7 +335,7 @@ fn a_fault_counts_until_it_is_resolved() {
 #[test]
 fn a_finding_against_a_device_has_an_advice() {
     let found = verdict(&[latest("DiskTemp", 60.0)], &[event("DriveFailure", 600)]);
-    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice).collect();
+    let advice: Vec<_> = found.reasons.iter().map(|reason| reason.advice.as_deref()).collect();
     let expected =
         ["Replace the drive and rebuild the array.", "Check fans, filters and air flow at the place of the drive."];
     assert_eq!(advice, expected.map(Some), "{:?}", found.reasons);

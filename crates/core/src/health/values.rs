@@ -1,19 +1,26 @@
 //! Findings from values: decoded values against the limits of the metric table, and values that are not understood.
 
+use super::temperature::TemperatureLimits;
 use super::{Finding, Health, HealthReason, is_judged};
 use crate::metric::{self, Limits, MetricKind};
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 
+/// Judges the values of one device.
+pub(super) fn judge_all(latest: &[LatestSample]) -> Vec<Finding> {
+    let temperature = TemperatureLimits::of(latest);
+    latest.iter().filter_map(|sample| judge(sample, temperature)).collect()
+}
+
 /// Judges one value; `None` if there is nothing against it, or nothing in it.
-pub(super) fn judge(sample: &LatestSample) -> Option<Finding> {
+fn judge(sample: &LatestSample, temperature: TemperatureLimits) -> Option<Finding> {
     let kind = metric::lookup(&sample.metric_type)?;
-    let limits = kind.limits?;
+    let limits = temperature.limits(kind)?;
     match reading::read(kind.name, sample.value) {
         Reading::Absent => None,
         Reading::Value(value) => grade(limits, value).map(|(health, limit)| {
             let why = format!("{} is {}, limit {}", kind.name, with_unit(value, kind), with_unit(limit, kind));
-            (health, reason(kind, sample, Some(value), Some(limit), why))
+            (health, against(kind, limits, sample, (value, limit), &why))
         }),
         Reading::Unclear(unclear) => match unclear.at_least.and_then(|least| Some((least, grade(limits, least)?))) {
             // Every possible meaning reaches the limit.
@@ -23,11 +30,12 @@ pub(super) fn judge(sample: &LatestSample) -> Option<Finding> {
                     "{} {}, the count among them is {least_text}, limit {limit_text}",
                     kind.name, unclear.reason
                 );
-                Some((health, reason(kind, sample, Some(least), Some(limit), why)))
+                Some((health, against(kind, limits, sample, (least, limit), &why)))
             }
             None => {
                 let why = format!("not understood: {} {}", kind.name, unclear.reason);
-                Some((Health::Unknown, HealthReason { why, ..reason(kind, sample, None, None, String::new()) }))
+                let reason = HealthReason::without_value(kind.name, Some(sample.time), why);
+                Some((Health::Unknown, HealthReason { raw: Some(sample.value), ..reason }))
             }
         },
     }
@@ -64,26 +72,18 @@ fn grade(limits: Limits, value: f64) -> Option<(Health, f64)> {
     }
 }
 
-fn reason(
+/// Returns the reason for a value, or the least that it can be, which has reached a limit.
+fn against(
     kind: &MetricKind,
+    limits: Limits,
     sample: &LatestSample,
-    value: Option<f64>,
-    limit: Option<f64>,
-    why: String,
+    (value, limit): (f64, f64),
+    why: &str,
 ) -> HealthReason {
-    let raw = (value != Some(sample.value)).then_some(sample.value);
-    let meaning = kind.limits.map_or("", |limits| limits.meaning);
-    let why = format!("{meaning}: {why}");
-    HealthReason {
-        metric: kind.name.to_owned(),
-        value,
-        raw,
-        limit,
-        time: Some(sample.time),
-        why,
-        advice: None,
-        accepted: None,
-    }
+    let raw = (value != sample.value).then_some(sample.value);
+    let reason = HealthReason::without_value(kind.name, Some(sample.time), format!("{}: {why}", limits.meaning));
+    let expected = Some(format!("below {}", with_unit(limits.warning, kind)));
+    HealthReason { value: Some(value), raw, limit: Some(limit), expected, ..reason }
 }
 
 fn with_unit(value: f64, kind: &MetricKind) -> String {

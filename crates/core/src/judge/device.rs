@@ -7,6 +7,7 @@ use super::agreement::RecentAlarms;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::DayOfNotes;
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{NewestSample, Series, Uses};
 use super::verdicts::Standing;
@@ -41,6 +42,7 @@ pub(super) struct Device {
     pub(super) kept: KeptEvents,
     pub(super) standing: Standing,
     pub(super) peers: PeerWatch,
+    pub(super) own_past: OwnPast,
     pub(super) drive: DriveWatch,
     pub(super) notes: DayOfNotes,
     pub(super) alarms: RecentAlarms,
@@ -62,6 +64,7 @@ impl Device {
             kept: KeptEvents::default(),
             standing: Standing::default(),
             peers: PeerWatch::default(),
+            own_past: OwnPast::default(),
             drive: DriveWatch::default(),
             notes: DayOfNotes::default(),
             alarms: RecentAlarms::default(),

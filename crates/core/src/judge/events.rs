@@ -28,6 +28,22 @@ pub const FAILURE_PREDICTION_ENDED: &str = "FailurePredictionEnded";
 /// as it is.
 pub const HEALTH_CHANGED: &str = "HealthChanged";
 
+/// Returns `true` for an event type of the detector.
+pub fn is_own(event_type: &str) -> bool {
+    [
+        METRIC_ANOMALY,
+        ANOMALIES_AGREE,
+        ANOMALIES_ENDED,
+        DEVICE_SLOW,
+        DEVICE_SLOW_ENDED,
+        FAILURE_PREDICTED,
+        FAILURE_RISK_RAISED,
+        FAILURE_PREDICTION_ENDED,
+        HEALTH_CHANGED,
+    ]
+    .contains(&event_type)
+}
+
 /// Content of an event of the detector.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Finding<'a> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
-use crate::decision::FINDING_ACCEPTED;
+use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
@@ -12,8 +12,8 @@ use crate::wire::{Event, Labels};
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 120;
-/// Most events kept of a device; of more, the oldest go.
+const MAX_MESSAGE_CHARS: usize = 60;
+/// Most events kept of a device; of more, the oldest go, those first that decide nothing.
 const MAX_EVENTS: usize = 32;
 const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
@@ -49,7 +49,8 @@ impl KeptEvents {
             *paged = (*paged).max(Some(event.timestamp.min(received)));
         }
         if event_type == FINDING_ACCEPTED {
-            return keep(&mut self.decisions, event, received, MAX_DECISIONS);
+            // One that is not understood must not displace one that is.
+            return decision::is_understood(event) && keep(&mut self.decisions, event, received, MAX_DECISIONS);
         }
         let is_evidence = is_deciding(event_type)
             || event_type == METRIC_ANOMALY
@@ -81,7 +82,7 @@ impl KeptEvents {
             record.received.plus(kept_for) >= now
         };
         self.events.retain(is_kept);
-        self.decisions.retain(|record| record.received.plus(crate::decision::MAX_DECISION) >= now);
+        self.decisions.retain(|record| record.received.plus(decision::MAX_DECISION) >= now);
     }
 }
 
@@ -104,8 +105,10 @@ fn keep(kept: &mut Vec<EventRecord>, event: &Event, received: Timestamp, max: us
     };
     kept.retain(|record| !is_kind(record) || is_newest(record));
     while kept.len() > max {
-        let oldest = kept.iter().enumerate().min_by_key(|(_, record)| record.received).map(|(place, _)| place);
-        kept.remove(oldest.unwrap_or_default());
+        // A flood of others must not hide a fault.
+        let rank = |record: &EventRecord| (is_deciding(&record.event.event_type), record.received);
+        let last = kept.iter().enumerate().min_by_key(|(_, record)| rank(record)).map(|(place, _)| place);
+        kept.remove(last.unwrap_or_default());
     }
     true
 }

@@ -9,6 +9,7 @@ use super::device::{Device, Devices};
 use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
 use super::evidence::PAGE;
 use super::notes::{exact, rounded};
+use super::slow;
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
@@ -130,16 +131,17 @@ impl Peers {
             return;
         };
         self.minute = Some(minute);
+        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
+        let end = at.plus(Duration::from_secs(60));
         let mut samples = PeerSamples::new();
         for device in devices.iter_mut().filter(|device| device.peers.n_values > 0) {
             let value = device.peers.sum / f64::from(device.peers.n_values);
             (device.peers.sum, device.peers.n_values) = (0.0, 0);
+            slow::look(device, value, end, is_quiet, made);
             if let Some(cohort) = self.cohort_of(device) {
                 samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
             }
         }
-        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
-        let end = at.plus(Duration::from_secs(60));
         for verdict in self.cohorts.push(at, &samples) {
             if let Some(device) = devices.find(&verdict.device) {
                 self.judge(device, &verdict, end, is_quiet, made);
@@ -179,7 +181,7 @@ impl Peers {
         device.peers.changed = Some(at);
         (device.peers.is_slow, device.peers.is_very_slow) = (true, is_very_slow);
         // What has called a person in the last day, another fault of the device included, calls nobody again.
-        let is_again = device.kept.has_paged(at);
+        let is_again = device.kept.has_paged(at) || slow::has_paged(device, at);
         let with = if is_very_slow { self.slow_beside(device, at) } else { None };
         let is_page = is_very_slow && !is_again && with.is_none();
         let criticality = if is_page { PAGE } else { NOTE };

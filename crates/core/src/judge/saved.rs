@@ -11,6 +11,7 @@ use super::device::Device;
 use super::drives::DriveWatch;
 use super::evidence::KeptEvents;
 use super::notes::{DayOfNotes, NoteControl};
+use super::own_past::OwnPast;
 use super::peers::PeerWatch;
 use super::series::{Grade, NewestSample, Series, Uses};
 use super::verdicts::{self, Standing, Stated};
@@ -74,6 +75,7 @@ struct SavedDevice {
     paged: [Option<Timestamp>; 2],
     standing: SavedStanding,
     peers: PeerWatch,
+    own_past: OwnPast,
     drive: DriveWatch,
     notes: DayOfNotes,
     alarms: RecentAlarms,
@@ -234,6 +236,7 @@ impl SavedDevice {
             paged: [device.kept.paged, device.kept.place_paged],
             standing: SavedStanding::of(&device.standing),
             peers: device.peers.clone(),
+            own_past: device.own_past.clone(),
             drive: device.drive.clone(),
             notes: device.notes.clone(),
             alarms: device.alarms.clone(),
@@ -257,6 +260,7 @@ impl SavedDevice {
             },
             standing: self.standing.standing()?,
             peers: self.peers,
+            own_past: self.own_past,
             drive: self.drive,
             notes: self.notes,
             alarms: self.alarms,

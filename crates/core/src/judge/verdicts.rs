@@ -68,6 +68,12 @@ impl Standing {
         }
     }
 
+    /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
+    pub(super) fn forget_page(&mut self, accepted: &Event) {
+        let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
+        self.paged.retain(|(paged, _)| Some(paged) != metric);
+    }
+
     fn remember_page(&mut self, why: &str, at: Timestamp) {
         self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGED_FOR));
         if self.paged.len() >= MAX_PAGED {
@@ -123,7 +129,10 @@ pub(super) fn look(
     device.standing.is_unknown = verdict.health == Health::Unknown;
     let mut again_at = changes_at(device, now).unwrap_or(now.plus(STATED_AGAIN_AFTER));
     let change_at = device.standing.take(verdict.health, now);
-    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(STATED_AGAIN_AFTER));
+    // A statement about a silent device would be its newest sign of life in the store.
+    let is_silent = silent_at.is_none_or(|at| at <= now);
+    let again = if is_silent { Duration::MAX } else { STATED_AGAIN_AFTER };
+    let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
     let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
     if state_at <= now {
         made.push(state(device, &verdict, shelves, now));
@@ -161,13 +170,14 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
 }
 
-fn judge(device: &Device, now: Timestamp) -> Verdict {
+pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
     let window = window_at(now);
     let latest = device.latest(window);
     let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
     health::judge(&Evidence {
         window,
         latest: &latest,
+        earlier: &[],
         events: &device.kept.events,
         events_cut_off: false,
         last_seen: device.arrival.map(|arrival| arrival.measured).max(newest_event),
@@ -212,13 +222,14 @@ fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Tim
     if let Some(score) = verdict.score {
         label("score", score.to_string());
     }
-    if let Some(HealthReason { metric, advice, .. }) = verdict.reasons.first() {
+    let reason = verdict.reasons.first().filter(|reason| reason.health != Health::Ok);
+    if let Some(HealthReason { metric, advice, .. }) = reason {
         label("why", metric.clone());
         if let Some(advice) = advice {
-            label("advice", (*advice).to_owned());
+            label("advice", advice.to_string());
         }
     }
-    let reason = verdict.reasons.first().map_or("no finding", |reason| reason.why.as_str());
+    let reason = reason.map_or("no finding", |reason| reason.why.as_str());
     let finding = Finding {
         event_type: HEALTH_CHANGED,
         criticality,

@@ -20,14 +20,18 @@ const fn count(name: &'static str, help: &'static str) -> MetricKind {
     kind(name, Unit::Count, 0.0, MAX_128, help)
 }
 
+const fn hours(name: &'static str, help: &'static str) -> MetricKind {
+    kind(name, Unit::Hours, 0.0, MAX_128, help)
+}
+
 /// Row of a raw SMART attribute without limits. Senders may store signed numbers.
 const fn raw(name: &'static str, help: &'static str) -> MetricKind {
     kind(name, Unit::Count, -MAX_128, MAX_128, help)
 }
 
 /// All known metric types, sorted by name. Ranges are the possible values of a sensor, not the healthy ones.
-/// Temperature limits follow drive data sheets (operating range up to 60 °C for disks, 70 °C for flash); the limits for
-/// reallocated and pending sectors exclude the 9 % of a running fleet that has a few (Backblaze, 2013-04-10).
+/// Temperature limits follow the data sheets of spinning disks (operating range up to 60 °C); what a device states of
+/// itself comes before them ([`health`](crate::health)). The limits for reallocated and pending sectors exclude the 9 % of a running fleet that has a few (Backblaze, 2013-04-10).
 ///
 /// `smart_<id>_raw` are the names of Backblaze for raw SMART attributes. Only those with the same meaning for all vendors have
 /// limits, which apply to the decoded value (see [`crate::reading`]).
@@ -44,7 +48,23 @@ pub const METRICS: &[MetricKind] = &[
         65.0,
         "hotter than the drive is specified for",
     ),
+    kind(
+        "DiskTempCritical",
+        Unit::Celsius,
+        40.0,
+        125.0,
+        "temperature that the drive must not reach, as it states itself",
+    ),
+    kind("DiskTempHighest", Unit::Celsius, -60.0, 126.0, "highest temperature since the drive was new"),
+    kind(
+        "DiskTempWarning",
+        Unit::Celsius,
+        40.0,
+        125.0,
+        "temperature from which on the drive warns, as it states itself",
+    ),
     kind("IOPs", Unit::PerSecond, 0.0, 1e12, "reads and writes completed per second"),
+    kind("IsFlash", Unit::Count, 0.0, 1.0, "1 for flash, 0 for a spinning disk"),
     limited(
         kind(
             "Latency",
@@ -84,6 +104,7 @@ pub const METRICS: &[MetricKind] = &[
     count("nvme_data_units_written", "units of 512,000 bytes written"),
     count("nvme_host_reads", "read commands"),
     count("nvme_host_writes", "write commands"),
+    count("nvme_logged_media_errors", "errors of media and data among the entries of the error log"),
     limited(
         count("nvme_media_errors", "data that could not be read or written intact"),
         1.0,
@@ -112,6 +133,10 @@ pub const METRICS: &[MetricKind] = &[
     count("nvme_warning_temp_time", "minutes at or above the warning temperature"),
     count("scsi_accumulated_load_unload_cycles", "load cycles"),
     count("scsi_accumulated_start_stop_cycles", "starts and stops"),
+    count("scsi_background_scan_defects", "defects that the drive found in the background"),
+    kind("scsi_background_scan_halted", Unit::Count, 0.0, 1.0, "1 if the drive halted its scan because of errors"),
+    count("scsi_background_scan_unresolved", "defects found in the background that are still there"),
+    count("scsi_background_scans", "scans of the medium in the background"),
     limited(
         count("scsi_grown_defects", "sectors replaced by spares since the drive was new"),
         100.0,
@@ -275,6 +300,22 @@ pub const METRICS: &[MetricKind] = &[
         1.0,
         "the drive reports that it fails",
     ),
+    count("smart_farm_command_timeouts", "FARM: commands that timed out"),
+    count("smart_farm_crc_errors", "FARM: CRC errors of the interface"),
+    count("smart_farm_end_to_end_errors", "FARM: errors on the way through the drive"),
+    count("smart_farm_firmware_asserts", "FARM: crashes of the firmware"),
+    hours("smart_farm_head_flying_hours", "FARM: time with the heads over the medium"),
+    count("smart_farm_head_loads", "FARM: loads of the heads"),
+    count("smart_farm_helium_low", "FARM: more than 0 if the pressure of the helium is too low"),
+    hours("smart_farm_power_on_hours", "FARM: time in operation"),
+    count("smart_farm_read_recoveries", "FARM: reads that needed recovery"),
+    count("smart_farm_reallocated_sectors", "FARM: sectors replaced by spares"),
+    count("smart_farm_reallocation_candidates", "FARM: sectors that wait to be remapped"),
+    count("smart_farm_spin_retries", "FARM: spin-up retries"),
+    hours("smart_farm_spindle_hours", "FARM: time with the spindle running"),
+    count("smart_farm_start_failures", "FARM: mechanical start failures"),
+    count("smart_farm_unrecoverable_reads", "FARM: unrecoverable read errors"),
+    count("smart_farm_unrecoverable_writes", "FARM: unrecoverable write errors"),
     limited(
         kind("smart_self_tests_failed", Unit::Count, 0.0, 1000.0, "failed self-tests that no later one clears"),
         1.0,
@@ -282,6 +323,25 @@ pub const METRICS: &[MetricKind] = &[
         "a self-test has failed",
     ),
     kind("smart_standby", Unit::Count, 0.0, 1.0, "1 if the drive was asleep and therefore not read"),
+    count("smart_stat_crc_errors", "statistics: CRC errors of the interface"),
+    count("smart_stat_elements_changed", "statistics: changes of the state of a physical element, such as a head"),
+    hours("smart_stat_head_flying_hours", "statistics: time with the heads over the medium"),
+    count("smart_stat_head_loads", "statistics: loads of the heads"),
+    count("smart_stat_link_recoveries", "statistics: recoveries of the link (ASR events)"),
+    count("smart_stat_minutes_too_hot", "statistics: minutes above the specified temperature"),
+    count("smart_stat_pending_errors", "statistics: sectors that cannot be read and wait to be remapped"),
+    limited(
+        kind("smart_stat_percentage_used", Unit::Percent, 0.0, 255.0, "statistics: used share of the rated endurance"),
+        100.0,
+        255.0,
+        "the rated endurance is used up",
+    ),
+    count("smart_stat_read_recoveries", "statistics: reads that needed recovery"),
+    count("smart_stat_reallocated_sectors", "statistics: sectors replaced by spares"),
+    count("smart_stat_reallocation_candidates", "statistics: sectors that may be replaced by spares"),
+    count("smart_stat_reported_uncorrectable", "statistics: reported uncorrectable errors"),
+    hours("smart_stat_spindle_hours", "statistics: time with the spindle running"),
+    count("smart_stat_start_failures", "statistics: mechanical start failures"),
     limited(
         kind("smart_usage_at_threshold", Unit::Count, 0.0, 255.0, "usage attributes at their threshold"),
         1.0,

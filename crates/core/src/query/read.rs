@@ -10,7 +10,11 @@ use serde_json::{Map, Value};
 use super::arguments::Arguments;
 use super::error::QueryError;
 use super::table::{self, ParamKind, QueryType};
-use super::{AuditQuery, EventsQuery, MAX_QUERY_BYTES, Query};
+use super::{
+    AnomaliesQuery, AuditQuery, EventsQuery, FleetQuery, HealthChoice, IncidentsQuery, MAX_QUERY_BYTES, Query,
+};
+use crate::health::Health;
+use crate::incidents::IncidentState;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::records::TimeBasis;
 use crate::timestamp::{Timestamp, shorten};
@@ -150,7 +154,54 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             after: arguments.name("after", DeviceName::new)?,
             limit: arguments.integer("limit", 200)? as usize,
         }),
+        "fleet_health" => Query::FleetHealth(fleet(arguments)?),
+        "incidents" => Query::Incidents(incidents(arguments)?),
+        "health_history" => {
+            Query::HealthHistory { source_device: arguments.device()?, window: arguments.since_minutes(1_440)? }
+        }
+        "anomalies" => Query::Anomalies(AnomaliesQuery {
+            window: arguments.since_minutes(1_440)?,
+            source_device: arguments.name("source_device", DeviceName::new)?,
+            metric_type: arguments.name("metric_type", MetricType::new)?,
+            limit: arguments.integer("limit", 200)? as usize,
+            offset: arguments.integer("offset", 0)? as usize,
+        }),
         _series => series(arguments)?,
+    })
+}
+
+fn fleet(arguments: &Arguments<'_>) -> Result<FleetQuery, QueryError> {
+    let health = match arguments.text("health")? {
+        Some("all") => HealthChoice::All,
+        Some("ok") => HealthChoice::Only(Health::Ok),
+        Some("unknown") => HealthChoice::Only(Health::Unknown),
+        Some("warning") => HealthChoice::Only(Health::Warning),
+        Some("critical") => HealthChoice::Only(Health::Critical),
+        None | Some(_) => HealthChoice::NotOk,
+    };
+    Ok(FleetQuery {
+        window: arguments.window_minutes(60)?,
+        health,
+        group_by: arguments.text("group_by")?.unwrap_or("enclosure").to_owned(),
+        after: arguments.name("after", DeviceName::new)?,
+        limit: arguments.integer("limit", 200)? as usize,
+    })
+}
+
+fn incidents(arguments: &Arguments<'_>) -> Result<IncidentsQuery, QueryError> {
+    let state = match arguments.text("state")? {
+        Some("open") => Some(IncidentState::Open),
+        Some("acknowledged") => Some(IncidentState::Acknowledged),
+        Some("closed") => Some(IncidentState::Closed),
+        None | Some(_) => None,
+    };
+    Ok(IncidentsQuery {
+        window: arguments.since_minutes(1_440)?,
+        state,
+        source_device: arguments.name("source_device", DeviceName::new)?,
+        min_criticality: arguments.integer("min_criticality", 1)? as u8,
+        limit: arguments.integer("limit", 200)? as usize,
+        offset: arguments.integer("offset", 0)? as usize,
     })
 }
 

@@ -52,6 +52,7 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
     Param { name, kind, default: None, help }
 }
 
+const MAX_ROWS: &str = "maximum number of rows in one response";
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
 const MAX_DEVICES: Param =
     optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response");
@@ -60,6 +61,13 @@ const AFTER_DEVICE: Param = optional(
     ParamKind::Name,
     "the start",
     "only devices whose name sorts after this one; `next` contains the value for the next page",
+);
+const CRITICALITY: &str = "only events of this criticality or higher";
+const WINDOW: Param = optional(
+    "window_minutes",
+    ParamKind::Integer(1, MAX_MINUTES),
+    "60",
+    "length of the window in minutes, ending at `at`",
 );
 const ANY_DEVICE: Param = optional("source_device", ParamKind::Name, "all", "only this device, or drive (`host:sda`)");
 const ONE_DEVICE: Param = required("source_device", ParamKind::Name, "device; `host:sda` is the drive there now");
@@ -86,28 +94,19 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "critical events that happened or became known in the window, and their number per device",
         params: &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "15", SINCE),
-            optional("min_criticality", ParamKind::Integer(1, 10), "8", "only events of this criticality or higher"),
+            optional("min_criticality", ParamKind::Integer(1, 10), "8", CRITICALITY),
             ANY_DEVICE,
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "1000", "maximum number of rows in one response"),
+            optional("limit", ParamKind::Integer(1, 10_000), "1000", MAX_ROWS),
             OFFSET,
         ],
     },
     QueryType {
         name: "device_health",
         help: "ok, warning, critical or unknown, with a score from 0 to 100 and the reasons",
-        params: &[
-            ONE_DEVICE,
-            optional(
-                "window_minutes",
-                ParamKind::Integer(1, MAX_MINUTES),
-                "60",
-                "length of the window in minutes, ending at `at`",
-            ),
-            AT,
-        ],
+        params: &[ONE_DEVICE, WINDOW, AT],
     },
     QueryType {
         name: "anomaly_temperature",
@@ -139,13 +138,13 @@ pub const QUERY_TYPES: &[QueryType] = &[
         help: "events, newest first",
         params: &[
             optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
-            optional("min_criticality", ParamKind::Integer(1, 10), "1", "only events of this criticality or higher"),
+            optional("min_criticality", ParamKind::Integer(1, 10), "1", CRITICALITY),
             ANY_DEVICE,
             optional("event_type", ParamKind::Name, "all", "only this type of event"),
             FROM,
             UNTIL,
             BY,
-            optional("limit", ParamKind::Integer(1, 10_000), "200", "maximum number of rows in one response"),
+            optional("limit", ParamKind::Integer(1, 10_000), "200", MAX_ROWS),
             OFFSET,
         ],
     },
@@ -176,6 +175,80 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("until", ParamKind::Time, "a minute ago", "end of the window, exclusive"),
             MAX_DEVICES,
             AFTER_DEVICE,
+        ],
+    },
+    QueryType {
+        name: "fleet_health",
+        help: "the verdict on every device, worst first, and the number of devices by verdict, in all and per group",
+        params: &[
+            optional(
+                "health",
+                ParamKind::Choice(&["not_ok", "all", "ok", "unknown", "warning", "critical"]),
+                "not_ok",
+                "only devices with this verdict; the counts are those of all",
+            ),
+            optional(
+                "group_by",
+                ParamKind::Choice(&["enclosure", "host", "model"]),
+                "enclosure",
+                "label by which devices are counted",
+            ),
+            WINDOW,
+            AT,
+            MAX_DEVICES,
+            optional(
+                "after",
+                ParamKind::Name,
+                "the start",
+                "only devices after this one in the list; `next` contains the value for the next page",
+            ),
+        ],
+    },
+    QueryType {
+        name: "incidents",
+        help: "what is wrong, worst first: one incident for each cause, with its devices, place, start, state and advice",
+        params: &[
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE),
+            FROM,
+            UNTIL,
+            optional(
+                "state",
+                ParamKind::Choice(&["any", "open", "acknowledged", "closed"]),
+                "any",
+                "only incidents in this state",
+            ),
+            ANY_DEVICE,
+            optional(
+                "min_criticality",
+                ParamKind::Integer(1, 10),
+                "1",
+                "only incidents with an event of this criticality or higher",
+            ),
+            optional("limit", ParamKind::Integer(1, 1000), "200", MAX_ROWS),
+            OFFSET,
+        ],
+    },
+    QueryType {
+        name: "health_history",
+        help: "the verdicts on a device over time, as the detector stated them: segments without gaps, oldest first",
+        params: &[
+            ONE_DEVICE,
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE),
+            FROM,
+            UNTIL,
+        ],
+    },
+    QueryType {
+        name: "anomalies",
+        help: "values that the detector found odd, and those that agree, newest first",
+        params: &[
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE),
+            FROM,
+            UNTIL,
+            ANY_DEVICE,
+            optional("metric_type", ParamKind::Name, "all", "only this metric"),
+            optional("limit", ParamKind::Integer(1, 10_000), "200", MAX_ROWS),
+            OFFSET,
         ],
     },
 ];

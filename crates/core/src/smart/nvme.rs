@@ -16,8 +16,18 @@ const WARNINGS: [&str; 6] = [
     "the persistent memory region is unreliable",
 ];
 
-/// Adds the fields of the health log, also those that this version does not know.
+const ERROR_LOG: &str = "/nvme_error_information_log";
+/// Type of status codes: errors of media and of data integrity.
+const MEDIA_ERRORS: u64 = 2;
+
+/// Adds the errors of media and data among the entries of the error log, most of which are requests that the host got
+/// wrong, and the fields of the health log, also those that this version does not know.
 pub(super) fn add(report: &mut SmartReport, document: &Value) {
+    if let Some(log) = document.pointer(ERROR_LOG) {
+        let kind = |row: &Value| row.pointer("/status_field/status_code_type").and_then(Value::as_u64);
+        let n_media = rows(log, "/table").filter(|row| kind(row) == Some(MEDIA_ERRORS)).count();
+        report.add("nvme_logged_media_errors", n_media as f64);
+    }
     let Some(log) = document.pointer(LOG) else { return };
     for (name, value) in numbers(log) {
         report.add(&format!("nvme_{name}"), value);

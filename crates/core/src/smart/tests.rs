@@ -95,6 +95,32 @@ fn a_sas_drive_reports_its_counters() {
 }
 
 #[test]
+fn a_drive_states_its_own_limits_of_temperature() {
+    let limits = |text: &str| {
+        let report = parsed(text);
+        ["DiskTempWarning", "DiskTempCritical", "IsFlash"].map(|name| report.value(name))
+    };
+    let drive = |fields: &str| limits(&format!(r#"{{"smartctl":{{}},"device":{{}},{fields}}}"#));
+    // SCT of ATA drives, WCTEMP and CCTEMP of NVMe drives in both places, the reference temperature of SCSI drives.
+    assert_eq!(
+        drive(r#""rotation_rate":7200,"temperature":{"current":31,"op_limit_max":55,"limit_max":60}"#),
+        [Some(55.0), Some(60.0), Some(0.0)]
+    );
+    assert_eq!(
+        drive(r#""temperature":{"op_limit_max":82,"critical_limit_max":85},"rotation_rate":0"#),
+        [Some(82.0), Some(85.0), Some(1.0)]
+    );
+    assert_eq!(
+        drive(r#""nvme_composite_temperature_threshold":{"warning":82,"critical":85}"#),
+        [Some(82.0), Some(85.0), None]
+    );
+    assert_eq!(drive(r#""temperature":{"current":34,"drive_trip":68}"#), [None, Some(68.0), None]);
+    assert_eq!(drive(r#""temperature":{"op_limit_max":-1,"limit_max":127,"drive_trip":0}"#), [None, None, None]);
+    assert_eq!(limits(NVME)[2], Some(1.0));
+    assert_eq!(limits(ATA)[2], Some(0.0));
+}
+
+#[test]
 fn the_exit_status_is_a_mask() {
     let with = |bits: u64| changed(ATA, "/smartctl/exit_status", bits.into());
     for bits in [0, 4, 32, 64, 128, 4 | 32 | 64 | 128] {

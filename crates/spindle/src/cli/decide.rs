@@ -2,11 +2,13 @@
 
 use clap::Args;
 
+use crate::decision_service::DecisionRequest;
+
 #[derive(Debug, Args)]
 pub(super) struct AcceptArgs {
     /// Device; `host:sda` is the drive there now
     device: String,
-    /// Metric or event type of the finding
+    /// Metric or event type of the finding, as `spindle query device_health --format json` names it
     metric: String,
     #[command(flatten)]
     decision: DecisionArgs,
@@ -28,27 +30,30 @@ struct DecisionArgs {
     /// End: a time, or a duration from now such as 30d (default: a year for accept, a week for acknowledge)
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
+    /// Revoke the decision in force instead
+    #[arg(long, conflicts_with = "until")]
+    revoke: bool,
+    /// Name of the operator (default: the login name)
+    #[arg(long, value_name = "NAME")]
+    by: Option<String>,
 }
 
-/// Decision about a device, from the command line.
-#[derive(Debug)]
-pub(crate) struct DecisionTask {
-    pub(crate) device: String,
-    /// Finding to accept; `None` acknowledges the device.
-    pub(crate) metric: Option<String>,
-    pub(crate) reason: String,
-    /// Time, or duration from now.
-    pub(crate) until: Option<String>,
-}
-
-impl From<AcceptArgs> for DecisionTask {
-    fn from(AcceptArgs { device, metric, decision: DecisionArgs { reason, until } }: AcceptArgs) -> Self {
-        Self { device, metric: Some(metric), reason, until }
+impl DecisionArgs {
+    fn request(self, source_device: String, metric: Option<String>) -> DecisionRequest {
+        let Self { reason, until, revoke, by } = self;
+        let until = if revoke { Some("0s".to_owned()) } else { until };
+        DecisionRequest { source_device, metric, reason, until, by }
     }
 }
 
-impl From<AcknowledgeArgs> for DecisionTask {
-    fn from(AcknowledgeArgs { device, decision: DecisionArgs { reason, until } }: AcknowledgeArgs) -> Self {
-        Self { device, metric: None, reason, until }
+impl From<AcceptArgs> for DecisionRequest {
+    fn from(AcceptArgs { device, metric, decision }: AcceptArgs) -> Self {
+        decision.request(device, Some(metric))
+    }
+}
+
+impl From<AcknowledgeArgs> for DecisionRequest {
+    fn from(AcknowledgeArgs { device, decision }: AcknowledgeArgs) -> Self {
+        decision.request(device, None)
     }
 }

@@ -21,8 +21,8 @@ pub(super) struct DetectArgs {
     )]
     #[arg(value_parser = PossibleValuesParser::new([PossibleValue::new("csv"), PossibleValue::new("json")]))]
     format: String,
-    /// Also draw the series, its expected range and the anomalies into an SVG file
-    #[arg(long, value_name = "FILE.svg")]
+    /// Also draw the series, its expected range and the anomalies into a picture, SVG or PNG
+    #[arg(long, value_name = "FILE.svg|png")]
     plot: Option<PathBuf>,
 }
 

@@ -33,14 +33,18 @@ const ALIASES: [Aliases; 14] = [
 ];
 
 /// Names of a query type besides its own; dashes count as underscores.
-const QUERY_TYPES: [(&str, &[&str]); 7] = [
+const QUERY_TYPES: [(&str, &[&str]); 11] = [
     ("alerts_critical", &["alerts", "alert", "critical", "critical_alerts", "critical_events"]),
     ("device_health", &["health", "verdict", "diagnosis"]),
-    ("anomaly_temperature", &["anomaly", "anomalies", "temperature_anomaly"]),
+    ("anomaly_temperature", &["anomaly", "temperature_anomaly"]),
     ("devices", &["device", "disks", "drives", "nodes"]),
     ("events", &["event", "ev"]),
     ("series", &["values", "history"]),
     ("audit_gaps", &["audit", "gaps", "missing"]),
+    ("fleet_health", &["fleet", "summary", "overview"]),
+    ("incidents", &["incident", "problems", "issues"]),
+    ("health_history", &["verdicts", "ribbon"]),
+    ("anomalies", &["notes", "oddities"]),
 ];
 
 /// Commands that do not exist, and the way to what they mean.
@@ -105,6 +109,10 @@ const COMMANDS: &[Tip] = &[
             "v1",
         ],
         "`spindle query TYPE` asks the reader; `spindle query --help` lists the types and their parameters",
+    ),
+    (
+        &["revoke", "unaccept", "unack", "unacknowledge", "unmute", "unignore", "reopen"],
+        "`spindle accept` and `spindle acknowledge` take `--revoke`",
     ),
     (
         &["backup", "restore", "dump", "export", "snapshot", "cp"],

@@ -15,17 +15,14 @@ use crate::cli::DetectTask;
 use crate::outcome::Outcome;
 use crate::output;
 use crate::sources::replay::unpack::unpack;
-use plot::Plot;
+use plot::{Format, Plot};
 
 /// Bytes of output that are written at once.
 const CHUNK_BYTES: usize = 1 << 16;
 
 /// Judges the series and prints a row for each of its rows.
 pub(crate) fn run(task: &DetectTask) -> Result<Outcome> {
-    if let Some(file) = &task.plot {
-        let is_svg = file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("svg"));
-        ensure!(is_svg, "cannot draw {}: only SVG is written, name the file FILE.svg", file.display());
-    }
+    let format = task.plot.as_deref().map(format).transpose()?;
     let name = task.file.display().to_string();
     let mut series = SeriesReader::new(open(&task.file)?).with_context(|| format!("cannot judge {name}"))?;
     let (mut detector, mut plot) = (Detector::default(), task.plot.as_ref().map(|_| Plot::default()));
@@ -52,10 +49,15 @@ pub(crate) fn run(task: &DetectTask) -> Result<Outcome> {
     if n_timeless > 0 {
         output::message(&format!("{} without a time: given that of the row before", output::count(n_timeless, "row")));
     }
-    if let (Some(plot), Some(file)) = (plot, &task.plot) {
-        std::fs::write(file, plot.svg(&name)).with_context(|| format!("cannot write {}", file.display()))?;
+    if let (Some(plot), Some(file), Some(format)) = (plot, &task.plot, format) {
+        std::fs::write(file, plot.draw(&name, format)?).with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(Outcome::Good)
+}
+
+/// Returns the format of a picture by the name of its file.
+fn format(file: &Path) -> Result<Format> {
+    Format::of(file).with_context(|| format!("cannot draw {}: name the file FILE.svg or FILE.png", file.display()))
 }
 
 fn open(path: &Path) -> Result<impl Read> {

@@ -89,8 +89,14 @@ fn outcome(query_type: &str, response: &Value) -> Outcome {
     let good = match query_type {
         "device_health" => data["health"] == "ok",
         "anomaly_temperature" => data["anomaly"] == false && !data["ratio"].is_null(),
-        // An empty list of alerts is good news.
-        "alerts_critical" => true,
+        // An empty list of alerts is good news; that something was odd is no verdict.
+        "alerts_critical" | "anomalies" => true,
+        "fleet_health" => {
+            let counts = &response["summary"]["counts"];
+            let n_ill = ["critical", "warning", "unknown"].iter().filter_map(|name| counts[name].as_u64()).sum::<u64>();
+            n_ill == 0 && counts["ok"].as_u64().is_some_and(|n_ok| n_ok > 0)
+        }
+        "incidents" => response["summary"]["n_open"] == 0,
         // No gaps are good news only if there was something to miss, and all of it was audited.
         "audit_gaps" => {
             let is_whole = response["next"].is_null() && data.as_array().is_some_and(Vec::is_empty);

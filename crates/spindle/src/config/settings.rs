@@ -26,6 +26,7 @@ Config "" {
     writer: WriterConfig,
     reader: ReaderConfig,
     client: ClientConfig,
+    detector: DetectorConfig,
     http: HttpConfig,
     health: HealthConfig,
     /// Effective values, for `spindle config`.
@@ -158,6 +159,15 @@ ClientConfig "client." {
     log_max_bytes: u64 as "value::bytes::<4096, { u64::MAX }, _, _>" = "16MiB" ["SPINDLE_CLIENT_LOG_MAX_BYTES"];
     /// Number of rotated log files to keep
     log_max_files: usize as "value::integer::<1, 1_000, _, _>" = 5 ["SPINDLE_CLIENT_LOG_MAX_FILES"];
+}
+
+/// Judgement of the streams while they flow.
+#[derive(Debug)]
+DetectorConfig "detector." {
+    /// Run the detector in `spindle up`; off if it runs as a process of its own, or nobody wants its events
+    enabled: bool = true ["SPINDLE_DETECTOR_ENABLED"] flag "no-detector";
+    /// Time between two saves of its state; after a kill, what came since the last one is judged again
+    save_interval: Duration as "value::interval" = "5m" ["SPINDLE_DETECTOR_SAVE_INTERVAL"];
 }
 
 /// The HTTP server.

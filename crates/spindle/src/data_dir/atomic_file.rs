@@ -8,15 +8,29 @@ use std::path::Path;
 /// Replaces a file atomically, with mode 0600. When it returns, the content and the name are on disk: the file and its
 /// directory are synced.
 pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Replaces a file like [`write`] with what `fill` writes. If that fails, the former file stays.
+pub(crate) fn write_with(path: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
     let draft = path.with_added_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft)?;
-    // A draft left by a crash keeps its mode.
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
+    let filled = fill_draft(&draft, fill);
+    if filled.is_err() {
+        // Its space may be what is missing.
+        let _ = std::fs::remove_file(&draft);
+    }
+    filled?;
     std::fs::rename(&draft, path)?;
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(directory)?.sync_all()
+}
+
+fn fill_draft(draft: &Path, fill: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
+    // A draft left by a crash keeps its mode.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    fill(&mut file)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

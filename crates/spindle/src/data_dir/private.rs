@@ -10,8 +10,16 @@ use rustix::fs::Mode;
 use tracing::{info, warn};
 
 /// Beginnings of the names of our files: SQLite, rotation and drafts append to them.
-const FILES: [&str; 7] =
-    ["spindle.db", "spindle.lock", "spindle.pid", "run.json", "daemon-seq.json", "simulation.json", "truth.ndjson"];
+const FILES: [&str; 8] = [
+    "spindle.db",
+    "spindle.lock",
+    "spindle.pid",
+    "run.json",
+    "daemon-seq.json",
+    "simulation.json",
+    "truth.ndjson",
+    "detector.",
+];
 /// The same in `logs`.
 const LOGS: [&str; 2] = ["spindle.log", "critical-events.ndjson"];
 /// Directory of the nats-server that we start; all of it is ours.

@@ -13,12 +13,15 @@ pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
     let named = match &mut query {
         Query::DeviceHealth { source_device, window }
         | Query::AnomalyTemperature { source_device, window, .. }
+        | Query::HealthHistory { source_device, window }
         | Query::Series { source_device, window, .. } => Some((source_device, *window)),
         Query::AlertsCritical(events) | Query::Events(events) => {
             events.source_device.as_mut().map(|device| (device, events.window))
         }
         Query::AuditGaps(audit) => audit.source_device.as_mut().map(|device| (device, audit.window)),
-        Query::Devices { .. } => None,
+        Query::Incidents(query) => query.source_device.as_mut().map(|device| (device, query.window)),
+        Query::Anomalies(query) => query.source_device.as_mut().map(|device| (device, query.window)),
+        Query::Devices { .. } | Query::FleetHealth(_) => None,
     };
     if let Some((device, window)) = named
         && let Some(meant) = meant(store, device, window).await?

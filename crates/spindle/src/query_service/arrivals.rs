@@ -21,11 +21,6 @@ pub(super) async fn last_of(store: &Store, devices: &[DeviceName], until: Timest
     Ok(store.last_arrivals(devices, window).await?)
 }
 
-/// Returns [`last_of`] one device.
-pub(super) async fn last(store: &Store, device: &DeviceName, until: Timestamp) -> Result<Option<Arrival>> {
-    Ok(last_of(store, std::slice::from_ref(device), until).await?.pop().flatten())
-}
-
 /// Returns the seconds by which a device's clock is ahead of ours, if the two disagree.
 pub(super) fn clock_offset_seconds(arrival: Option<Arrival>) -> Option<f64> {
     arrival.filter(|arrival| health::clock_disagrees(*arrival)).map(|arrival| arrival.clock_offset_seconds().round())

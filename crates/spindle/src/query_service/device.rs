@@ -2,134 +2,42 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use spindle_core::buckets::Buckets;
-use spindle_core::decision;
-use spindle_core::health::{self, Evidence};
-use spindle_core::metric;
 use spindle_core::reading::{self, Reading};
-use spindle_core::records::{Arrival, Bucket, EventFilter, EventRecord, TimeBasis, Window};
+use spindle_core::records::{Bucket, Window};
 use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
-use spindle_core::{Criticality, DeviceName, EventType, MetricType, Timestamp};
+use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
-use super::arrivals;
+use super::{arrivals, evidence, judged_events};
 
 /// The metric that `anomaly_temperature` compares.
 const TEMPERATURE: &str = "DiskTemp";
-/// Maximum number of events of one kind read to judge a device. If there are more, the verdict says so.
-const MAX_JUDGED_EVENTS: usize = 1000;
 /// Maximum number of values decoded one by one for a series; a year of one value a minute is half of it.
 const MAX_DECODED_VALUES: usize = 1_000_000;
 
 /// Judges one device by its latest values and its events.
 pub(super) async fn health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
-    let is_past = arrivals::is_past(window.until);
-    let received = if is_past { None } else { arrivals::last(store, &device, window.until).await? };
-    let current = health::current_window(window, received);
-    let latest = store.latest(&device, current).await?;
-    let newest = latest.iter().map(|sample| sample.time).max();
-    // A question about the past is judged by the recorded times, as if everything had arrived when it was measured.
-    let arrival = if is_past { newest.map(|time| Arrival { received: time, measured: time }) } else { received };
-    let (events, events_cut_off) = judged_events(store, &device, window, is_past).await?;
-    let decisions = decisions(store, &device, window.until).await?;
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
-    let rhythm = match health::may_be_silent(&latest, arrival, window) {
-        Some(newest) => mean_interval(store, &device, &newest.metric_type, current).await?,
-        None => None,
-    };
-    let evidence = Evidence {
-        window,
-        latest: &latest,
-        events: &events,
-        events_cut_off,
-        last_seen,
-        arrival,
-        rhythm,
-        decisions: &decisions,
-    };
-    let data = DeviceHealth {
+    let mut events = judged_events::read(store, Some(&device), window).await?;
+    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window).await?;
+    let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
+    let verdict = evidence.judge();
+    let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
+    let data = Box::new(DeviceHealth {
         device,
-        verdict: health::judge(&evidence),
+        since: health::since(&verdict, &evidence.events, window.until),
+        detector_seen: health::detector_seen(&evidence.events),
+        verdict,
         last_seen,
-        last_received: arrivals::last_received(received, last_seen),
-        clock_offset_seconds: arrivals::clock_offset_seconds(received),
-        acknowledged: decision::acknowledged(&decisions, window.until),
-    };
-    Ok(Data::DeviceHealth { data, basis: Basis::of(window, (latest.len() + events.len()) as u64) })
-}
-
-/// Returns the events that a verdict rests on, and whether a limit cut off any. They are asked for by type and by
-/// criticality, so that no number of others hides them; up to the end of time, since a clock may be ahead.
-async fn judged_events(
-    store: &Store,
-    device: &DeviceName,
-    window: Window,
-    is_past: bool,
-) -> Result<(Vec<EventRecord>, bool)> {
-    let until = if is_past { window.until } else { Timestamp::from_ns(i64::MAX) };
-    let lookback = window.until.minus(health::FAULT_LOOKBACK).min(window.from);
-    let paging = Criticality::new(u64::from(health::PAGING_CRITICALITY)).unwrap_or(Criticality::MAX);
-    // What became known in the window happened before it if the sender's clock is behind.
-    let paging_from = if is_past { window.from } else { window.from.minus(health::MAX_CLOCK_LAG) };
-    let kinds = health::event_types().map(|event_type| (Some(event_type), lookback, Criticality::MIN));
-    let kinds: Vec<(Option<EventType>, Timestamp, Criticality)> = kinds.chain([(None, paging_from, paging)]).collect();
-    let (mut events, mut is_cut_off) = (Vec::new(), false);
-    for (event_type, from, min_criticality) in kinds {
-        let is_any_type = event_type.is_none();
-        let filter = EventFilter {
-            window: Window { from, until },
-            basis: TimeBasis::Happened,
-            source_device: Some(device.clone()),
-            event_type,
-            min_criticality,
-            limit: MAX_JUDGED_EVENTS + 1,
-            offset: 0,
-        };
-        let found = store.events(filter).await?;
-        let kept = &found[..found.len().min(MAX_JUDGED_EVENTS)];
-        is_cut_off |= found.len() > kept.len() && (is_any_type || health::may_hide_newer(kept));
-        events.extend(
-            kept.iter().filter(|record| !is_any_type || !health::is_deciding(&record.event.event_type)).cloned(),
-        );
-    }
-    Ok((events, is_cut_off))
-}
-
-/// Returns the decisions about a device that can be in force at `now`.
-async fn decisions(store: &Store, device: &DeviceName, now: Timestamp) -> Result<Vec<EventRecord>> {
-    let mut decisions = Vec::new();
-    for event_type in decision::event_types() {
-        let filter = EventFilter {
-            window: Window::ending_at(now, decision::MAX_DECISION),
-            basis: TimeBasis::Happened,
-            source_device: Some(device.clone()),
-            event_type: Some(event_type),
-            min_criticality: Criticality::MIN,
-            limit: MAX_JUDGED_EVENTS,
-            offset: 0,
-        };
-        decisions.append(&mut store.events(filter).await?);
-    }
-    Ok(decisions)
-}
-
-/// Returns the mean time between two values of a metric: in the window, or in one ten times as long if the window
-/// holds too few.
-async fn mean_interval(
-    store: &Store,
-    device: &DeviceName,
-    metric: &MetricType,
-    window: Window,
-) -> Result<Option<Duration>> {
-    let length = Duration::try_from_secs_f64(window.seconds()).unwrap_or_default();
-    for window in [window, Window::ending_at(window.until, length.saturating_mul(10))] {
-        if let Some((first, last, count @ 2..)) = store.first_and_last(device, metric, window).await? {
-            let mean_s = last.time.seconds_since(first.time) / (count - 1) as f64;
-            return Ok(Duration::try_from_secs_f64(mean_s).ok());
-        }
-    }
-    Ok(None)
+        last_received: arrivals::last_received(evidence.received, last_seen),
+        clock_offset_seconds: arrivals::clock_offset_seconds(evidence.received),
+        acknowledged: decision::acknowledged(&evidence.decisions, window.until),
+        accepted: decision::accepted(&evidence.decisions, window.until),
+        decisions_not_understood: decision::not_understood(&evidence.decisions, window.until),
+    });
+    Ok(Data::DeviceHealth { data, basis })
 }
 
 /// Returns one metric of one device in buckets of decoded values.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
-use serde::Serialize;
 use serde_json::Value;
 use spindle_core::query::EventsQuery;
 use spindle_core::records::{DeviceRecord, EventFilter, EventRecord, LatestSample, TimeBasis, Window};
@@ -13,7 +12,7 @@ use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
 use super::arrivals;
-use super::fit::{Page, json_bytes};
+use super::fit::{Page, bytes_of_rows, json_bytes};
 
 const ONE_NS: Duration = Duration::from_nanos(1);
 /// Age up to which a value still counts as a latest one of `devices`, before the device's last sign of life.
@@ -49,15 +48,16 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     Ok(listing)
 }
 
-/// Returns the parameters of the next page. They pin the window of this page: rows stored after its end would
-/// otherwise push rows of this page into the next.
 fn next_events(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
+    next_rows(&listing.basis, listing.offset + listing.data.len() as u64)
+}
+
+/// Returns the parameters of the page after `n_rows`. They pin the window of this page: rows stored after its end would
+/// otherwise push rows of this page into the next.
+pub(super) fn next_rows(basis: &Basis, n_rows: u64) -> BTreeMap<&'static str, Value> {
     let time = |time: Timestamp| Value::from(time.to_string());
-    let mut next = BTreeMap::from([
-        ("offset", Value::from(listing.offset + listing.data.len() as u64)),
-        ("until", time(listing.basis.until)),
-    ]);
-    next.extend(listing.basis.from.map(|from| ("from", time(from))));
+    let mut next = BTreeMap::from([("offset", Value::from(n_rows)), ("until", time(basis.until))]);
+    next.extend(basis.from.map(|from| ("from", time(from))));
     next
 }
 
@@ -153,11 +153,6 @@ async fn latest(
 fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {
     let last = listing.data.last()?;
     Some(BTreeMap::from([("after", Value::from(last.source_device.as_str()))]))
-}
-
-/// Returns the bytes that each row of a JSON array adds, with the comma before all but the first.
-fn bytes_of_rows(rows: &[impl Serialize]) -> Vec<usize> {
-    rows.iter().enumerate().map(|(index, row)| json_bytes(row) + usize::from(index > 0)).collect()
 }
 
 impl Page for Listing<EventRow> {

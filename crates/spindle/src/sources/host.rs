@@ -46,10 +46,13 @@ use drives::Drive;
 use file_systems::UsageReading;
 use patience::Patience;
 use register::Register;
-use temperature::SensorReading;
+use temperature::{DriveTemperature, SensorReading};
 
 /// Metrics made of a disk's counters, for people.
 const ACTIVITY: &str = "activity";
+/// Time between two statements of a drive's temperature limits, which hardly ever change: every window that health
+/// looks at, of a minute or more, has one.
+const LIMITS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Drives and file systems of one machine, sampled repeatedly.
 #[derive(Debug)]
@@ -65,6 +68,8 @@ pub(crate) struct Host {
     counts_anyway: BTreeSet<String>,
     sensors: Patience<SensorReading>,
     usages: Patience<UsageReading>,
+    /// Uptime from which on the limits of temperatures are stated again.
+    limits_due: Duration,
     /// Drives found by the last sample; `None` before the first.
     n_drives: Option<usize>,
     /// File systems found by the last sample; `None` before the first.
@@ -86,6 +91,7 @@ impl Host {
             counts_anyway: BTreeSet::new(),
             sensors: Patience::default(),
             usages: Patience::default(),
+            limits_due: Duration::ZERO,
             n_drives: None,
             n_file_systems: None,
             problems,
@@ -93,8 +99,8 @@ impl Host {
     }
 
     /// Samples the machine at `now`: of each drive `IOPs`, `ReadThroughput`, `WriteThroughput`, `Latency` (if a
-    /// request completed), `Utilization` and `QueueDepth` since the last sample, and `DiskTemp` if it has a sensor;
-    /// of each file system `CapacityUsed`. The first sample has no rates. Events: `DeviceMoved` and `DriveReplaced`.
+    /// request completed), `Utilization` and `QueueDepth` since the last sample, and `DiskTemp` if it has a sensor,
+    /// with the drive's own limits of it every half a minute; of each file system `CapacityUsed`. The first sample has no rates. Events: `DeviceMoved` and `DriveReplaced`.
     /// Blocks; see the module. Adds problems to [`Host::problems`].
     pub(crate) fn sample(&mut self, now: Timestamp) -> Batch {
         let uptime = self.started.elapsed();
@@ -136,15 +142,20 @@ impl Host {
             batch.events = self.register.update(now, &self.hostname, drives, &mut self.problems);
         }
         let drives = drives.unwrap_or_default();
-        let temperatures = temperature::of_drives(&self.roots.sys, &drives, &mut self.sensors, &mut self.problems);
+        let with_limits = uptime >= self.limits_due;
+        if with_limits {
+            self.limits_due = uptime + LIMITS_INTERVAL;
+        }
+        let temperatures =
+            temperature::of_drives(&self.roots.sys, &drives, with_limits, &mut self.sensors, &mut self.problems);
         let mut activities = BTreeMap::new();
         for drive in &drives {
             let Some(mut report) = self.report(now, &drive.device, drive.labels(&self.hostname)) else { continue };
             let current = activity::read(drive, uptime, &mut report.host.problems);
             let previous = report.host.previous.remove(&drive.device);
             activities.insert(drive.device.clone(), report.add_activity(previous, current));
-            if let Some(celsius) = temperatures.get(&drive.device) {
-                report.add("DiskTemp", *celsius);
+            if let Some(temperature) = temperatures.get(&drive.device) {
+                report.add_temperature(temperature, drive.is_rotational().filter(|_| with_limits));
             }
             batch.metrics.append(&mut report.metrics);
         }
@@ -215,6 +226,20 @@ impl Report<'_> {
             seq: None,
             labels: self.labels.take(),
         });
+    }
+
+    /// Adds a temperature, the drive's own limits, and its kind if it is given.
+    fn add_temperature(&mut self, temperature: &DriveTemperature, is_rotational: Option<bool>) {
+        self.add("DiskTemp", temperature.current);
+        let stated = [
+            ("DiskTempCritical", temperature.critical),
+            ("DiskTempWarning", temperature.warning),
+            ("IsFlash", is_rotational.map(|rotational| f64::from(u8::from(!rotational)))),
+        ];
+        stated
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .for_each(|(name, value)| self.add(name, value));
     }
 
     /// Adds the rates between two samples, and returns the one at which the next interval starts.

@@ -36,8 +36,12 @@ use states::States;
 
 /// Drives read at the same time: enough for a shelf within a minute, and no burden for a controller.
 const N_PARALLEL: usize = 4;
-/// Reads everything that smartctl knows of a drive, without waking it.
-const READ: [&str; 3] = ["--json=c", "--all", "--nocheck=standby"];
+/// Reads what smartctl knows of a drive, without waking it: beside `--all` the logs with counts of their own and with
+/// the limits of the temperature. A log of another kind of drive is passed over.
+const READ: [&str; 6] =
+    ["--json=c", "--all", "--log=devstat", "--log=scttemp", "--log=background", "--nocheck=standby"];
+/// Reads the FARM log of Seagate drives; smartctl 7.4 or newer.
+const READ_FARM: &str = "--log=farm";
 
 /// Settings of the source.
 #[derive(Clone, Debug)]
@@ -285,7 +289,12 @@ async fn scan(smartctl: &Smartctl) -> Result<Vec<SmartTarget>, CommandError> {
 
 async fn read(smartctl: &Smartctl, target: &SmartTarget) -> Reading {
     let device_type = target.device_type.as_ref().map(|device_type| format!("--device={device_type}"));
-    let arguments: Vec<&str> = READ.into_iter().chain(device_type.as_deref()).chain([target.path.as_str()]).collect();
+    let arguments: Vec<&str> = READ
+        .into_iter()
+        .chain(smartctl.knows_farm().then_some(READ_FARM))
+        .chain(device_type.as_deref())
+        .chain([target.path.as_str()])
+        .collect();
     let problem = |kind, message| Reading::Unreadable(Problem::new(kind, target.to_string(), message));
     let output = match smartctl.run(&arguments).await {
         Ok(output) => output,

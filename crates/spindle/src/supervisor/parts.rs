@@ -1,6 +1,7 @@
 //! Parts of the roles, built from the configuration, and the span that names a role in the log.
 
 use std::io::Write;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use spindle_bus::Bus;
@@ -10,7 +11,7 @@ use tracing::{Span, warn};
 use crate::config::Config;
 use crate::line_queue::LineQueue;
 use crate::metrics::CLIENT_LINES_DROPPED;
-use crate::roles::{client, reader, writer};
+use crate::roles::{client, detector, reader, writer};
 
 /// Span of a role; at the level of errors, so that no log filter removes the name from the lines that pass it.
 pub(super) fn role_span(role: &'static str) -> Span {
@@ -25,6 +26,16 @@ pub(super) fn writer(config: &Config, bus: Bus, store: Store) -> writer::Parts {
         retention: config.store.retention,
         streams: config.stream_limits(),
         readiness: writer::Readiness::default(),
+    }
+}
+
+pub(super) fn detector(config: &Config, bus: Bus, shutdown_timeout: Duration) -> detector::Parts {
+    detector::Parts {
+        bus,
+        config: config.detector.clone(),
+        data_dir: config.data_dir.clone(),
+        readiness: detector::DetectorReadiness::default(),
+        shutdown_timeout,
     }
 }
 

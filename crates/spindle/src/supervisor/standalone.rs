@@ -28,7 +28,7 @@ pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);
     let readiness = roles::daemon::PublishReadiness::default();
-    let dependencies = Dependencies { bus: bus.clone(), store: None, writer: None, daemon: Some(readiness.clone()) };
+    let dependencies = Dependencies { daemon: Some(readiness.clone()), ..Dependencies::new(bus.clone()) };
     let probes = process.serve_probes(&config, dependencies).await?;
     let shutdown_timeout = config.shutdown_timeout;
     let parts = roles::daemon::Parts { bus, config: config.daemon, inputs, readiness, shutdown_timeout };
@@ -41,8 +41,8 @@ pub(super) async fn writer(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-writer", StreamUse::Own).await?;
     let process = Standalone::new("writer", &config);
     let parts = parts::writer(&config, bus.clone(), store.clone());
-    let dependencies =
-        Dependencies { bus, store: Some(store.clone()), writer: Some(parts.readiness.clone()), daemon: None };
+    let (writer, store_read) = (Some(parts.readiness.clone()), Some(store.clone()));
+    let dependencies = Dependencies { store: store_read, writer, ..Dependencies::new(bus) };
     let probes = process.serve_probes(&config, dependencies).await?;
     let role = tokio::spawn(roles::writer::run(parts, process.stop.clone()).in_current_span());
     let outcome = process.run(role, probes).await;
@@ -50,11 +50,24 @@ pub(super) async fn writer(config: Config) -> Result<Outcome> {
     outcome
 }
 
+pub(super) async fn detector(config: Config) -> Result<Outcome> {
+    data_dir::prepare(&config.data_dir)?;
+    let _lock = data_dir::lock_detector(&config.data_dir)?;
+    data_dir::make_private(&config.data_dir);
+    let bus = connect(&config, "spindle-detector", StreamUse::Publish).await?;
+    let process = Standalone::new("detector", &config);
+    let parts = parts::detector(&config, bus.clone(), config.shutdown_timeout);
+    let dependencies = Dependencies { detector: Some(parts.readiness.clone()), ..Dependencies::new(bus) };
+    let probes = process.serve_probes(&config, dependencies).await?;
+    let role = tokio::spawn(roles::detector::run(parts, process.stop.clone()).in_current_span());
+    process.run(role, probes).await
+}
+
 pub(super) async fn reader(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-reader", StreamUse::Unused).await?;
     let process = Standalone::new("reader", &config);
-    let dependencies = Dependencies { bus: bus.clone(), store: Some(store.clone()), writer: None, daemon: None };
+    let dependencies = Dependencies { store: Some(store.clone()), ..Dependencies::new(bus.clone()) };
     let probes = process.serve_probes(&config, dependencies).await?;
     let role =
         tokio::spawn(roles::reader::run(parts::reader(&config, bus, store), process.stop.clone()).in_current_span());
@@ -67,7 +80,7 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
     let store = open_store(&config).await?;
     let bus = connect(&config, "spindle-web", StreamUse::Unused).await?;
     let process = Standalone::new("web", &config);
-    let dependencies = Dependencies { bus, store: Some(store.clone()), writer: None, daemon: None };
+    let dependencies = Dependencies { store: Some(store.clone()), ..Dependencies::new(bus) };
     let role = tokio::spawn(
         web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone()).in_current_span(),
     );
@@ -79,8 +92,7 @@ pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {
     let bus = connect(&config, "spindle-client", StreamUse::Unused).await?;
     let parts = parts::client(&config, bus.clone(), once)?;
     let process = Standalone::new("client", &config);
-    let dependencies = Dependencies { bus, store: None, writer: None, daemon: None };
-    let probes = process.serve_probes(&config, dependencies).await?;
+    let probes = process.serve_probes(&config, Dependencies::new(bus)).await?;
     let role = tokio::spawn(roles::client::run(parts, once, process.stop.clone()).in_current_span());
     process.run(role, probes).await
 }

@@ -1,5 +1,6 @@
 //! `spindle up`: every role in one process, the embedded store, and a nats-server of our own unless one is configured.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,11 +24,13 @@ use crate::data_dir;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::logging;
 use crate::outcome::Outcome;
-use crate::roles::{client, daemon, reader, writer};
+use crate::roles::{client, daemon, detector, reader, writer};
 use crate::web::{self, probes::Dependencies};
 
 /// Share of the shutdown timeout that the daemon may spend waiting for its last acks; the others need the rest.
 const DAEMON_SHARE: f32 = 0.6;
+/// The same of the detector, for its last events.
+const DETECTOR_SHARE: f32 = 0.2;
 
 /// Longest wait of the start for a store that does not respond; the writer retries anyway.
 const STORE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -139,6 +142,8 @@ fn announce(config: &Config, run: &RunFile, nothing_stored: Option<String>) {
 struct System {
     /// First the daemon.
     intake: CancellationToken,
+    /// Then the detector, whose last events the writer stores.
+    judging: CancellationToken,
     /// Then the writer, which commits what is in flight.
     storing: CancellationToken,
     /// Then the reader, the web and the client.
@@ -146,10 +151,13 @@ struct System {
     /// NATS last.
     bus_end: CancellationToken,
     roles: JoinSet<(&'static str, Result<()>)>,
+    /// Names of the roles that have not ended.
+    running: BTreeSet<&'static str>,
     nats: Option<JoinHandle<()>>,
     store: Store,
     bus: Bus,
     _lock: File,
+    _detector_lock: Option<File>,
 }
 
 impl System {
@@ -159,14 +167,17 @@ impl System {
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone()).instrument(role_span("nats-server"))));
         let mut system = Self {
             intake: CancellationToken::new(),
+            judging: CancellationToken::new(),
             storing: CancellationToken::new(),
             answering: CancellationToken::new(),
             bus_end,
             roles: JoinSet::new(),
+            running: BTreeSet::new(),
             nats,
             store,
             bus,
             _lock,
+            _detector_lock: None,
         };
         system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
@@ -185,12 +196,14 @@ impl System {
         self.spawn("writer", writer::run(parts, self.storing.clone()));
         let parts = parts::reader(config, self.bus.clone(), self.store.clone());
         self.spawn("reader", reader::run(parts, self.answering.clone()));
+        let detector = self.spawn_detector(config).await?;
         let publishing = daemon::PublishReadiness::default();
         let dependencies = Dependencies {
             bus: self.bus.clone(),
             store: Some(self.store.clone()),
             writer: Some(readiness),
             daemon: Some(publishing.clone()),
+            detector,
         };
         let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
@@ -207,7 +220,21 @@ impl System {
         Ok(())
     }
 
+    /// Spawns the detector, unless it is left out; returns its readiness.
+    async fn spawn_detector(&mut self, config: &Config) -> Result<Option<detector::DetectorReadiness>> {
+        if !config.detector.enabled {
+            return Ok(None);
+        }
+        self._detector_lock = Some(data_dir::lock_detector(&config.data_dir)?);
+        let limit = config.shutdown_timeout.mul_f32(DETECTOR_SHARE);
+        let parts = parts::detector(config, self.bus.another("spindle-detector").await?, limit);
+        let readiness = parts.readiness.clone();
+        self.spawn("detector", detector::run(parts, self.judging.clone()));
+        Ok(Some(readiness))
+    }
+
     fn spawn(&mut self, name: &'static str, role: impl Future<Output = Result<()>> + Send + 'static) {
+        self.running.insert(name);
         self.roles.spawn(async move { (name, role.await) }.instrument(role_span(name)));
     }
 
@@ -215,7 +242,12 @@ impl System {
     async fn until_stopped(mut self, mut signals: Signals, limit: Duration) -> Result<Outcome> {
         let failure = tokio::select! {
             () = signals.next() => None,
-            ended = self.roles.join_next() => Some(failure(ended)),
+            ended = self.roles.join_next() => {
+                if let Some(Ok((name, _))) = &ended {
+                    self.running.remove(name);
+                }
+                Some(failure(ended))
+            }
         };
         match &failure {
             None => info!("shutting down; press Ctrl-C again to force"),
@@ -237,14 +269,17 @@ impl System {
         let deadline = Instant::now() + limit;
         for (stage, names) in [
             (&self.intake, &["daemon"][..]),
+            (&self.judging, &["detector"]),
             (&self.storing, &["writer"]),
             (&self.answering, &["reader", "web", "client"]),
         ] {
             stage.cancel();
-            let mut awaited: Vec<_> = names.to_vec();
+            let is_running = |name: &&&str| self.running.contains(**name);
+            let mut awaited: Vec<_> = names.iter().filter(is_running).copied().collect();
             while !awaited.is_empty() && !self.roles.is_empty() {
                 match timeout_at(deadline, self.roles.join_next()).await {
                     Ok(Some(Ok((name, outcome)))) => {
+                        self.running.remove(name);
                         awaited.retain(|awaited| *awaited != name);
                         if let Err(error) = outcome {
                             error!(role = name, error = format!("{error:#}"), "role ended with an error");

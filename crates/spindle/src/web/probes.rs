@@ -22,6 +22,7 @@ use crate::config::Secret;
 use crate::logging::chain;
 use crate::metrics::STORE_ADDRESS_UP;
 use crate::roles::daemon::PublishReadiness;
+use crate::roles::detector::DetectorReadiness;
 use crate::roles::writer::Readiness;
 
 /// Timeout of the store's ping.
@@ -37,9 +38,16 @@ pub(crate) struct Dependencies {
     pub(crate) writer: Option<Readiness>,
     /// The state of the daemon, if it runs in this process.
     pub(crate) daemon: Option<PublishReadiness>,
+    /// The state of the detector, if it runs in this process.
+    pub(crate) detector: Option<DetectorReadiness>,
 }
 
 impl Dependencies {
+    /// Returns those of a process that depends on NATS only.
+    pub(crate) fn new(bus: Bus) -> Self {
+        Self { bus, store: None, writer: None, daemon: None, detector: None }
+    }
+
     /// Lists the dependencies that are unavailable.
     async fn missing(&self) -> Vec<String> {
         let mut missing = Vec::new();
@@ -48,6 +56,7 @@ impl Dependencies {
         }
         missing.extend(self.writer.as_ref().and_then(Readiness::missing));
         missing.extend(self.daemon.as_ref().and_then(PublishReadiness::missing));
+        missing.extend(self.detector.as_ref().and_then(DetectorReadiness::missing));
         if let Some(store) = &self.store {
             match tokio::time::timeout(STORE_TIMEOUT, store.ping()).await {
                 Ok(Ok(())) => {}

@@ -16,8 +16,8 @@ use super::access::{self, Access};
 use super::connections;
 use crate::config::Secret;
 
-/// Timeout from the head of a request to the head of its response: above the sum of the timeouts for a body and
-/// for a query.
+/// Timeout from the head of a request to the head of its response: above the sum of the timeouts for a body, for a
+/// query with its turn, and for an acknowledgment of NATS.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Headers of every response. The browser loads and runs nothing from other origins, embeds the page nowhere,

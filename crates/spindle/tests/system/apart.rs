@@ -97,6 +97,12 @@ impl Drop for RoleProcess {
     }
 }
 
+/// Runs a role that must end at once; returns its exit code and what it printed.
+pub(crate) fn run_once(folder: &Path, role: &str, nats_url: &str) -> (Option<i32>, String) {
+    let output = spindle(&folder.join("data")).arg(role).env("NATS_URL", nats_url).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 pub(crate) async fn connect(url: &str) -> Context {
     jetstream::new(async_nats::connect(url).await.unwrap())
 }

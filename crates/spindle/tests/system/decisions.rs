@@ -17,12 +17,12 @@ fn succeed(system: &System, arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-async fn put(requester: &Requester, value: f64) {
+pub(crate) async fn put(requester: &Requester, value: f64) {
     let metric = json!({ "timestamp": crate::judgement::stamp(0), "sourceDevice": "disk", "metricType": "smart_5_raw", "value": value });
     requester.publish("events.metrics", metric.to_string()).await;
 }
 
-async fn wait_for_health(requester: &Requester, health: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn wait_for_health(requester: &Requester, health: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let query = json!({"query_type":"device_health","params":{"source_device":"disk"}});
     let is_wanted = |answer: &Value| answer["data"]["health"] == health && wanted(&answer["data"]);
     requester.wait_for(query, is_wanted).await["data"].clone()
@@ -47,7 +47,7 @@ async fn an_accepted_value_leaves_the_verdict_until_it_rises() {
     // The decision is an event, so it is audited; one that ends at once revokes it.
     put(&requester, 60.0).await;
     wait_for_health(&requester, "ok", |_| true).await;
-    let said = succeed(&system, &["accept", "disk", "smart_5_raw", "--reason", "replace it", "--until", "0s"]);
+    let said = succeed(&system, &["accept", "disk", "smart_5_raw", "--reason", "replace it", "--revoke"]);
     assert_eq!(said, "smart_5_raw of disk counts again\n");
     wait_for_health(&requester, "warning", |data| data["reasons"][0]["accepted"].is_null()).await;
     let events = system.ask(&["events", "event_type=FindingAccepted"]);
@@ -86,6 +86,11 @@ async fn nothing_is_accepted_by_mistake() {
         (&["accept", "disk", "smart_5_raw", "--reason", "x", "--until", "tomorrow"], "neither a time such as"),
         (&["accept", "disk", "smart_5_raw", "--reason", "x", "--until", "10000d"], "more than 366 days away"),
         (&["accept", "disk", "smart_5_raw"], "--reason"),
+        (&["accept", "", "smart_5_raw", "--reason", "x"], "DEVICE is empty"),
+        (&["accept", "disk", "", "--reason", "x"], "METRIC is empty"),
+        (&["accept", "disk", "smart_5_raw", "--reason", "x", "--by", ""], "--by is empty"),
+        (&["accept", "disk", "smart_5_raw", "--reason", "x", "--revoke"], "is not accepted: nothing to revoke"),
+        (&["acknowledge", "disk", "--reason", "x", "--revoke"], "is not acknowledged: nothing to revoke"),
     ] {
         let output = run(&system, arguments);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

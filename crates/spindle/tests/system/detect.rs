@@ -54,6 +54,9 @@ fn each_row_is_judged_once_whatever_the_way_in() {
     }
     assert!(alarms.iter().any(|row| (3_900..3_910).contains(row)), "{alarms:?}");
     assert!(std::fs::read_to_string(&picture).unwrap().ends_with("</svg>\n"));
+    let picture = folder.path().join("series.PNG");
+    assert_eq!(detect(&["-", "--plot", picture.to_str().unwrap()], text.as_bytes()).stdout, scores.as_bytes());
+    assert!(std::fs::read(&picture).unwrap().starts_with(b"\x89PNG\r\n\x1a\n"));
 
     assert_eq!(detect(&["-"], text.as_bytes()).stdout, scores.as_bytes());
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
@@ -76,6 +79,6 @@ fn a_mistake_is_one_line_with_its_remedy() {
     refused(&["no-such-file.csv"], "", &["no-such-file.csv", "check the path"]);
     refused(&["-"], "", &["no rows", "timestamp,value"]);
     refused(&["-"], "date,reading\n2024-05-01,1\n", &["date,reading", "'timestamp' and 'value'"]);
-    refused(&["-", "--plot", "a.png"], "timestamp,value\n", &["a.png", "only SVG"]);
+    refused(&["-", "--plot", "a.gif"], "timestamp,value\n", &["a.gif", "FILE.svg or FILE.png"]);
     refused(&["-", "--format", "xml"], "", &["xml", "csv", "json"]);
 }

@@ -15,10 +15,10 @@ const BASIC: &str = "Basic YW55OmEtdG9rZW4tb2YtMzItY2hhcmFjdGVycy0wMTIzNDU2";
 const QUERY: &str = "/api/v1/query?query_type=devices";
 
 /// One response, head and body.
-struct HttpResponse {
-    status: u16,
-    head: String,
-    body: String,
+pub(crate) struct HttpResponse {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 fn connect(address: &str) -> TcpStream {
@@ -36,7 +36,7 @@ fn read_to_end(stream: &mut TcpStream) -> String {
     }
 }
 
-fn exchange(address: &str, request: &str) -> HttpResponse {
+pub(crate) fn exchange(address: &str, request: &str) -> HttpResponse {
     let mut stream = connect(address);
     stream.write_all(request.as_bytes()).unwrap();
     parse(&read_to_end(&mut stream))
@@ -63,6 +63,11 @@ fn get(address: &str, path: &str, headers: &str) -> HttpResponse {
     }
     assert!(!response.head.contains("access-control"), "{}", response.head);
     response
+}
+
+/// Returns the answer of a running system as JSON.
+pub(crate) fn get_json(system: &System, path: &str) -> serde_json::Value {
+    serde_json::from_str(&get(&system.http(), path, "").body).unwrap()
 }
 
 fn post(address: &str, headers: &str, body: &str) -> HttpResponse {

@@ -13,7 +13,7 @@ use spindle_testkit::{NatsServer, Options, wait_until};
 
 use crate::harness::{PATIENCE, spindle};
 
-const USERS: [&str; 5] = ["admin", "daemon", "writer", "reader", "client"];
+const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "client"];
 
 /// Starts a server with the shipped permissions, and passwords filled in.
 fn server() -> NatsServer {
@@ -78,6 +78,7 @@ fn every_role_works_with_the_rights_that_are_shipped() {
     let roles = [
         daemon,
         start(&data, &nats, "writer", &["writer"]),
+        start(&data, &nats, "detector", &["detector"]),
         start(&data, &nats, "reader", &["reader"]),
         start(&data, &nats, "client", &["client", "--interval", "200ms"]),
     ];
@@ -134,6 +135,13 @@ fn no_role_can_do_more_than_its_work() {
         ("writer", "$JS.API.STREAM.PURGE.DEADLETTER"),
         ("writer", "$JS.API.STREAM.UPDATE.METRICS"),
         ("writer", "$JS.API.CONSUMER.DELETE.METRICS.detector"),
+        ("detector", "events.metrics"),
+        ("detector", "deadletter.x"),
+        ("detector", "$JS.API.STREAM.CREATE.METRICS"),
+        ("detector", "$JS.API.STREAM.PURGE.METRICS"),
+        ("detector", "$JS.API.CONSUMER.DELETE.METRICS.writer-metrics"),
+        ("detector", "$JS.API.CONSUMER.MSG.NEXT.METRICS.writer-metrics"),
+        ("detector", "$JS.ACK.METRICS.writer-metrics.1.1.1.1.0"),
         ("reader", "events.event"),
         ("reader", "reader.query"),
         ("reader", "$JS.API.STREAM.INFO.METRICS"),
@@ -147,6 +155,8 @@ fn no_role_can_do_more_than_its_work() {
         ("daemon", "_INBOX.spindle-client.>"),
         ("writer", "reader.query"),
         ("writer", "events.>"),
+        ("detector", "events.>"),
+        ("detector", "_INBOX.spindle-writer.>"),
         ("reader", "events.>"),
         ("reader", "deadletter.>"),
         ("client", "reader.query"),
@@ -178,7 +188,53 @@ fn a_missing_right_is_named_with_its_remedy() {
     };
     check("client", &["writer"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
     check("client", &["daemon", "--source", "simulate"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
+    check("client", &["detector"], "may not publish to '$JS.API.STREAM.INFO.METRICS'");
     check("daemon", &["query", "devices", "--timeout", "1s"], "may not");
+    check("client", &["acknowledge", "disk", "--reason", "x"], "may not subscribe to '_INBOX.spindle-decide.>'");
+}
+
+/// The deployments have no user for the role `web` yet; docs/security.md has its rights.
+#[test]
+fn the_web_decides_with_the_documented_rights_and_names_a_missing_one() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let documented = page.split("```\n").find(|block| block.contains("user: web")).unwrap();
+    let documented = documented.replace("$NATS_WEB_PASSWORD", "pw-web");
+    let check = |web: &str, expected: u16| {
+        let admin = "{ user: admin, password: pw-admin }";
+        let extra_config = format!("authorization {{ users: [ {admin}\n{web} ] }}");
+        let nats = NatsServer::start_with(Options { extra_config, ..Options::default() }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let _writer = start(&data, &nats, "admin", &["writer"]);
+        let metric = r#"{"timestamp":"2026-01-01T00:00:00Z","sourceDevice":"disk","metricType":"IOPs","value":1}"#;
+        wait_until(PATIENCE, "the stream exists", || publish_acknowledged(&nats, "events.metrics", metric)).unwrap();
+        let address = format!("127.0.0.1:{}", spindle_testkit::free_port().unwrap());
+        let web = start(&data, &nats, "web", &["web", "--http", &address]);
+        let body = r#"{"source_device":"disk","reason":"x"}"#;
+        let head = "POST /api/v1/acknowledge HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json";
+        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let mut last = None;
+        let decided = wait_until(PATIENCE, "the device is known", || {
+            last = std::net::TcpStream::connect(&address).is_ok().then(|| crate::http::exchange(&address, &request));
+            last.as_ref().is_some_and(|response| response.status != 404)
+        });
+        assert!(decided.is_ok(), "{}", web.log());
+        let response = last.unwrap();
+        assert_eq!(response.status, expected, "{}", response.body);
+        response.body
+    };
+    check(&documented, 200);
+    let message = check(&documented.replace("\"events.event\"", "\"nothing\""), 500);
+    assert!(message.contains("the NATS user may not publish to 'events.event'"), "{message}");
+}
+
+fn publish_acknowledged(nats: &NatsServer, subject: &'static str, payload: &'static str) -> bool {
+    run(async {
+        let jetstream = jetstream::new(connect(nats, "admin").await);
+        let Ok(ack) = jetstream.publish(subject, Bytes::from_static(payload.as_bytes())).await else { return false };
+        ack.await.is_ok()
+    })
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

@@ -181,7 +181,8 @@ mod tests {
                         (_, _, 8) => "events_",
                         (true, true, _) => "events_by_",
                         (true, false, _) => "events_by_device",
-                        (false, _, _) => "events_identity",
+                        (false, true, _) => "events_of_type",
+                        (false, false, _) => "events_identity",
                     };
                     check(&filter(TimeBasis::Happened), &[happened]);
                     check(&filter(TimeBasis::Received), &["events_by_received"]);

@@ -44,6 +44,7 @@ const STATEMENT_CACHE: usize = 64;
 ///   retention needed when it went by the time of arrival.
 /// - Format 5 keeps when the newest values of each device arrived. `events_by_type` finds the faults of a device among
 ///   any number of its other events.
+/// - Format 6: `events_of_type` finds the faults of a whole fleet among any number of its other events.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -111,6 +112,7 @@ const FORMATS: &[&str] = &[
         GROUP BY s.device_id;
     CREATE INDEX events_by_type ON events (device_id, event_type, time_ns);
 ",
+    "CREATE INDEX events_of_type ON events (event_type, time_ns);",
 ];
 
 /// Returns the path of a database's write-ahead log.

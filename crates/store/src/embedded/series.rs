@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use spindle_core::alias::Alias;
 use spindle_core::buckets::Buckets;
 use spindle_core::records::{Arrival, Bucket, DeviceRecord, LatestSample, Sample, Window};
-use spindle_core::{DeviceName, MetricType, Timestamp};
+use spindle_core::{DeviceName, Labels, MetricType, Timestamp};
 
 use super::device::labels_from_sql;
 use crate::FirstAndLast;
@@ -77,6 +77,13 @@ pub(super) fn devices_at(connection: &Connection, alias: &Alias) -> rusqlite::Re
         Err(error) => Some(Err(error)),
     });
     matching.collect()
+}
+
+/// `Store::labels` for one device.
+pub(super) fn labels(connection: &Connection, device: &DeviceName) -> rusqlite::Result<Labels> {
+    let mut select = connection.prepare_cached("SELECT labels FROM devices WHERE name = ?1")?;
+    let found = select.query_row([device.as_str()], |row| labels_from_sql(row, 0)).optional()?;
+    Ok(found.unwrap_or_default())
 }
 
 /// `Store::last_arrivals` for one device.

@@ -57,6 +57,18 @@ pub(crate) async fn devices_at(influx: &Influx, alias: &Alias) -> Result<Vec<Dev
     Ok(matching.filter_map(|(name, _)| DeviceName::new(name).ok()).collect())
 }
 
+/// `Store::labels`.
+pub(crate) async fn labels(influx: &Influx, devices: &[DeviceName]) -> Result<Vec<Labels>, StoreError> {
+    let from = device_index::devices_from(influx).await?;
+    let mut found: BTreeMap<String, Labels> = BTreeMap::new();
+    for only in conditions(devices) {
+        for label in device_index::labels(influx, from, &only).await? {
+            found.entry(label.device).or_default().insert(label.key, label.value);
+        }
+    }
+    Ok(devices.iter().map(|name| found.get(name.as_str()).cloned().unwrap_or_default()).collect())
+}
+
 /// Reads the index.
 async fn indexed(influx: &Influx, only: &str) -> Result<Indexed, StoreError> {
     let from = device_index::devices_from(influx).await?;

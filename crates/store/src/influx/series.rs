@@ -1,6 +1,6 @@
 //! Queries for series: one set of InfluxQL for versions 1, 2 and 3, always with both bounds of time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use spindle_core::records::{Bucket, LatestSample, Sample, Window};
@@ -68,21 +68,58 @@ pub(crate) async fn range(
     Ok(found)
 }
 
-/// `Store::first_and_last`.
-pub(crate) async fn first_and_last(
+/// `Store::first_and_last_many`.
+pub(crate) async fn first_and_last_many(
     influx: &Influx,
-    device: &DeviceName,
-    metric: &MetricType,
+    wanted: &[(DeviceName, MetricType)],
     window: Window,
-) -> Result<Option<FirstAndLast>, StoreError> {
-    let Some((from, until)) = bounds(window) else { return Ok(None) };
-    let (mut first, mut last, mut count) = (None, None, 0_u64);
-    let query = |field| move |from, until| of_series(field, device, metric, from, until);
-    influx.select(from, until, query("first(value)"), |series| first = first.or(samples(series).next())).await?;
-    influx.select(from, until, query("last(value)"), |series| last = samples(series).last().or(last)).await?;
-    let add = |series: &SeriesPart| count = count.saturating_add(response::count(series));
-    influx.select(from, until, query("count(value)"), add).await?;
-    Ok(first.zip(last).map(|(first, last)| (first, last, count.max(1))))
+) -> Result<Vec<Option<FirstAndLast>>, StoreError> {
+    let Some((from, until)) = bounds(window).filter(|_| !wanted.is_empty()) else {
+        return Ok(vec![None; wanted.len()]);
+    };
+    let devices: BTreeSet<&str> = wanted.iter().map(|(device, _)| device.as_str()).collect();
+    let metrics: BTreeSet<&str> = wanted.iter().map(|(_, metric)| metric.as_str()).collect();
+    let mut only = String::new();
+    if devices.len() <= MAX_NAMED_DEVICES {
+        only += &one_of_devices(devices.into_iter());
+    }
+    if metrics.len() <= MAX_NAMED_DEVICES {
+        let metrics: Vec<_> = metrics.into_iter().map(|metric| format!("metric_type = {}", quoted(metric))).collect();
+        only += &format!(" AND ({})", metrics.join(" OR "));
+    }
+    let query = |field| {
+        let only = &only;
+        move |from, until| {
+            format!(
+                "SELECT {field}(value) FROM {} WHERE time >= {from} AND time <= {until}{only} GROUP BY source_device, metric_type",
+                DEVICE_METRICS.name
+            )
+        }
+    };
+    let key = |series: &SeriesPart| {
+        let tag = |name| line::decode(series.tag(name)).into_owned();
+        (tag("source_device"), tag("metric_type"))
+    };
+    let (mut firsts, mut lasts, mut counts) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+    let first = |series: &SeriesPart| {
+        if let Some(sample) = samples(series).next() {
+            firsts.entry(key(series)).or_insert(sample);
+        }
+    };
+    influx.select(from, until, query("first"), first).await?;
+    let last = |series: &SeriesPart| lasts.extend(samples(series).last().map(|sample| (key(series), sample)));
+    influx.select(from, until, query("last"), last).await?;
+    let count = |series: &SeriesPart| {
+        let n_values = counts.entry(key(series)).or_insert(0_u64);
+        *n_values = n_values.saturating_add(response::count(series));
+    };
+    influx.select(from, until, query("count"), count).await?;
+    let of_series = |(device, metric): &(DeviceName, MetricType)| {
+        let key = (device.to_string(), metric.to_string());
+        let count = counts.get(&key).copied().unwrap_or_default().max(1);
+        Some((*firsts.get(&key)?, *lasts.get(&key)?, count))
+    };
+    Ok(wanted.iter().map(of_series).collect())
 }
 
 /// `Store::buckets`.

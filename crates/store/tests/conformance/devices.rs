@@ -130,4 +130,9 @@ pub(crate) async fn are_found_by_their_place(store: &Store) {
     put("B 2", 2, &[("name", "sda"), ("paths", "sda")]).await;
     assert_eq!(found("n1:sda").await, [device("B 2")]);
     assert_eq!(found("n1:sdb").await, [device("A_1")]);
+    let of = store.labels(&["C_3", "nobody", "A_1"].map(device)).await.unwrap();
+    assert_eq!(
+        of,
+        [labels(&[("host", "n2"), ("name", "sda")]), labels(&[]), labels(&[("host", "n1"), ("name", "sdb")])]
+    );
 }

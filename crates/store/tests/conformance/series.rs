@@ -79,6 +79,13 @@ pub(crate) async fn first_and_last_count_what_lies_between(store: &Store) {
     put_metrics(store, (0..10).map(|time| metric("disk", "DiskTemp", time, time as f64 * 0.5)).collect()).await;
     let ends = store.first_and_last(&device("disk"), &kind("DiskTemp"), window(2, 8)).await.unwrap();
     assert_eq!(ends, Some((sample(2, 1.0), sample(7, 3.5), 6)));
+    put_metrics(store, vec![metric("disk", "IOPs", 4, 9.0), metric("other", "DiskTemp", 5, 7.0)]).await;
+    let named = [("other", "DiskTemp"), ("disk", "DiskTemp"), ("other", "IOPs"), ("nobody", "IOPs"), ("disk", "IOPs")];
+    let many = named.map(|(name, metric)| (device(name), kind(metric)));
+    let found = store.first_and_last_many(&many, window(2, 8)).await.unwrap();
+    let one = |sample| Some((sample, sample, 1));
+    assert_eq!(found, [one(sample(5, 7.0)), ends, None, None, one(sample(4, 9.0))]);
+    assert_eq!(store.first_and_last_many(&[], window(2, 8)).await.unwrap(), []);
 }
 
 pub(crate) async fn buckets_are_aligned_and_clipped_to_the_window(store: &Store) {

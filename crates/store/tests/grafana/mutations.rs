@@ -40,7 +40,8 @@ fn planted_violations_are_found() {
     }
     for (path, value, message) in [
         ("/panels/0/fieldConfig/defaults/unit", json!("fahrenheit"), "DiskTemp is shown in \"fahrenheit\""),
-        ("/panels/0/fieldConfig/defaults/thresholds/steps/1/value", json!(54), "DiskTemp has the thresholds"),
+        ("/panels/0/fieldConfig/defaults/thresholds/steps/0/value", json!(54), "DiskTemp has the thresholds"),
+        ("/panels/1/fieldConfig/defaults/thresholds/steps/1/value", json!(99), "Latency has the thresholds"),
         ("/panels/0/datasource/uid", json!("other"), "data source"),
         ("/panels/1/gridPos/x", json!(2), "Latency overlaps \"Temperature\""),
         ("/links/0/url", json!("/d/nowhere"), "\"nowhere\", which is not there"),
@@ -82,11 +83,12 @@ fn the_device_dashboard_shows_every_metric_type() {
     let queries = Boards::read().queries();
     for kind in METRICS {
         let literal = format!("'{}'", kind.name);
-        let is_of_table =
-            kind.name == "PowerCycles" || ["smart_", "nvme_", "scsi_"].iter().any(|log| kind.name.starts_with(log));
+        let is_of_table = ["PowerCycles", "IsFlash", "DiskTempHighest"].contains(&kind.name)
+            || ["smart_", "nvme_", "scsi_"].iter().any(|log| kind.name.starts_with(log));
         let is_shown = queries.iter().filter(|query| query.name.starts_with("device.json")).any(|query| {
             query.text.contains(&literal)
-                || is_of_table && query.text.contains("=~ /^(smart|nvme|scsi)_|^PowerCycles$/ AND")
+                || is_of_table
+                    && query.text.contains("=~ /^(smart|nvme|scsi)_|^(PowerCycles|IsFlash|DiskTempHighest)$/ AND")
         });
         assert!(is_shown, "{} is not shown", kind.name);
     }

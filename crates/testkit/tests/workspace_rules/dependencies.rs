@@ -14,7 +14,7 @@ const MAY_KNOW: [(&str, &[&str]); 7] = [
     ("spindle-store", &["spindle-core"]),
     ("spindle", &["spindle-core", "spindle-simulate", "spindle-bus", "spindle-store"]),
     // The fault harness starts real servers, as tests do.
-    ("spindle-bench", &["spindle-core", "spindle-bus", "spindle-store", "spindle-testkit"]),
+    ("spindle-bench", &["spindle-core", "spindle-simulate", "spindle-bus", "spindle-store", "spindle-testkit"]),
     ("spindle-testkit", &[]),
 ];
 

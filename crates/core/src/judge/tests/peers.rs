@@ -112,7 +112,17 @@ fn a_risk_around_the_threshold_is_said_once() {
     let mut events = Vec::new();
     for hour in 0..200 {
         // Attributes that come and go: the drive does not always answer.
-        poll(&mut judge, hour, if hour < 50 { 0.0 } else if hour % 3 == 0 { 200.0 } else { 2.0 });
+        poll(
+            &mut judge,
+            hour,
+            if hour < 50 {
+                0.0
+            } else if hour % 3 == 0 {
+                200.0
+            } else {
+                2.0
+            },
+        );
         events.extend(judge.take());
     }
     let said: Vec<_> = events.iter().filter(|event| event.event_type.as_str().starts_with("Failure")).collect();

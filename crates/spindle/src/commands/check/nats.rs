@@ -19,7 +19,8 @@ use crate::supervisor;
 /// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Users that deploy/nats/nats-server.conf restricts to replies for the connection of their role.
-const ROLES: [&str; 5] = ["daemon", "writer", "reader", "web", "client"];
+const ROLES: [&str; 6] = ["daemon", "writer", "detector", "reader", "web", "client"];
+
 pub(super) async fn check(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if config.nats.url.is_none() && running.is_none() {
@@ -131,7 +132,7 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
         Err(error) if error.kind() == BusErrorKind::Configuration => Finding::warn(
             check,
             chain(error),
-            "the writer needs this permission for all three streams, the daemon for METRICS and EVENTS, other roles for none",
+            "the writer needs this permission for all three streams, daemon and detector for METRICS and EVENTS, other roles for none",
         ),
         Err(error) => Finding::fail(check, chain(error), "check that JetStream is enabled and has a leader"),
     }

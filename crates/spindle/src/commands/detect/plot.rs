@@ -1,18 +1,71 @@
-//! Picture of a judged series as SVG: expected range, values, oddity, alarms.
+//! Picture of a judged series: expected range, values, oddity, alarms. What is drawn is the same in all formats.
 
-use std::fmt::Write;
+mod png;
+mod svg;
 
+use std::path::Path;
+
+use anyhow::Result;
 use spindle_core::Timestamp;
 use spindle_core::detect::RowScore;
 
-const WIDTH: usize = 1_200;
+const WIDTH: f64 = 1_200.0;
 const HEIGHT: f64 = 420.0;
 /// Room around the drawing.
 const MARGIN: f64 = 50.0;
 /// Height of the strip of scores below the series.
 const STRIP: f64 = 60.0;
 /// Columns that a series is reduced to: one for each pixel.
-const COLUMNS: usize = WIDTH - 2 * MARGIN as usize;
+const COLUMNS: usize = (WIDTH - 2.0 * MARGIN) as usize;
+
+/// Format of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    Svg,
+    Png,
+}
+
+impl Format {
+    /// Returns the format that the name of a file asks for; `None` if it is not one of ours.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        let extension = file.extension()?.to_ascii_lowercase();
+        [("svg", Self::Svg), ("png", Self::Png)]
+            .into_iter()
+            .find(|(name, _)| extension == *name)
+            .map(|(_, format)| format)
+    }
+}
+
+/// Shapes in the order in which they cover each other, in units of a [`WIDTH`] by [`HEIGHT`] drawing with its origin at
+/// the top left.
+#[derive(Debug, Default)]
+struct Picture {
+    expected: Vec<Bar>,
+    alarms: Vec<Bar>,
+    /// Joined to a line.
+    values: Vec<Bar>,
+    scores: Vec<Bar>,
+    texts: Vec<Text>,
+}
+
+/// Vertical line.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    x: f64,
+    from: f64,
+    to: f64,
+}
+
+/// Text on a base line.
+#[derive(Clone, Debug)]
+struct Text {
+    x: f64,
+    y: f64,
+    content: String,
+    is_title: bool,
+    /// The text ends at `x` instead of beginning there.
+    ends_here: bool,
+}
 
 /// Rows to draw.
 #[derive(Debug, Default)]
@@ -35,48 +88,52 @@ impl Plot {
         self.rows.push((at, value, score));
     }
 
-    /// Returns the picture.
-    pub(super) fn svg(&self, name: &str) -> String {
-        let columns = self.columns();
+    /// Returns the picture as the contents of a file.
+    pub(super) fn draw(&self, name: &str, format: Format) -> Result<Vec<u8>> {
+        let picture = self.picture(name);
+        match format {
+            Format::Svg => Ok(svg::of(&picture).into_bytes()),
+            Format::Png => png::of(&picture),
+        }
+    }
+
+    fn picture(&self, name: &str) -> Picture {
         let (low, high) = self.limits();
         let bottom = HEIGHT - MARGIN - STRIP;
         let y = |value: f64| bottom - (value.clamp(low, high) - low) / (high - low) * (bottom - MARGIN);
-        let x = |column: usize| MARGIN + column as f64;
-        let (mut band, mut line, mut scores, mut alarms) = (String::new(), String::new(), String::new(), String::new());
-        for (place, column) in columns.iter().enumerate().filter_map(|(place, column)| Some((x(place), (*column)?))) {
+        let floor = HEIGHT - MARGIN;
+        let mut picture = Picture { texts: self.texts(name, (low, high), bottom), ..Picture::default() };
+        for (place, column) in
+            self.columns().into_iter().enumerate().filter_map(|(place, column)| Some((place, column?)))
+        {
+            let bar = |from: f64, to: f64| Bar { x: MARGIN + place as f64, from, to };
             if let Some((from, to)) = column.expected {
-                let _ = write!(band, "M{place:.0} {:.1}V{:.1}", y(from), y(to));
+                picture.expected.push(bar(y(from), y(to)));
             }
             if column.low <= column.high {
-                let pen = if line.is_empty() { 'M' } else { 'L' };
-                let _ = write!(line, "{pen}{place:.0} {:.1}V{:.1}", y(column.low), y(column.high));
+                picture.values.push(bar(y(column.low), y(column.high)));
             }
-            let top = HEIGHT - MARGIN - column.score * (STRIP - 10.0);
-            let _ = write!(scores, "M{place:.0} {:.1}V{top:.1}", HEIGHT - MARGIN);
+            picture.scores.push(bar(floor, floor - column.score * (STRIP - 10.0)));
             if column.is_alarm {
-                let _ = write!(alarms, "M{place:.0} {MARGIN}V{:.1}", HEIGHT - MARGIN);
+                picture.alarms.push(bar(MARGIN, floor));
             }
         }
+        picture
+    }
+
+    /// Returns the title, the range of the values and that of the time.
+    fn texts(&self, name: &str, (low, high): (f64, f64), bottom: f64) -> Vec<Text> {
         let time = |row: Option<&(Timestamp, f64, RowScore)>| row.map_or_else(String::new, |row| row.0.to_string());
-        let (first, last) = (time(self.rows.first()), time(self.rows.last()));
-        let (right, name) = (WIDTH as f64 - MARGIN, escaped(name));
-        format!(
-            r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" font-family="sans-serif" font-size="12">
-<title>{name}</title>
-<rect width="100%" height="100%" fill="#fff"/>
-<path id="expected" d="{band}" stroke="#cfe3f7" fill="none"/>
-<path id="alarms" d="{alarms}" stroke="#d62728" fill="none"/>
-<path id="values" d="{line}" stroke="#1f4e79" fill="none"/>
-<path id="scores" d="{scores}" stroke="#ff7f0e" fill="none"/>
-<text x="{MARGIN}" y="30" font-size="15">{name}: values, expected range, oddity, alarms</text>
-<text x="5" y="{MARGIN}">{highest}</text><text x="5" y="{bottom}">{lowest}</text>
-<text x="{MARGIN}" y="{end}">{first}</text><text x="{right}" y="{end}" text-anchor="end">{last}</text>
-</svg>
-"##,
-            end = HEIGHT - 30.0,
-            highest = label(high),
-            lowest = label(low),
-        )
+        let name = crate::output::safe(name);
+        let text = |x: f64, y: f64, content: String| Text { x, y, content, is_title: false, ends_here: false };
+        let (end, right) = (HEIGHT - 30.0, WIDTH - MARGIN);
+        vec![
+            Text { is_title: true, ..text(MARGIN, 30.0, format!("{name}: values, expected range, oddity, alarms")) },
+            text(5.0, MARGIN, label(high)),
+            text(5.0, bottom, label(low)),
+            text(MARGIN, end, time(self.rows.first())),
+            Text { ends_here: true, ..text(right, end, time(self.rows.last())) },
+        ]
     }
 
     /// Returns the rows by column of pixels, in their time.
@@ -125,9 +182,4 @@ impl Plot {
 /// Returns a number that fits beside the drawing.
 fn label(number: f64) -> String {
     if (1e-2..1e5).contains(&number.abs()) { format!("{number:.2}") } else { format!("{number:.1e}") }
-}
-
-fn escaped(text: &str) -> String {
-    let text = crate::output::safe(text);
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

@@ -1,5 +1,7 @@
 //! Responses as tables for a terminal.
 
+mod judgement;
+
 use serde_json::Value;
 
 use crate::output;
@@ -12,6 +14,10 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "device_health" => health(data),
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(response),
+        "fleet_health" => judgement::fleet(response),
+        "incidents" => judgement::incidents(response),
+        "health_history" => judgement::history(data),
+        "anomalies" => judgement::anomalies(data),
         "series" => rows(data, &["time", "min", "mean", "max", "count"]),
         "alerts_critical" => {
             let columns = ["time", "source_device", "event_type", "criticality", "event_message"];
@@ -69,15 +75,14 @@ fn devices(data: &Value, basis: &Value) -> String {
 fn health(data: &Value) -> String {
     let score = if data["score"].is_null() { String::new() } else { format!(" (score {} of 100)", data["score"]) };
     let mut lines = format!("{} is {}{score}\n", text(&data["device"]), text(&data["health"]));
+    if let Some(since) = data["since"].as_str() {
+        lines += &format!("since {}\n", short_time(since));
+    }
     for reason in data["reasons"].as_array().into_iter().flatten() {
-        let accepted =
-            decision(&reason["accepted"], "accepted").map_or_else(String::new, |words| format!(" ({words})"));
-        lines += &format!("  - {}{accepted}\n", text(&reason["why"]));
-        if let Some(advice) = reason["advice"].as_str() {
-            lines += &format!("    {}\n", output::safe(advice));
-        }
+        lines += &judgement::reason(reason);
     }
     lines.extend(decision(&data["acknowledged"], "acknowledged").map(|words| format!("{words}\n")));
+    lines += &other_decisions(data);
     let last_seen = data["last_seen"].as_str().map_or_else(|| "never".to_owned(), short_time);
     let clock = data["clock_offset_seconds"].as_f64().map_or_else(String::new, |offset| {
         let direction = if offset > 0.0 { "ahead" } else { "behind" };
@@ -91,7 +96,29 @@ fn health(data: &Value) -> String {
 /// Describes a decision in force.
 fn decision(decision: &Value, verb: &str) -> Option<String> {
     let until = short_time(decision["until"].as_str()?);
-    Some(format!("{verb} until {until}: {}", decision["reason"].as_str().unwrap_or("no reason given")))
+    let by = decision["by"].as_str().map_or_else(String::new, |by| format!(" by {}", output::safe(by)));
+    let reason = output::safe(decision["reason"].as_str().unwrap_or("no reason given"));
+    Some(format!("{verb} until {until}{by}: {reason}"))
+}
+
+/// Lists the acceptances whose findings are not in the verdict, and the decisions that are not understood.
+fn other_decisions(data: &Value) -> String {
+    let each = |name: &str| data[name].as_array().cloned().unwrap_or_default();
+    let reasons = each("reasons");
+    let mut lines = String::new();
+    for accepted in each("accepted") {
+        let is_shown = |reason: &Value| reason["metric"] == accepted["metric"] && !reason["accepted"].is_null();
+        if !reasons.iter().any(is_shown) {
+            let up_to = accepted["value"].as_f64().map_or_else(String::new, |value| format!(" up to {value}"));
+            let verb = format!("{}{up_to} accepted", text(&accepted["metric"]));
+            lines.extend(decision(&accepted, &verb).map(|words| format!("{words}\n")));
+        }
+    }
+    for odd in each("decisions_not_understood") {
+        let time = odd["time"].as_str().map(short_time).unwrap_or_default();
+        lines += &format!("{} of {time} decides nothing: {}\n", text(&odd["event_type"]), text(&odd["why"]));
+    }
+    lines
 }
 
 fn audit(response: &Value) -> String {
@@ -122,10 +149,24 @@ fn pairs(data: &Value) -> String {
 fn rows(data: &Value, columns: &[&str]) -> String {
     let cell = |row: &Value, column: &str| match column {
         "time" => row[column].as_str().map(short_time).unwrap_or_default(),
+        "event_message" => event_message(row),
         _ => text(&row[column]),
     };
     let row = |row: &Value| columns.iter().map(|column| cell(row, column)).collect();
     output::table(columns, data.as_array().into_iter().flatten().map(row).collect())
+}
+
+/// Returns the message of an event; a decision is in its labels.
+fn event_message(row: &Value) -> String {
+    let message = text(&row["event_message"]);
+    let label = |name: &str| row["labels"][name].as_str().map(|value| format!("{name} {}", output::safe(value)));
+    match row["event_type"].as_str() {
+        Some("FindingAccepted" | "IncidentAcknowledged") => {
+            let labels: Vec<_> = ["metric", "value", "until", "by"].into_iter().filter_map(label).collect();
+            if labels.is_empty() { message } else { format!("{message} ({})", labels.join(", ")) }
+        }
+        _ => message,
+    }
 }
 
 /// Formats a value. Those of devices are untrusted, so control characters are escaped.

@@ -33,6 +33,7 @@ fn events(n_rows: usize) -> Listing<EventRow> {
         event_type: EventType::new("DriveFailure").unwrap(),
         criticality: Criticality::new(1 + index as u64 % 10).unwrap(),
         event_message: (!index.is_multiple_of(3)).then(|| "\u{1b}\"ü\n".repeat(index)),
+        labels: None,
         received: Timestamp::from_seconds(index as i64),
     };
     listing((0..n_rows).map(row).collect())
@@ -85,6 +86,10 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::AlertsCritical(page) | Data::Events(page) => (page.data.len(), page),
             Data::Devices(page) => (page.data.len(), page),
             Data::AuditGaps(page) => (page.summary.len(), page),
+            Data::FleetHealth(page) => (page.data.len(), page),
+            Data::Incidents(page) => (page.data.len(), page),
+            Data::HealthHistory(page) => (page.data.len(), page),
+            Data::Anomalies(page) => (page.data.len(), page),
             Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. } => {
                 return Err(json.len());
             }

@@ -35,15 +35,19 @@ impl Drive {
         self.paths.first().map(Disk::display_name).unwrap_or_default()
     }
 
+    /// Returns `true` if it spins; `None` if the kernel does not say.
+    pub(super) fn is_rotational(&self) -> Option<bool> {
+        let rotational = attribute(&self.paths.first()?.path, "queue/rotational")?;
+        match rotational.as_str() {
+            "0" => Some(false),
+            "1" => Some(true),
+            _ => None,
+        }
+    }
+
     /// Describes the drive, as far as sysfs does so without root.
     pub(super) fn labels(&self, hostname: &str) -> Labels {
         let first = self.paths.first();
-        let rotational = first.and_then(|disk| attribute(&disk.path, "queue/rotational"));
-        let rotational = rotational.and_then(|text| match text.as_str() {
-            "0" => Some("false".to_owned()),
-            "1" => Some("true".to_owned()),
-            _ => None,
-        });
         let Identity { model, serial, wwn, .. } = self.identity.clone();
         let paths = (self.paths.len() > 1).then(|| self.place.names.join(","));
         let known = [
@@ -57,7 +61,7 @@ impl Drive {
             ("wwn", wwn),
             ("enclosure", self.place.enclosure.clone()),
             ("bay", self.place.bay.clone()),
-            ("rotational", rotational),
+            ("rotational", self.is_rotational().map(|rotational| rotational.to_string())),
         ];
         known.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use spindle_core::metric;
+
 use super::drives::Drive;
 use super::patience::{Asked, Patience};
 use super::problems::{Problem, ProblemKind, Problems};
@@ -15,17 +17,26 @@ const DRIVERS: [&str; 2] = ["drivetemp", "nvme"];
 const NO_READING_BELOW: f64 = -60.0;
 const NO_READING_FROM: f64 = 127.0;
 
-/// Result of reading one sensor.
-pub(super) type SensorReading = Result<f64, Problem>;
+/// Temperature of a drive in °C, and its own limits if they were read and it states them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct DriveTemperature {
+    pub(super) current: f64,
+    pub(super) warning: Option<f64>,
+    pub(super) critical: Option<f64>,
+}
 
-/// Reads the temperature in °C of each drive with a sensor, by device. A sensor is a command to the drive, which a
-/// failing one may never answer.
+/// Result of reading one sensor.
+pub(super) type SensorReading = Result<DriveTemperature, Problem>;
+
+/// Reads the temperature of each drive with a sensor, by device. A sensor is a command to the drive, which a failing one
+/// may never answer; so may be the limits, which are read only if asked for.
 pub(super) fn of_drives(
     sys: &Path,
     drives: &[Drive],
+    with_limits: bool,
     patience: &mut Patience<SensorReading>,
     problems: &mut Problems,
-) -> BTreeMap<String, f64> {
+) -> BTreeMap<String, DriveTemperature> {
     let mut temperatures = BTreeMap::new();
     patience.renew();
     // Absent on machines without sensors, such as virtual ones.
@@ -34,16 +45,15 @@ pub(super) fn of_drives(
         let Ok(device) = sensor.join("device").canonicalize() else { continue };
         let measured: Vec<&Drive> = drives.iter().filter(|drive| belongs(drive, &device)).collect();
         let Some(first) = measured.first() else { continue };
-        let input = sensor.join("temp1_input");
-        let subject = input.display().to_string();
-        let outcome = patience.ask(&subject, move || read(&input));
+        let subject = sensor.join("temp1_input").display().to_string();
+        let outcome = patience.ask(&subject, move || read(&sensor, with_limits));
         match outcome {
-            Asked::Answer(Ok(celsius)) if is_reading(celsius) => {
+            Asked::Answer(Ok(temperature)) if is_reading(temperature.current) => {
                 for drive in measured {
-                    temperatures.entry(drive.device.clone()).or_insert(celsius);
+                    temperatures.entry(drive.device.clone()).or_insert(temperature);
                 }
             }
-            Asked::Answer(Ok(celsius)) => {
+            Asked::Answer(Ok(DriveTemperature { current: celsius, .. })) => {
                 let message = format!("DiskTemp of {} left out: {celsius} °C means no reading", first.device);
                 problems.note_once(Problem::new(ProblemKind::NotKept, subject, message));
             }
@@ -76,8 +86,23 @@ fn belongs(drive: &Drive, sensor_device: &Path) -> bool {
     })
 }
 
-/// Reads a sensor; hwmon counts in millidegrees.
-fn read(path: &Path) -> SensorReading {
+/// Reads a sensor, and the limits of its drive: WCTEMP and CCTEMP of NVMe, those of SCT of others.
+fn read(sensor: &Path, with_limits: bool) -> SensorReading {
+    let limit = |name: &str, metric_type: &str| {
+        let celsius = if with_limits { celsius(&sensor.join(name)).ok() } else { None };
+        // Drives without a limit report 0 K, -1 or 127 °C.
+        celsius
+            .filter(|celsius| metric::lookup(metric_type).is_some_and(|kind| (kind.min..=kind.max).contains(celsius)))
+    };
+    Ok(DriveTemperature {
+        current: celsius(&sensor.join("temp1_input"))?,
+        warning: limit("temp1_max", "DiskTempWarning"),
+        critical: limit("temp1_crit", "DiskTempCritical"),
+    })
+}
+
+/// Reads a value in °C; hwmon counts in millidegrees.
+fn celsius(path: &Path) -> Result<f64, Problem> {
     let text = fs::read_to_string(path).map_err(|error| Problem::unreadable(path, error))?;
     match text.trim().parse::<i64>() {
         Ok(millidegrees) => Ok(millidegrees as f64 / 1e3),

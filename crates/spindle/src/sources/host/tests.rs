@@ -188,6 +188,38 @@ fn temperatures_find_their_disks() {
 }
 
 #[test]
+fn the_limits_of_a_drive_are_stated_twice_a_minute() {
+    let machine = Machine::new();
+    for (name, hwmon, rotational) in [("nvme0n1", "hwmon0", "0\n"), ("sda", "hwmon1", "1\n")] {
+        machine.disk(name, &format!("sys/devices/{name}"));
+        machine.write(&format!("sys/block/{name}/queue/rotational"), rotational);
+        machine.write(&format!("sys/class/hwmon/{hwmon}/name"), "drivetemp\n");
+        machine.link(&format!("sys/class/hwmon/{hwmon}/device"), &format!("sys/devices/{name}"));
+        machine.write(&format!("sys/class/hwmon/{hwmon}/temp1_input"), "31000\n");
+    }
+    // A drive that has no limit reports 65,261 °C or -1 °C.
+    for (limit, millidegrees) in
+        [("0/temp1_max", 81_850), ("0/temp1_crit", 84_850), ("1/temp1_max", 65_261_850), ("1/temp1_crit", -1000)]
+    {
+        machine.write(&format!("sys/class/hwmon/hwmon{limit}"), format!("{millidegrees}\n"));
+    }
+    let mut host = machine.host();
+    let stated =
+        ["nvme0n1 DiskTempCritical 84.85", "nvme0n1 DiskTempWarning 81.85", "nvme0n1 IsFlash 1", "sda IsFlash 0"];
+    for (second, expected) in [(0, &stated[..]), (29, &[]), (30, &stated), (31, &[])] {
+        let lines = sample(&mut host, second);
+        let of_limits: Vec<_> = lines
+            .iter()
+            .filter_map(|line| line.strip_prefix("vm1:"))
+            .filter(|line| line.contains("DiskTempC") || line.contains("DiskTempW") || line.contains("IsFlash"))
+            .collect();
+        assert_eq!(of_limits, expected, "{second}");
+        assert_eq!(lines.iter().filter(|line| line.ends_with(" DiskTemp 31")).count(), 2, "{lines:?}");
+    }
+    assert_eq!(problems(&host), []);
+}
+
+#[test]
 fn a_machine_without_disks_says_so_once() {
     let mut empty = Machine::new().host();
     let nowhere = Path::new("/nonexistent");
@@ -232,5 +264,8 @@ fn this_machine_says_something_sensible() {
     let n_active = second.iter().filter(|line| line.contains("IOPs")).count();
     let n_unknown = host.take_log_lines().iter().filter(|(_, message)| message.starts_with(ACTIVITY)).count();
     assert_eq!(Some(n_active + n_unknown), host.n_drives, "{second:?} {:?}", host.problems());
-    assert!(first.iter().all(|line| line.contains("CapacityUsed") || line.contains("DiskTemp")), "{first:?}");
+    assert!(
+        first.iter().all(|line| ["CapacityUsed", "DiskTemp", "IsFlash"].iter().any(|kind| line.contains(kind))),
+        "{first:?}"
+    );
 }

@@ -51,12 +51,19 @@ pub(super) struct Smartctl {
     configured: PathBuf,
     /// Program that was found.
     program: Option<PathBuf>,
+    /// Version of the program, if it states one.
+    version: Option<(u32, u32)>,
     limit: Duration,
 }
 
 impl Smartctl {
     pub(super) fn new(configured: PathBuf, limit: Duration) -> Self {
-        Self { configured, program: None, limit }
+        Self { configured, program: None, version: None, limit }
+    }
+
+    /// Returns `true` if the program can read the FARM log.
+    pub(super) fn knows_farm(&self) -> bool {
+        self.version >= Some((7, 4))
     }
 
     /// Finds the program unless that was done before.
@@ -75,7 +82,11 @@ impl Smartctl {
                     self.program = None;
                     return Err(CommandError::Start { program, error });
                 }
-                Ok(_) | Err(_) => return Ok(()),
+                Ok(output) => {
+                    self.version = version(&output);
+                    return Ok(());
+                }
+                Err(_) => return Ok(()),
             }
         }
         Err(CommandError::Missing(self.configured.clone()))
@@ -113,6 +124,13 @@ impl Smartctl {
             }
         }
     }
+}
+
+/// Reads the version from the first line: `smartctl 7.4 2023-08-01 r5530 …`.
+fn version(output: &[u8]) -> Option<(u32, u32)> {
+    let text = String::from_utf8_lossy(output);
+    let (major, minor) = text.strip_prefix("smartctl ")?.split_whitespace().next()?.split_once('.')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
 /// Process group that is killed when it is dropped.

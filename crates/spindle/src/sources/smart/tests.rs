@@ -24,6 +24,7 @@ impl Fake {
         let listed: Vec<_> = devices.iter().map(|name| format!(r#"{{"name":"{name}","type":"sat"}}"#)).collect();
         let scan = format!(r#"{{"smartctl":{{"exit_status":0}},"devices":[{}]}}"#, listed.join(","));
         fake.write("scan.json", &scan);
+        fake.write("version", "");
         fake.set(reading);
         fake
     }
@@ -39,7 +40,7 @@ impl Fake {
     fn set(&self, reading: &str) {
         let here = self.path().display();
         let script = format!(
-            "#!/bin/sh\ncd {here}\nfor device; do :; done\ncase \"$*\" in *--version*) exit 0;; *--scan*) cat scan.json; \
+            "#!/bin/sh\ncd {here}\nfor device; do :; done\ncase \"$*\" in *--version*) cat version; exit 0;; *--scan*) cat scan.json; \
              exit 0;; esac\nname=$(basename \"$device\")\necho \"$*\" >>calls\n{reading}\n"
         );
         // Replaced, not overwritten: a script that runs cannot be written to.
@@ -111,6 +112,23 @@ async fn drives_are_read_under_their_names_with_their_labels() {
     assert_eq!((labels["host"].as_str(), labels["name"].as_str(), labels["model"].as_str()), ("box", "sda", "ACME 1"));
     assert_eq!((batch.events.len(), source.problems().n_total(), source.counts()), (0, 0, (2, 0)));
     assert!(fake.calls().contains("--nocheck=standby --device=sat /dev/sda"), "{}", fake.calls());
+}
+
+#[tokio::test]
+async fn the_farm_log_is_read_by_a_smartctl_that_knows_it() {
+    for (version, is_read) in [
+        ("", false),
+        ("smartctl 7.3 2022-02-28 r5338 [x86_64-linux-6.1] (local build)\n", false),
+        ("smartctl 7.4 2023-08-01 r5530 [x86_64-linux-6.12] (local build)\n", true),
+        ("smartctl 8.0 2027-01-01\n", true),
+        ("smartctl pre-7.5\n", false),
+    ] {
+        let fake = Fake::new(&["/dev/sda"], &drive(true, 0));
+        fake.write("version", version);
+        fake.source(PATIENT).poll(at(1)).await;
+        assert_eq!(fake.calls().contains(" --log=farm "), is_read, "{version}: {}", fake.calls());
+        assert!(fake.calls().contains("--log=devstat"), "{}", fake.calls());
+    }
 }
 
 #[tokio::test]

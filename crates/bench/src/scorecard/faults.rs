@@ -1,0 +1,119 @@
+//! Faults of the simulator, by device and time.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use spindle_core::judge::events::FAILURE_PREDICTED;
+use spindle_core::{DeviceName, Timestamp};
+use spindle_simulate::Truth;
+
+/// Time after a stopped fan runs again until its devices are as cool as before: four thermal time constants.
+const COOL_DOWN: Duration = Duration::from_secs(2_400);
+/// Time after the end of another fault in which a page may still be about it.
+const AFTERMATH: Duration = Duration::from_secs(300);
+
+pub(super) const FAN_FAILURE: &str = "fan failure";
+pub(super) const SHELF_OUTAGE: &str = "shelf outage";
+
+/// Fault with the devices that it affects.
+#[derive(Clone, Debug)]
+pub(super) struct Fault {
+    /// Cause of a wear-out, otherwise the type of the fault.
+    pub(super) kind: &'static str,
+    pub(super) devices: Vec<DeviceName>,
+    pub(super) from: Timestamp,
+    /// Failure of a drive that wears out; end of any other fault.
+    pub(super) until: Timestamp,
+    /// Time up to which it explains a page.
+    pub(super) settled: Timestamp,
+}
+
+impl Fault {
+    /// Returns the fault; `None` for an event without other symptoms, which the device reports and nobody can foresee.
+    pub(super) fn of(truth: Truth) -> Option<Self> {
+        Some(match truth {
+            Truth::WearOut { device, cause, onset, fails_at, replaced_at, .. } => Self {
+                kind: cause.text(),
+                devices: vec![device],
+                from: onset,
+                until: fails_at,
+                settled: replaced_at.plus(AFTERMATH),
+            },
+            Truth::FanFailure { devices, from, until, .. } => {
+                Self { kind: FAN_FAILURE, devices, from, until, settled: until.plus(COOL_DOWN) }
+            }
+            Truth::ShelfOffline { mut silent_devices, slow_devices, from, until, .. } => {
+                silent_devices.extend(slow_devices);
+                Self { kind: SHELF_OUTAGE, devices: silent_devices, from, until, settled: until.plus(AFTERMATH) }
+            }
+            Truth::Corruption { .. } | Truth::UnauthorizedAccess { .. } => return None,
+        })
+    }
+
+    /// Returns `true` if a single drive wears out.
+    pub(super) fn is_wear_out(&self) -> bool {
+        self.kind != FAN_FAILURE && self.kind != SHELF_OUTAGE
+    }
+}
+
+/// Faults in order of their planning; their places are stable.
+#[derive(Debug, Default)]
+pub(super) struct Faults {
+    all: Vec<Fault>,
+    /// Places of the faults of a device that are not settled yet.
+    by_device: HashMap<DeviceName, Vec<usize>>,
+}
+
+impl Faults {
+    /// Adds a fault and returns its place.
+    pub(super) fn push(&mut self, fault: Fault) -> usize {
+        let place = self.all.len();
+        for device in &fault.devices {
+            self.by_device.entry(device.clone()).or_default().push(place);
+        }
+        self.all.push(fault);
+        place
+    }
+
+    pub(super) fn all(&self) -> &[Fault] {
+        &self.all
+    }
+
+    /// Returns the place of the fault that explains a page or finding of a type about a device: the one that began last,
+    /// so that a worn drive is not found by the stop of its fan. A predicted failure is explained by wear-out only.
+    pub(super) fn explaining(&mut self, device: &DeviceName, now: Timestamp, finding: &str) -> Option<usize> {
+        let Self { all, by_device } = self;
+        let places = by_device.get_mut(device)?;
+        places.retain(|place| now <= all[*place].settled);
+        let begun = places.iter().copied().filter(|place| all[*place].from <= now);
+        begun
+            .filter(|place| finding != FAILURE_PREDICTED || all[*place].is_wear_out())
+            .max_by_key(|place| all[*place].from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(kind: &'static str, from: i64, until: i64, settled: i64) -> Fault {
+        let [from, until, settled] = [from, until, settled].map(Timestamp::from_seconds);
+        Fault { kind, devices: vec![DeviceName::new("d").unwrap()], from, until, settled }
+    }
+
+    #[test]
+    fn the_fault_that_began_last_explains_a_page_but_only_wear_explains_a_prediction() {
+        let mut faults = Faults::default();
+        for fault in [fault("bearing wear", 100, 900, 1000), fault(FAN_FAILURE, 200, 300, 400)] {
+            faults.push(fault);
+        }
+        let device = DeviceName::new("d").unwrap();
+        let mut explaining = |second, finding| faults.explaining(&device, Timestamp::from_seconds(second), finding);
+        assert_eq!(explaining(99, "HealthChanged"), None);
+        assert_eq!(explaining(150, "HealthChanged"), Some(0));
+        assert_eq!(explaining(400, "HealthChanged"), Some(1));
+        assert_eq!(explaining(400, FAILURE_PREDICTED), Some(0));
+        assert_eq!(explaining(401, "HealthChanged"), Some(0));
+        assert_eq!(explaining(1001, FAILURE_PREDICTED), None);
+    }
+}

@@ -1,0 +1,46 @@
+//! A small scorecard with fixed seeds: floors that the judgement must hold. docs/judgement.md has the whole one.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests may do what tests may")]
+
+use std::process::Command;
+
+use serde_json::Value;
+
+fn scorecard(arguments: &[&str]) -> Value {
+    let bench = env!("CARGO_BIN_EXE_spindle-bench");
+    let output = Command::new(bench).args(["scorecard", "--format", "json"]).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    // Visible if the test fails, or with `--no-capture`.
+    println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}", output.status);
+    serde_json::from_str(&text).unwrap()
+}
+
+#[track_caller]
+fn at_least(card: &Value, key: &str, floor: f64) {
+    let value = card["all"][key].as_f64().unwrap_or(f64::NAN);
+    assert!(value >= floor, "{key}: {value}, expected at least {floor}");
+}
+
+#[track_caller]
+fn at_most(card: &Value, key: &str, ceiling: f64) {
+    let value = card["all"][key].as_f64().unwrap_or(f64::NAN);
+    assert!(value <= ceiling, "{key}: {value}, expected at most {ceiling}");
+}
+
+#[test]
+fn failing_drives_are_found_before_they_fail() {
+    let cards = scorecard(&["--devices", "20", "--hours", "48", "--seeds", "2"]);
+    let card = &cards[0];
+    at_least(card, "n_failures", 20.0);
+    at_least(card, "recall_verdict", 0.6);
+}
+
+#[test]
+fn a_sound_fleet_calls_nobody() {
+    let cards = scorecard(&["--devices", "20", "--hours", "60", "--seeds", "2", "--rates", "0"]);
+    let card = &cards[0];
+    at_most(card, "n_failures", 0.0);
+    at_most(card, "pages_false_per_year", 0.0);
+    at_most(card, "accused_share", 0.0);
+}

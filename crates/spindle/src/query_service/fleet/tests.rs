@@ -1,0 +1,213 @@
+//! The verdicts of `fleet_health` beside those of `device_health`, on whole fleets in real stores.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use spindle_core::judge::FleetJudge;
+use spindle_core::judge::events::HEALTH_CHANGED;
+use spindle_core::query::HealthChoice;
+use spindle_core::response::Data;
+use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType};
+use spindle_simulate::{Fleet, FleetConfig};
+use spindle_store::InfluxSettings;
+use spindle_testkit::InfluxServer;
+
+use super::*;
+use crate::clock;
+use crate::query_service::device;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+fn name(text: &str) -> DeviceName {
+    DeviceName::new(text).unwrap()
+}
+
+fn metric(device: &str, metric_type: &str, timestamp: Timestamp, value: f64) -> DeviceMetric {
+    let metric_type = MetricType::new(metric_type).unwrap();
+    DeviceMetric { timestamp, source_device: name(device), metric_type, value, seq: None, labels: None }
+}
+
+fn event(device: &str, event_type: &str, timestamp: Timestamp, labels: &[(&str, &str)]) -> Event {
+    let labels: Labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Event {
+        id: uuid::Uuid::new_v4().into(),
+        criticality: Criticality::MIN,
+        timestamp,
+        source_device: name(device),
+        event_type: EventType::new(event_type).unwrap(),
+        event_message: None,
+        seq: None,
+        labels: Some(Box::new(labels)),
+    }
+}
+
+async fn put(store: &Store, batch: Batch, received: Timestamp) {
+    store.write(Arc::new(batch), received).await.unwrap();
+}
+
+fn query(now: Timestamp, limit: usize) -> FleetQuery {
+    FleetQuery {
+        window: Window::ending_at(now.plus(Duration::from_nanos(1)), 60 * MINUTE),
+        health: HealthChoice::All,
+        group_by: "enclosure".to_owned(),
+        after: None,
+        limit,
+    }
+}
+
+/// Stores a simulated fleet of the last hours, a minute apart, with what the detector makes of it; then devices that are
+/// odd in every way that a verdict knows.
+async fn fill(store: &Store, now: Timestamp) {
+    for (days, value) in [(40, 57.0), (1, 57.0)] {
+        let at = now.minus(Duration::from_secs(days * 86_400));
+        let device = if days == 1 { "worn" } else { "gone" };
+        put(store, Batch { metrics: vec![metric(device, "smart_5_raw", at, value)], events: Vec::new() }, at).await;
+    }
+    let hours = 3;
+    let epoch = now.minus(60 * MINUTE * hours);
+    let mut fleet = Fleet::new(FleetConfig::new(40, 7, epoch));
+    let mut judge = FleetJudge::default();
+    for minute in 1..60 * hours {
+        let at = epoch.plus(MINUTE * minute);
+        let mut batch = fleet.tick(at);
+        // A sixth of the fleet falls silent in the last half hour, at different times.
+        let is_silent = |device: &DeviceName| {
+            let sum = device.bytes().map(u32::from).sum::<u32>();
+            sum % 6 == 0 && at > now.minus(MINUTE * (5 + sum % 25))
+        };
+        batch.metrics.retain(|metric| !is_silent(&metric.source_device));
+        batch.metrics.iter().for_each(|metric| judge.metric(metric, at));
+        batch.events.iter().for_each(|event| judge.event(event, at));
+        judge.advance(at);
+        batch.events.extend(judge.take());
+        put(store, batch, at).await;
+    }
+    let mut odd = Vec::new();
+    for (device, offset) in [("behind", -2 * 3_600), ("far-behind", -30 * 3_600), ("ahead", 86_400), ("exact", 0)] {
+        let at = |minutes: i64| Timestamp::from_ns(now.as_ns() + (offset - minutes * 60) * 1_000_000_000);
+        odd.extend((1..5).map(|minutes| metric(device, "DiskTemp", at(minutes), 41.0)));
+    }
+    odd.extend(
+        [("asleep", "smart_standby", 1.0), ("worn", "smart_5_raw", 60.0), ("known", "smart_5_raw", 60.0)]
+            .map(|(device, kind, value)| metric(device, kind, now.minus(MINUTE), value)),
+    );
+    put(store, Batch { metrics: odd, events: Vec::new() }, now.minus(MINUTE)).await;
+    let until = now.plus(60 * MINUTE).to_string();
+    let events = vec![
+        event(
+            "known",
+            "FindingAccepted",
+            now.minus(MINUTE / 2),
+            &[("metric", "smart_5_raw"), ("value", "60"), ("until", &until)],
+        ),
+        event("worn", "IncidentAcknowledged", now.minus(MINUTE / 2), &[("until", &until)]),
+        event("replaced", "DriveReplaced", now.minus(10 * MINUTE), &[("replaced_by", "exact")]),
+        event(
+            "worn",
+            HEALTH_CHANGED,
+            now.minus(MINUTE),
+            &[("to", "warning"), ("since", &now.minus(YEAR).to_string()), ("why", "smart_5_raw")],
+        ),
+    ];
+    put(store, Batch { metrics: Vec::new(), events }, now.minus(MINUTE / 2)).await;
+}
+
+/// Checks that both queries give each device the same verdict, with the same reason, start, decision and detector.
+async fn check(store: &Store) {
+    let now = clock::now();
+    fill(store, now).await;
+    let query = query(now, 1_000);
+    let window = query.window;
+    let answer = fleet_health(store, query).await.unwrap();
+    assert_eq!((answer.next, answer.data.len()), (None, 40 + 7));
+    let mut gone: Vec<_> = answer.summary.gone.iter().map(|gone| gone.source_device.as_str()).collect();
+    gone.sort_unstable();
+    assert_eq!((gone, answer.summary.n_asleep, answer.summary.n_acknowledged), (vec!["gone", "replaced"], 1, 1));
+    for row in &answer.data {
+        let Data::DeviceHealth { data, .. } = device::health(store, row.source_device.clone(), window).await.unwrap()
+        else {
+            panic!()
+        };
+        assert_eq!(
+            (row.health, row.score, row.since),
+            (data.verdict.health, data.verdict.score, data.since),
+            "{row:?}"
+        );
+        assert_eq!(row.reason, data.verdict.reasons.first().cloned(), "{row:?}");
+        assert_eq!((row.n_reasons, &row.acknowledged), (data.verdict.reasons.len(), &data.acknowledged), "{row:?}");
+        assert_eq!((row.detector_seen, row.last_received), (data.detector_seen, data.last_received), "{row:?}");
+    }
+    let of = |device: &str| answer.data.iter().find(|row| row.source_device.as_str() == device).unwrap();
+    let trend = |device: &str| {
+        let reason = of(device).reason.as_ref();
+        reason.and_then(|reason| reason.trend.clone()).unwrap_or_else(|| panic!("{device}: {reason:?}"))
+    };
+    assert_eq!(trend("worn"), "rose by 3 in 24 h");
+    assert!(trend("known").starts_with("unchanged since accepted on "), "{}", trend("known"));
+    assert_eq!(of("worn").since, Some(now.minus(YEAR)));
+    let kinds = [spindle_core::health::Health::Ok, spindle_core::health::Health::Unknown];
+    assert!(kinds.iter().all(|kind| answer.data.iter().any(|row| row.health == *kind)), "{:?}", answer.summary);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_queries_agree_on_the_embedded_store() {
+    let folder = tempfile::tempdir().unwrap();
+    check(&Store::open_embedded(&folder.path().join("a.db")).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_queries_agree_on_influxdb() {
+    let server = InfluxServer::start().unwrap();
+    let (host, database) = (server.url(), "spindle".to_owned());
+    check(&Store::open_influx(InfluxSettings { host, database, ..InfluxSettings::default() }).unwrap()).await;
+}
+
+/// Ten thousand devices, a hundredth of them ill and a hundredth silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_of_ten_thousand_is_judged_in_time_and_paged() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open_embedded(&folder.path().join("a.db")).await.unwrap();
+    let now = clock::now();
+    let devices: Vec<String> = (0..10_000).map(|index| format!("disk-{index:05}")).collect();
+    for minutes in [30, 20, 1] {
+        let at = now.minus(MINUTE * minutes);
+        let of = |(index, device): (usize, &String)| {
+            let kinds = if index % 100 == 7 && minutes < 30 {
+                &[][..]
+            } else {
+                &["DiskTemp", "Latency", "IOPs", "smart_5_raw", "smart_197_raw", "smart_198_raw"]
+            };
+            let value = if index % 100 == 3 { 60.0 } else { 0.0 };
+            kinds.iter().map(|kind| metric(device, kind, at, value)).collect::<Vec<_>>()
+        };
+        let metrics = devices.iter().enumerate().flat_map(of).collect();
+        put(&store, Batch { metrics, events: Vec::new() }, at).await;
+    }
+    let stated = |device: &String| event(device, HEALTH_CHANGED, now.minus(MINUTE), &[("to", "ok"), ("from", "ok")]);
+    put(&store, Batch { metrics: Vec::new(), events: devices.iter().map(stated).collect() }, now).await;
+    let started = Instant::now();
+    let mut page = fleet_health(&store, query(now, 150)).await.unwrap();
+    let taken = started.elapsed();
+    println!("10,000 devices judged in {taken:?}");
+    assert!(taken < Duration::from_secs(8), "{taken:?}");
+    assert_eq!((page.summary.n_devices, page.summary.counts.ok), (10_000, 9_800));
+    let mut listed: Vec<DeviceName> = page.data.iter().map(|row| row.source_device.clone()).collect();
+    for _ in 0..1 {
+        let after = page.next.as_ref().and_then(|next| next["after"].as_str()).map(name);
+        page =
+            fleet_health(&store, FleetQuery { after, health: HealthChoice::NotOk, ..query(now, 150) }).await.unwrap();
+        listed.extend(page.data.iter().map(|row| row.source_device.clone()));
+    }
+    let expected: Vec<&String> = devices
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| [3, 7].contains(&(index % 100)))
+        .map(|(_, device)| device)
+        .collect();
+    listed.sort();
+    assert_eq!(
+        (page.next, listed.iter().map(|device| device.to_string()).collect::<Vec<_>>()),
+        (None, expected.into_iter().cloned().collect())
+    );
+}

@@ -1,0 +1,256 @@
+//! The detector: follows both streams with consumers of its own, lets `core::judge` judge their messages in the order in
+//! which NATS took them, and publishes the events that it makes.
+//!
+//! The state is saved with the positions that it covers, after the events made until then are acknowledged; only then
+//! the messages are. So a crash repeats a part of the streams, makes the same events under the same ids, and loses none.
+//!
+//! - `merge`: the order of the messages.
+//! - `judging`: payloads and the passing of time.
+//! - `state_file`: saves and restores.
+//! - `outlet`: events on their way to NATS.
+//! - `intake`: the consumers, and another detector on them.
+
+mod intake;
+mod judging;
+mod merge;
+mod outlet;
+mod readiness;
+mod state_file;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use spindle_bus::Bus;
+use spindle_core::Timestamp;
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::clock;
+use crate::config::DetectorConfig;
+use crate::metrics::{DETECTOR_LAG, DETECTOR_RESTORE_SECONDS, DETECTOR_SAVED, DETECTOR_SERIES, DETECTOR_STATE_BYTES};
+use intake::{Intake, Marks};
+use judging::{FOLLOWED, Judging};
+use outlet::Outlet;
+pub(crate) use readiness::DetectorReadiness;
+use readiness::Hindrance;
+
+/// Name of the state file in the data directory.
+const STATE_FILE: &str = "detector.state";
+/// Pause while nothing comes.
+const IDLE: Duration = Duration::from_millis(200);
+/// Messages judged since the last save from which it is due early: a restart must not repeat more, and NATS remembers
+/// each one that is not acknowledged.
+const MAX_UNSAVED: u64 = 100_000;
+/// Share of the interval that passes between two early saves.
+const EARLY_SHARE: u32 = 10;
+/// Pause after a failed save.
+const SAVE_RETRY: Duration = Duration::from_secs(30);
+const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// Time that a message may need to arrive, by which the clock is behind.
+const CLOCK_GRACE: Duration = Duration::from_secs(2);
+
+/// What the detector works with.
+pub(crate) struct Parts {
+    pub(crate) bus: Bus,
+    pub(crate) config: DetectorConfig,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) readiness: DetectorReadiness,
+    /// Limit for the last events and the state.
+    pub(crate) shutdown_timeout: Duration,
+}
+
+/// Judges until `stop`, and saves the state.
+pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
+    let Parts { bus, config, data_dir, readiness, shutdown_timeout } = parts;
+    let (path, started) = (data_dir.join(STATE_FILE), Instant::now());
+    let restoring = spawn_blocking({
+        let path = path.clone();
+        move || state_file::read(&path)
+    });
+    let (judging, positions) = tokio::select! {
+        () = stop.cancelled() => return Ok(()),
+        restored = restoring => restored.context("restoring the state panicked")??,
+    };
+    DETECTOR_RESTORE_SECONDS.set(started.elapsed().as_secs_f64());
+    let publishing = bus.another_for_publishing("spindle-detector").await?;
+    let mut detector = Detector {
+        intake: Intake::new(&bus, positions, readiness.clone()),
+        outlet: Outlet::new(publishing, readiness.clone()),
+        judging: Some(judging),
+        marks: Marks::default(),
+        n_unsaved: 0,
+        save_at: (Instant::now(), Instant::now() + config.save_interval),
+        report_at: Instant::now(),
+        clock_offset_ns: 0,
+        bus,
+        config,
+        path,
+        readiness,
+    };
+    detector.readiness.set_running(true);
+    let (n_series, restore_s) = (detector.judging()?.judge.n_series(), started.elapsed().as_secs_f32());
+    info!(n_series, restore_s, "detector started");
+    let followed = detector.follow(&stop).await;
+    detector.readiness.set_running(false);
+    followed?;
+    detector.finish(shutdown_timeout).await
+}
+
+struct Detector {
+    intake: Intake,
+    outlet: Outlet,
+    /// `None` while another thread has it.
+    judging: Option<Judging>,
+    /// The last message judged, of each stream.
+    marks: Marks,
+    /// Messages judged since the last save.
+    n_unsaved: u64,
+    /// Times from which the next save is possible, and due.
+    save_at: (Instant, Instant),
+    report_at: Instant,
+    /// Clock of NATS minus ours.
+    clock_offset_ns: i64,
+    bus: Bus,
+    config: DetectorConfig,
+    path: PathBuf,
+    readiness: DetectorReadiness,
+}
+
+impl Detector {
+    /// Judges until `stop`, which ends no save and no judging.
+    async fn follow(&mut self, stop: &CancellationToken) -> Result<()> {
+        while !stop.is_cancelled() {
+            self.outlet.report();
+            // Nothing more is judged while events wait: they are what memory must hold.
+            if !self.outlet.is_flushed() {
+                tokio::select! { () = stop.cancelled() => {}, () = self.outlet.flush() => {}, () = sleep(IDLE) => {} }
+                continue;
+            }
+            if self.is_save_due() {
+                if self.outlet.is_settled() {
+                    self.save().await?;
+                } else {
+                    tokio::select! { () = stop.cancelled() => {}, () = self.outlet.settled() => {}, () = sleep(IDLE) => {} }
+                    continue;
+                }
+            }
+            let caught_up = tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                caught_up = self.intake.fetch() => caught_up,
+            };
+            let n_messages = self.judge(caught_up).await?;
+            tokio::select! { () = stop.cancelled() => {}, () = self.report() => {} }
+            if n_messages == 0 {
+                tokio::select! { () = stop.cancelled() => {}, () = sleep(IDLE) => {} }
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the messages whose order is known, and the passing of time up to `caught_up`, at which both streams were at
+    /// their ends. On a thread of its own: a batch may take long.
+    async fn judge(&mut self, caught_up: Option<Timestamp>) -> Result<usize> {
+        let messages: Vec<_> = std::iter::from_fn(|| self.intake.next()).collect();
+        let offset = Duration::from_nanos(self.clock_offset_ns.unsigned_abs());
+        let now = caught_up.map(|now| if self.clock_offset_ns < 0 { now.minus(offset) } else { now.plus(offset) });
+        let mut judging = self.judging.take().context("the judge is gone")?;
+        let judged = spawn_blocking(move || {
+            let mut marks = Marks::default();
+            let n_messages = messages.len();
+            for message in messages {
+                judging.take(message.stream, message.published, &message.payload);
+                marks[message.stream] = Some(message.mark);
+            }
+            if let Some(now) = now {
+                judging.tick_until(now.minus(CLOCK_GRACE));
+            }
+            let made = judging.made();
+            (judging, made, marks, n_messages)
+        });
+        let (judging, made, marks, n_messages) = judged.await.context("judging panicked")?;
+        DETECTOR_SERIES.set(judging.judge.n_series() as i64);
+        self.judging = Some(judging);
+        for (mark, newer) in self.marks.iter_mut().zip(marks) {
+            *mark = newer.or(mark.take());
+        }
+        self.n_unsaved += n_messages as u64;
+        self.outlet.add(&made);
+        Ok(n_messages)
+    }
+
+    fn judging(&self) -> Result<&Judging> {
+        self.judging.as_ref().context("the judge is gone")
+    }
+
+    fn is_save_due(&self) -> bool {
+        let (possible, due) = self.save_at;
+        let now = Instant::now();
+        self.n_unsaved > 0 && (now >= due || (self.n_unsaved >= MAX_UNSAVED && now >= possible))
+    }
+
+    /// Saves the state, then acknowledges the messages that it covers. All events made are acknowledged by now.
+    async fn save(&mut self) -> Result<()> {
+        let (path, judging) = (self.path.clone(), self.judging.take().context("the judge is gone")?);
+        let positions = self.intake.positions(&self.marks);
+        let written = spawn_blocking(move || {
+            let written = state_file::write(&path, &judging, &positions);
+            (judging, written)
+        });
+        let (judging, written) = written.await.context("saving the state panicked")?;
+        self.judging = Some(judging);
+        let (now, interval) = (Instant::now(), self.config.save_interval);
+        match written {
+            Ok(n_bytes) => {
+                self.readiness.set(Hindrance::Save, None);
+                DETECTOR_SAVED.set(clock::now().as_ns() as f64 / 1e9);
+                DETECTOR_STATE_BYTES.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
+                self.n_unsaved = 0;
+                self.save_at = (now + interval / EARLY_SHARE, now + interval);
+                self.intake.acknowledge(&self.marks).await;
+            }
+            Err(error) => {
+                let error = format!("{}: {error}", self.path.display());
+                warn!(error, "state of the detector not saved, retrying");
+                self.readiness.set(Hindrance::Save, Some(&error));
+                self.save_at = (now + SAVE_RETRY, now + SAVE_RETRY);
+            }
+        }
+        Ok(())
+    }
+
+    /// Updates the lag, and the difference of the clocks.
+    async fn report(&mut self) {
+        if Instant::now() < self.report_at {
+            return;
+        }
+        self.report_at = Instant::now() + REPORT_INTERVAL;
+        for (stream, lag) in FOLLOWED.iter().zip(self.intake.lag(&self.marks).await) {
+            if let Some(lag) = lag {
+                DETECTOR_LAG.with_label_values(&[stream]).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            }
+        }
+        if let Ok(Some(time)) = self.bus.server_time().await {
+            self.clock_offset_ns = time.as_ns().saturating_sub(clock::now().as_ns());
+        }
+    }
+
+    /// Publishes the last events and saves the state. If that takes too long, the next start repeats what the last saved
+    /// state does not cover.
+    async fn finish(mut self, limit: Duration) -> Result<()> {
+        let settling = async {
+            self.outlet.flush().await;
+            self.outlet.settled().await;
+        };
+        if timeout(limit / 2, settling).await.is_err() {
+            warn!("events of the detector not taken in time, state not saved; the next start makes them again");
+        } else if self.n_unsaved > 0 {
+            self.save().await?;
+        }
+        self.outlet.close().await;
+        self.bus.close().await;
+        Ok(())
+    }
+}

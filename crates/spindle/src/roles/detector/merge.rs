@@ -1,0 +1,142 @@
+//! Merges the messages of the two streams in the order in which NATS took them. A message comes out once no earlier one
+//! of the other stream can follow: one waits behind it, or the other stream was found at its end after the message had
+//! been received. So a replay from the same positions gives the same order.
+
+use std::collections::VecDeque;
+
+use spindle_core::Timestamp;
+
+/// Number of streams.
+pub(super) const STREAMS: usize = 2;
+
+/// Messages received and not yet judged, of both streams.
+#[derive(Debug)]
+pub(super) struct Merge<T> {
+    queues: [Queue<T>; STREAMS],
+    /// Newest time of a message received.
+    newest: Timestamp,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    waiting: VecDeque<(Timestamp, T)>,
+    /// Newest time received of this stream.
+    newest: Timestamp,
+    /// Everything that NATS took until then has been received.
+    complete_until: Timestamp,
+}
+
+impl<T> Default for Merge<T> {
+    fn default() -> Self {
+        let queues = std::array::from_fn(|_| Queue {
+            waiting: VecDeque::new(),
+            newest: Timestamp::default(),
+            complete_until: Timestamp::default(),
+        });
+        Self { queues, newest: Timestamp::default() }
+    }
+}
+
+impl<T> Merge<T> {
+    /// Returns `true` for each stream of which no message waits.
+    pub(super) fn needs(&self) -> [bool; STREAMS] {
+        std::array::from_fn(|stream| self.queues[stream].waiting.is_empty())
+    }
+
+    /// Returns the newest time received so far, to be read before a pull.
+    pub(super) fn newest(&self) -> Timestamp {
+        self.newest
+    }
+
+    /// Adds the answer to a pull. An empty one means that the stream is complete until `newest_before`.
+    pub(super) fn push(
+        &mut self,
+        stream: usize,
+        messages: impl IntoIterator<Item = (Timestamp, T)>,
+        newest_before: Timestamp,
+    ) {
+        let queue = &mut self.queues[stream];
+        let mut is_end = true;
+        for (published, message) in messages {
+            is_end = false;
+            // A new leader's clock may be behind: the order of the stream counts.
+            queue.newest = queue.newest.max(published);
+            queue.waiting.push_back((queue.newest, message));
+        }
+        let known = if is_end { newest_before } else { queue.newest };
+        queue.complete_until = queue.complete_until.max(known);
+        self.newest = self.newest.max(queue.newest);
+    }
+
+    /// Takes the earliest message, with its stream and time, if it is known to be the earliest. At equal times the first
+    /// stream goes first.
+    pub(super) fn next(&mut self) -> Option<(usize, Timestamp, T)> {
+        let heads = self.queues.iter().enumerate();
+        let heads = heads.filter_map(|(stream, queue)| Some((queue.waiting.front()?.0, stream)));
+        let (at, stream) = heads.min()?;
+        let is_earliest = |queue: &Queue<T>| !queue.waiting.is_empty() || queue.complete_until >= at;
+        if !self.queues.iter().all(is_earliest) {
+            return None;
+        }
+        self.queues[stream].waiting.pop_front().map(|(at, message)| (stream, at, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_seconds(seconds)
+    }
+
+    fn drain(merge: &mut Merge<&'static str>) -> Vec<&'static str> {
+        std::iter::from_fn(|| merge.next()).map(|(_, _, message)| message).collect()
+    }
+
+    #[test]
+    fn a_message_waits_until_the_other_stream_is_known_up_to_it() {
+        let mut merge = Merge::default();
+        merge.push(1, [(at(1), "m1"), (at(5), "m5")], at(0));
+        assert_eq!(drain(&mut merge), [""; 0]);
+        assert_eq!(merge.needs(), [true, false]);
+        merge.push(0, [(at(3), "e3")], merge.newest());
+        assert_eq!(drain(&mut merge), ["m1", "e3"]);
+        // The end of the events was found after m5 had come.
+        merge.push(0, [], merge.newest());
+        assert_eq!(drain(&mut merge), ["m5"]);
+        // Metrics that come later are not covered by that.
+        merge.push(1, [(at(6), "m6")], at(5));
+        assert_eq!(drain(&mut merge), [""; 0]);
+        merge.push(0, [(at(6), "e6")], at(6));
+        assert_eq!(drain(&mut merge), ["e6", "m6"]);
+        assert_eq!(merge.needs(), [true, true]);
+    }
+
+    #[test]
+    fn any_partition_into_pulls_gives_the_same_order() {
+        let events: Vec<_> = (0..40).map(|number| (at(number * 7 % 40 / 3 + number), (0, number))).collect();
+        let metrics: Vec<_> = (0..90).map(|number| (at(number / 2), (1, number))).collect();
+        let order = |n_events: usize, n_metrics: usize| {
+            let (mut merge, mut order) = (Merge::default(), Vec::new());
+            let (mut events, mut metrics) = (events.chunks(n_events), metrics.chunks(n_metrics));
+            loop {
+                let (needs, newest) = (merge.needs(), merge.newest());
+                if needs[0] {
+                    merge.push(0, events.next().unwrap_or_default().iter().copied(), newest);
+                }
+                if needs[1] {
+                    merge.push(1, metrics.next().unwrap_or_default().iter().copied(), newest);
+                }
+                order.extend(std::iter::from_fn(|| merge.next()).map(|(_, _, message)| message));
+                if order.len() == 130 {
+                    return order;
+                }
+            }
+        };
+        let whole = order(40, 90);
+        for (n_events, n_metrics) in [(1, 1), (3, 50), (40, 1), (7, 11)] {
+            assert_eq!(order(n_events, n_metrics), whole);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The detector over faults of what it depends on: NATS restarts, streams that lose what it has not read or are created
+//! again, a damaged state, a second detector, and a long absence.
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream;
+use spindle_testkit::{NatsServer, wait_until};
+
+use crate::apart::{RoleProcess, connect};
+use crate::detector::{ROWS, detector, made, messages, publish, settled, wait_until_judged};
+use crate::harness::PATIENCE;
+
+fn metrics(max_bytes: i64) -> stream::Config {
+    stream::Config {
+        name: "METRICS".to_owned(),
+        subjects: vec!["events.metrics".to_owned()],
+        max_bytes,
+        discard: stream::DiscardPolicy::New,
+        ..stream::Config::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restarts_of_nats_lose_no_event_and_double_none() {
+    let messages = messages(3);
+    let run = async |n_restarts: usize| {
+        let mut nats = NatsServer::start().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let process = detector(folder.path(), &nats, &[]);
+        for some in messages.chunks(messages.len().div_ceil(n_restarts + 1)) {
+            let jetstream = connect(&nats.url()).await;
+            publish(&jetstream, some).await;
+            if n_restarts > 0 {
+                nats.kill();
+                nats.restart().unwrap();
+            }
+        }
+        wait_until_judged(&process, 3 * ROWS);
+        process.wait_until_ready();
+        settled(&connect(&nats.url()).await).await
+    };
+    let undisturbed = run(0).await;
+    assert_eq!(run(4).await, undisturbed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_purged_or_deleted_is_counted_and_the_rest_is_judged() {
+    let nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let process = detector(folder.path(), &nats, &[]);
+    let jetstream = connect(&nats.url()).await;
+    let messages = messages(1);
+    publish(&jetstream, &messages[..10]).await;
+    wait_until_judged(&process, 250);
+    let saved = || folder.path().join("data/detector.state").exists();
+    wait_until(PATIENCE, "the state is saved", saved).unwrap();
+    drop(process);
+    // Purged past the position, while nobody reads.
+    publish(&jetstream, &messages[10..20]).await;
+    jetstream.get_stream("METRICS").await.unwrap().purge().sequence(19).await.unwrap();
+    let process = detector(folder.path(), &nats, &[]);
+    let missed = || process.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#);
+    wait_until(PATIENCE, "the gap is counted", || missed() >= 8.0).unwrap();
+    wait_until_judged(&process, 50);
+    // A consumer that somebody removes is created again.
+    jetstream.get_stream("METRICS").await.unwrap().delete_consumer("detector-metrics").await.unwrap();
+    publish(&jetstream, &messages[20..30]).await;
+    wait_until_judged(&process, 300);
+    // A stream that is created again is followed from its beginning, with what was learnt before.
+    jetstream.delete_stream("METRICS").await.unwrap();
+    jetstream.create_stream(metrics(1 << 20)).await.unwrap();
+    publish(&jetstream, &messages[30..]).await;
+    wait_until_judged(&process, 300 + ROWS - 750);
+    assert!(missed() < 20.0, "{}", process.log());
+    assert_eq!(process.metric("spindle_detector_series"), 1.0);
+    assert!(process.log().contains("created again"), "{}", process.log());
+    assert!(!made(&jetstream).await.is_empty());
+    process.wait_until_ready();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_state_is_set_aside_and_everything_learnt_again() {
+    let nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let process = detector(folder.path(), &nats, &[]);
+    publish(&jetstream, &messages(1)).await;
+    let undisturbed = settled(&jetstream).await;
+    drop(process);
+    let state = folder.path().join("data/detector.state");
+    let mut bytes = std::fs::read(&state).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    std::fs::write(&state, &bytes).unwrap();
+    let process = detector(folder.path(), &nats, &[]);
+    wait_until_judged(&process, ROWS);
+    let line = process.log().lines().filter(|line| line.contains("set aside")).collect::<Vec<_>>().join("\n");
+    assert!(line.contains("checksum") && line.contains("detector.state.unusable"), "{}", process.log());
+    assert_eq!(std::fs::read(folder.path().join("data/detector.state.unusable")).unwrap(), bytes);
+    assert_eq!(settled(&jetstream).await, undisturbed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_detectors_one_stands_by_and_says_so() {
+    let nats = NatsServer::start().unwrap();
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let jetstream = connect(&nats.url()).await;
+    let messages = messages(2);
+    let first = detector(folders[0].path(), &nats, &[]);
+    publish(&jetstream, &messages[..60]).await;
+    wait_until_judged(&first, 1_500);
+    let second = detector(folders[1].path(), &nats, &[]);
+    let flowing = tokio::spawn({
+        let (jetstream, messages) = (jetstream.clone(), messages.clone());
+        async move { publish(&jetstream, &messages[60..]).await }
+    });
+    let said = first.wait_for_readiness("the first stands by", |state| state.contains("another detector"));
+    assert!(said.contains(&format!("process {}", second.pid())) && said.starts_with("503"), "{said}");
+    flowing.await.unwrap();
+    second.wait_until_ready();
+    // The events of both are the same.
+    let both = settled(&jetstream).await;
+    assert!(both.len() >= 2, "{both:#?}");
+    // In the same directory it does not even start.
+    let (code, text) = crate::apart::run_once(folders[1].path(), "detector", &nats.url());
+    assert!(code == Some(2) && text.contains("another detector already runs"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detector_that_is_away_never_fills_a_stream() {
+    const MAX_BYTES: i64 = 1 << 20;
+    let nats = NatsServer::start().unwrap();
+    let jetstream = connect(&nats.url()).await;
+    jetstream.create_stream(metrics(MAX_BYTES)).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = nats.url();
+    let _writer = RoleProcess::start(folder.path(), "writer", &[("NATS_URL", &url), ("SPINDLE_METRICS_BYTES", "1MiB")]);
+    let process = detector(folder.path(), &nats, &[]);
+    let message = format!("[{}]", messages(1)[0].trim_matches(['[', ']']));
+    let per_message = message.len() as u64 + 50;
+    let bytes = async || jetstream.get_stream("METRICS").await.unwrap().cached_info().state.bytes;
+    publish(&jetstream, std::slice::from_ref(&message)).await;
+    wait_until_judged(&process, 25);
+    drop(process);
+    // Three times the stream; every publish is taken.
+    let mut n_messages = 1;
+    while n_messages * per_message < 3 * MAX_BYTES as u64 {
+        while bytes().await < MAX_BYTES as u64 * 4 / 5 {
+            publish(&jetstream, &vec![message.clone(); 20]).await;
+            n_messages += 20;
+        }
+        let trimmed = async || {
+            for _ in 0..600 {
+                if bytes().await < MAX_BYTES as u64 * 3 / 5 {
+                    return true;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            false
+        };
+        assert!(trimmed().await, "the detector holds the stream: {} bytes", bytes().await);
+    }
+    let process = detector(folder.path(), &nats, &[]);
+    let missed = || process.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#);
+    wait_until(PATIENCE, "the gap is counted", || missed() > 0.0).unwrap();
+    process.wait_until_ready();
+    assert!(process.log().contains("messages removed from the stream before they were judged"), "{}", process.log());
+}
