@@ -22,8 +22,8 @@ const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 120;
-/// Most events kept of a device; of more, the oldest go.
+const MAX_MESSAGE_CHARS: usize = 60;
+/// Most events kept of a device; of more, the oldest go, those first that decide nothing.
 const MAX_EVENTS: usize = 32;
 const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
@@ -111,8 +111,10 @@ fn keep(kept: &mut Vec<EventRecord>, event: &Event, received: Timestamp, max: us
     };
     kept.retain(|record| !is_kind(record) || is_newest(record));
     while kept.len() > max {
-        let oldest = kept.iter().enumerate().min_by_key(|(_, record)| record.received).map(|(place, _)| place);
-        kept.remove(oldest.unwrap_or_default());
+        // A flood of others must not hide a fault.
+        let rank = |record: &EventRecord| (is_deciding(&record.event.event_type), record.received);
+        let last = kept.iter().enumerate().min_by_key(|(_, record)| rank(record)).map(|(place, _)| place);
+        kept.remove(last.unwrap_or_default());
     }
     true
 }

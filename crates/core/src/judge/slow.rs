@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::device::Device;
 use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
-use super::notes::rounded;
+use super::notes::{exact, rounded};
 use super::own_past::{Change, OwnPast};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
@@ -20,6 +20,7 @@ pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet
     values[0] = Some(latency_ms);
     let Some(change) = device.own_past.push(values) else { return };
     if is_quiet {
+        device.own_past.unsay();
         return;
     }
     let has_paged = device.kept.has_paged(at, PAGE_AGAIN_AFTER);
@@ -34,9 +35,9 @@ pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet
     };
     let mut labels = device.labels_of_event();
     labels.insert("metric".to_owned(), "Latency".to_owned());
-    labels.insert("value".to_owned(), latency_ms.to_string());
+    labels.insert("value".to_owned(), exact(latency_ms));
     if let Change::Slow { usual, .. } = change {
-        labels.insert("expected".to_owned(), usual.to_string());
+        labels.insert("expected".to_owned(), exact(usual));
     }
     let finding = Finding { event_type, criticality, device: &device.name, at, subject: "own past", message, labels };
     device.say(finding.into_event(), at, made);
