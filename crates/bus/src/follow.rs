@@ -28,7 +28,7 @@ use crate::streams::{RawConsumer, RawStream};
 /// Key of the process that follows, in the metadata of the consumer.
 const OWNER: &str = "spindle-follower";
 /// Interval at which the consumer is compared with the one that was created.
-const CHECK_INTERVAL: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Longer than any interval between two saved states. What is delivered again nevertheless is skipped.
 const ACK_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// The state decides how many messages wait for an acknowledgement.
@@ -268,11 +268,18 @@ impl Follower {
         Ok(())
     }
 
+    /// Compares the consumer with the one that was created, and its deliveries with those received: the last ones may have
+    /// gone elsewhere.
     fn is_as_created(&self, found: &RawConsumer) -> bool {
+        let (delivered, stream, consumer) = (found.delivered.consumer_seq, self.stream, self.durable);
+        if self.opened.as_ref().is_none_or(|opened| delivered > opened.n_delivered) {
+            warn!(stream, consumer, "deliveries are missing, creating the consumer again");
+            return false;
+        }
         let differences = consumer_check::differences(&found.config, &FOLLOWING);
         if !differences.is_empty() {
             let found = consumer_check::listed(&differences);
-            warn!(stream = self.stream, consumer = self.durable, found, "consumer was changed, creating it again");
+            warn!(stream, consumer, found, "consumer was changed, creating it again");
         }
         differences.is_empty()
     }
@@ -300,6 +307,11 @@ impl Follower {
         self.generation += 1;
         self.opened = Some(OpenedFollower { consumer, n_connects, at: Instant::now(), n_delivered: 0 });
         Ok(())
+    }
+
+    /// Returns the position behind which it begins; `None` before the stream was looked up.
+    pub fn begin(&self) -> Option<StreamPosition> {
+        self.received.map(|received| StreamPosition { sequence: self.saved, ..received })
     }
 
     /// Acknowledges everything up to a message: the state that covers it is saved.

@@ -247,3 +247,21 @@ async fn a_missing_stream_is_an_error() {
     let error = trim_acknowledged(&bus, "NONE", "a", Duration::ZERO, later()).await.unwrap_err();
     assert!(error.to_string().contains("NONE"), "{error}");
 }
+
+#[tokio::test]
+async fn a_detector_holds_a_stream_until_it_is_three_quarters_full() {
+    let (_server, bus, witness) = small_stream().await;
+    let (mut writer, mut detector) = (open(&bus, "a").await, open(&bus, "detector-metrics").await);
+    fill(&witness, 1..=40).await;
+    let batch = take(&mut writer, 40).await;
+    ack(&witness, "a", &batch, 40).await;
+    let judged = take(&mut detector, 40).await;
+    ack(&witness, "detector-metrics", &judged[..3], 3).await;
+    assert_eq!(trim(&bus).await, 3, "the detector has not acknowledged the others");
+    let holder = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap().holder;
+    assert_eq!(holder.unwrap().consumer, "detector-metrics");
+    fill(&witness, 41..=50).await;
+    let fill = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap();
+    assert!(fill.percent() >= 75 && fill.holder.is_none(), "{fill:?}");
+    assert_eq!(trim(&bus).await, 37, "everything that is stored");
+}

@@ -255,6 +255,13 @@ pub(crate) static DETECTOR_EVENTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
 /// Series that the detector follows.
 pub(crate) static DETECTOR_SERIES: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_detector_series", "Series that the detector follows"));
+/// Values and events without a place in the detector's memory.
+pub(crate) static DETECTOR_LEFT_OUT: LazyLock<IntCounter> = LazyLock::new(|| {
+    counter(
+        "spindle_detector_left_out_items_total",
+        "Values and events of devices and series beyond the limits of the detector",
+    )
+});
 /// Messages waiting for the detector, by stream.
 pub(crate) static DETECTOR_LAG: LazyLock<IntGaugeVec> =
     LazyLock::new(|| gauges("spindle_detector_lag_messages", "Messages waiting to be judged", &["stream"]));

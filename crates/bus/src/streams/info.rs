@@ -80,10 +80,14 @@ pub(crate) struct RawConsumer {
     pub(crate) num_ack_pending: u64,
 }
 
-/// A position of a consumer, in sequences of the stream.
+/// A position of a consumer.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct RawPosition {
+    /// Sequence of the stream.
     pub(crate) stream_seq: u64,
+    /// Number of deliveries.
+    #[serde(default)]
+    pub(crate) consumer_seq: u64,
 }
 
 #[derive(Deserialize)]

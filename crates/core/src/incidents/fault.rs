@@ -146,7 +146,7 @@ pub(super) fn faults<'a>(evidence: &IncidentEvidence<'a>) -> Vec<DeviceFault<'a>
         let acceptances = Acceptances::at(decisions, &[], now);
         let of_device = of_device(&records, now).into_iter();
         faults.extend(of_device.filter(|fault| {
-            let is_accepted = acceptances.covers(fault.cause, fault.newest.received);
+            let is_accepted = acceptances.covers(fault.cause, fault.newest);
             fault.closed.is_some() || !is_accepted
         }));
     }

@@ -258,7 +258,7 @@ fn agreed(
 ) -> Event {
     let is_recent = |paged: &Timestamp| at < paged.plus(PAGE_AGAIN_AFTER);
     let is_said = device.alarms.paged.as_ref().is_some_and(is_recent)
-        || device.kept.paged.as_ref().is_some_and(is_recent)
+        || device.kept.has_paged(at, PAGE_AGAIN_AFTER)
         || shelves.paged_beside(device, at).is_some();
     device.alarms.open = Some(at);
     if !is_said {

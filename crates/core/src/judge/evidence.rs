@@ -2,13 +2,23 @@
 
 use std::time::Duration;
 
-use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use super::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
+/// Types of events about a device that fails by itself, whose pages stand for each other. What its enclosure or its data
+/// suffer says nothing about it.
+const OF_ITS_OWN: [&str; 6] =
+    ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
+/// Faults of the place where a device is: they concern its other devices as well.
+pub(super) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
+/// Criticality from which on an event calls a person.
+pub(super) const PAGE: u8 = 7;
+/// Time for which a page about the place of a device stands for what follows.
+const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
@@ -24,8 +34,10 @@ const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 pub(super) struct KeptEvents {
     pub(super) events: Vec<EventRecord>,
     pub(super) decisions: Vec<EventRecord>,
-    /// Newest fault that called a person.
+    /// Newest fault of the device itself that called a person.
     pub(super) paged: Option<Timestamp>,
+    /// Newest fault of its place that called a person.
+    pub(super) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
@@ -33,8 +45,15 @@ impl KeptEvents {
     pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= 7 && is_deciding(event_type) {
-            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        let at = event.timestamp.min(received);
+        if criticality >= PAGE && OF_ITS_OWN.contains(&event_type) {
+            self.paged = self.paged.max(Some(at));
+        }
+        if criticality >= PAGE && OF_PLACE.contains(&event_type) {
+            self.place_paged = self.place_paged.max(Some(at));
+        }
+        if event_type == "DriveReplaced" {
+            self.paged = self.paged.filter(|paged| at < *paged);
         }
         if event_type == FINDING_ACCEPTED {
             // One that is not understood must not displace one that is.
@@ -44,6 +63,12 @@ impl KeptEvents {
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns `true` if a person was called about the device within `length`, or just now about its place.
+    pub(super) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
+        let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
+        is_within(self.paged, length) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.

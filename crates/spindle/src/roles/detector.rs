@@ -5,7 +5,7 @@
 //! the messages are. So a crash repeats a part of the streams, makes the same events under the same ids, and loses none.
 //!
 //! - `merge`: the order of the messages.
-//! - `judging`: payloads and the passing of time.
+//! - `judging`: payloads to the judge.
 //! - `state_file`: saves and restores.
 //! - `outlet`: events on their way to NATS.
 //! - `intake`: the consumers, and another detector on them.
@@ -23,6 +23,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use spindle_bus::Bus;
 use spindle_core::Timestamp;
+use spindle_core::judge::FleetJudge;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -30,9 +31,12 @@ use tracing::{info, warn};
 
 use crate::clock;
 use crate::config::DetectorConfig;
-use crate::metrics::{DETECTOR_LAG, DETECTOR_RESTORE_SECONDS, DETECTOR_SAVED, DETECTOR_SERIES, DETECTOR_STATE_BYTES};
+use crate::metrics::{
+    DETECTOR_LAG, DETECTOR_LEFT_OUT, DETECTOR_RESTORE_SECONDS, DETECTOR_SAVED, DETECTOR_SERIES, DETECTOR_STATE_BYTES,
+    advance_to,
+};
 use intake::{Intake, Marks};
-use judging::{FOLLOWED, Judging};
+use judging::FOLLOWED;
 use outlet::Outlet;
 pub(crate) use readiness::DetectorReadiness;
 use readiness::Hindrance;
@@ -70,16 +74,23 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         let path = path.clone();
         move || state_file::read(&path)
     });
-    let (judging, positions) = tokio::select! {
+    let restored = tokio::select! {
         () = stop.cancelled() => return Ok(()),
         restored = restoring => restored.context("restoring the state panicked")??,
     };
     DETECTOR_RESTORE_SECONDS.set(started.elapsed().as_secs_f64());
+    let is_new = restored.is_none();
+    let (mut judge, positions) = restored.unwrap_or_default();
+    if is_new {
+        // What the streams hold by now is no news.
+        judge.stay_quiet_until(bus.server_time().await.ok().flatten().unwrap_or_else(clock::now));
+    }
     let publishing = bus.another_for_publishing("spindle-detector").await?;
     let mut detector = Detector {
         intake: Intake::new(&bus, positions, readiness.clone()),
         outlet: Outlet::new(publishing, readiness.clone()),
-        judging: Some(judging),
+        judge: Some(judge),
+        is_new,
         marks: Marks::default(),
         n_unsaved: 0,
         save_at: (Instant::now(), Instant::now() + config.save_interval),
@@ -91,7 +102,8 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         readiness,
     };
     detector.readiness.set_running(true);
-    let (n_series, restore_s) = (detector.judging()?.judge.n_series(), started.elapsed().as_secs_f32());
+    let (n_series, restore_s) =
+        (detector.judge.as_ref().map_or(0, FleetJudge::n_series), started.elapsed().as_secs_f32());
     info!(n_series, restore_s, "detector started");
     let followed = detector.follow(&stop).await;
     detector.readiness.set_running(false);
@@ -103,7 +115,9 @@ struct Detector {
     intake: Intake,
     outlet: Outlet,
     /// `None` while another thread has it.
-    judging: Option<Judging>,
+    judge: Option<FleetJudge>,
+    /// No state was ever saved: the first one keeps the positions from which everything was judged.
+    is_new: bool,
     /// The last message judged, of each stream.
     marks: Marks,
     /// Messages judged since the last save.
@@ -156,23 +170,24 @@ impl Detector {
         let messages: Vec<_> = std::iter::from_fn(|| self.intake.next()).collect();
         let offset = Duration::from_nanos(self.clock_offset_ns.unsigned_abs());
         let now = caught_up.map(|now| if self.clock_offset_ns < 0 { now.minus(offset) } else { now.plus(offset) });
-        let mut judging = self.judging.take().context("the judge is gone")?;
+        let mut judge = self.judge.take().context("the judge is gone")?;
         let judged = spawn_blocking(move || {
             let mut marks = Marks::default();
             let n_messages = messages.len();
             for message in messages {
-                judging.take(message.stream, message.published, &message.payload);
+                judging::take(&mut judge, message.stream, message.published, &message.payload);
                 marks[message.stream] = Some(message.mark);
             }
             if let Some(now) = now {
-                judging.tick_until(now.minus(CLOCK_GRACE));
+                judge.advance(now.minus(CLOCK_GRACE));
             }
-            let made = judging.made();
-            (judging, made, marks, n_messages)
+            let made = judge.take();
+            (judge, made, marks, n_messages)
         });
-        let (judging, made, marks, n_messages) = judged.await.context("judging panicked")?;
-        DETECTOR_SERIES.set(judging.judge.n_series() as i64);
-        self.judging = Some(judging);
+        let (judge, made, marks, n_messages) = judged.await.context("judging panicked")?;
+        DETECTOR_SERIES.set(judge.n_series() as i64);
+        advance_to(&DETECTOR_LEFT_OUT, judge.n_left_out());
+        self.judge = Some(judge);
         for (mark, newer) in self.marks.iter_mut().zip(marks) {
             *mark = newer.or(mark.take());
         }
@@ -181,33 +196,30 @@ impl Detector {
         Ok(n_messages)
     }
 
-    fn judging(&self) -> Result<&Judging> {
-        self.judging.as_ref().context("the judge is gone")
-    }
-
     fn is_save_due(&self) -> bool {
         let (possible, due) = self.save_at;
         let now = Instant::now();
-        self.n_unsaved > 0 && (now >= due || (self.n_unsaved >= MAX_UNSAVED && now >= possible))
+        self.is_new && self.intake.is_placed()
+            || self.n_unsaved > 0 && (now >= due || (self.n_unsaved >= MAX_UNSAVED && now >= possible))
     }
 
     /// Saves the state, then acknowledges the messages that it covers. All events made are acknowledged by now.
     async fn save(&mut self) -> Result<()> {
-        let (path, judging) = (self.path.clone(), self.judging.take().context("the judge is gone")?);
+        let (path, judge) = (self.path.clone(), self.judge.take().context("the judge is gone")?);
         let positions = self.intake.positions(&self.marks);
         let written = spawn_blocking(move || {
-            let written = state_file::write(&path, &judging, &positions);
-            (judging, written)
+            let written = state_file::write(&path, &judge, &positions);
+            (judge, written)
         });
-        let (judging, written) = written.await.context("saving the state panicked")?;
-        self.judging = Some(judging);
+        let (judge, written) = written.await.context("saving the state panicked")?;
+        self.judge = Some(judge);
         let (now, interval) = (Instant::now(), self.config.save_interval);
         match written {
             Ok(n_bytes) => {
                 self.readiness.set(Hindrance::Save, None);
                 DETECTOR_SAVED.set(clock::now().as_ns() as f64 / 1e9);
                 DETECTOR_STATE_BYTES.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
-                self.n_unsaved = 0;
+                (self.n_unsaved, self.is_new) = (0, false);
                 self.save_at = (now + interval / EARLY_SHARE, now + interval);
                 self.intake.acknowledge(&self.marks).await;
             }
@@ -215,7 +227,7 @@ impl Detector {
                 let error = format!("{}: {error}", self.path.display());
                 warn!(error, "state of the detector not saved, retrying");
                 self.readiness.set(Hindrance::Save, Some(&error));
-                self.save_at = (now + SAVE_RETRY, now + SAVE_RETRY);
+                (self.save_at, self.is_new) = ((now + SAVE_RETRY, now + SAVE_RETRY), false);
             }
         }
         Ok(())

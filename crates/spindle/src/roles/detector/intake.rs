@@ -44,8 +44,6 @@ pub(super) struct Received {
 pub(super) struct Intake {
     followers: [Follower; STREAMS],
     merge: Merge<(Bytes, StreamMark)>,
-    /// Positions from which the streams are followed.
-    begin: Positions,
     readiness: DetectorReadiness,
     backoff: Backoff,
     n_failures: u64,
@@ -60,7 +58,6 @@ impl Intake {
         Self {
             followers: std::array::from_fn(follower),
             merge: Merge::default(),
-            begin: positions,
             readiness,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             n_failures: 0,
@@ -146,9 +143,15 @@ impl Intake {
         Some(Received { stream, published, payload, mark })
     }
 
+    /// Returns `true` once the streams were looked up.
+    pub(super) fn is_placed(&self) -> bool {
+        self.followers.iter().all(|follower| follower.begin().is_some())
+    }
+
     /// Returns the positions that a state after the messages `marks` covers.
     pub(super) fn positions(&self, marks: &Marks) -> Positions {
-        std::array::from_fn(|stream| marks[stream].as_ref().map(|mark| mark.position).or(self.begin[stream]))
+        let judged = |stream: usize| marks[stream].as_ref().map(|mark| mark.position);
+        std::array::from_fn(|stream| judged(stream).or(self.followers[stream].begin()))
     }
 
     /// Acknowledges everything up to the messages.

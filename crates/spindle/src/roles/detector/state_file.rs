@@ -16,7 +16,7 @@ use spindle_core::Timestamp;
 use spindle_core::judge::FleetJudge;
 use tracing::{error, warn};
 
-use super::judging::{FOLLOWED, Judging};
+use super::judging::FOLLOWED;
 use super::merge::STREAMS;
 use crate::data_dir::atomic_file;
 
@@ -33,7 +33,6 @@ pub(super) type Positions = [Option<StreamPosition>; STREAMS];
 #[derive(Serialize, Deserialize)]
 struct Header {
     streams: Vec<SavedStream>,
-    ticked: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,19 +42,19 @@ struct SavedStream {
     sequence: u64,
 }
 
-/// Reads the state. Without a file the judge begins anew; one that is of no use is set aside first.
+/// Reads the state; `None` if there is none. One that is of no use is set aside.
 ///
 /// # Errors
 /// If the file exists and cannot be read.
-pub(super) fn read(path: &Path) -> Result<(Judging, Positions)> {
+pub(super) fn read(path: &Path) -> Result<Option<(FleetJudge, Positions)>> {
     let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Default::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         file => {
             file.with_context(|| format!("cannot read {}: correct its permissions, or remove it", path.display()))?
         }
     };
     let reason = match parse(file) {
-        Ok(state) => return Ok(state),
+        Ok(state) => return Ok(Some(state)),
         Err(reason) => reason,
     };
     let aside = aside(path);
@@ -66,14 +65,14 @@ pub(super) fn read(path: &Path) -> Result<(Judging, Positions)> {
     if let Err(error) = std::fs::rename(path, &aside) {
         warn!(%error, file = %path.display(), "file not renamed, the next state replaces it");
     }
-    Ok(Default::default())
+    Ok(None)
 }
 
 fn aside(path: &Path) -> PathBuf {
     path.with_added_extension("unusable")
 }
 
-fn parse(mut file: File) -> Result<(Judging, Positions)> {
+fn parse(mut file: File) -> Result<(FleetJudge, Positions)> {
     let mut magic = [0; MAGIC.len()];
     ensure!(file.read_exact(&mut magic).is_ok() && magic == MAGIC, "it is not the state of a detector");
     let version = number(&mut file)?;
@@ -90,7 +89,7 @@ fn parse(mut file: File) -> Result<(Judging, Positions)> {
         let saved = header.streams.iter().find(|stream| stream.name == name)?;
         Some(StreamPosition { created: saved.created, sequence: saved.sequence })
     };
-    Ok((Judging { judge, ticked: header.ticked }, FOLLOWED.map(position)))
+    Ok((judge, FOLLOWED.map(position)))
 }
 
 /// Compares the checksum at the end with the content.
@@ -117,19 +116,19 @@ fn number(input: &mut impl Read) -> io::Result<u32> {
 ///
 /// # Errors
 /// If it is not on disk; the former one is unchanged then.
-pub(super) fn write(path: &Path, judging: &Judging, positions: &Positions) -> io::Result<u64> {
+pub(super) fn write(path: &Path, judge: &FleetJudge, positions: &Positions) -> io::Result<u64> {
     let streams = FOLLOWED.iter().zip(positions).filter_map(|(name, position)| {
         let StreamPosition { created, sequence } = (*position)?;
         Some(SavedStream { name: (*name).to_owned(), created, sequence })
     });
-    let header = serde_json::to_vec(&Header { streams: streams.collect(), ticked: judging.ticked })?;
+    let header = serde_json::to_vec(&Header { streams: streams.collect() })?;
     atomic_file::write_with(path, |file| {
         let mut out = Summed { inner: BufWriter::with_capacity(BUFFER_BYTES, file), crc: Crc::new() };
         out.write_all(MAGIC)?;
         out.write_all(&VERSION.to_le_bytes())?;
         out.write_all(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes())?;
         out.write_all(&header)?;
-        judging.judge.save(&mut out).map_err(io::Error::other)?;
+        judge.save(&mut out).map_err(io::Error::other)?;
         let Summed { mut inner, crc } = out;
         inner.write_all(&crc.sum().to_le_bytes())?;
         inner.flush()
@@ -165,14 +164,15 @@ impl<T: Write> Write for Summed<T> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::judging;
     use super::*;
 
     fn at(seconds: i64) -> Timestamp {
         Timestamp::from_seconds(1_800_000_000 + seconds)
     }
 
-    fn judging() -> Judging {
-        let mut judging = Judging::default();
+    fn judge() -> FleetJudge {
+        let mut judge = FleetJudge::default();
         for number in 0..200 {
             let payload = format!(
                 r#"{{"timestamp":"{}","sourceDevice":"disk{}","metricType":"Latency","value":{}}}"#,
@@ -180,14 +180,14 @@ mod tests {
                 number % 7,
                 number % 5
             );
-            judging.take(1, at(number), payload.as_bytes());
+            judging::take(&mut judge, 1, at(number), payload.as_bytes());
         }
-        judging
+        judge
     }
 
-    fn saved(judging: &Judging) -> Vec<u8> {
+    fn saved(judge: &FleetJudge) -> Vec<u8> {
         let mut bytes = Vec::new();
-        judging.judge.save(&mut bytes).unwrap();
+        judge.save(&mut bytes).unwrap();
         bytes
     }
 
@@ -195,19 +195,19 @@ mod tests {
     fn a_state_comes_back_as_it_was_saved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("detector.state");
-        let (judging, positions) = (judging(), [None, Some(StreamPosition { created: at(0), sequence: 200 })]);
-        assert_eq!(read(&path).unwrap().1, [None, None]);
-        let n_bytes = write(&path, &judging, &positions).unwrap();
+        let (judge, positions) = (judge(), [None, Some(StreamPosition { created: at(0), sequence: 200 })]);
+        assert!(read(&path).unwrap().is_none());
+        let n_bytes = write(&path, &judge, &positions).unwrap();
         assert_eq!(n_bytes, std::fs::read(&path).unwrap().len() as u64);
-        let (restored, found) = read(&path).unwrap();
-        assert_eq!((restored.ticked, found, saved(&restored)), (judging.ticked, positions, saved(&judging)));
+        let (restored, found) = read(&path).unwrap().unwrap();
+        assert_eq!((found, saved(&restored)), (positions, saved(&judge)));
     }
 
     #[test]
     fn what_is_of_no_use_is_set_aside() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("detector.state");
-        write(&path, &judging(), &[None, Some(StreamPosition { created: at(0), sequence: 200 })]).unwrap();
+        write(&path, &judge(), &[None, Some(StreamPosition { created: at(0), sequence: 200 })]).unwrap();
         let good = std::fs::read(&path).unwrap();
         let changed = |at: usize| {
             let mut bytes = good.clone();
@@ -227,8 +227,7 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let error = parse(File::open(&path).unwrap()).unwrap_err().to_string();
             assert!(error.contains(reason), "{error}");
-            let (fresh, positions) = read(&path).unwrap();
-            assert_eq!((fresh.judge.n_series(), positions), (0, [None, None]));
+            assert!(read(&path).unwrap().is_none());
             assert!(!path.exists() && std::fs::read(aside(&path)).unwrap() == bytes);
         }
     }
