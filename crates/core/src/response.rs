@@ -25,7 +25,6 @@ pub use judgement::{AnomalyRow, HealthHistory, IncidentCounts, IncidentList};
 /// Response to a query.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "status", rename_all = "lowercase")]
-#[expect(clippy::large_enum_variant, reason = "a response is built once and serialised; most are a success")]
 pub enum Response {
     /// Result.
     Success(Data),

@@ -103,7 +103,11 @@ impl<'a> DeviceFault<'a> {
     /// Returns the fault as a reason, as of its newest event.
     pub(super) fn reason(&self) -> IncidentReason {
         let reason = reason_of(self.newest);
-        let advice = reason.advice.clone().or_else(|| advice::for_name(self.cause).map(|known| known.sentence.into()));
+        let known = match self.family {
+            Family::Hot => Some(advice::for_finding(Finding::Hot)),
+            _ => advice::for_name(self.cause),
+        };
+        let advice = reason.advice.clone().or_else(|| known.map(|known| known.sentence.into()));
         let reason = HealthReason {
             metric: self.cause.to_owned(),
             health: self.health,

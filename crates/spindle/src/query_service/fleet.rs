@@ -99,7 +99,7 @@ fn next(page: &FleetHealth) -> Option<BTreeMap<&'static str, Value>> {
 
 impl Page for FleetHealth {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {

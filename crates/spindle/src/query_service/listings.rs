@@ -158,7 +158,7 @@ fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, V
 
 impl Page for Listing<EventRow> {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {
@@ -174,7 +174,7 @@ impl Page for Listing<EventRow> {
 
 impl Page for Listing<DeviceRow> {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {
