@@ -67,6 +67,11 @@ fn a_fleet_takes_few_bytes_per_series_on_influxdb() {
 }
 
 #[test]
+fn a_detector_takes_few_kilobytes_per_series() {
+    check("series", 2, 120);
+}
+
+#[test]
 fn a_reader_bounds_the_queries_that_wait() {
     check("large-queries", 4, 130);
 }

@@ -119,6 +119,16 @@ pub struct StreamMark {
     reply: Option<Subject>,
 }
 
+impl Bus {
+    /// Checks the permission to look up the consumer of a follower, which may not exist yet.
+    ///
+    /// # Errors
+    /// Configuration, if it is missing; transient, if NATS does not answer or the stream does not exist.
+    pub async fn check_follower(&self, stream: &str, durable: &str) -> Result<(), BusError> {
+        self.raw_consumer(stream, durable).await.map(drop)
+    }
+}
+
 impl Follower {
     /// Creates a follower that begins behind `saved`, or with the oldest message that the stream holds. `owner` is a name
     /// of the process that no other has.

@@ -18,7 +18,9 @@ pub(super) struct Limit {
 pub(super) fn of_role(deployment: &Path, role: &str) -> Result<Limit> {
     let compose = deployment.join("docker-compose.yml");
     let text = fs::read_to_string(&compose).with_context(|| format!("cannot read {}", compose.display()))?;
-    let bytes = of_compose(&text).with_context(|| format!("no mem_limit of x-role in {}", compose.display()))?;
+    let shared = of_compose(&text, "x-role");
+    let own = of_compose(&text, &format!("  {role}"));
+    let bytes = own.or(shared).with_context(|| format!("no mem_limit of x-role in {}", compose.display()))?;
     let mut limits = vec![Limit { bytes, source: "Compose".to_owned() }];
     let manifests = deployment.join("deploy/kubernetes");
     for file in [format!("{role}.yaml"), format!("host/{role}-host.yaml")] {
@@ -30,11 +32,11 @@ pub(super) fn of_role(deployment: &Path, role: &str) -> Result<Limit> {
     limits.into_iter().min_by_key(|limit| limit.bytes).context("no limit")
 }
 
-/// Returns the `mem_limit` that all roles share.
-fn of_compose(text: &str) -> Option<u64> {
-    let roles = text.split("\nx-role:").nth(1)?;
-    let roles = roles.split("\n\n").next()?;
-    let limit = roles.lines().find_map(|line| line.trim().strip_prefix("mem_limit:"))?;
+/// Returns the `mem_limit` of a service, or the one that all roles share.
+fn of_compose(text: &str, service: &str) -> Option<u64> {
+    let service = text.split(&format!("\n{service}:")).nth(1)?;
+    let service = service.split("\n\n").next()?;
+    let limit = service.lines().find_map(|line| line.trim().strip_prefix("mem_limit:"))?;
     bytes(limit.trim())
 }
 
@@ -65,9 +67,9 @@ mod tests {
     #[test]
     fn the_shipped_files_give_every_role_a_limit() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        for role in ["daemon", "writer", "reader", "client", "web", "up"] {
+        for role in ["daemon", "writer", "detector", "reader", "client", "web", "up"] {
             let limit = of_role(&root, role).unwrap();
-            assert!((64 << 20..=1 << 30).contains(&limit.bytes), "{role}: {limit:?}");
+            assert!((64 << 20..=3 << 29).contains(&limit.bytes), "{role}: {limit:?}");
         }
     }
 

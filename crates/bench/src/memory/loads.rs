@@ -2,6 +2,7 @@
 
 mod answering;
 mod fleet;
+mod judging;
 mod storing;
 mod together;
 
@@ -49,10 +50,11 @@ enum Kind {
     ManyQueries,
     Alerts,
     LargeAnswers,
+    Series { n_devices: usize },
     Together,
 }
 
-pub(super) const LOADS: [Load; 15] = [
+pub(super) const LOADS: [Load; 17] = [
     load("hold", "daemon", "hold of 64 MiB full, one metric in a message", Kind::Hold { per_message: "1" }),
     load("hold-arrays", "daemon", "hold of 64 MiB full, 500 metrics in a message", Kind::Hold { per_message: "500" }),
     load("host", "daemon", "the source `host` every 100 ms, NATS is away", Kind::Host),
@@ -88,6 +90,18 @@ pub(super) const LOADS: [Load; 15] = [
         "caches at their limits: 230,000 devices, 730,000 series of 20 months, 500,000 labels, InfluxDB 1.6.7",
         Kind::Fleet { fleet: fleet::BEYOND_CACHES, on_influxdb: true },
     ),
+    load(
+        "series",
+        "detector",
+        "1,000 devices with 9 metrics each, judged, saved and restored",
+        Kind::Series { n_devices: 1_000 },
+    ),
+    load(
+        "all-series",
+        "detector",
+        "as many series as it follows: 100,000, judged, saved and restored",
+        Kind::Series { n_devices: 100_000 / 9 },
+    ),
     load("large-queries", "reader", "1,000 queries of 900 kB while the store hangs", Kind::LargeQueries),
     load("many-queries", "reader", "2,000 queries of 60 kB while the store hangs", Kind::ManyQueries),
     load("alerts", "client", "300,000 critical events at once", Kind::Alerts),
@@ -115,6 +129,7 @@ impl Load {
             Kind::HangingInfluxDb => storing::hanging_influxdb(&stage).await,
             Kind::LateEvents { on_influxdb } => storing::late_events(&stage, on_influxdb).await,
             Kind::Fleet { fleet, on_influxdb } => fleet.run(&stage, on_influxdb).await,
+            Kind::Series { n_devices } => judging::run(&stage, n_devices / divisor).await,
             Kind::LargeQueries => answering::queries(&stage, 1_000 / divisor, 900_000).await,
             Kind::ManyQueries => answering::queries(&stage, 2_000 / divisor, 60_000).await,
             Kind::Alerts => answering::alerts(&stage, 300_000 / divisor).await,

@@ -35,8 +35,9 @@ use crate::metrics::{
     DETECTOR_LAG, DETECTOR_LEFT_OUT, DETECTOR_RESTORE_SECONDS, DETECTOR_SAVED, DETECTOR_SERIES, DETECTOR_STATE_BYTES,
     advance_to,
 };
+pub(crate) use intake::CONSUMERS;
 use intake::{Intake, Marks};
-use judging::FOLLOWED;
+pub(crate) use judging::FOLLOWED;
 use outlet::Outlet;
 pub(crate) use readiness::DetectorReadiness;
 use readiness::Hindrance;

@@ -107,7 +107,13 @@ async fn an_anomaly_is_a_note_in_the_store() {
     let jetstream = async_nats::jetstream::new(system.nats().await);
     let state = system.data_dir().join("detector.state");
     wait_until(PATIENCE, "the first state is saved", || state.exists()).unwrap();
-    publish(&jetstream, &messages(2)).await;
+    let messages = messages(2);
+    publish(&jetstream, &messages[..80]).await;
+    // With NATS, as a power cut would.
+    system.kill();
+    system.start_again();
+    let jetstream = async_nats::jetstream::new(system.nats().await);
+    publish(&jetstream, &messages[80..]).await;
     let made = settled(&jetstream).await;
     let stored = || {
         let answer = system.ask(&["events", "since_minutes=20000", "event_type=MetricAnomaly", "limit=1000"]);

@@ -17,6 +17,11 @@ const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "cl
 
 /// Starts a server with the shipped permissions, and passwords filled in.
 fn server() -> NatsServer {
+    NatsServer::start_with(Options { extra_config: rights(), ..Options::default() }).unwrap()
+}
+
+/// Returns the shipped permissions, with passwords.
+fn rights() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
     let shipped = std::fs::read_to_string(path).unwrap();
     let mut rights = shipped[shipped.find("authorization {").unwrap()..].to_owned();
@@ -25,7 +30,7 @@ fn server() -> NatsServer {
         assert!(rights.contains(&variable), "{variable} is not in the shipped configuration");
         rights = rights.replace(&variable, &format!("pw-{user}"));
     }
-    NatsServer::start_with(Options { extra_config: rights, ..Options::default() }).unwrap()
+    rights
 }
 
 struct Role {
@@ -235,6 +240,25 @@ fn publish_acknowledged(nats: &NatsServer, subject: &'static str, payload: &'sta
         let Ok(ack) = jetstream.publish(subject, Bytes::from_static(payload.as_bytes())).await else { return false };
         ack.await.is_ok()
     })
+}
+
+#[test]
+fn check_names_the_right_that_the_detector_lacks() {
+    let nats = server();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let check = |nats: &NatsServer| {
+        let output = command(&data, nats, "detector", &["check", "--format", "json"]).output().unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = document["findings"].as_array().unwrap().clone();
+        rows.into_iter().find(|row| row["check"] == "consumers of the detector").unwrap()
+    };
+    assert_eq!(check(&nats)["state"], "ok");
+    let lacking = rights().replace("\"$JS.API.CONSUMER.INFO.METRICS.detector-metrics\", ", "");
+    let nats = NatsServer::start_with(Options { extra_config: lacking, ..Options::default() }).unwrap();
+    let row = check(&nats);
+    let detail = row["detail"].as_str().unwrap();
+    assert!(row["state"] == "fail" && detail.contains("$JS.API.CONSUMER.INFO.METRICS.detector-metrics"), "{row}");
 }
 
 fn run<T>(future: impl Future<Output = T>) -> T {

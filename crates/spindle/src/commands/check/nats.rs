@@ -13,13 +13,16 @@ use crate::config::Config;
 use crate::data_dir::run_file::{self, RunFile};
 use crate::logging::chain;
 use crate::output;
+use crate::roles::detector;
 use crate::roles::writer::{EVENTS_CONSUMER, METRICS_CONSUMER, fill_reason};
 use crate::supervisor;
 
 /// Nobody waits longer for a check; the roles wait for `nats.connect_timeout`.
 const MAX_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Users that deploy/nats/nats-server.conf restricts to replies for the connection of their role.
-const ROLES: [&str; 6] = ["daemon", "writer", "detector", "reader", "web", "client"];
+const ROLES: [&str; 6] = ["daemon", "writer", DETECTOR, "reader", "web", "client"];
+/// The user whose consumers are checked as well.
+const DETECTOR: &str = "detector";
 
 pub(super) async fn check(config: &Config, running: Option<&RunFile>) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -69,6 +72,9 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
     // Unknown before the streams exist, and to a user who may not look at them, which the streams report.
     let time = bus.server_time().await.ok().flatten();
     findings.extend(time.map(|time| clock_finding("NATS", time)));
+    if role == DETECTOR {
+        findings.push(detector(&bus).await);
+    }
     for (name, mut finding) in streams {
         if let Ok(StreamFinding::Usable { fill, .. }) = &mut finding
             && fill.level() != FillLevel::Roomy
@@ -78,6 +84,25 @@ async fn server(config: &Config, mut settings: NatsSettings) -> Vec<Finding> {
         findings.push(stream(name, finding));
     }
     findings
+}
+
+/// Checks the consumers of the detector, for its user.
+async fn detector(bus: &Bus) -> Finding {
+    const CHECK: &str = "consumers of the detector";
+    for (stream, consumer) in detector::FOLLOWED.into_iter().zip(detector::CONSUMERS) {
+        match bus.check_follower(stream, consumer).await {
+            Err(error) if error.kind() == BusErrorKind::Configuration => {
+                return Finding::fail(
+                    CHECK,
+                    chain(error),
+                    "grant the permissions of the user detector in deploy/nats/nats-server.conf",
+                );
+            }
+            // A stream may not exist yet.
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Finding::ok(CHECK, "the user may look them up")
 }
 
 /// Returns the consumer that keeps messages from being removed, if there is one and the user may look for it.

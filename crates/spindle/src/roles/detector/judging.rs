@@ -14,7 +14,7 @@ use crate::log_limit::LogLimiter;
 use crate::metrics::{DETECTOR_JUDGED, DETECTOR_UNREADABLE};
 
 /// The streams, in the order in which equal times are judged: an event explains the metrics of its time.
-pub(super) const FOLLOWED: [&str; STREAMS] = [EVENTS_STREAM, METRICS_STREAM];
+pub(crate) const FOLLOWED: [&str; STREAMS] = [EVENTS_STREAM, METRICS_STREAM];
 
 static PANICS_LOGGED: LogLimiter = LogLimiter::new(5, Duration::from_secs(60));
 

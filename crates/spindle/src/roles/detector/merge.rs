@@ -8,7 +8,7 @@ use std::time::Duration;
 use spindle_core::Timestamp;
 
 /// Number of streams.
-pub(super) const STREAMS: usize = 2;
+pub(crate) const STREAMS: usize = 2;
 
 /// Messages received and not yet judged, of both streams.
 #[derive(Debug)]
