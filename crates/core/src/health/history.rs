@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Evidence, Health, Verdict};
-use crate::judge::events::{
+use crate::event_types::{
     ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW, DEVICE_SLOW_ENDED, FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED,
     FAILURE_RISK_RAISED, HEALTH_CHANGED, METRIC_ANOMALY,
 };
