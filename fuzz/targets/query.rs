@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use spindle_core::Timestamp;
-use spindle_core::query::{AuditQuery, EventsQuery, Query, QueryError};
+use spindle_core::query::{AnomaliesQuery, AuditQuery, EventsQuery, FleetQuery, IncidentsQuery, Query, QueryError};
 use spindle_core::records::Window;
 use spindle_fuzz::is_one_line;
 
@@ -70,6 +70,19 @@ fn is_in_range(query: &Query) {
         Query::AnomalyTemperature { window, threshold, .. } => {
             is_window(window);
             assert!((0.01..=100.0).contains(threshold));
+        }
+        Query::FleetHealth(FleetQuery { window, limit, .. }) => {
+            is_window(window);
+            assert!((1..=1_000).contains(limit));
+        }
+        Query::Incidents(IncidentsQuery { window, limit, offset, min_criticality, .. }) => {
+            is_window(window);
+            assert!((1..=1_000).contains(limit) && *offset <= 10_000_000 && (1..=10).contains(min_criticality));
+        }
+        Query::HealthHistory { window, .. } => is_window(window),
+        Query::Anomalies(AnomaliesQuery { window, limit, offset, .. }) => {
+            is_window(window);
+            assert!((1..=10_000).contains(limit) && *offset <= 10_000_000);
         }
         Query::Devices { limit, .. } => assert!((1..=1_000).contains(limit)),
         Query::Series { window, bucket, .. } => {

@@ -18,7 +18,7 @@ setup() {
   : >"$FAKE/log"
   : >"$FAKE/engine"
   : >"$FAKE/plugin"
-  printf '%s\n' nats influxdb grafana daemon writer reader client >"$FAKE/services"
+  printf '%s\n' nats influxdb grafana daemon writer detector reader client >"$FAKE/services"
   all_are "Up 3 seconds (healthy)"
   ln -s "$FAKES/docker" "$FAKES/docker-compose" "$FAKE/path/"
   PATH="$FAKE/path:$PATH"
@@ -117,7 +117,7 @@ hide_compose() {
   mv "$FAKE/states" "$FAKE/next/3"
   try start
   good
-  says "$err" "waiting for client daemon grafana influxdb nats reader writer" "waiting for writer"
+  says "$err" "waiting for client daemon detector grafana influxdb nats reader writer" "waiting for writer"
   [ -z "$(ls "$FAKE/next")" ]
 }
 
@@ -166,7 +166,7 @@ hide_compose() {
   asked compose up -d client
   : >"$FAKE/log"
   try start writter
-  is_usage_error "no service 'writter': expected client daemon grafana influxdb nats reader writer"
+  is_usage_error "no service 'writter': expected client daemon detector grafana influxdb nats reader writer"
   not grep -q -F '[up]' "$FAKE/log"
 }
 

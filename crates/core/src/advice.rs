@@ -42,6 +42,8 @@ pub enum Finding {
     Replaced,
     /// Several devices of one enclosure at the same time.
     Together,
+    /// Several metrics odd at the same time.
+    Odd,
 }
 
 /// Advice for a finding.
@@ -66,10 +68,11 @@ const GUNAWI: &str = "Gunawi et al., Fail-Slow at Scale, FAST 2018";
 const SCHROEDER: &str = "Schroeder et al., Flash Reliability in Production, FAST 2016";
 const EL_SAYED: &str = "El-Sayed et al., Temperature Management in Data Centers, SIGMETRICS 2012";
 const JIANG: &str = "Jiang et al., Are Disks the Dominant Contributor for Storage Failures?, FAST 2008";
+const LU: &str = "Lu et al., Making Disk Failure Predictions SMARTer!, FAST 2020";
 const NVME: &str = "NVM Express base specification, SMART / Health Information log";
 
 /// All advice, in the order of [`Finding`].
-pub const ADVICE: [Advice; 19] = [
+pub const ADVICE: [Advice; 20] = [
     advice(
         Finding::Reallocated,
         "Copy the data off this drive and replace it.",
@@ -174,6 +177,12 @@ pub const ADVICE: [Advice; 19] = [
         "failures of one shelf come together, and its interconnect causes more of them than many think",
         &[JIANG],
     ),
+    advice(
+        Finding::Odd,
+        "Look for a change of load, place or cooling, and test the drive if there is none.",
+        "latency and throughput beside SMART foretell failures that SMART alone misses",
+        &[LU],
+    ),
 ];
 
 /// Returns the advice for a finding.
@@ -183,7 +192,7 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 
 /// Findings by the metric type beyond its limit, or the type of the event.
 const BY_NAME: [(&str, Finding); 33] = [
-    ("AnomaliesAgree", Finding::Slow),
+    ("AnomaliesAgree", Finding::Odd),
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
     ("DiskTemp", Finding::Hot),

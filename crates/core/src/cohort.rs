@@ -12,6 +12,7 @@
 mod incidents;
 mod member;
 mod minutes;
+mod onset;
 #[cfg(test)]
 mod tests;
 
@@ -79,7 +80,7 @@ impl Cohorts {
                 cohorts.entry(&sample.cohort).or_default().push((device, sample.value));
             }
         }
-        let mut verdicts: Vec<_> = cohorts.values().flat_map(|values| self.judge(values)).collect();
+        let mut verdicts: Vec<_> = cohorts.values().flat_map(|values| self.judge(at, values)).collect();
         verdicts.sort_by(|a, b| a.device.cmp(&b.device));
         verdicts
     }
@@ -131,7 +132,7 @@ impl Cohorts {
         true
     }
 
-    fn judge(&mut self, values: &[(&DeviceName, f64)]) -> Vec<PeerVerdict> {
+    fn judge(&mut self, at: Timestamp, values: &[(&DeviceName, f64)]) -> Vec<PeerVerdict> {
         if values.len() <= MIN_PEERS {
             return Vec::new();
         }
@@ -147,7 +148,7 @@ impl Cohorts {
             let Some(tracked) = self.devices.get_mut(*device) else { continue };
             let peers = median_without(&sorted, own);
             let expected = (peers + tracked.member.usual()).exp();
-            let suspicion = tracked.member.push(value.ln() - peers, spread);
+            let suspicion = tracked.member.push(at, value.ln() - peers, spread);
             verdicts.push(PeerVerdict {
                 device: (*device).clone(),
                 score: suspicion.score,

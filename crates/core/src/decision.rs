@@ -167,9 +167,9 @@ impl<'a> DecisionRead<'a> {
         Ok(Self { metric, record, until, value })
     }
 
-    /// Returns the arrival of its event.
-    pub(crate) fn received(&self) -> Timestamp {
-        self.record.received
+    /// Returns its event.
+    pub(crate) fn record(&self) -> &'a EventRecord {
+        self.record
     }
 
     /// Returns the decision if it is in force at `now`.

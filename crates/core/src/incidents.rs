@@ -142,7 +142,7 @@ fn enclosure<'a>(evidence: &IncidentEvidence<'a>, device: &DeviceName) -> Option
 
 /// Builds the incident of some faults, of which there is one at least.
 fn incident(faults: &[&DeviceFault<'_>], evidence: &IncidentEvidence<'_>) -> Incident {
-    let devices: BTreeSet<&DeviceName> = faults.iter().map(|fault| fault.device).collect();
+    let devices: BTreeSet<&DeviceName> = faults.iter().flat_map(|fault| fault.devices()).collect();
     let is_open = faults.iter().any(|fault| fault.closed.is_none());
     let mut ordered = faults.to_vec();
     ordered.sort_by_key(|fault| {

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::decision::FINDING_ACCEPTED;
 use crate::fleet::DriveFleet;
-use crate::health::{self, MAX_CLOCK_LAG};
+use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
 use crate::wire::{DeviceMetric, Event};
 
@@ -181,13 +181,13 @@ impl FleetJudge {
             "DriveReplaced" => {
                 device.drive.replace(at);
                 device.peers.replace(at);
-                device.alarms.replace();
                 device.own_past = own_past::OwnPast::default();
+                device.alarms.replace();
                 self.drives.replace(&device.name);
             }
             _ => {}
         }
-        if event.criticality.level() >= 7 && health::is_deciding(&event.event_type) {
+        if event.criticality.level() >= evidence::PAGE && evidence::OF_PLACE.contains(&event.event_type.as_str()) {
             self.shelves.page(device, at);
         }
         if device.kept.take(event, now) {

@@ -76,7 +76,7 @@ pub enum Data {
     /// Result of `audit_gaps`.
     AuditGaps(GapAudit),
     /// Result of `fleet_health`.
-    FleetHealth(FleetHealth),
+    FleetHealth(Box<FleetHealth>),
     /// Result of `incidents`.
     Incidents(IncidentList),
     /// Result of `health_history`.

@@ -180,6 +180,13 @@ fn an_event_that_arrives_later_counts_again() {
         .health
     };
     assert_eq!(health(&[fault(2, 2)]), Health::Ok);
+    let at_once = |happened_days_ago| {
+        let mut record = fault(happened_days_ago, 1);
+        record.event.timestamp = record.event.timestamp.plus(Duration::from_secs(3600));
+        record
+    };
+    assert_eq!(health(&[at_once(2)]), Health::Ok, "stored in one batch, before");
+    assert_eq!(health(&[at_once(1)]), Health::Warning, "stored in one batch, after");
     assert_eq!(health(&[fault(3, 0)]), Health::Warning, "a clock that is behind");
     assert_eq!(health(&[fault(2, 2), fault(3, 0)]), Health::Warning, "late, and older than the accepted one");
 }

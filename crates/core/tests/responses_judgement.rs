@@ -81,7 +81,7 @@ fn fleet_health() {
     let summary = FleetSummary::of(&rows, "enclosure", gone);
     let next = Some(BTreeMap::from([("after", json!("b"))]));
     check(
-        Data::FleetHealth(FleetHealth { data: vec![ill], summary, next, basis: Basis::of(window(), 7) }),
+        Data::FleetHealth(Box::new(FleetHealth { data: vec![ill], summary, next, basis: Basis::of(window(), 7) })),
         &json!({
             "status": "success",
             "data": [{
@@ -123,7 +123,7 @@ fn an_incident() {
                 "place": { "enclosure": "e1", "bay": "7" }, "since": "2025-06-06T12:10:00Z", "until": null,
                 "changed": "2025-06-06T12:10:00Z", "advice": "Replace it.",
                 "reasons": [{
-                    "source_device": "disk", "metric": "FailurePredicted", "value": 8.0, "limit": null,
+                    "source_device": "disk", "metric": "FailurePredicted", "health": "critical", "value": 8.0, "limit": null,
                     "time": "2025-06-06T12:10:00Z", "why": "FailurePredicted at 2025-06-06T12:10:00Z: so",
                     "since": "2025-06-06T12:10:00Z", "advice": "Replace it."
                 }],
@@ -163,7 +163,7 @@ fn anomalies() {
         [("metric", "Latency"), ("value", "41.2"), ("expected_low", "3.1"), ("expected_high", "5.9"), ("score", "0.9")];
     let data = vec![
         AnomalyRow::from(event("d", "MetricAnomaly", 4, 5, &pairs)),
-        AnomalyRow::from(event("d", "AnomaliesAgree", 7, 4, &[("metrics", "Latency,DiskTemp"), ("value", "NaN")])),
+        AnomalyRow::from(event("d", "AnomaliesAgree", 7, 4, &[("families", "latency,temperature"), ("value", "NaN")])),
     ];
     let listing = Listing { data, summary: None, next: None, basis: Basis::of(window(), 2), offset: 0 };
     check(
@@ -174,7 +174,7 @@ fn anomalies() {
                 { "time": "2025-06-06T12:05:00Z", "source_device": "d", "event_type": "MetricAnomaly", "criticality": 4,
                   "metric": "Latency", "value": 41.2, "expected_low": 3.1, "expected_high": 5.9, "score": 0.9, "event_message": "so" },
                 { "time": "2025-06-06T12:04:00Z", "source_device": "d", "event_type": "AnomaliesAgree", "criticality": 7,
-                  "metric": "Latency,DiskTemp", "value": null, "expected_low": null, "expected_high": null, "score": null, "event_message": "so" }
+                  "metric": "latency,temperature", "value": null, "expected_low": null, "expected_high": null, "score": null, "event_message": "so" }
             ],
             "next": null,
             "basis": { "from": "2025-06-06T12:00:00Z", "until": "2025-06-06T13:00:00Z", "n_points": 2 }

@@ -103,7 +103,7 @@ async fn run(store: &Store, query: Query) -> Result<Data> {
             device::series(store, &source_device, &metric_type, window, bucket).await
         }
         Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
-        Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Data::FleetHealth),
+        Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Box::new).map(Data::FleetHealth),
         Query::Incidents(query) => incidents::incidents(store, query).await.map(Data::Incidents),
         Query::HealthHistory { source_device, window } => {
             verdicts::history(store, source_device, window).await.map(Data::HealthHistory)

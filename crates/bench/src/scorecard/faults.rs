@@ -79,16 +79,22 @@ impl Faults {
         &self.all
     }
 
-    /// Returns the place of the fault that explains a page or finding of a type about a device: the one that began last,
-    /// so that a worn drive is not found by the stop of its fan. A predicted failure is explained by wear-out only.
-    pub(super) fn explaining(&mut self, device: &DeviceName, now: Timestamp, finding: &str) -> Option<usize> {
+    /// Returns the place of the fault that explains a page or finding about a device, the newest of several. Heat while a
+    /// fan stands still, and a latency at its limit while the shelf is away, are no finding of a drive that wears out
+    /// beside; everything else is. A predicted failure is explained by wear-out only.
+    pub(super) fn explaining(&mut self, device: &DeviceName, now: Timestamp, about: &str) -> Option<usize> {
         let Self { all, by_device } = self;
         let places = by_device.get_mut(device)?;
         places.retain(|place| now <= all[*place].settled);
-        let begun = places.iter().copied().filter(|place| all[*place].from <= now);
-        begun
-            .filter(|place| finding != FAILURE_PREDICTED || all[*place].is_wear_out())
-            .max_by_key(|place| all[*place].from)
+        let rank = |fault: &Fault| match (fault.kind, about) {
+            (FAN_FAILURE | SHELF_OUTAGE, FAILURE_PREDICTED) => None,
+            (FAN_FAILURE, "DiskTemp") | (SHELF_OUTAGE, "Latency") => Some(2),
+            (FAN_FAILURE | SHELF_OUTAGE, _) => Some(0),
+            _ => Some(1),
+        };
+        let begun = places.iter().filter(|place| all[**place].from <= now);
+        let explaining = begun.filter_map(|place| Some((rank(&all[*place])?, all[*place].from, *place)));
+        explaining.max().map(|(.., place)| place)
     }
 }
 
@@ -102,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_that_began_last_explains_a_page_but_only_wear_explains_a_prediction() {
+    fn heat_is_of_the_fan_and_a_prediction_of_the_drive() {
         let mut faults = Faults::default();
         for fault in [fault("bearing wear", 100, 900, 1000), fault(FAN_FAILURE, 200, 300, 400)] {
             faults.push(fault);
@@ -111,9 +117,10 @@ mod tests {
         let mut explaining = |second, finding| faults.explaining(&device, Timestamp::from_seconds(second), finding);
         assert_eq!(explaining(99, "HealthChanged"), None);
         assert_eq!(explaining(150, "HealthChanged"), Some(0));
-        assert_eq!(explaining(400, "HealthChanged"), Some(1));
+        assert_eq!(explaining(400, "DiskTemp"), Some(1));
         assert_eq!(explaining(400, FAILURE_PREDICTED), Some(0));
-        assert_eq!(explaining(401, "HealthChanged"), Some(0));
+        assert_eq!(explaining(400, "DeviceSlow"), Some(0));
+        assert_eq!(explaining(401, "DiskTemp"), Some(0));
         assert_eq!(explaining(1001, FAILURE_PREDICTED), None);
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
+use spindle_core::judge::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
 use spindle_core::{Batch, DeviceName, Event, Timestamp};
 
 use super::evidence::{Knowledge, accusation};
@@ -76,7 +77,7 @@ impl Recorder {
 
     fn count(&mut self, event: &Event, now: Timestamp) {
         let rank = if event.criticality.level() >= PAGE { Rank::Page } else { Rank::Note };
-        let cause = self.faults.explaining(&event.source_device, now, &event.event_type);
+        let cause = self.faults.explaining(&event.source_device, now, about(event));
         let counts = self.tally.made.entry((rank, event.event_type.to_string())).or_default();
         let Some(place) = cause else {
             counts.by_nothing += 1;
@@ -103,9 +104,10 @@ impl Recorder {
         for (device, verdict) in knowledge.verdicts(now) {
             tally.device_seconds += seconds;
             let before = verdicts.insert(device.clone(), verdict.health);
-            let Some(place) = faults.explaining(device, now, "") else {
+            let reason = accusation(&verdict, Timestamp::from_ns(i64::MIN));
+            let Some(place) = faults.explaining(device, now, reason.map_or("", |reason| &reason.metric)) else {
                 tally.verdicts.sound += seconds;
-                if let Some(reason) = accusation(&verdict, Timestamp::from_ns(i64::MIN)) {
+                if let Some(reason) = reason {
                     tally.verdicts.sound_accused += seconds;
                     accused.entry(device.clone()).or_insert_with(|| (now, reason.why.clone()));
                 }
@@ -158,6 +160,17 @@ fn unpaged(fault: &Fault, score: &FaultScore) -> String {
     let (minutes, accused, noted) = (score.seconds / 60.0, after(score.accused_after), after(score.noted_after));
     let device = devices.first().map_or("", |device| device.as_str());
     format!("{until} failed without a page: {device}, {kind} of {minutes:.0} min, noted {noted}, accused {accused}")
+}
+
+/// Returns what an event is about: the metric if a single one decides, otherwise its type.
+fn about(event: &Event) -> &str {
+    let label = |key: &str| event.labels.as_ref()?.get(key).map(String::as_str);
+    match event.event_type.as_str() {
+        HEALTH_CHANGED => label("why").unwrap_or(HEALTH_CHANGED),
+        METRIC_ANOMALY => label("metric").unwrap_or(METRIC_ANOMALY),
+        ANOMALIES_AGREE if label("families") == Some("temperature") => "DiskTemp",
+        other => other,
+    }
 }
 
 /// Returns an event as a line for people.

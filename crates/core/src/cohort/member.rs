@@ -4,6 +4,9 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::onset::Onset;
+use crate::timestamp::Timestamp;
+
 /// Window over which an excess has to be kept up.
 struct SlowWindow {
     minutes: usize,
@@ -15,23 +18,22 @@ struct SlowWindow {
     step: f64,
 }
 
-/// Windows in order of length. Shifts are in standard deviations of a minute. Short windows find a device twice as slow at
-/// once, long ones find small factors. Steps are looked for in short windows only: a drive that turns slow does so at
-/// once, while a healthy one drifts into a burst. `INFINITY` where a test would add false alarms and find nothing sooner.
-const WINDOWS: [SlowWindow; 9] = [
-    SlowWindow { minutes: 4, depth: 0.39, level: 5.9, step: 4.6 },
-    SlowWindow { minutes: 8, depth: 0.54, level: 4.4, step: 3.6 },
-    SlowWindow { minutes: 15, depth: 0.66, level: 3.75, step: f64::INFINITY },
-    SlowWindow { minutes: 20, depth: 0.71, level: f64::INFINITY, step: 2.6 },
-    SlowWindow { minutes: 22, depth: 0.72, level: f64::INFINITY, step: 2.55 },
+/// Windows in order of length. Shifts are in standard deviations of a minute. Larger factors are found sooner by
+/// [`Onset`]. Steps are looked for in short windows only: a drive that turns slow does so at once, while a healthy one
+/// drifts into a burst. `INFINITY` where a test would add false alarms and find nothing sooner.
+const WINDOWS: [SlowWindow; 6] = [
+    SlowWindow { minutes: 20, depth: 0.71, level: f64::INFINITY, step: 2.55 },
+    SlowWindow { minutes: 22, depth: 0.72, level: f64::INFINITY, step: 2.5 },
     SlowWindow { minutes: 25, depth: 0.74, level: 2.8, step: f64::INFINITY },
-    SlowWindow { minutes: 30, depth: 0.77, level: 2.55, step: f64::INFINITY },
-    SlowWindow { minutes: 60, depth: 0.88, level: 2.1, step: f64::INFINITY },
-    SlowWindow { minutes: 180, depth: 1.03, level: 1.33, step: f64::INFINITY },
+    SlowWindow { minutes: 30, depth: 0.77, level: 2.6, step: f64::INFINITY },
+    SlowWindow { minutes: 60, depth: 0.88, level: 1.85, step: f64::INFINITY },
+    SlowWindow { minutes: 180, depth: 1.03, level: 1.25, step: f64::INFINITY },
 ];
 const LONGEST: usize = WINDOWS[WINDOWS.len() - 1].minutes;
 /// Minutes before a window that predict it, and the share of their mean that carries over into it.
 const BEFORE_MINUTES: usize = 20;
+/// Time without a value, in seconds, after which the minutes before it do not predict those after it.
+const GAP_SECONDS: f64 = 600.0;
 const STEP_SHARE: f64 = 0.5;
 /// Temperature of the soft minimum over a window, in standard deviations. Near 0 it is the minimum, far above 1 the mean.
 /// A burst of a healthy drive has gaps, a drive that turned slow has none: the minimum tells them apart.
@@ -59,6 +61,10 @@ pub(super) struct Member {
     variance: f64,
     /// Excess of the last minutes in standard deviations, newest last.
     recent: VecDeque<f32>,
+    last: Timestamp,
+    /// Minutes with data since the last gap, the newest not counted.
+    n_since_gap: usize,
+    onset: Onset,
     score: f64,
     alarm: bool,
 }
@@ -77,22 +83,30 @@ impl Member {
         self.bias.clamp(-MAX_USUAL, MAX_USUAL)
     }
 
-    /// Judges the logarithm of the ratio to the peers in the next minute. `spread` is the noise of the cohort in this
-    /// minute.
-    pub(super) fn push(&mut self, log_ratio: f64, spread: f64) -> Suspicion {
+    /// Judges the logarithm of the ratio to the peers in the minute that begins at `at`. `spread` is the noise of the
+    /// cohort in this minute.
+    pub(super) fn push(&mut self, at: Timestamp, log_ratio: f64, spread: f64) -> Suspicion {
         if self.n_minutes == 0.0 {
             self.variance = spread.clamp(PRIOR_NOISE, 1.0).powi(2);
         }
         let noise = self.variance.sqrt().max(MIN_NOISE);
         let excess = ((log_ratio - self.usual()) / noise).clamp(-6.0, 12.0);
+        self.n_since_gap += 1;
+        if at.seconds_since(self.last) > GAP_SECONDS {
+            self.n_since_gap = 0;
+            self.onset.interrupt();
+        }
+        self.last = at;
         if self.recent.len() >= LONGEST {
             self.recent.pop_front();
         }
         self.recent.push_back(excess as f32);
-        let (score, window_minutes) = self.worst_window();
+        let sudden = self.onset.push(excess, noise, self.n_since_gap);
+        let lasting = self.worst_window();
+        let (score, window_minutes) = if sudden.0 > lasting.0 { sudden } else { lasting };
         self.score = score;
         self.alarm = score >= 1.0 || (self.alarm && score >= 0.5);
-        self.learn(log_ratio, noise);
+        self.learn(log_ratio, excess, noise);
         Suspicion { score, alarm: self.alarm, window_minutes }
     }
 
@@ -120,18 +134,20 @@ impl Member {
         worst
     }
 
-    /// Returns the mean excess of the [`BEFORE_MINUTES`] before the last `minutes`; `None` if there were not as many.
+    /// Returns the mean excess of the [`BEFORE_MINUTES`] before the last `minutes`; `None` if there were not as many. Those
+    /// before a gap count as usual.
     fn mean_before(&self, minutes: usize) -> Option<f64> {
         const CLIP: f64 = 3.0;
         if self.recent.len() < minutes + BEFORE_MINUTES {
             return None;
         }
-        let before = self.recent.iter().rev().skip(minutes).take(BEFORE_MINUTES);
+        let n_before = (self.n_since_gap + 1).saturating_sub(minutes).min(BEFORE_MINUTES);
+        let before = self.recent.iter().rev().skip(minutes).take(n_before);
         Some(before.map(|excess| f64::from(*excess).clamp(-CLIP, CLIP)).sum::<f64>() / BEFORE_MINUTES as f64)
     }
 
     /// Learns the usual ratio and the noise, the less the more suspicious the device is: slowness must not become usual.
-    fn learn(&mut self, log_ratio: f64, noise: f64) {
+    fn learn(&mut self, log_ratio: f64, excess: f64, noise: f64) {
         self.n_minutes += 1.0;
         let trust = (1.0 - self.score).clamp(0.0, 1.0).powi(2);
         let step = (log_ratio - self.bias).clamp(-2.0 * noise, 2.0 * noise);
@@ -139,5 +155,6 @@ impl Member {
         let rate = (1.0 / (self.n_minutes + PRIOR_NOISE_MINUTES)).max(RATE);
         // A step is clipped at two standard deviations; the factor makes up for what the clipping takes away.
         self.variance += trust * rate * (1.2 * step * step - self.variance);
+        self.onset.learn(excess, trust * rate, self.n_since_gap);
     }
 }

@@ -9,6 +9,8 @@ const WIDTH: f64 = 3.75;
 const RATE: f64 = 0.01;
 /// An error counts by at most this many mean errors.
 const CLIP: f64 = 6.0;
+/// Ends below this are 0: the error of an idle series fades for ever, and 1e-250 takes 250 digits to print.
+const TINY: f64 = 1e-50;
 /// Rows before a range is given.
 const MIN_ROWS: u32 = 32;
 
@@ -29,7 +31,8 @@ impl Band {
             true => (usual, self.of_profile),
             false => (forecasts.next(), self.of_forecast),
         };
-        let (low, high) = (middle - WIDTH * error, middle + WIDTH * error);
+        let [low, high] =
+            [middle - WIDTH * error, middle + WIDTH * error].map(|end| if end.abs() < TINY { 0.0 } else { end });
         (row >= MIN_ROWS && low.is_finite() && high.is_finite()).then_some((low, high))
     }
 

@@ -115,6 +115,17 @@ fn a_damaged_state_is_refused_or_harmless_whatever_it_holds() {
 }
 
 #[test]
+fn the_range_of_an_idle_series_ends_at_zero() {
+    let mut detector = Detector::default();
+    let at = |row: i64| Timestamp::from_seconds(2 * row);
+    for row in 0..100 {
+        detector.push(at(row), (row % 3) as f64);
+    }
+    let last = (100..80_000).map(|row| detector.push(at(row), 0.0)).last();
+    assert_eq!(last.and_then(|score| score.expected), Some((0.0, 0.0)));
+}
+
+#[test]
 fn the_expected_range_holds_usual_values() {
     let mut detector = Detector::default();
     let scored: Vec<_> = wave(6_000).map(|(at, value)| (value, detector.push(at, value))).collect();

@@ -5,14 +5,10 @@ use crate::health::Health;
 use crate::timestamp::Timestamp;
 
 use super::history::DriveHistory;
-use super::risk::{RISE_DAYS, Term, Terms};
+use super::risk::{CRITICAL_RISK, RISE_DAYS, Term, Terms, WARNING_RISK};
 use super::signals::SIGNALS;
 use super::{DriveReason, DriveVerdict};
 
-/// Risk in nats from which on a drive needs attention.
-const WARNING_RISK: f64 = 4.0;
-/// Risk in nats from which on a person is called.
-const CRITICAL_RISK: f64 = 14.0;
 /// Least part of the risk, in nats, that is worth a reason.
 const MIN_POINTS: f64 = 0.5;
 /// Share of a model's drives with as much, below which a value is worth a reason although it adds no risk.

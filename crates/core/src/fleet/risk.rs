@@ -4,6 +4,10 @@ use super::history::{DriveHistory, Track};
 use super::models::{Models, Rarity};
 use super::signals::{Cause, N_SIGNALS, Observed, SIGNALS};
 
+/// Risk in nats from which on a drive needs attention.
+pub(super) const WARNING_RISK: f64 = 4.0;
+/// Risk in nats from which on a person is called.
+pub(super) const CRITICAL_RISK: f64 = 14.0;
 /// Days over which a rise counts: a drive seldom lasts longer once its counters move.
 pub(super) const RISE_DAYS: i64 = 14;
 /// Nats for each factor e of a rise; what rose is rare as well, and counted as such.
@@ -78,16 +82,21 @@ impl Terms {
         terms
     }
 
-    /// Returns the sum of the evidence in nats; below 0 for a model that fails less than the fleet.
+    /// Returns the sum of the evidence in nats; below 0 for a model that fails less than the fleet. Nothing outweighs the
+    /// drive's own verdict.
     pub(super) fn risk(&self) -> f64 {
-        let (mut sum, mut unreadable) = (0.0, 0.0_f64);
+        let (mut sum, mut unreadable, mut own) = (0.0, 0.0_f64, f64::NEG_INFINITY);
         for term in &self.signals {
             match SIGNALS[term.signal].cause {
                 Cause::Drive | Cause::Surroundings => sum += term.points,
                 Cause::UnreadableSectors => unreadable = unreadable.max(term.points),
+                Cause::OwnVerdict { .. } => {
+                    sum += term.points;
+                    own = own.max(term.points);
+                }
             }
         }
-        sum + unreadable + self.heat + self.relative_rate.ln()
+        (sum + unreadable + self.heat + self.relative_rate.ln()).max(own)
     }
 }
 
@@ -98,6 +107,8 @@ fn term(signal: usize, metric: &'static str, track: &Track, rarity: Rarity, day:
     let points = match SIGNALS[signal].cause {
         Cause::Drive | Cause::UnreadableSectors => -rarity.share.ln() + risen,
         Cause::Surroundings => SURROUNDINGS_WEIGHT * risen,
+        Cause::OwnVerdict { is_failing: true } => CRITICAL_RISK,
+        Cause::OwnVerdict { is_failing: false } => WARNING_RISK,
     };
     Term { signal, metric, value, rarity, rise, points }
 }

@@ -17,7 +17,7 @@ pub(super) struct Signal {
 }
 
 /// Number of signals.
-pub(super) const N_SIGNALS: usize = 7;
+pub(super) const N_SIGNALS: usize = 10;
 
 /// Cause to which a signal points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub(super) enum Cause {
     /// Cable, power supply or controller: what they did to a drive stays in its counters, so only a rise counts, and
     /// little.
     Surroundings,
+    /// Verdict of the drive on itself: it fails, or a test or an attribute of usage is beyond its limit.
+    OwnVerdict { is_failing: bool },
 }
 
 /// All signals. Those of the first three are what Backblaze watches first, and what the studies at Google and EMC found
@@ -52,6 +54,9 @@ pub(super) const SIGNALS: [Signal; N_SIGNALS] = [
     signal(Finding::SpinRetries, &["smart_10_raw"], Cause::Drive, 0.01),
     signal(Finding::CommandTimeouts, &["smart_188_raw"], Cause::Surroundings, 0.05),
     signal(Finding::LinkErrors, &["smart_199_raw"], Cause::Surroundings, 0.05),
+    signal(Finding::SelfReported, &["smart_failed"], Cause::OwnVerdict { is_failing: true }, 0.001),
+    signal(Finding::SelfReported, &["smart_self_tests_failed"], Cause::OwnVerdict { is_failing: false }, 0.01),
+    signal(Finding::Worn, &["smart_usage_at_threshold"], Cause::OwnVerdict { is_failing: false }, 0.01),
 ];
 
 /// Metrics of the temperature, the best one first.

@@ -45,6 +45,34 @@ fn a_rise_counts_more_than_what_was_there_and_says_since_when() {
 }
 
 #[test]
+fn the_own_verdict_of_a_drive_decides_and_ends_with_it() {
+    let mut fleet = healthy_fleet();
+    let row = |failed, test, worn| {
+        [
+            ("smart_5_raw", 0.0),
+            ("smart_failed", failed),
+            ("smart_self_tests_failed", test),
+            ("smart_usage_at_threshold", worn),
+        ]
+    };
+    // A model that never fails in a fleet that does: its low rate must not outweigh the drive's word.
+    for drive in 0..50 {
+        let device = format!("other{drive}");
+        fleet.judge(&DriveRow { device: &device, model: "N", serial: None, time: at(10), values: &HEALTHY });
+        fleet.fail(&device, at(10));
+    }
+    assert_eq!(judge(&mut fleet, "a", 11, &row(0.0, 0.0, 0.0)).health, Health::Ok);
+    let failing = judge(&mut fleet, "a", 12, &row(1.0, 0.0, 0.0));
+    assert_eq!((failing.health, failing.reasons[0].finding), (Health::Critical, Finding::SelfReported), "{failing:?}");
+    assert_eq!(failing.reasons[0].trend, "rose by 1 in 24 h");
+    assert_eq!(judge(&mut fleet, "a", 13, &[("smart_5_raw", 0.0)]).health, Health::Critical, "silence does not heal");
+    assert_eq!(judge(&mut fleet, "a", 14, &row(0.0, 0.0, 0.0)).health, Health::Ok);
+    assert_eq!(judge(&mut fleet, "b", 14, &row(0.0, 1.0, 0.0)).health, Health::Warning);
+    let worn = judge(&mut fleet, "c", 14, &row(0.0, 0.0, 1.0));
+    assert_eq!((worn.health, worn.reasons[0].finding), (Health::Warning, Finding::Worn));
+}
+
+#[test]
 fn errors_of_a_cable_accuse_no_drive_and_have_their_own_advice() {
     let mut fleet = healthy_fleet();
     for day in 10..30 {

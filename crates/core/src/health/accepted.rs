@@ -4,15 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Finding;
 use super::Health;
-use crate::decision::{DecisionInForce, DecisionRead, FINDING_ACCEPTED, newest};
+use crate::decision::{DecisionInForce, FINDING_ACCEPTED, newest};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 
 /// Acceptances in force, by the metric type or event type of the finding.
 pub(crate) struct Acceptances<'a> {
     in_force: BTreeMap<&'a str, DecisionInForce>,
-    /// Arrival of the decision.
-    decided: BTreeMap<&'a str, Timestamp>,
+    decided: BTreeMap<&'a str, &'a EventRecord>,
     /// Event types of which nothing has arrived since: a sender's clock that is behind must not hide what follows.
     not_again: BTreeSet<&'a str>,
 }
@@ -21,23 +20,24 @@ impl<'a> Acceptances<'a> {
     /// Reads those in force at `now`. The newest decision about a finding counts: one that ends at once revokes.
     pub(crate) fn at(decisions: &'a [EventRecord], events: &[EventRecord], now: Timestamp) -> Self {
         let newest = newest(decisions, FINDING_ACCEPTED);
-        let last_arrival = |event_type: &str| {
+        let decided: BTreeMap<&str, &EventRecord> =
+            newest.iter().map(|(name, decided)| (*name, decided.record())).collect();
+        let last = |event_type: &str| {
             let of_type = events.iter().filter(|record| record.event.event_type.as_str() == event_type);
-            of_type.map(|record| record.received).max()
+            of_type.max_by_key(|record| order(record))
         };
-        let is_not_again = |(name, decided): &(&&'a str, &DecisionRead<'_>)| {
-            last_arrival(name).is_some_and(|arrival| arrival <= decided.received())
-        };
-        let not_again = newest.iter().filter(is_not_again).map(|(name, _)| *name).collect();
-        let decided = newest.iter().map(|(name, decided)| (*name, decided.received())).collect();
+        let is_not_again =
+            |(name, decided): &(&&'a str, &&EventRecord)| last(name).is_some_and(|last| order(last) <= order(decided));
+        let not_again = decided.iter().filter(is_not_again).map(|(name, _)| *name).collect();
         let in_force =
             newest.into_iter().filter_map(|(metric, decided)| Some((metric, decided.in_force(now)?))).collect();
         Self { in_force, decided, not_again }
     }
 
-    /// Returns `true` if a finding is accepted whose last event arrived at `last`.
-    pub(crate) fn covers(&self, finding: &str, last: Timestamp) -> bool {
-        self.in_force.contains_key(finding) && self.decided.get(finding).is_some_and(|decided| last <= *decided)
+    /// Returns `true` if a finding with this last event is accepted.
+    pub(crate) fn covers(&self, finding: &str, last: &EventRecord) -> bool {
+        let is_before = |decided: &&EventRecord| order(last) <= order(decided);
+        self.in_force.contains_key(finding) && self.decided.get(finding).is_some_and(is_before)
     }
 
     /// Takes a finding out of the verdict if it is accepted and no worse than it was then; notes the rest of it.
@@ -50,13 +50,24 @@ impl<'a> Acceptances<'a> {
         };
         if is_no_worse {
             if accepted.value.is_some() && accepted.value == reason.value.or(reason.raw) {
-                reason.trend = Some(format!("unchanged since accepted on {}", accepted.since));
+                reason.trend = Some(format!("unchanged since accepted on {}", day_and_time(accepted.since)));
             }
             reason.accepted = Some(accepted.clone());
             return (Health::Ok, reason);
         }
         let then = accepted.value.map_or_else(String::new, |value| format!(" at {value}"));
-        reason.why = format!("{}; worse than accepted{then} on {}", reason.why, accepted.since);
+        reason.why = format!("{}; worse than accepted{then} on {}", reason.why, day_and_time(accepted.since));
         (health, reason)
     }
+}
+
+/// Returns the key by which events follow each other: their arrival, and within a batch, which arrives at once, their
+/// time.
+fn order(record: &EventRecord) -> (Timestamp, Timestamp) {
+    (record.received, record.event.timestamp)
+}
+
+/// Cuts a time to the second: nobody means nanoseconds.
+fn day_and_time(time: Timestamp) -> Timestamp {
+    Timestamp::from_seconds(time.as_ns().div_euclid(1_000_000_000))
 }

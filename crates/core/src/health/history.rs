@@ -6,27 +6,13 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Evidence, Health, Verdict};
-use crate::judge::events::{
-    ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW, DEVICE_SLOW_ENDED, FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED,
-    FAILURE_RISK_RAISED, HEALTH_CHANGED, METRIC_ANOMALY,
-};
+use crate::judge::events::{HEALTH_CHANGED, is_own};
 use crate::records::{EventRecord, Window};
 use crate::timestamp::Timestamp;
 
 /// Age up to which a statement holds: a day, and time to arrive.
 pub const MAX_STATEMENT_AGE: Duration = Duration::from_secs(25 * 3_600);
 
-const DETECTOR_EVENTS: [&str; 9] = [
-    ANOMALIES_AGREE,
-    ANOMALIES_ENDED,
-    DEVICE_SLOW,
-    DEVICE_SLOW_ENDED,
-    FAILURE_PREDICTED,
-    FAILURE_PREDICTION_ENDED,
-    FAILURE_RISK_RAISED,
-    HEALTH_CHANGED,
-    METRIC_ANOMALY,
-];
 const NOTHING_ON_RECORD: &str = "no verdict on record";
 
 /// Verdict that the detector has stated.
@@ -97,7 +83,7 @@ pub fn since(verdict: &Verdict, events: &[EventRecord], now: Timestamp) -> Optio
 
 /// Returns the time of the newest event of the detector.
 pub fn detector_seen(events: &[EventRecord]) -> Option<Timestamp> {
-    let made = events.iter().filter(|record| DETECTOR_EVENTS.contains(&record.event.event_type.as_str()));
+    let made = events.iter().filter(|record| is_own(&record.event.event_type));
     made.map(|record| record.event.timestamp).max()
 }
 

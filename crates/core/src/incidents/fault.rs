@@ -1,6 +1,6 @@
 //! Faults of single devices: from the event that opens one to the event that closes it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{IncidentEvidence, IncidentReason};
@@ -49,6 +49,8 @@ pub(super) struct DeviceFault<'a> {
     pub(super) closed: Option<Timestamp>,
     pub(super) changed: Timestamp,
     newest: &'a EventRecord,
+    /// Devices that its events name beside their own.
+    others: BTreeSet<DeviceName>,
 }
 
 impl<'a> DeviceFault<'a> {
@@ -71,6 +73,7 @@ impl<'a> DeviceFault<'a> {
             closed: None,
             changed: moment(record),
             newest: record,
+            others: named_by(record).collect(),
         }
     }
 
@@ -79,11 +82,17 @@ impl<'a> DeviceFault<'a> {
         self.criticality = self.criticality.max(record.event.criticality.level());
         self.changed = moment(record);
         self.newest = record;
+        self.others.extend(named_by(record));
     }
 
     fn close(&mut self, at: Timestamp) {
         self.closed = Some(at);
         self.changed = at;
+    }
+
+    /// Returns the devices of the fault.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceName> {
+        std::iter::once(self.device).chain(&self.others)
     }
 
     /// Returns `true` for a fault of an enclosure, which explains those of its devices.
@@ -94,10 +103,28 @@ impl<'a> DeviceFault<'a> {
     /// Returns the fault as a reason, as of its newest event.
     pub(super) fn reason(&self) -> IncidentReason {
         let reason = reason_of(self.newest);
-        let advice = reason.advice.clone().or_else(|| advice::for_name(self.cause).map(|known| known.sentence.into()));
-        let reason = HealthReason { metric: self.cause.to_owned(), since: Some(self.opened), advice, ..reason };
+        let known = match self.family {
+            Family::Hot => Some(advice::for_finding(Finding::Hot)),
+            _ => advice::for_name(self.cause),
+        };
+        let advice = reason.advice.clone().or_else(|| known.map(|known| known.sentence.into()));
+        let reason = HealthReason {
+            metric: self.cause.to_owned(),
+            health: self.health,
+            since: Some(self.opened),
+            advice,
+            ..reason
+        };
         IncidentReason { source_device: self.device.clone(), until: self.closed, reason }
     }
+}
+
+/// Returns the devices that agree, of an enclosure.
+fn named_by(record: &EventRecord) -> impl Iterator<Item = DeviceName> {
+    let event = &record.event;
+    let names = event.labels.as_ref().and_then(|labels| labels.get("devices"));
+    let names = names.filter(|_| event.event_type.as_str() == events::ANOMALIES_AGREE);
+    names.into_iter().flat_map(|names| names.split(',')).filter_map(|name| DeviceName::new(name).ok())
 }
 
 /// Returns the faults of all devices that are not accepted, in order of their start.
@@ -119,7 +146,7 @@ pub(super) fn faults<'a>(evidence: &IncidentEvidence<'a>) -> Vec<DeviceFault<'a>
         let acceptances = Acceptances::at(decisions, &[], now);
         let of_device = of_device(&records, now).into_iter();
         faults.extend(of_device.filter(|fault| {
-            let is_accepted = acceptances.covers(fault.cause, fault.newest.received);
+            let is_accepted = acceptances.covers(fault.cause, fault.newest);
             fault.closed.is_some() || !is_accepted
         }));
     }
@@ -243,13 +270,8 @@ fn of_metric(metric: &str) -> Family<'_> {
     }
 }
 
-/// Returns `true` if the metrics that agree, named in the label `metrics` or `metric`, are temperatures.
+/// Returns `true` if what agrees are temperatures alone.
 fn is_about_heat(record: &EventRecord) -> bool {
     let labels = record.event.labels.as_ref();
-    let named = labels.and_then(|labels| labels.get("metrics").or_else(|| labels.get("metric")));
-    named.is_some_and(|names| names.split([',', ' ']).filter(|name| !name.is_empty()).all(is_temperature))
-}
-
-fn is_temperature(metric: &str) -> bool {
-    of_metric(metric) == Family::Hot
+    labels.and_then(|labels| labels.get("families")).is_some_and(|families| families == "temperature")
 }

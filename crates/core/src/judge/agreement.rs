@@ -70,8 +70,9 @@ pub(super) struct RecentAlarms {
 impl RecentAlarms {
     /// Takes an event of another run of the detector.
     pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
-        let is_open = event.event_type.as_str() == ANOMALIES_AGREE;
-        if is_open && self.open.is_none_or(|open| open < at) {
+        // Others of this type, about a device beside its own past, have an end of their own.
+        let is_of_notes = event.labels.as_ref().is_some_and(|labels| labels.contains_key("families"));
+        if is_of_notes && self.open.is_none_or(|open| open < at) {
             (self.open, self.paged) = (Some(at), Some(at));
         }
     }
@@ -258,7 +259,7 @@ fn agreed(
 ) -> Event {
     let is_recent = |paged: &Timestamp| at < paged.plus(PAGE_AGAIN_AFTER);
     let is_said = device.alarms.paged.as_ref().is_some_and(is_recent)
-        || device.kept.paged.as_ref().is_some_and(is_recent)
+        || device.kept.has_paged(at, PAGE_AGAIN_AFTER)
         || shelves.paged_beside(device, at).is_some();
     device.alarms.open = Some(at);
     if !is_said {

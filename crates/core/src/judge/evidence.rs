@@ -2,18 +2,28 @@
 
 use std::time::Duration;
 
-use super::events::{HEALTH_CHANGED, METRIC_ANOMALY};
+use super::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
+/// Types of events about a device that fails by itself, whose pages stand for each other. What its enclosure or its data
+/// suffer says nothing about it.
+const OF_ITS_OWN: [&str; 6] =
+    ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
+/// Faults of the place where a device is: they concern its other devices as well.
+pub(super) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
+/// Criticality from which on an event calls a person.
+pub(super) const PAGE: u8 = 7;
+/// Time for which a page about the place of a device stands for what follows.
+const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
-const MAX_MESSAGE_CHARS: usize = 120;
-/// Most events kept of a device; of more, the oldest go.
+const MAX_MESSAGE_CHARS: usize = 60;
+/// Most events kept of a device; of more, the oldest go, those first that decide nothing.
 const MAX_EVENTS: usize = 32;
 const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
@@ -24,8 +34,10 @@ const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 pub(super) struct KeptEvents {
     pub(super) events: Vec<EventRecord>,
     pub(super) decisions: Vec<EventRecord>,
-    /// Newest fault that called a person.
+    /// Newest fault of the device itself that called a person.
     pub(super) paged: Option<Timestamp>,
+    /// Newest fault of its place that called a person.
+    pub(super) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
@@ -33,8 +45,15 @@ impl KeptEvents {
     pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= 7 && is_deciding(event_type) {
-            self.paged = self.paged.max(Some(event.timestamp.min(received)));
+        let at = event.timestamp.min(received);
+        if criticality >= PAGE && OF_ITS_OWN.contains(&event_type) {
+            self.paged = self.paged.max(Some(at));
+        }
+        if criticality >= PAGE && OF_PLACE.contains(&event_type) {
+            self.place_paged = self.place_paged.max(Some(at));
+        }
+        if event_type == "DriveReplaced" {
+            self.paged = self.paged.filter(|paged| at < *paged);
         }
         if event_type == FINDING_ACCEPTED {
             // One that is not understood must not displace one that is.
@@ -44,6 +63,12 @@ impl KeptEvents {
             || event_type == METRIC_ANOMALY
             || (criticality >= PAGING_CRITICALITY && event_type != HEALTH_CHANGED);
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
+    }
+
+    /// Returns `true` if a person was called about the device within `length`, or just now about its place.
+    pub(super) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
+        let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
+        is_within(self.paged, length) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
@@ -86,8 +111,10 @@ fn keep(kept: &mut Vec<EventRecord>, event: &Event, received: Timestamp, max: us
     };
     kept.retain(|record| !is_kind(record) || is_newest(record));
     while kept.len() > max {
-        let oldest = kept.iter().enumerate().min_by_key(|(_, record)| record.received).map(|(place, _)| place);
-        kept.remove(oldest.unwrap_or_default());
+        // A flood of others must not hide a fault.
+        let rank = |record: &EventRecord| (is_deciding(&record.event.event_type), record.received);
+        let last = kept.iter().enumerate().min_by_key(|(_, record)| rank(record)).map(|(place, _)| place);
+        kept.remove(last.unwrap_or_default());
     }
     true
 }

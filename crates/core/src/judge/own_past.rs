@@ -59,6 +59,11 @@ impl OwnPast {
         METRICS
     }
 
+    /// Takes a change back that must not be said yet: what lasts is found again.
+    pub(super) fn unsay(&mut self) {
+        self.is_slow = false;
+    }
+
     /// Takes the values of one minute in the order of [`Self::metrics`]; returns a change. Nothing is judged without a
     /// latency and a load.
     pub(super) fn push(&mut self, values: [Option<f64>; METRICS.len()]) -> Option<Change> {

@@ -18,12 +18,14 @@ use crate::wire::{Event, Labels};
 pub(super) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// Time after a page in which a device that gets slow again calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Score from which on a slow device calls a person. From 1 on it is slower than its peers beyond doubt, but a load of its
-/// own explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their own, and 3 and more
-/// when they wear out.
-const PAGE_SCORE: f64 = 2.0;
-/// Criticality of a device that calls a person, and of one that is not slow enough or whose cause has called somebody.
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
+/// Score from which on a device is called slow at once. From 1 on it is slower than its peers, but a load of its own (a
+/// backup, a working day) explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their
+/// own, and 3 and more when they wear out.
+const SURE_SCORE: f64 = 2.0;
+/// Time for which a lower score must last: no daily rhythm does.
+const SURE_AFTER: Duration = Duration::from_secs(24 * 3600);
+/// Criticality of a device that calls a person, and of one whose cause has called somebody already.
 const PAGE: u8 = 7;
 const NOTE: u8 = 6;
 
@@ -38,8 +40,8 @@ pub(super) struct PeerWatch {
     of_model: Option<String>,
     /// `true` from [`DEVICE_SLOW`] to its end.
     is_slow: bool,
-    /// `true` once the slowness was enough to call a person.
-    is_very_slow: bool,
+    /// Time since when its score has been 1 or above.
+    alarm_since: Option<Timestamp>,
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
@@ -65,7 +67,7 @@ impl PeerWatch {
     pub(super) fn replace(&mut self, at: Timestamp) {
         *self = Self {
             is_slow: false,
-            is_very_slow: false,
+            alarm_since: None,
             is_excused: true,
             changed: Some(at),
             paged: None,
@@ -174,7 +176,7 @@ impl Peers {
         made: &mut Vec<Event>,
     ) {
         if !verdict.alarm {
-            (device.peers.is_excused, device.peers.is_very_slow) = (false, false);
+            (device.peers.is_excused, device.peers.alarm_since) = (false, None);
             if std::mem::take(&mut device.peers.is_slow) {
                 device.peers.changed = Some(at);
                 let event = ended(device, verdict, at);
@@ -182,17 +184,21 @@ impl Peers {
             }
             return;
         }
-        let is_very_slow = verdict.score >= PAGE_SCORE;
-        let is_new = !device.peers.is_slow || (is_very_slow && !device.peers.is_very_slow);
-        if !is_new || device.peers.is_excused || is_quiet {
+        if verdict.score < 1.0 {
+            device.peers.alarm_since = None;
             return;
         }
-        device.peers.changed = Some(at);
-        (device.peers.is_slow, device.peers.is_very_slow) = (true, is_very_slow);
+        let since = *device.peers.alarm_since.get_or_insert(at);
+        let is_sure = verdict.score >= SURE_SCORE || since.plus(SURE_AFTER) <= at;
+        if !is_sure || device.peers.is_slow || device.peers.is_excused || is_quiet {
+            return;
+        }
+        (device.peers.is_slow, device.peers.changed) = (true, Some(at));
+        // What has called a person, another fault of the device included, calls nobody again.
         let is_recent = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
-        let is_again = is_recent || slow::has_paged(device, at);
-        let with = if is_very_slow { self.slow_beside(device, at) } else { None };
-        let is_page = is_very_slow && !is_again && with.is_none();
+        let is_again = is_recent || device.kept.has_paged(at, PAGE_AGAIN_AFTER);
+        let with = self.slow_beside(device, at);
+        let is_page = with.is_none() && !is_again;
         let criticality = if is_page { PAGE } else { NOTE };
         if is_page {
             device.peers.paged = Some(at);

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use super::device::Device;
-use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW, FAILURE_PREDICTED, Finding};
-use super::notes::rounded;
+use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
+use super::notes::{exact, rounded};
 use super::own_past::{Change, OwnPast};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
-/// Types of events that have the cause of a slow device.
-const SAME_CAUSE: [&str; 3] = [ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
 /// Time after a page in which its cause calls nobody again.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 const PAGE: u8 = 7;
 const NOTE: u8 = 6;
 
@@ -22,22 +20,24 @@ pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet
     values[0] = Some(latency_ms);
     let Some(change) = device.own_past.push(values) else { return };
     if is_quiet {
+        device.own_past.unsay();
         return;
     }
+    let has_paged = device.kept.has_paged(at, PAGE_AGAIN_AFTER);
     let (event_type, criticality, message) = match change {
         Change::Slow { level, usual } => {
             let (level, usual) = (rounded(level), rounded(usual));
             let message =
                 format!("Latency at least {level} ms for ten minutes, usual {usual} ms, with no more load than usual");
-            (ANOMALIES_AGREE, if has_paged(device, at) { NOTE } else { PAGE }, message)
+            (ANOMALIES_AGREE, if has_paged { NOTE } else { PAGE }, message)
         }
         Change::Usual => (ANOMALIES_ENDED, 3, format!("Latency {} ms: as usual again", rounded(latency_ms))),
     };
     let mut labels = device.labels_of_event();
     labels.insert("metric".to_owned(), "Latency".to_owned());
-    labels.insert("value".to_owned(), latency_ms.to_string());
+    labels.insert("value".to_owned(), exact(latency_ms));
     if let Change::Slow { usual, .. } = change {
-        labels.insert("expected".to_owned(), usual.to_string());
+        labels.insert("expected".to_owned(), exact(usual));
     }
     let finding = Finding { event_type, criticality, device: &device.name, at, subject: "own past", message, labels };
     device.say(finding.into_event(), at, made);
@@ -46,13 +46,4 @@ pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet
 fn newest(device: &Device, metric: &str) -> Option<f64> {
     let place = device.series.binary_search_by(|series| (*series.metric_type).cmp(metric)).ok()?;
     device.series[place].newest.as_ref().map(|newest| newest.value)
-}
-
-/// Returns `true` if a person was called for the same cause not long ago.
-pub(super) fn has_paged(device: &Device, at: Timestamp) -> bool {
-    device.kept.events.iter().any(|record| {
-        let event = &record.event;
-        let is_recent = at < event.timestamp.min(record.received).plus(PAGE_AGAIN_AFTER);
-        event.criticality.level() >= PAGE && is_recent && SAME_CAUSE.contains(&event.event_type.as_str())
-    })
 }

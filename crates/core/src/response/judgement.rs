@@ -67,7 +67,7 @@ pub struct AnomalyRow {
     pub event_type: EventType,
     /// 1 to 10; below 7 it calls nobody.
     pub criticality: Criticality,
-    /// Metric.
+    /// Metric, or the kinds of metrics that agree: `latency`, `temperature`, `load` or `other`.
     pub metric: Option<String>,
     /// Value, in the metric's unit.
     pub value: Option<f64>,
@@ -87,7 +87,7 @@ impl From<EventRecord> for AnomalyRow {
         let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).cloned();
         let number = |name: &str| label(name)?.parse().ok().filter(|number: &f64| number.is_finite());
         Self {
-            metric: label("metric").or_else(|| label("metrics")),
+            metric: label("metric").or_else(|| label("families")),
             value: number("value"),
             expected_low: number("expected_low"),
             expected_high: number("expected_high"),

@@ -54,7 +54,7 @@ pub(super) async fn anomalies(store: &Store, query: AnomaliesQuery) -> Result<Li
 
 impl Page for Listing<AnomalyRow> {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {

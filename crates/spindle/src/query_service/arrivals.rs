@@ -26,11 +26,12 @@ pub(super) fn clock_offset_seconds(arrival: Option<Arrival>) -> Option<f64> {
     arrival.filter(|arrival| health::clock_disagrees(*arrival)).map(|arrival| arrival.clock_offset_seconds().round())
 }
 
-/// Returns the time at which the newest data arrived. The store notes arrivals some seconds apart; what a sender whose
-/// clock agrees with ours has measured since has arrived since.
-pub(super) fn last_received(arrival: Option<Arrival>, last_seen: Option<Timestamp>) -> Option<Timestamp> {
+/// Returns the time at which the newest values arrived. The store notes arrivals some seconds apart; what a sender whose
+/// clock agrees with ours has measured since (`newest`) has arrived since. Events do not count: a device sends no
+/// decisions about itself.
+pub(super) fn last_received(arrival: Option<Arrival>, newest: Option<Timestamp>) -> Option<Timestamp> {
     let arrival = arrival?;
-    let since = last_seen.filter(|_| !health::clock_disagrees(arrival)).map(|time| time.min(clock::now()));
+    let since = newest.filter(|_| !health::clock_disagrees(arrival)).map(|time| time.min(clock::now()));
     Some(since.map_or(arrival.received, |since| arrival.received.max(since)))
 }
 

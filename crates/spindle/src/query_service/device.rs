@@ -31,7 +31,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         detector_seen: health::detector_seen(&evidence.events),
         verdict,
         last_seen,
-        last_received: arrivals::last_received(evidence.received, last_seen),
+        last_received: arrivals::last_received(evidence.received, evidence.newest_value()),
         clock_offset_seconds: arrivals::clock_offset_seconds(evidence.received),
         acknowledged: decision::acknowledged(&evidence.decisions, window.until),
         accepted: decision::accepted(&evidence.decisions, window.until),

@@ -32,6 +32,11 @@ pub(super) struct DeviceEvidence {
 }
 
 impl DeviceEvidence {
+    /// Returns the time of the newest value.
+    pub(super) fn newest_value(&self) -> Option<Timestamp> {
+        self.latest.iter().map(|sample| sample.time).max()
+    }
+
     pub(super) fn judge(&self) -> Verdict {
         health::judge(&Evidence {
             window: self.window,

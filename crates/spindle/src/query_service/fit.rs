@@ -30,7 +30,7 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
         Response::Success(Data::AlertsCritical(page) | Data::Events(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Devices(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::AuditGaps(page)) => halve(page, json.len(), max_bytes),
-        Response::Success(Data::FleetHealth(page)) => halve(page, json.len(), max_bytes),
+        Response::Success(Data::FleetHealth(page)) => halve(&mut **page, json.len(), max_bytes),
         Response::Success(Data::Incidents(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::HealthHistory(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Anomalies(page)) => halve(page, json.len(), max_bytes),
@@ -58,8 +58,8 @@ fn halve(page: &mut impl Page, mut n_bytes: usize, max_bytes: usize) -> Result<(
 }
 
 /// Returns the bytes that each row of a JSON array adds, with the comma before all but the first.
-pub(super) fn bytes_of_rows(rows: &[impl Serialize]) -> Vec<usize> {
-    rows.iter().enumerate().map(|(index, row)| json_bytes(row) + usize::from(index > 0)).collect()
+pub(super) fn bytes_of_rows<'a, Row: Serialize + 'a>(rows: impl Iterator<Item = &'a Row>) -> Vec<usize> {
+    rows.enumerate().map(|(index, row)| json_bytes(row) + usize::from(index > 0)).collect()
 }
 
 /// Returns the length of a value as JSON.

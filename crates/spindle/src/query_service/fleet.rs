@@ -84,7 +84,7 @@ fn row(record: DeviceRecord, evidence: &DeviceEvidence, window: Window) -> Fleet
         reason: verdict.reasons.into_iter().next(),
         labels,
         last_seen,
-        last_received: arrivals::last_received(evidence.received, Some(last_seen)),
+        last_received: arrivals::last_received(evidence.received, evidence.newest_value()),
         detector_seen: health::detector_seen(&evidence.events),
         acknowledged: decision::acknowledged(&evidence.decisions, window.until),
     }
@@ -99,7 +99,7 @@ fn next(page: &FleetHealth) -> Option<BTreeMap<&'static str, Value>> {
 
 impl Page for FleetHealth {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {

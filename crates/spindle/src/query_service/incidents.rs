@@ -109,7 +109,7 @@ fn level(criticality: u64) -> Criticality {
 
 impl Page for IncidentList {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {

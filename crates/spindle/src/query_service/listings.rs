@@ -99,6 +99,7 @@ pub(super) async fn devices(
     for (record, arrival) in records.into_iter().zip(arrivals) {
         let samples = latest.remove(&record.source_device).unwrap_or_default();
         n_points += samples.len() as u64;
+        let newest = samples.iter().map(|sample| sample.time).max();
         let metrics = samples.into_iter().map(|sample| {
             let row = MetricRow::new(&sample.metric_type, sample.value, sample.time);
             (sample.metric_type, row)
@@ -107,7 +108,7 @@ pub(super) async fn devices(
             source_device: record.source_device,
             first_seen: record.first_seen,
             last_seen: record.last_seen,
-            last_received: arrivals::last_received(arrival, Some(record.last_seen)),
+            last_received: arrivals::last_received(arrival, newest),
             clock_offset_seconds: arrivals::clock_offset_seconds(arrival),
             labels: record.labels,
             metrics: metrics.collect(),
@@ -157,7 +158,7 @@ fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, V
 
 impl Page for Listing<EventRow> {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {
@@ -173,7 +174,7 @@ impl Page for Listing<EventRow> {
 
 impl Page for Listing<DeviceRow> {
     fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(&self.data)
+        bytes_of_rows(self.data.iter())
     }
 
     fn truncate(&mut self, n_rows: usize) {

@@ -56,9 +56,7 @@ fn next(history: &HealthHistory) -> Option<BTreeMap<&'static str, Value>> {
 impl Page for HealthHistory {
     fn row_bytes(&self) -> Vec<usize> {
         // The newest are kept.
-        let mut bytes = bytes_of_rows(&self.data);
-        bytes.reverse();
-        bytes
+        bytes_of_rows(self.data.iter().rev())
     }
 
     fn truncate(&mut self, n_rows: usize) {

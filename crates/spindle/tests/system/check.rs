@@ -120,7 +120,7 @@ fn nats_that_is_away_or_refuses_is_named_with_its_remedy() {
     let right = with("me", "right");
     right.has("NATS", "ok", &["connected"]);
     right.has("stream METRICS", "ok", &["does not exist yet"]);
-    right.has("stream EVENTS", "warn", &["may not publish to '$JS.API.STREAM.INFO.EVENTS'", "the daemon"]);
+    right.has("stream EVENTS", "warn", &["may not publish to '$JS.API.STREAM.INFO.EVENTS'", "daemon and detector"]);
     assert_eq!(right.exit_code, 0, "warnings are allowed");
     with("daemon", "right").has("stream EVENTS", "ok", &["does not exist yet"]);
 }

@@ -70,9 +70,11 @@ async fn a_finding_is_accepted_and_revoked_over_http() {
     let (status, answer) = accept(&system, &revocation);
     assert_eq!(status, 404, "{answer}");
     let acknowledgment = json!({ "source_device": "disk", "reason": "parts ordered", "by": "bo" });
+    let received = system.ask(&["device_health", "source_device=disk"])["data"]["last_received"].clone();
     let (status, answer) = decide(&system, "/api/v1/acknowledge", &acknowledgment);
     assert_eq!((status, &answer["data"]["metric"]), (200, &Value::Null), "{answer}");
-    wait_for_health(&requester, "ok", |data| data["acknowledged"]["by"] == "bo").await;
+    let verdict = wait_for_health(&requester, "ok", |data| data["acknowledged"]["by"] == "bo").await;
+    assert_eq!(verdict["last_received"], received, "a decision is no sign of life");
 }
 
 #[tokio::test(flavor = "multi_thread")]

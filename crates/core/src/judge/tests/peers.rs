@@ -91,3 +91,40 @@ fn a_failing_drive_is_predicted_once_and_its_replacement_is_another() {
     assert!(of_type(&events, events::FAILURE_PREDICTION_ENDED).is_empty() && n_pages(&events) == 0);
     assert_eq!(label(of_drive[of_drive.len() - 1], "to"), "ok", "{of_drive:?}");
 }
+
+#[test]
+fn a_fault_of_the_data_hides_no_slow_drive_and_a_failure_does() {
+    for (event_type, n_expected) in [("DataCorruption", 1), ("FailurePredicted", 0), ("ShelfOffline", 1)] {
+        let mut judge = FleetJudge::default();
+        for i in 0..400 {
+            shelf(&mut judge, i, if i >= 300 { &[2.0] } else { &[] });
+            if i == 250 {
+                judge.event(&event("disk00", event_type, minute(i), 8), minute(i));
+            }
+        }
+        assert_eq!(n_pages(&judge.take()), n_expected, "{event_type}");
+    }
+}
+
+#[test]
+fn a_risk_around_the_threshold_is_said_once() {
+    let mut judge = FleetJudge::default();
+    let mut events = Vec::new();
+    for hour in 0..200 {
+        // Attributes that come and go: the drive does not always answer.
+        poll(
+            &mut judge,
+            hour,
+            if hour < 50 {
+                0.0
+            } else if hour % 3 == 0 {
+                200.0
+            } else {
+                2.0
+            },
+        );
+        events.extend(judge.take());
+    }
+    let said: Vec<_> = events.iter().filter(|event| event.event_type.as_str().starts_with("Failure")).collect();
+    assert!((1..=2).contains(&said.len()) && n_pages(&events) <= 1, "{said:?}");
+}

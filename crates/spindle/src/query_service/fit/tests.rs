@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 
 use spindle_core::audit::{PointKind, Tally};
+use spindle_core::health::{Health, HealthSegment};
 use spindle_core::records::Window;
 use spindle_core::response::{
-    AuditedDevice, Basis, DeviceCount, DeviceRow, EventRow, GapAudit, GapRow, Listing, MetricRow,
+    AnomalyRow, AuditedDevice, Basis, DeviceCount, DeviceRow, EventRow, FleetHealth, FleetRow, FleetSummary, GapAudit,
+    GapRow, HealthHistory, Listing, MetricRow,
 };
 use spindle_core::{Criticality, DeviceName, EventType, MetricType, Timestamp};
 use uuid::Uuid;
@@ -75,6 +77,55 @@ fn audit(n_devices: usize) -> GapAudit {
     audit
 }
 
+fn history(n_segments: usize) -> HealthHistory {
+    let at = |index: usize| Timestamp::from_seconds(index as i64 * 1_000);
+    let segment = |index: usize| HealthSegment {
+        from: at(index),
+        until: at(index + 1),
+        health: Health::Warning,
+        score: Some(75),
+        why: (!index.is_multiple_of(3)).then(|| "x".repeat(index)),
+    };
+    let data: Vec<HealthSegment> = (0..n_segments).map(segment).collect();
+    HealthHistory { data, next: None, basis: Basis { from: Some(at(0)), ..basis(3) } }
+}
+
+fn fleet(n_rows: usize) -> FleetHealth {
+    let row = |index: usize| FleetRow {
+        source_device: device(index),
+        health: Health::Unknown,
+        score: None,
+        asleep: index.is_multiple_of(2),
+        since: None,
+        reason: None,
+        n_reasons: index,
+        labels: [("model".to_owned(), "M".repeat(index))].into_iter().collect(),
+        last_seen: Timestamp::from_ns(1),
+        last_received: None,
+        detector_seen: None,
+        acknowledged: None,
+    };
+    let rows: Vec<FleetRow> = (0..n_rows).map(row).collect();
+    let summary = FleetSummary::of(&rows, "model", Vec::new());
+    FleetHealth { data: rows, summary, next: None, basis: basis(n_rows as u64) }
+}
+
+fn anomalies(n_rows: usize) -> Listing<AnomalyRow> {
+    let row = |index: usize| AnomalyRow {
+        time: Timestamp::from_ns(index as i64),
+        source_device: device(index),
+        event_type: EventType::new("MetricAnomaly").unwrap(),
+        criticality: Criticality::MIN,
+        metric: Some("m".repeat(index)),
+        value: Some(index as f64 / 3.0),
+        expected_low: None,
+        expected_high: None,
+        score: None,
+        event_message: None,
+    };
+    listing((0..n_rows).map(row).collect())
+}
+
 /// Halves and serialises the whole response until it fits.
 fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
     loop {
@@ -86,7 +137,7 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::AlertsCritical(page) | Data::Events(page) => (page.data.len(), page),
             Data::Devices(page) => (page.data.len(), page),
             Data::AuditGaps(page) => (page.summary.len(), page),
-            Data::FleetHealth(page) => (page.data.len(), page),
+            Data::FleetHealth(page) => (page.data.len(), &mut **page),
             Data::Incidents(page) => (page.data.len(), page),
             Data::HealthHistory(page) => (page.data.len(), page),
             Data::Anomalies(page) => (page.data.len(), page),
@@ -121,6 +172,9 @@ fn counting_gives_what_serialising_every_attempt_gives() {
             Data::Events(middle),
             Data::Devices(devices(n_rows)),
             Data::AuditGaps(audit(n_rows)),
+            Data::FleetHealth(Box::new(fleet(n_rows))),
+            Data::HealthHistory(history(n_rows)),
+            Data::Anomalies(anomalies(n_rows)),
             series,
         ];
         for data in all {

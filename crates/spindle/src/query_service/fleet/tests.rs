@@ -10,7 +10,7 @@ use spindle_core::response::Data;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType};
 use spindle_simulate::{Fleet, FleetConfig};
 use spindle_store::InfluxSettings;
-use spindle_testkit::InfluxServer;
+use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 
 use super::*;
 use crate::clock;
@@ -210,4 +210,33 @@ async fn a_fleet_of_ten_thousand_is_judged_in_time_and_paged() {
         (page.next, listed.iter().map(|device| device.to_string()).collect::<Vec<_>>()),
         (None, expected.into_iter().cloned().collect())
     );
+}
+
+/// Counts the requests to an InfluxDB for the verdicts on a fleet, a tenth of it silent and a tenth ill.
+async fn n_requests(n_devices: usize) -> usize {
+    let facade = InfluxFacade::start(Generation::V2, FacadeOptions::default()).unwrap();
+    let (host, database) = (facade.url(), "fleet".to_owned());
+    let (token, org) = (Some(InfluxFacade::TOKEN.to_owned()), Some(InfluxFacade::ORG.to_owned()));
+    let settings = InfluxSettings { host, database, token, org, ..InfluxSettings::default() };
+    let store = Store::open_influx(settings).unwrap();
+    let now = clock::now();
+    for minutes in [20, 19, 1] {
+        let at = now.minus(MINUTE * minutes);
+        let of = |index: usize| {
+            let is_silent = index % 10 == 7 && minutes == 1;
+            let value = if index % 10 == 3 { 60.0 } else { 0.0 };
+            (!is_silent).then(|| metric(&format!("disk-{index:05}"), "smart_5_raw", at, value))
+        };
+        put(&store, Batch { metrics: (0..n_devices).filter_map(of).collect(), events: Vec::new() }, at).await;
+    }
+    let n_before = facade.record_of("/query").len();
+    let page = fleet_health(&store, query(now, 50)).await.unwrap();
+    assert_eq!(page.summary.counts.warning + page.summary.counts.unknown, n_devices as u64 / 5);
+    facade.record_of("/query").len() - n_before
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_devices_cost_no_more_requests() {
+    let (few, many) = (n_requests(20).await, n_requests(1_500).await);
+    assert!(many <= few + 3, "{few} for 20 devices, {many} for 1,500");
 }

@@ -70,8 +70,8 @@ pub(super) fn fleet(response: &Value) -> String {
         let since = since.map_or_else(String::new, |since| format!(", since {}", short_time(since)));
         let acknowledged = if row["acknowledged"].is_null() { "" } else { ", acknowledged" };
         let place = place(&row["labels"]);
-        lines +=
-            &format!("{}{score} {}{place}{since}{acknowledged}\n", text(&row["health"]), text(&row["source_device"]));
+        let (health, device) = (text(&row["health"]), text(&row["source_device"]));
+        lines += &item(&format!("{health}{score} {device}{place}{since}{acknowledged}"), 2);
         if !reason.is_null() {
             let trend = reason["trend"].as_str().map_or_else(String::new, |trend| format!(", {}", output::safe(trend)));
             lines += &item(&format!("  {}{trend}", text(&reason["why"])), 2);
