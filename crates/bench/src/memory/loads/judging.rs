@@ -14,8 +14,8 @@ const METRICS: [&str; 9] = [
     "Throughput",
     "QueueDepth",
     "Utilization",
-    "smart_5_raw",
-    "smart_9_raw",
+    "ReadLatency",
+    "WriteLatency",
 ];
 /// Values of each series.
 const ROUNDS: i64 = 5;
