@@ -103,6 +103,23 @@ fn a_short_burst_is_not_reported_and_an_alarm_ends_with_the_slowness() {
 }
 
 #[test]
+fn a_gap_of_hours_makes_no_step() {
+    let mut cohorts = Cohorts::default();
+    let mut alarmed = false;
+    for minute in 0..QUIET + 70 {
+        let later = if minute >= QUIET + 40 { 720 } else { 0 };
+        let mut samples = PeerSamples::new();
+        add_shelf(&mut samples, "shelf", 12, minute, |slot| match minute - QUIET {
+            0..40 if slot == 2 => 0.75,
+            40.. if slot == 2 => 1.12,
+            _ => 1.0,
+        });
+        alarmed |= cohorts.push(at(minute + later), &samples).iter().any(|verdict| verdict.alarm);
+    }
+    assert!(!alarmed);
+}
+
+#[test]
 fn each_shelf_is_judged_by_itself() {
     let mut cohorts = Cohorts::default();
     let mut alarmed = std::collections::BTreeSet::new();
