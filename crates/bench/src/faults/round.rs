@@ -332,7 +332,9 @@ async fn n_waiting(nats: &Address) -> Result<u64> {
     for stream in STREAMS {
         let reply = jetstream(nats, &format!("CONSUMER.LIST.{stream}"), &json!({})).await?;
         let consumers = reply["consumers"].as_array().context("reply without a list of consumers")?;
-        ensure!(!consumers.is_empty(), "stream {stream} has no consumer");
+        let name = |consumer: &Value| consumer["name"].as_str().unwrap_or_default().to_owned();
+        let consumers: Vec<&Value> = consumers.iter().filter(|one| name(one).starts_with("writer-")).collect();
+        ensure!(!consumers.is_empty(), "stream {stream} has no consumer of a writer");
         let count = |consumer: &Value, name: &str| consumer[name].as_u64().unwrap_or_default();
         n_waiting += consumers.iter().map(|one| count(one, "num_pending") + count(one, "num_ack_pending")).sum::<u64>();
     }

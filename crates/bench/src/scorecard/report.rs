@@ -82,20 +82,20 @@ impl Report {
 fn of_all(tally: &Tally) -> Vec<Figure> {
     let years = tally.device_seconds / SECONDS_PER_YEAR;
     let worn: Vec<&FaultScore> = tally.faults.iter().filter(|fault| fault.is_wear_out).collect();
-    let (page_leads, page_shares) = leads(&worn, |fault| fault.paged_after);
-    let (leads_of_verdict, verdict_shares) = leads(&worn, |fault| fault.accused_after);
-    let sum = |rank: Rank, explained: bool| {
-        let of_rank = tally.made.iter().filter(|((other, _), _)| *other == rank);
-        of_rank.map(|(_, counts)| if explained { counts.by_fault } else { counts.by_nothing }).sum::<u64>() as f64
-    };
-    let (right, wrong) = (sum(Rank::Page, true), sum(Rank::Page, false));
-    let n_own = tally.own_pages.values().sum::<u64>() as f64;
-    let verdicts = &tally.verdicts;
+    let mut figures = of_failures(years, &worn);
+    figures.extend(of_pages(tally, years, &worn));
+    figures.extend(of_verdicts(tally));
+    figures
+}
+
+fn of_failures(years: f64, worn: &[&FaultScore]) -> Vec<Figure> {
+    let (page_leads, page_shares) = leads(worn, |fault| fault.paged_after);
+    let (leads_of_verdict, verdict_shares) = leads(worn, |fault| fault.accused_after);
     vec![
         figure("device_years", "device-years", Some(years), 2),
         figure("n_failures", "drives that failed", Some(worn.len() as f64), 0),
-        figure("recall_page", "of them paged before", share(&worn, |fault| fault.paged_after), 3),
-        figure("recall_verdict", "of them accused by health before", share(&worn, |fault| fault.accused_after), 3),
+        figure("recall_page", "of them paged before", share(worn, |fault| fault.paged_after), 3),
+        figure("recall_verdict", "of them accused by health before", share(worn, |fault| fault.accused_after), 3),
         figure("page_lead_hours", "lead of the page, median, hours", quantile(&page_leads, 0.5), 2),
         figure("page_lead_hours_p10", "the same, 10th percentile", quantile(&page_leads, 0.1), 2),
         figure(
@@ -107,9 +107,20 @@ fn of_all(tally: &Tally) -> Vec<Figure> {
         figure("page_lead_share_p10", "the same, 10th percentile", quantile(&page_shares, 0.1), 2),
         figure("verdict_lead_hours", "lead of the verdict, median, hours", quantile(&leads_of_verdict, 0.5), 2),
         figure("verdict_lead_share", "the same as a share of the wear-out", quantile(&verdict_shares, 0.5), 2),
+    ]
+}
+
+fn of_pages(tally: &Tally, years: f64, worn: &[&FaultScore]) -> Vec<Figure> {
+    let sum = |rank: Rank, explained: bool| {
+        let of_rank = tally.made.iter().filter(|((other, _), _)| *other == rank);
+        of_rank.map(|(_, counts)| if explained { counts.by_fault } else { counts.by_nothing }).sum::<u64>() as f64
+    };
+    let (right, wrong) = (sum(Rank::Page, true), sum(Rank::Page, false));
+    let n_own = tally.own_pages.values().sum::<u64>() as f64;
+    vec![
         figure("pages_precision", "share of pages that a fault explains", ratio(right, right + wrong), 3),
         figure("pages_false_per_year", "pages without a fault per device-year", ratio(wrong, years), 3),
-        figure("pages_per_failure", "pages per failing drive", mean(&worn, |fault| fault.n_pages), 2),
+        figure("pages_per_failure", "pages per failing drive", mean(worn, |fault| fault.n_pages), 2),
         figure("pages_per_year", "pages per device-year, all", ratio(right + wrong, years), 2),
         figure("own_pages_per_year", "pages that devices sent themselves per device-year", ratio(n_own, years), 1),
         figure(
@@ -124,6 +135,12 @@ fn of_all(tally: &Tally) -> Vec<Figure> {
             ratio(sum(Rank::Note, false), years),
             1,
         ),
+    ]
+}
+
+fn of_verdicts(tally: &Tally) -> Vec<Figure> {
+    let verdicts = &tally.verdicts;
+    vec![
         figure(
             "accused_share",
             "sound devices: share of time accused by health",

@@ -68,7 +68,7 @@ impl Counter {
     /// Returns a range of the judged quantity as a range of the series itself.
     pub(super) fn range(&self, (low, high): (f64, f64)) -> (f64, f64) {
         match self.mode {
-            COUNTER => (self.base + low.max(0.0) * self.seconds, self.base + high * self.seconds),
+            COUNTER => (self.base + low.max(0.0) * self.seconds, self.base + high.max(0.0) * self.seconds),
             _ => (low, high),
         }
     }

@@ -255,17 +255,14 @@ impl SavedDevice {
 
     fn device(self) -> Result<Device, SavedJudgeError> {
         let records = |saved: Vec<SavedEvent>| saved.into_iter().map(SavedEvent::record).collect::<Result<_, _>>();
+        let (events, decisions, [paged, place_paged]) = (records(self.events)?, records(self.decisions)?, self.paged);
+        let kept = KeptEvents { events, decisions, paged, place_paged };
         Ok(Device {
             labels: self.labels,
             arrival: self.arrival.map(|(received, measured)| Arrival { received, measured }),
             due: self.due,
             other: self.other,
-            kept: KeptEvents {
-                events: records(self.events)?,
-                decisions: records(self.decisions)?,
-                paged: self.paged[0],
-                place_paged: self.paged[1],
-            },
+            kept,
             standing: self.standing.standing()?,
             peers: self.peers,
             own_past: self.own_past,

@@ -39,7 +39,9 @@ async fn drained(system: &System) {
         let stream = jetstream.get_stream(name).await.unwrap();
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let consumers: Vec<_> = stream.consumers().map(Result::unwrap).collect().await;
+            let consumers: Vec<jetstream::consumer::Info> = stream.consumers().map(Result::unwrap).collect().await;
+            let consumers: Vec<_> =
+                consumers.into_iter().filter(|consumer| consumer.name.starts_with("writer-")).collect();
             let n_left = |consumer: &jetstream::consumer::Info| consumer.num_pending + consumer.num_ack_pending as u64;
             if !consumers.is_empty() && consumers.iter().map(n_left).sum::<u64>() == 0 {
                 break;

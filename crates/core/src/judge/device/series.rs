@@ -22,6 +22,8 @@ const COUNTS: [&str; 4] = ["PendingSectors", "PowerCycles", "PowerOnHours", "Rea
 const OF_DRIVES: [&str; 3] = ["smart_", "nvme_", "scsi_"];
 /// Prefix of the metrics of Spindle itself.
 const OWN: &str = "spindle_";
+/// What a drive states about itself, which does not move.
+const STATED: [&str; 4] = ["DiskTempCritical", "DiskTempHighest", "DiskTempWarning", "IsFlash"];
 /// Factor by which an interval moves the usual one: towards the median, whatever the size of a gap.
 const INTERVAL_STEP: f32 = 1.1;
 
@@ -72,7 +74,11 @@ fn fine(metric_type: &str, kind: Option<&MetricKind>) -> (f64, f64) {
 }
 
 fn is_detected(metric_type: &str, kind: Option<&MetricKind>) -> bool {
-    if metric_type.ends_with("_normalized") || metric_type.starts_with(OWN) || COUNTS.contains(&metric_type) {
+    if STATED.contains(&metric_type)
+        || metric_type.ends_with("_normalized")
+        || metric_type.starts_with(OWN)
+        || COUNTS.contains(&metric_type)
+    {
         return false;
     }
     let is_temperature = kind.is_some_and(|kind| kind.unit == Unit::Celsius);
