@@ -10,21 +10,12 @@
 //! [`FleetJudge::save`] and [`FleetJudge::restore`] in between. Time is that of the input: whatever depends on it happens
 //! at whole multiples of [`TICK_NS`]. State is bounded.
 
-mod agreement;
 mod device;
-mod drives;
 pub mod events;
-mod evidence;
 mod lasting;
-mod notes;
-mod own_past;
-mod peers;
 mod saved;
-mod series;
-mod slow;
 #[cfg(test)]
 mod tests;
-mod verdicts;
 
 use std::time::Duration;
 
@@ -34,12 +25,12 @@ use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
 use crate::wire::{DeviceMetric, Event};
 
-use agreement::Shelves;
 pub use device::MAX_DEVICES;
-use device::{Device, Devices};
-use peers::Peers;
+use device::agreement::Shelves;
+use device::peers::Peers;
+use device::series::NewestSample;
+use device::{Device, Devices, agreement, drives, evidence, notes, own_past, peers, verdicts};
 pub use saved::SavedJudgeError;
-use series::NewestSample;
 
 /// Largest number of series with a detector; values of others are not judged one by one.
 pub const MAX_SERIES: usize = 100_000;

@@ -18,6 +18,7 @@ pub mod decision;
 pub mod detect;
 pub mod drive_name;
 pub mod event_id;
+pub mod event_types;
 pub mod fleet;
 pub mod health;
 pub mod identity;

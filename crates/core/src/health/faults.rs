@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::trend::rounded;
 use super::{Evidence, Finding, Health, HealthReason};
-use crate::judge::events;
+use crate::event_types as events;
 use crate::name::EventType;
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Evidence, Health, Verdict};
-use crate::judge::events::{HEALTH_CHANGED, is_own};
+use crate::event_types::{HEALTH_CHANGED, is_own};
 use crate::records::{EventRecord, Window};
 use crate::timestamp::Timestamp;
 

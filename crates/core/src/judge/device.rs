@@ -1,16 +1,27 @@
 //! Devices as they are known from their metrics and events: labels, newest values, arrival, and all state about them.
 
+pub(super) mod agreement;
+pub(super) mod drives;
+pub(super) mod evidence;
+pub(super) mod note_control;
+pub(super) mod notes;
+pub(super) mod own_past;
+pub(super) mod peers;
+pub(super) mod series;
+pub(super) mod slow;
+pub(super) mod verdicts;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::agreement::RecentAlarms;
-use super::drives::DriveWatch;
-use super::evidence::KeptEvents;
-use super::notes::DayOfNotes;
-use super::own_past::OwnPast;
-use super::peers::PeerWatch;
-use super::series::{NewestSample, Series, Uses};
-use super::verdicts::Standing;
+use self::agreement::RecentAlarms;
+use self::drives::DriveWatch;
+use self::evidence::KeptEvents;
+use self::notes::DayOfNotes;
+use self::own_past::OwnPast;
+use self::peers::PeerWatch;
+use self::series::{NewestSample, Series, Uses};
+use self::verdicts::Standing;
 use crate::health;
 use crate::name::DeviceName;
 use crate::records::{Arrival, LatestSample, Window};

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::device::Device;
-use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
+use super::Device;
 use super::notes::{exact, rounded};
 use super::own_past::{Change, OwnPast};
+use crate::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
@@ -15,7 +15,13 @@ const PAGE: u8 = 7;
 const NOTE: u8 = 6;
 
 /// Takes the mean latency of a device in a minute, in ms; `at` is its end.
-pub(super) fn look(device: &mut Device, latency_ms: f64, at: Timestamp, is_quiet: bool, made: &mut Vec<Event>) {
+pub(in crate::judge) fn look(
+    device: &mut Device,
+    latency_ms: f64,
+    at: Timestamp,
+    is_quiet: bool,
+    made: &mut Vec<Event>,
+) {
     let mut values = OwnPast::metrics().map(|metric| newest(device, metric));
     values[0] = Some(latency_ms);
     let Some(change) = device.own_past.push(values) else { return };

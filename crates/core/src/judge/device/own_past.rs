@@ -30,7 +30,7 @@ const LEAST: f64 = 1e-3;
 
 /// Levels of one device.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct OwnPast {
+pub(in crate::judge) struct OwnPast {
     levels: [Level; METRICS.len()],
     is_slow: bool,
 }
@@ -46,7 +46,7 @@ struct Level {
 
 /// Change of a device beside its own past.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Change {
+pub(in crate::judge) enum Change {
     /// Slow from now on: latency of the last minutes and usual latency, both in the unit of the latency.
     Slow { level: f64, usual: f64 },
     /// As usual again.
@@ -55,18 +55,18 @@ pub(super) enum Change {
 
 impl OwnPast {
     /// Returns the metrics that are read, latency first.
-    pub(super) const fn metrics() -> [&'static str; METRICS.len()] {
+    pub(in crate::judge) const fn metrics() -> [&'static str; METRICS.len()] {
         METRICS
     }
 
     /// Takes a change back that must not be said yet: what lasts is found again.
-    pub(super) fn unsay(&mut self) {
+    pub(in crate::judge) fn unsay(&mut self) {
         self.is_slow = false;
     }
 
     /// Takes the values of one minute in the order of [`Self::metrics`]; returns a change. Nothing is judged without a
     /// latency and a load.
-    pub(super) fn push(&mut self, values: [Option<f64>; METRICS.len()]) -> Option<Change> {
+    pub(in crate::judge) fn push(&mut self, values: [Option<f64>; METRICS.len()]) -> Option<Change> {
         let latency = values[0].filter(|latency| *latency > 0.0 && latency.is_finite())?;
         let is_suspicious = self.levels[0].excess() > FAST;
         let rate = if is_suspicious { SUSPICIOUS_RATE } else { 1.0 };

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use super::Device;
 use super::agreement::Shelves;
-use super::device::Device;
-use super::events::{Finding, HEALTH_CHANGED};
 use super::evidence::OF_PLACE;
 use super::series::{Grade, Series};
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
+use crate::judge::events::{Finding, HEALTH_CHANGED};
 use crate::records::Window;
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
@@ -31,33 +31,33 @@ const MAX_PAGED: usize = 8;
 
 /// Verdict as stated.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Stated {
-    pub(super) health: Health,
-    pub(super) since: Timestamp,
-    pub(super) at: Timestamp,
+pub(in crate::judge) struct Stated {
+    pub(in crate::judge) health: Health,
+    pub(in crate::judge) since: Timestamp,
+    pub(in crate::judge) at: Timestamp,
 }
 
 /// Verdict on a device over time.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Standing {
+pub(in crate::judge) struct Standing {
     /// `true` if evidence has changed.
-    pub(super) is_dirty: bool,
+    pub(in crate::judge) is_dirty: bool,
     /// `true` while nothing current is known: any value may change that.
-    pub(super) is_unknown: bool,
-    pub(super) stated: Option<Stated>,
+    pub(in crate::judge) is_unknown: bool,
+    pub(in crate::judge) stated: Option<Stated>,
     /// Verdict that differs from the stated one, and since when.
-    pub(super) pending: Option<(Health, Timestamp)>,
+    pub(in crate::judge) pending: Option<(Health, Timestamp)>,
     /// Time of the next verdict if no evidence changes.
-    pub(super) again_at: Timestamp,
+    pub(in crate::judge) again_at: Timestamp,
     /// Times of the last changes.
-    pub(super) changes: Vec<Timestamp>,
+    pub(in crate::judge) changes: Vec<Timestamp>,
     /// Findings that called a person, with the time.
-    pub(super) paged: Vec<(String, Timestamp)>,
+    pub(in crate::judge) paged: Vec<(String, Timestamp)>,
 }
 
 impl Standing {
     /// Takes a statement of another run of the detector.
-    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name));
         let health = label("to").and_then(|text| parse(text));
         let since = label("since").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(at);
@@ -71,7 +71,7 @@ impl Standing {
     }
 
     /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
-    pub(super) fn forget_page(&mut self, accepted: &Event) {
+    pub(in crate::judge) fn forget_page(&mut self, accepted: &Event) {
         let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
         self.paged.retain(|(paged, _)| Some(paged) != metric);
     }
@@ -113,7 +113,7 @@ impl Standing {
 }
 
 /// Judges a device if it must be. Returns the time at which to look again.
-pub(super) fn look(
+pub(in crate::judge) fn look(
     device: &mut Device,
     shelves: &mut Shelves,
     now: Timestamp,
@@ -172,7 +172,7 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
 }
 
-pub(super) fn judge(device: &Device, now: Timestamp) -> Verdict {
+pub(in crate::judge) fn judge(device: &Device, now: Timestamp) -> Verdict {
     let window = window_at(now);
     let latest = device.latest(window);
     let newest_event = device.kept.events.iter().map(|record| record.event.timestamp).max();
@@ -268,7 +268,7 @@ fn calls(device: &mut Device, verdict: &Verdict, now: Timestamp) -> bool {
 }
 
 /// Returns the name of a verdict, as on the wire.
-pub(super) fn name(health: Health) -> &'static str {
+pub(in crate::judge) fn name(health: Health) -> &'static str {
     match health {
         Health::Ok => "ok",
         Health::Unknown => "unknown",
@@ -278,6 +278,6 @@ pub(super) fn name(health: Health) -> &'static str {
 }
 
 /// Returns the verdict of a name.
-pub(super) fn parse(text: &str) -> Option<Health> {
+pub(in crate::judge) fn parse(text: &str) -> Option<Health> {
     [Health::Ok, Health::Unknown, Health::Warning, Health::Critical].into_iter().find(|health| name(*health) == text)
 }

@@ -13,7 +13,7 @@ use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 use crate::timestamp::Timestamp;
 
-use super::notes::NoteControl;
+use super::note_control::NoteControl;
 
 /// Metrics of the host that count what happened since the drive was new. The judge of drives and the limits read them; as
 /// series they are flat, or a clock.
@@ -27,19 +27,19 @@ const INTERVAL_STEP: f32 = 1.1;
 
 /// Readers of a series.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Uses {
+pub(in crate::judge) struct Uses {
     /// Row of the metric table, if values are judged by limits.
-    pub(super) limited: Option<&'static MetricKind>,
+    pub(in crate::judge) limited: Option<&'static MetricKind>,
     /// `true` if the judge of drives reads it.
-    pub(super) is_of_drive: bool,
+    pub(in crate::judge) is_of_drive: bool,
     /// `true` if it has a detector.
-    pub(super) is_detected: bool,
+    pub(in crate::judge) is_detected: bool,
     /// Range of values that mean what they say and are below every limit.
     fine: (f64, f64),
 }
 
 impl Uses {
-    pub(super) fn of(metric_type: &str) -> Self {
+    pub(in crate::judge) fn of(metric_type: &str) -> Self {
         let kind = metric::lookup(metric_type);
         Self {
             limited: kind.filter(|kind| kind.limits.is_some()),
@@ -53,7 +53,7 @@ impl Uses {
         self.fine.0 <= value && value < self.fine.1
     }
 
-    pub(super) fn is_any(self) -> bool {
+    pub(in crate::judge) fn is_any(self) -> bool {
         self.limited.is_some() || self.is_of_drive || self.is_detected
     }
 }
@@ -81,23 +81,23 @@ fn is_detected(metric_type: &str, kind: Option<&MetricKind>) -> bool {
 
 /// Newest value of a metric, with the usual time between two of them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct NewestSample {
+pub(in crate::judge) struct NewestSample {
     /// Metric type; `None` if the series has it.
-    pub(super) metric_type: Option<MetricType>,
-    pub(super) time: Timestamp,
-    pub(super) value: f64,
+    pub(in crate::judge) metric_type: Option<MetricType>,
+    pub(in crate::judge) time: Timestamp,
+    pub(in crate::judge) value: f64,
     /// 0 while it is unknown.
-    pub(super) interval_s: f32,
+    pub(in crate::judge) interval_s: f32,
 }
 
 impl NewestSample {
-    pub(super) fn new(metric_type: Option<MetricType>, time: Timestamp, value: f64) -> Self {
+    pub(in crate::judge) fn new(metric_type: Option<MetricType>, time: Timestamp, value: f64) -> Self {
         Self { metric_type, time, value, interval_s: 0.0 }
     }
 
     /// Takes a value. Returns `false` for one that is late or a double. A value that is older only because the clock of
     /// the sender was ahead and has been set counts.
-    pub(super) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
+    pub(in crate::judge) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
         let latest = received.plus(CLOCK_TOLERANCE);
         let was_ahead = self.time > latest && time <= latest;
         if time <= self.time && !was_ahead {
@@ -115,31 +115,31 @@ impl NewestSample {
         true
     }
 
-    pub(super) fn interval(&self) -> Option<Duration> {
+    pub(in crate::judge) fn interval(&self) -> Option<Duration> {
         (self.interval_s > 0.0).then(|| Duration::try_from_secs_f32(self.interval_s).ok())?
     }
 
-    pub(super) fn named(&self) -> Option<LatestSample> {
+    pub(in crate::judge) fn named(&self) -> Option<LatestSample> {
         Some(LatestSample { metric_type: self.metric_type.clone()?, time: self.time, value: self.value })
     }
 }
 
 /// One series.
 #[derive(Debug)]
-pub(super) struct Series {
-    pub(super) metric_type: MetricType,
-    pub(super) uses: Uses,
-    pub(super) newest: Option<NewestSample>,
-    pub(super) grade: Grade,
+pub(in crate::judge) struct Series {
+    pub(in crate::judge) metric_type: MetricType,
+    pub(in crate::judge) uses: Uses,
+    pub(in crate::judge) newest: Option<NewestSample>,
+    pub(in crate::judge) grade: Grade,
     /// `true` once a value was below its critical limit: what was beyond it from the start is no news.
-    pub(super) was_better: bool,
-    pub(super) detector: Option<Box<Detector>>,
-    pub(super) control: NoteControl,
+    pub(in crate::judge) was_better: bool,
+    pub(in crate::judge) detector: Option<Box<Detector>>,
+    pub(in crate::judge) control: NoteControl,
 }
 
 /// Value beside the limits of its metric.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Grade {
+pub(in crate::judge) enum Grade {
     #[default]
     Fine,
     Unclear,
@@ -148,13 +148,13 @@ pub(super) enum Grade {
 }
 
 impl Series {
-    pub(super) fn new(metric_type: MetricType, uses: Uses) -> Self {
+    pub(in crate::judge) fn new(metric_type: MetricType, uses: Uses) -> Self {
         let (newest, grade, control) = (None, Grade::Fine, NoteControl::default());
         Self { metric_type, uses, newest, grade, was_better: false, detector: None, control }
     }
 
     /// Takes a value; returns `false` for one that is late or a double.
-    pub(super) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
+    pub(in crate::judge) fn take(&mut self, time: Timestamp, value: f64, received: Timestamp) -> bool {
         match &mut self.newest {
             Some(newest) => newest.take(time, value, received),
             empty @ None => {
@@ -165,7 +165,7 @@ impl Series {
     }
 
     /// Grades a value by the limits; returns `true` if it may change the verdict on its device.
-    pub(super) fn regrade(&mut self, value: f64, before: Option<f64>) -> bool {
+    pub(in crate::judge) fn regrade(&mut self, value: f64, before: Option<f64>) -> bool {
         let Some(kind) = self.uses.limited else { return false };
         let grade = if self.uses.is_fine(value) { Grade::Fine } else { grade(kind, value) };
         // A value beyond a limit may exceed the one that an operator has accepted.
@@ -176,7 +176,7 @@ impl Series {
     }
 
     /// Judges a value by the past of its series.
-    pub(super) fn detect(&mut self, time: Timestamp, value: f64) -> Option<RowScore> {
+    pub(in crate::judge) fn detect(&mut self, time: Timestamp, value: f64) -> Option<RowScore> {
         let detector = self.detector.as_mut()?;
         if self.uses.is_fine(value) {
             return Some(detector.push(time, value));

@@ -5,17 +5,17 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::device::{Device, Devices};
-use super::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
 use super::notes::{exact, rounded};
 use super::slow;
+use super::{Device, Devices};
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
+use crate::judge::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
 /// Metric type that is compared.
-pub(super) const COMPARED: &str = "Latency";
+pub(in crate::judge) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
 /// Time after a page in which a device that gets slow again calls nobody.
 const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
@@ -31,7 +31,7 @@ const NOTE: u8 = 6;
 
 /// State of one device beside its peers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct PeerWatch {
+pub(in crate::judge) struct PeerWatch {
     /// Sum and number of values in the minute in the making.
     sum: f64,
     n_values: u32,
@@ -50,13 +50,13 @@ pub(super) struct PeerWatch {
 
 impl PeerWatch {
     /// Adds a value of the minute in the making.
-    pub(super) fn add(&mut self, value: f64) {
+    pub(in crate::judge) fn add(&mut self, value: f64) {
         self.sum += value;
         self.n_values += 1;
     }
 
     /// Takes an event of another run of the detector about the device.
-    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         if self.changed.is_none_or(|changed| changed < at) {
             self.is_slow = event.event_type.as_str() == DEVICE_SLOW;
             self.changed = Some(at);
@@ -64,7 +64,7 @@ impl PeerWatch {
     }
 
     /// Takes the replacement of the drive.
-    pub(super) fn replace(&mut self, at: Timestamp) {
+    pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
         *self = Self {
             is_slow: false,
             alarm_since: None,
@@ -78,19 +78,19 @@ impl PeerWatch {
 
 /// Minute in the making and the histories of all devices.
 #[derive(Debug, Default)]
-pub(super) struct Peers {
+pub(in crate::judge) struct Peers {
     /// Minutes since the epoch, by the time at which NATS took the values: the clocks of the senders do not matter.
-    pub(super) minute: Option<i64>,
-    pub(super) cohorts: Cohorts,
+    pub(in crate::judge) minute: Option<i64>,
+    pub(in crate::judge) cohorts: Cohorts,
     /// Number of devices in each cohort of an enclosure.
     members: BTreeMap<String, usize>,
     /// Newest device of each enclosure that was slow, and since when.
-    pub(super) slow: BTreeMap<String, (DeviceName, Timestamp)>,
+    pub(in crate::judge) slow: BTreeMap<String, (DeviceName, Timestamp)>,
 }
 
 impl Peers {
     /// Enters a device whose labels have changed in its cohorts.
-    pub(super) fn enter(&mut self, device: &mut Device) {
+    pub(in crate::judge) fn enter(&mut self, device: &mut Device) {
         let class = device.labels.get("class").map_or("", String::as_str);
         let named = |key: &str| device.labels.get(key).map(|value| format!("{key} {value} {class}"));
         let (of_enclosure, of_model) = (named("enclosure"), named("model"));
@@ -115,27 +115,33 @@ impl Peers {
     }
 
     /// Forgets a device.
-    pub(super) fn forget(&mut self, device: &Device) {
+    pub(in crate::judge) fn forget(&mut self, device: &Device) {
         self.leave(device);
         self.cohorts.remove(&device.name);
     }
 
     /// Counts a restored device.
-    pub(super) fn count(&mut self, device: &Device) {
+    pub(in crate::judge) fn count(&mut self, device: &Device) {
         if let Some(cohort) = &device.peers.of_enclosure {
             *self.members.entry(cohort.clone()).or_default() += 1;
         }
     }
 
     /// Returns the number of devices in an enclosure.
-    pub(super) fn n_in(&self, enclosure: &str) -> usize {
+    pub(in crate::judge) fn n_in(&self, enclosure: &str) -> usize {
         let prefix = format!("enclosure {enclosure} ");
         let from_prefix = self.members.range(prefix.clone()..);
         from_prefix.take_while(|(cohort, _)| cohort.starts_with(&prefix)).map(|(_, n_members)| n_members).sum()
     }
 
     /// Takes the time: judges the minute in the making if it is over. Events go to `made`.
-    pub(super) fn advance(&mut self, now: Timestamp, devices: &mut Devices, is_quiet: bool, made: &mut Vec<Event>) {
+    pub(in crate::judge) fn advance(
+        &mut self,
+        now: Timestamp,
+        devices: &mut Devices,
+        is_quiet: bool,
+        made: &mut Vec<Event>,
+    ) {
         let minute = now.as_ns().div_euclid(MINUTE_NS);
         let Some(current) = self.minute.filter(|current| *current < minute) else {
             self.minute.get_or_insert(minute);

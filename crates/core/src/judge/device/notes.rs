@@ -1,25 +1,16 @@
 //! Notes about single series: one per incident, with its evidence in words, and never many.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
-use super::device::Device;
-use super::events::{Finding, METRIC_ANOMALY};
+use super::Device;
+use super::note_control::NoteControl;
 use super::series::Series;
 use crate::detect::RowScore;
+use crate::judge::events::{Finding, METRIC_ANOMALY};
 use crate::metric;
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
-/// Time after a note in which its series makes no other, unless it gets clearly stronger.
-const QUIET: Duration = Duration::from_secs(6 * 3600);
-/// Score by which an alarm is clearly stronger than the one noted.
-const STRONGER: f32 = 0.2;
-/// An incident is over once the score falls below this, or below half of the noted one.
-const OVER: f32 = 0.3;
-/// Longest time for which a score that stays up is the same incident.
-const LONGEST_INCIDENT: Duration = Duration::from_secs(24 * 3600);
 /// Most notes about one device in a day.
 const MAX_NOTES_A_DAY: u8 = 6;
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -27,50 +18,9 @@ const DAY_NS: i64 = 86_400_000_000_000;
 const STRONG: f64 = 0.7;
 const RARE_ROWS: u32 = 10_000;
 
-/// Control of the notes of one series.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct NoteControl {
-    rows: u32,
-    n_alarms: u32,
-    noted: Option<Timestamp>,
-    noted_score: f32,
-    is_open: bool,
-    /// Alarms since the last note that made none.
-    n_suppressed: u32,
-}
-
-impl NoteControl {
-    /// Takes the score of a row; returns `true` for an alarm that deserves a note.
-    fn admits(&mut self, at: Timestamp, score: &RowScore) -> bool {
-        self.rows = self.rows.saturating_add(1);
-        let strength = score.anomaly_score as f32;
-        let age = self.noted.map(|noted| at.seconds_since(noted));
-        if strength < OVER.max(self.noted_score / 2.0) || age.is_some_and(|age| age > LONGEST_INCIDENT.as_secs_f64()) {
-            self.is_open = false;
-        }
-        if !score.alarm {
-            return false;
-        }
-        self.n_alarms = self.n_alarms.saturating_add(1);
-        let is_free = !self.is_open && age.is_none_or(|age| age >= QUIET.as_secs_f64());
-        is_free || strength >= self.noted_score + STRONGER
-    }
-
-    /// Returns the alarms suppressed since the last note.
-    fn note(&mut self, at: Timestamp, score: f64) -> u32 {
-        (self.noted, self.noted_score, self.is_open) = (Some(at), score as f32, true);
-        std::mem::take(&mut self.n_suppressed)
-    }
-
-    /// Returns the rows for each alarm so far.
-    fn rows_per_alarm(&self) -> u32 {
-        self.rows / self.n_alarms.max(1)
-    }
-}
-
 /// Notes about a device in the current day.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct DayOfNotes {
+pub(in crate::judge) struct DayOfNotes {
     day: i64,
     n_notes: u8,
     /// Notes held back because of their number.
@@ -95,7 +45,7 @@ impl DayOfNotes {
 
 /// Takes the score of the newest value of a series; returns the note, if it deserves one. `at` dates it; `is_quiet` if
 /// nothing must be said yet.
-pub(super) fn note(
+pub(in crate::judge) fn note(
     device: &mut Device,
     place: usize,
     score: &RowScore,
@@ -161,13 +111,13 @@ fn message(series: &Series, value: f64, score: &RowScore, n_suppressed: u32) -> 
 }
 
 /// Returns a number in full, and short: a label has a bounded length.
-pub(super) fn exact(value: f64) -> String {
+pub(in crate::judge) fn exact(value: f64) -> String {
     let is_usual = value == 0.0 || (1e-6..1e15).contains(&value.abs());
     if is_usual { value.to_string() } else { format!("{value:e}") }
 }
 
 /// Returns a number with four significant digits, as people read it.
-pub(super) fn rounded(value: f64) -> String {
+pub(in crate::judge) fn rounded(value: f64) -> String {
     if value == 0.0 || !value.is_finite() {
         return format!("{value}");
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::device::Device;
-use super::events::{FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED, FAILURE_RISK_RAISED, Finding};
+use super::Device;
 use super::notes::{exact, rounded};
 use super::series::Series;
 use crate::fleet::{self, DriveFleet, DriveReason, DriveRow, DriveVerdict};
 use crate::health::Health;
+use crate::judge::events::{FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED, FAILURE_RISK_RAISED, Finding};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
@@ -36,7 +36,7 @@ enum Prediction {
 
 /// State of one drive.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct DriveWatch {
+pub(in crate::judge) struct DriveWatch {
     /// `true` if something that the judge of drives reads has changed.
     is_changed: bool,
     /// Day of the last verdict, counted from the epoch.
@@ -53,7 +53,7 @@ pub(super) struct DriveWatch {
 
 impl DriveWatch {
     /// Takes a value that the judge of drives reads; returns `true` if it is worth a verdict.
-    pub(super) fn take(&mut self, series: &Series, before: Option<f64>, value: f64, now: Timestamp) -> bool {
+    pub(in crate::judge) fn take(&mut self, series: &Series, before: Option<f64>, value: f64, now: Timestamp) -> bool {
         let is_worth = match fleet::is_temperature(&series.metric_type) {
             true => (value - self.celsius).abs() >= CELSIUS && self.day.is_some(),
             false => before != Some(value) && !fleet::is_clock(&series.metric_type),
@@ -65,7 +65,7 @@ impl DriveWatch {
     }
 
     /// Takes an event of another run of the detector about the drive.
-    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         if self.changed.is_none_or(|changed| changed < at) {
             self.said = match event.event_type.as_str() {
                 FAILURE_PREDICTED => Prediction::Failure,
@@ -76,11 +76,11 @@ impl DriveWatch {
         }
     }
 
-    pub(super) fn fail(&mut self) {
+    pub(in crate::judge) fn fail(&mut self) {
         self.has_failed = true;
     }
 
-    pub(super) fn replace(&mut self, at: Timestamp) {
+    pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
         *self = Self { changed: Some(at), ..Self::default() };
     }
 
@@ -92,7 +92,7 @@ impl DriveWatch {
 }
 
 /// Judges a drive if it must be. Returns the time at which to look again.
-pub(super) fn look(
+pub(in crate::judge) fn look(
     device: &mut Device,
     fleet: &mut DriveFleet,
     now: Timestamp,

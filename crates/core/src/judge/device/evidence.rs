@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
+use crate::judge::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
@@ -14,9 +14,9 @@ use crate::wire::{Event, Labels};
 const OF_ITS_OWN: [&str; 6] =
     ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
 /// Faults of the place where a device is: they concern its other devices as well.
-pub(super) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
+pub(in crate::judge) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
 /// Criticality from which on an event calls a person.
-pub(super) const PAGE: u8 = 7;
+pub(in crate::judge) const PAGE: u8 = 7;
 /// Time for which a page about the place of a device stands for what follows.
 const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
@@ -31,18 +31,18 @@ const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 
 /// Events kept of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct KeptEvents {
-    pub(super) events: Vec<EventRecord>,
-    pub(super) decisions: Vec<EventRecord>,
+pub(in crate::judge) struct KeptEvents {
+    pub(in crate::judge) events: Vec<EventRecord>,
+    pub(in crate::judge) decisions: Vec<EventRecord>,
     /// Newest fault of the device itself that called a person.
-    pub(super) paged: Option<Timestamp>,
+    pub(in crate::judge) paged: Option<Timestamp>,
     /// Newest fault of its place that called a person.
-    pub(super) place_paged: Option<Timestamp>,
+    pub(in crate::judge) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
     /// Takes an event; returns `true` if it may change the verdict.
-    pub(super) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
+    pub(in crate::judge) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
         let at = event.timestamp.min(received);
@@ -66,13 +66,13 @@ impl KeptEvents {
     }
 
     /// Returns `true` if a person was called about the device within `length`, or just now about its place.
-    pub(super) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
+    pub(in crate::judge) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
         let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
         is_within(self.paged, length) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
-    pub(super) fn ends(&self, window: Duration) -> impl Iterator<Item = Timestamp> {
+    pub(in crate::judge) fn ends(&self, window: Duration) -> impl Iterator<Item = Timestamp> {
         let of_events = self.events.iter().flat_map(move |record| {
             let moment = record.event.timestamp.min(record.received);
             [moment.plus(FAULT_LOOKBACK), moment.plus(window), record.received.plus(window)]
@@ -82,7 +82,7 @@ impl KeptEvents {
     }
 
     /// Drops what no verdict from `now` on reads.
-    pub(super) fn forget(&mut self, now: Timestamp) {
+    pub(in crate::judge) fn forget(&mut self, now: Timestamp) {
         let is_kept = |record: &EventRecord| {
             let kept_for = if is_deciding(&record.event.event_type) { FAULT_LOOKBACK } else { KEPT_FOR };
             record.received.plus(kept_for) >= now

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::device::Device;
-use super::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
+use super::Device;
 use super::series::Series;
 use crate::cohort::TOGETHER_WITHIN;
 use crate::detect::RowScore;
+use crate::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
 use crate::metric::{self, Unit};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
@@ -39,7 +39,7 @@ const MAX_LIST_BYTES: usize = 240;
 
 /// Metrics that have one cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) enum Family {
+pub(in crate::judge) enum Family {
     Load,
     Latency,
     Temperature,
@@ -60,7 +60,7 @@ impl Family {
 
 /// Alarms of a device in the last minutes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct RecentAlarms {
+pub(in crate::judge) struct RecentAlarms {
     alarms: Vec<(Family, Timestamp)>,
     /// Last alarm of anomalies that agree, until their end.
     open: Option<Timestamp>,
@@ -69,7 +69,7 @@ pub(super) struct RecentAlarms {
 
 impl RecentAlarms {
     /// Takes an event of another run of the detector.
-    pub(super) fn adopt(&mut self, event: &Event, at: Timestamp) {
+    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         // Others of this type, about a device beside its own past, have an end of their own.
         let is_of_notes = event.labels.as_ref().is_some_and(|labels| labels.contains_key("families"));
         if is_of_notes && self.open.is_none_or(|open| open < at) {
@@ -77,7 +77,7 @@ impl RecentAlarms {
         }
     }
 
-    pub(super) fn replace(&mut self) {
+    pub(in crate::judge) fn replace(&mut self) {
         *self = Self::default();
     }
 
@@ -112,7 +112,7 @@ impl RecentAlarms {
 
 /// Enclosures with recent pages and alarms.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Shelves {
+pub(in crate::judge) struct Shelves {
     shelves: BTreeMap<String, Shelf>,
 }
 
@@ -126,20 +126,20 @@ struct Shelf {
 
 impl Shelves {
     /// Records that a page about a device was made.
-    pub(super) fn page(&mut self, device: &Device, at: Timestamp) {
+    pub(in crate::judge) fn page(&mut self, device: &Device, at: Timestamp) {
         if let Some(enclosure) = device.enclosure() {
             self.shelves.entry(enclosure.to_owned()).or_default().paged = Some((device.name.clone(), at));
         }
     }
 
     /// Returns the other device of the enclosure about which a person was called just before.
-    pub(super) fn paged_beside(&self, device: &Device, at: Timestamp) -> Option<&DeviceName> {
+    pub(in crate::judge) fn paged_beside(&self, device: &Device, at: Timestamp) -> Option<&DeviceName> {
         let (other, paged) = self.shelves.get(device.enclosure()?)?.paged.as_ref()?;
         (*other != device.name && at <= paged.plus(SHELF_PAGED)).then_some(other)
     }
 
     /// Forgets what is long over.
-    pub(super) fn forget(&mut self, oldest: Timestamp) {
+    pub(in crate::judge) fn forget(&mut self, oldest: Timestamp) {
         self.shelves.retain(|_, shelf| {
             let alarms = shelf.alarms.iter().map(|(.., at)| *at);
             let paged = shelf.paged.as_ref().map(|(_, at)| *at);
@@ -168,7 +168,7 @@ impl Shelves {
 }
 
 /// Takes an alarm of the series at `place`. `n_devices` is the number of devices in the enclosure.
-pub(super) fn take(
+pub(in crate::judge) fn take(
     device: &mut Device,
     place: usize,
     (score, at): (&RowScore, Timestamp),
@@ -199,7 +199,7 @@ pub(super) fn take(
 }
 
 /// Ends anomalies that agreed. Returns the time at which to look again.
-pub(super) fn look(device: &mut Device, now: Timestamp, made: &mut Vec<Event>) -> Option<Timestamp> {
+pub(in crate::judge) fn look(device: &mut Device, now: Timestamp, made: &mut Vec<Event>) -> Option<Timestamp> {
     let ends_at = device.alarms.ends_at()?;
     if ends_at > now {
         return Some(ends_at);
