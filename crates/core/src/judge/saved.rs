@@ -140,12 +140,8 @@ impl FleetJudge {
                 let Series { metric_type, newest, grade, was_better, control, .. } = series;
                 let (metric_type, newest, control) = (metric_type.clone(), newest.clone(), control.clone());
                 let (grade, was_better) = (*grade, *was_better);
-                put(
-                    &mut out,
-                    &mut record,
-                    &SavedSeries { metric_type, newest, grade, was_better, control },
-                    &detector,
-                )?;
+                let saved = SavedSeries { metric_type, newest, grade, was_better, control };
+                put(&mut out, &mut record, &saved, &detector)?;
             }
         }
         Ok(())

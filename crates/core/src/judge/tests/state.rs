@@ -61,7 +61,7 @@ fn what_sends_nothing_for_thirty_days_is_forgotten() {
 fn a_series_without_room_is_counted_and_still_judged_by_its_limits() {
     let mut judge = FleetJudge { n_series: MAX_SERIES, ..FleetJudge::default() };
     for i in 0..20 {
-        send(&mut judge, "d", "DiskTemp", minute(i), 70.0);
+        send(&mut judge, "d", "DiskTemp", minute(i), if i < 5 { 40.0 } else { 70.0 });
     }
     assert_eq!((judge.n_series(), judge.n_left_out()), (MAX_SERIES, 20));
     assert_eq!(n_pages(&judge.take()), 1);
