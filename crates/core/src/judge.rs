@@ -28,7 +28,7 @@ mod verdicts;
 use std::time::Duration;
 
 use crate::fleet::DriveFleet;
-use crate::health::{self, MAX_CLOCK_LAG};
+use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
 use crate::wire::{DeviceMetric, Event};
 
@@ -181,7 +181,7 @@ impl FleetJudge {
             }
             _ => {}
         }
-        if event.criticality.level() >= 7 && health::is_deciding(&event.event_type) {
+        if event.criticality.level() >= evidence::PAGE && evidence::OF_PLACE.contains(&event.event_type.as_str()) {
             self.shelves.page(device, at);
         }
         if device.kept.take(event, now) {

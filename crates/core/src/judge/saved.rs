@@ -72,7 +72,7 @@ struct SavedDevice {
     other: Option<NewestSample>,
     events: Vec<SavedEvent>,
     decisions: Vec<SavedEvent>,
-    paged: Option<Timestamp>,
+    paged: [Option<Timestamp>; 2],
     standing: SavedStanding,
     peers: PeerWatch,
     own_past: OwnPast,
@@ -100,7 +100,6 @@ struct SavedSeries {
     metric_type: MetricType,
     newest: Option<NewestSample>,
     grade: Grade,
-    was_better: bool,
     control: NoteControl,
 }
 
@@ -136,15 +135,10 @@ impl FleetJudge {
             put(&mut out, &mut record, &SavedDevice::of(device, history), &[])?;
             for series in &device.series {
                 let detector = series.detector.as_ref().map(|detector| detector.to_bytes()).unwrap_or_default();
-                let Series { metric_type, newest, grade, was_better, control, .. } = series;
+                let Series { metric_type, newest, grade, control, .. } = series;
                 let (metric_type, newest, control) = (metric_type.clone(), newest.clone(), control.clone());
-                let (grade, was_better) = (*grade, *was_better);
-                put(
-                    &mut out,
-                    &mut record,
-                    &SavedSeries { metric_type, newest, grade, was_better, control },
-                    &detector,
-                )?;
+                let grade = *grade;
+                put(&mut out, &mut record, &SavedSeries { metric_type, newest, grade, control }, &detector)?;
             }
         }
         Ok(())
@@ -240,7 +234,7 @@ impl SavedDevice {
             other: device.other.clone(),
             events: saved(&device.kept.events),
             decisions: saved(&device.kept.decisions),
-            paged: device.kept.paged,
+            paged: [device.kept.paged, device.kept.place_paged],
             standing: SavedStanding::of(&device.standing),
             peers: device.peers.clone(),
             own_past: device.own_past.clone(),
@@ -259,7 +253,12 @@ impl SavedDevice {
             arrival: self.arrival.map(|(received, measured)| Arrival { received, measured }),
             due: self.due,
             other: self.other,
-            kept: KeptEvents { events: records(self.events)?, decisions: records(self.decisions)?, paged: self.paged },
+            kept: KeptEvents {
+                events: records(self.events)?,
+                decisions: records(self.decisions)?,
+                paged: self.paged[0],
+                place_paged: self.paged[1],
+            },
             standing: self.standing.standing()?,
             peers: self.peers,
             own_past: self.own_past,
@@ -302,8 +301,8 @@ impl SavedSeries {
             bytes => Some(Box::new(Detector::from_bytes(bytes)?)),
         };
         let uses = Uses::of(&self.metric_type);
-        let Self { metric_type, newest, grade, was_better, control } = self;
-        Ok(Series { metric_type, uses, newest, grade, was_better, detector, control })
+        let Self { metric_type, newest, grade, control } = self;
+        Ok(Series { metric_type, uses, newest, grade, detector, control })
     }
 }
 

@@ -131,8 +131,6 @@ pub(super) struct Series {
     pub(super) uses: Uses,
     pub(super) newest: Option<NewestSample>,
     pub(super) grade: Grade,
-    /// `true` once a value was below its critical limit: what was beyond it from the start is no news.
-    pub(super) was_better: bool,
     pub(super) detector: Option<Box<Detector>>,
     pub(super) control: NoteControl,
 }
@@ -150,7 +148,7 @@ pub(super) enum Grade {
 impl Series {
     pub(super) fn new(metric_type: MetricType, uses: Uses) -> Self {
         let (newest, grade, control) = (None, Grade::Fine, NoteControl::default());
-        Self { metric_type, uses, newest, grade, was_better: false, detector: None, control }
+        Self { metric_type, uses, newest, grade, detector: None, control }
     }
 
     /// Takes a value; returns `false` for one that is late or a double.
@@ -171,7 +169,6 @@ impl Series {
         // A value beyond a limit may exceed the one that an operator has accepted.
         let may_change = grade != self.grade || (grade != Grade::Fine && before != Some(value));
         self.grade = grade;
-        self.was_better |= matches!(grade, Grade::Fine | Grade::Warning);
         may_change
     }
 

@@ -56,3 +56,30 @@ fn what_sends_nothing_for_thirty_days_is_forgotten() {
     judge.advance(minute(300 + 60 * 24 * 32));
     assert_eq!((judge.n_series(), judge.devices.len(), judge.peers.cohorts.n_devices()), (0, 0, 0));
 }
+
+#[test]
+fn a_series_without_room_is_counted_and_still_judged_by_its_limits() {
+    let mut judge = FleetJudge { n_series: MAX_SERIES, ..FleetJudge::default() };
+    for i in 0..20 {
+        send(&mut judge, "d", "DiskTemp", minute(i), 70.0);
+    }
+    assert_eq!((judge.n_series(), judge.n_left_out()), (MAX_SERIES, 20));
+    assert_eq!(n_pages(&judge.take()), 1);
+}
+
+#[test]
+fn a_device_has_bounded_state_whatever_it_sends() {
+    let mut judge = FleetJudge::default();
+    for i in 0..2_000 {
+        judge.metric(&metric("d", &format!("smart_{i}_raw"), minute(i), 1.0), minute(i));
+        judge.metric(&metric("d", &format!("smart_{i}_normalized"), minute(i), 1.0), minute(i));
+        let noise = Event { event_message: Some("x".repeat(10_000)), ..event("d", &format!("Type{i}"), minute(i), 9) };
+        judge.event(&noise, minute(i));
+        let labels = [("metric", format!("m{i}")), ("until", "2100-01-01T00:00:00Z".to_owned())];
+        let labels: Labels = labels.map(|(key, value)| (key.to_owned(), value)).into();
+        let accepted = Event { labels: Some(Box::new(labels)), ..event("d", "FindingAccepted", minute(i), 1) };
+        judge.event(&accepted, minute(i));
+    }
+    assert!(saved(&judge).len() < 32 << 10, "{} bytes", saved(&judge).len());
+    assert!(judge.devices.at(0).series.len() <= 256);
+}

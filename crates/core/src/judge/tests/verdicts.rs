@@ -90,3 +90,24 @@ fn the_first_start_on_an_old_stream_says_only_what_is_still_the_case() {
     assert_eq!(n_pages(&events), 1);
     assert!(events.iter().any(|event| &*event.source_device == "lasting" && event.criticality.level() == 8));
 }
+
+#[test]
+fn heat_after_a_stopped_fan_calls_nobody_again() {
+    let mut judge = FleetJudge::default();
+    for i in 0..200 {
+        for device in ["a", "b", "elsewhere"] {
+            let value = if i >= 100 { 66.0 } else { 40.0 };
+            let enclosure = if device == "elsewhere" { "2" } else { "1" };
+            judge.metric(
+                &labelled(metric(device, "DiskTemp", minute(i), value), &[("enclosure", enclosure)]),
+                minute(i),
+            );
+        }
+        if i == 90 {
+            judge.event(&event("a", "FanFailure", minute(i), 7), minute(i));
+        }
+    }
+    let events = judge.take();
+    let pages: Vec<_> = events.iter().filter(|event| event.criticality.level() >= 7).collect();
+    assert!(pages.len() == 1 && &*pages[0].source_device == "elsewhere", "{pages:?}");
+}
