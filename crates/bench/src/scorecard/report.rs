@@ -84,14 +84,7 @@ fn of_all(tally: &Tally) -> Vec<Figure> {
     let worn: Vec<&FaultScore> = tally.faults.iter().filter(|fault| fault.is_wear_out).collect();
     let (page_leads, page_shares) = leads(&worn, |fault| fault.paged_after);
     let (leads_of_verdict, verdict_shares) = leads(&worn, |fault| fault.accused_after);
-    let sum = |rank: Rank, explained: bool| {
-        let of_rank = tally.made.iter().filter(|((other, _), _)| *other == rank);
-        of_rank.map(|(_, counts)| if explained { counts.by_fault } else { counts.by_nothing }).sum::<u64>() as f64
-    };
-    let (right, wrong) = (sum(Rank::Page, true), sum(Rank::Page, false));
-    let n_own = tally.own_pages.values().sum::<u64>() as f64;
-    let verdicts = &tally.verdicts;
-    vec![
+    let mut figures = vec![
         figure("device_years", "device-years", Some(years), 2),
         figure("n_failures", "drives that failed", Some(worn.len() as f64), 0),
         figure("recall_page", "of them paged before", share(&worn, |fault| fault.paged_after), 3),
@@ -107,9 +100,24 @@ fn of_all(tally: &Tally) -> Vec<Figure> {
         figure("page_lead_share_p10", "the same, 10th percentile", quantile(&page_shares, 0.1), 2),
         figure("verdict_lead_hours", "lead of the verdict, median, hours", quantile(&leads_of_verdict, 0.5), 2),
         figure("verdict_lead_share", "the same as a share of the wear-out", quantile(&verdict_shares, 0.5), 2),
+    ];
+    figures.extend(of_events(tally, &worn, years));
+    figures
+}
+
+/// Returns the figures of pages, notes and times in verdicts.
+fn of_events(tally: &Tally, worn: &[&FaultScore], years: f64) -> Vec<Figure> {
+    let sum = |rank: Rank, explained: bool| {
+        let of_rank = tally.made.iter().filter(|((other, _), _)| *other == rank);
+        of_rank.map(|(_, counts)| if explained { counts.by_fault } else { counts.by_nothing }).sum::<u64>() as f64
+    };
+    let (right, wrong) = (sum(Rank::Page, true), sum(Rank::Page, false));
+    let n_own = tally.own_pages.values().sum::<u64>() as f64;
+    let verdicts = &tally.verdicts;
+    vec![
         figure("pages_precision", "share of pages that a fault explains", ratio(right, right + wrong), 3),
         figure("pages_false_per_year", "pages without a fault per device-year", ratio(wrong, years), 3),
-        figure("pages_per_failure", "pages per failing drive", mean(&worn, |fault| fault.n_pages), 2),
+        figure("pages_per_failure", "pages per failing drive", mean(worn, |fault| fault.n_pages), 2),
         figure("pages_per_year", "pages per device-year, all", ratio(right + wrong, years), 2),
         figure("own_pages_per_year", "pages that devices sent themselves per device-year", ratio(n_own, years), 1),
         figure(
