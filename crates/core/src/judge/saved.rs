@@ -101,7 +101,6 @@ struct SavedSeries {
     metric_type: MetricType,
     newest: Option<NewestSample>,
     grade: Grade,
-    was_better: bool,
     control: NoteControl,
 }
 
@@ -137,11 +136,10 @@ impl FleetJudge {
             put(&mut out, &mut record, &SavedDevice::of(device, history), &[])?;
             for series in &device.series {
                 let detector = series.detector.as_ref().map(|detector| detector.to_bytes()).unwrap_or_default();
-                let Series { metric_type, newest, grade, was_better, control, .. } = series;
+                let Series { metric_type, newest, grade, control, .. } = series;
                 let (metric_type, newest, control) = (metric_type.clone(), newest.clone(), control.clone());
-                let (grade, was_better) = (*grade, *was_better);
-                let saved = SavedSeries { metric_type, newest, grade, was_better, control };
-                put(&mut out, &mut record, &saved, &detector)?;
+                let grade = *grade;
+                put(&mut out, &mut record, &SavedSeries { metric_type, newest, grade, control }, &detector)?;
             }
         }
         Ok(())
@@ -301,8 +299,8 @@ impl SavedSeries {
             bytes => Some(Box::new(Detector::from_bytes(bytes)?)),
         };
         let uses = Uses::of(&self.metric_type);
-        let Self { metric_type, newest, grade, was_better, control } = self;
-        Ok(Series { metric_type, uses, newest, grade, was_better, detector, control })
+        let Self { metric_type, newest, grade, control } = self;
+        Ok(Series { metric_type, uses, newest, grade, detector, control })
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Device;
+use super::evidence::PAGED_FOR;
 use super::series::Series;
 use crate::cohort::TOGETHER_WITHIN;
 use crate::detect::RowScore;
@@ -29,8 +30,6 @@ const MIN_FAMILIES: usize = 2;
 const MIN_DEVICES: usize = 3;
 /// Time without an alarm after which anomalies are over.
 const ENDED_AFTER: Duration = Duration::from_secs(6 * 3600);
-/// Time after a page in which the same place calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// Time for which a page about a device of an enclosure stands for its other devices.
 const SHELF_PAGED: Duration = Duration::from_secs(3600);
 const MAX_ALARMS: usize = 16;
@@ -75,6 +74,11 @@ impl RecentAlarms {
         if is_of_notes && self.open.is_none_or(|open| open < at) {
             (self.open, self.paged) = (Some(at), Some(at));
         }
+    }
+
+    /// Returns the time of the last page.
+    pub(in crate::judge) fn paged(&self) -> Option<Timestamp> {
+        self.paged
     }
 
     pub(in crate::judge) fn replace(&mut self) {
@@ -159,7 +163,7 @@ impl Shelves {
         devices.sort();
         devices.dedup();
         let is_most = devices.len() >= MIN_DEVICES && 2 * devices.len() > n_devices;
-        let is_again = shelf.agreed.is_some_and(|agreed| at < agreed.plus(PAGE_AGAIN_AFTER));
+        let is_again = shelf.agreed.is_some_and(|agreed| at < agreed.plus(PAGED_FOR));
         (is_most && !is_again).then(|| {
             shelf.agreed = Some(at);
             devices
@@ -226,7 +230,7 @@ fn rises(series: &Series, score: &RowScore) -> bool {
 fn of_device(device: &mut Device, families: &[Family], shelves: &mut Shelves, at: Timestamp) -> Event {
     let names: Vec<String> = families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();
     let message = format!("{} odd within ten minutes, while the load is as usual", names.join(" and "));
-    agreed(device, message, vec![("families", names.join(","))], shelves, at)
+    agreed(device, message, vec![("families", names.join(","))], (shelves, true), at)
 }
 
 fn of_enclosure(
@@ -236,6 +240,8 @@ fn of_enclosure(
     shelves: &mut Shelves,
     at: Timestamp,
 ) -> Event {
+    // All drives of a shelf wait longer when their work changes, so their latency alone calls nobody.
+    let may_call = family != Family::Latency;
     let family = format!("{family:?}").to_lowercase();
     let mut list = String::new();
     for name in devices {
@@ -247,19 +253,20 @@ fn of_enclosure(
     let enclosure = device.enclosure().unwrap_or_default();
     let message = format!("{family} of {} devices of {enclosure} rises within ten minutes", devices.len());
     let labels = vec![("families", family), ("devices", list), ("n_devices", devices.len().to_string())];
-    agreed(device, message, labels, shelves, at)
+    agreed(device, message, labels, (shelves, may_call), at)
 }
 
 fn agreed(
     device: &mut Device,
     message: String,
     more: Vec<(&str, String)>,
-    shelves: &mut Shelves,
+    (shelves, may_call): (&mut Shelves, bool),
     at: Timestamp,
 ) -> Event {
-    let is_recent = |paged: &Timestamp| at < paged.plus(PAGE_AGAIN_AFTER);
-    let is_said = device.alarms.paged.as_ref().is_some_and(is_recent)
-        || device.kept.has_paged(at, PAGE_AGAIN_AFTER)
+    let is_recent = |paged: &Timestamp| at < paged.plus(PAGED_FOR);
+    let is_said = !may_call
+        || device.alarms.paged.as_ref().is_some_and(is_recent)
+        || device.kept.has_paged(at)
         || shelves.paged_beside(device, at).is_some();
     device.alarms.open = Some(at);
     if !is_said {

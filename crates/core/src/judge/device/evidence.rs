@@ -4,21 +4,11 @@ use std::time::Duration;
 
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
-use crate::judge::events::{ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, HEALTH_CHANGED, METRIC_ANOMALY};
+use crate::judge::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
-/// Types of events about a device that fails by itself, whose pages stand for each other. What its enclosure or its data
-/// suffer says nothing about it.
-const OF_ITS_OWN: [&str; 6] =
-    ["DriveFailure", "SmartFailed", "SelfTestFailed", ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED];
-/// Faults of the place where a device is: they concern its other devices as well.
-pub(in crate::judge) const OF_PLACE: [&str; 2] = ["FanFailure", "ShelfOffline"];
-/// Criticality from which on an event calls a person.
-pub(in crate::judge) const PAGE: u8 = 7;
-/// Time for which a page about the place of a device stands for what follows.
-const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
 /// Labels that a verdict reads.
 const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
 /// Longest message that is kept, in characters.
@@ -29,14 +19,23 @@ const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
 const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 
+/// Criticality from which on an event calls a person.
+pub(in crate::judge) const PAGE: u8 = 7;
+/// Faults of the place where a device is: they concern its other devices as well.
+pub(in crate::judge) const OF_PLACE: [&str; 3] = [ANOMALIES_AGREE, "FanFailure", "ShelfOffline"];
+/// Fault of the data on a device, which explains nothing else.
+const OF_DATA: &str = "DataCorruption";
+/// Time for which a page about a device, or about its place, stands for what follows.
+pub(in crate::judge) const PAGED_FOR: Duration = Duration::from_secs(24 * 3600);
+const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
+
 /// Events kept of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::judge) struct KeptEvents {
     pub(in crate::judge) events: Vec<EventRecord>,
     pub(in crate::judge) decisions: Vec<EventRecord>,
-    /// Newest fault of the device itself that called a person.
+    /// Newest page about the device itself, and about the place where it is.
     pub(in crate::judge) paged: Option<Timestamp>,
-    /// Newest fault of its place that called a person.
     pub(in crate::judge) place_paged: Option<Timestamp>,
 }
 
@@ -45,15 +44,14 @@ impl KeptEvents {
     pub(in crate::judge) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        let at = event.timestamp.min(received);
-        if criticality >= PAGE && OF_ITS_OWN.contains(&event_type) {
-            self.paged = self.paged.max(Some(at));
-        }
-        if criticality >= PAGE && OF_PLACE.contains(&event_type) {
-            self.place_paged = self.place_paged.max(Some(at));
+        if criticality >= PAGE && is_deciding(event_type) && event_type != OF_DATA {
+            // Anomalies of a single metric, beside its own past, are the device's.
+            let is_of_place = OF_PLACE.contains(&event_type) && metric_of(event).is_none();
+            let paged = if is_of_place { &mut self.place_paged } else { &mut self.paged };
+            *paged = (*paged).max(Some(event.timestamp.min(received)));
         }
         if event_type == "DriveReplaced" {
-            self.paged = self.paged.filter(|paged| at < *paged);
+            self.paged = self.paged.filter(|paged| event.timestamp.min(received) < *paged);
         }
         if event_type == FINDING_ACCEPTED {
             // One that is not understood must not displace one that is.
@@ -65,10 +63,10 @@ impl KeptEvents {
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
     }
 
-    /// Returns `true` if a person was called about the device within `length`, or just now about its place.
-    pub(in crate::judge) fn has_paged(&self, now: Timestamp, length: Duration) -> bool {
+    /// Returns `true` if a person has been called about the device or its place, so that what follows calls nobody.
+    pub(in crate::judge) fn has_paged(&self, now: Timestamp) -> bool {
         let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
-        is_within(self.paged, length) || is_within(self.place_paged, PLACE_PAGED_FOR)
+        is_within(self.paged, PAGED_FOR) || is_within(self.place_paged, PLACE_PAGED_FOR)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::evidence::PAGE;
 use super::notes::{exact, rounded};
 use super::slow;
 use super::{Device, Devices};
@@ -17,16 +18,13 @@ use crate::wire::{Event, Labels};
 /// Metric type that is compared.
 pub(in crate::judge) const COMPARED: &str = "Latency";
 const MINUTE_NS: i64 = 60_000_000_000;
-/// Time after a page in which a device that gets slow again calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 /// Score from which on a device is called slow at once. From 1 on it is slower than its peers, but a load of its own (a
 /// backup, a working day) explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their
 /// own, and 3 and more when they wear out.
 const SURE_SCORE: f64 = 2.0;
 /// Time for which a lower score must last: no daily rhythm does.
 const SURE_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Criticality of a device that calls a person, and of one whose cause has called somebody already.
-const PAGE: u8 = 7;
+/// Criticality of a slow device whose cause has called a person already.
 const NOTE: u8 = 6;
 
 /// State of one device beside its peers.
@@ -45,7 +43,6 @@ pub(in crate::judge) struct PeerWatch {
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
-    paged: Option<Timestamp>,
 }
 
 impl PeerWatch {
@@ -65,14 +62,7 @@ impl PeerWatch {
 
     /// Takes the replacement of the drive.
     pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
-        *self = Self {
-            is_slow: false,
-            alarm_since: None,
-            is_excused: true,
-            changed: Some(at),
-            paged: None,
-            ..std::mem::take(self)
-        };
+        *self = Self { is_slow: false, alarm_since: None, is_excused: true, changed: Some(at), ..std::mem::take(self) };
     }
 }
 
@@ -201,14 +191,10 @@ impl Peers {
         }
         (device.peers.is_slow, device.peers.changed) = (true, Some(at));
         // What has called a person, another fault of the device included, calls nobody again.
-        let is_recent = device.peers.paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER));
-        let is_again = is_recent || device.kept.has_paged(at, PAGE_AGAIN_AFTER);
+        let is_again = slow::has_paged(device, at);
         let with = self.slow_beside(device, at);
         let is_page = with.is_none() && !is_again;
         let criticality = if is_page { PAGE } else { NOTE };
-        if is_page {
-            device.peers.paged = Some(at);
-        }
         let event = slow(device, verdict, at, criticality, with);
         device.say(event, at, made);
     }

@@ -137,8 +137,6 @@ pub(in crate::judge) struct Series {
     pub(in crate::judge) uses: Uses,
     pub(in crate::judge) newest: Option<NewestSample>,
     pub(in crate::judge) grade: Grade,
-    /// `true` once a value was below its critical limit: what was beyond it from the start is no news.
-    pub(in crate::judge) was_better: bool,
     pub(in crate::judge) detector: Option<Box<Detector>>,
     pub(in crate::judge) control: NoteControl,
 }
@@ -156,7 +154,7 @@ pub(in crate::judge) enum Grade {
 impl Series {
     pub(in crate::judge) fn new(metric_type: MetricType, uses: Uses) -> Self {
         let (newest, grade, control) = (None, Grade::Fine, NoteControl::default());
-        Self { metric_type, uses, newest, grade, was_better: false, detector: None, control }
+        Self { metric_type, uses, newest, grade, detector: None, control }
     }
 
     /// Takes a value; returns `false` for one that is late or a double.
@@ -177,7 +175,6 @@ impl Series {
         // A value beyond a limit may exceed the one that an operator has accepted.
         let may_change = grade != self.grade || (grade != Grade::Fine && before != Some(value));
         self.grade = grade;
-        self.was_better |= matches!(grade, Grade::Fine | Grade::Warning);
         may_change
     }
 

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use super::Device;
+use super::evidence::PAGE;
 use super::notes::{exact, rounded};
 use super::own_past::{Change, OwnPast};
 use crate::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
-/// Time after a page in which its cause calls nobody again.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
-const PAGE: u8 = 7;
 const NOTE: u8 = 6;
+/// Time after a page about a device in which its slowness calls nobody: a slow drive is slow now and then, for weeks.
+const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 
 /// Takes the mean latency of a device in a minute, in ms; `at` is its end.
 pub(in crate::judge) fn look(
@@ -29,7 +29,7 @@ pub(in crate::judge) fn look(
         device.own_past.unsay();
         return;
     }
-    let has_paged = device.kept.has_paged(at, PAGE_AGAIN_AFTER);
+    let has_paged = has_paged(device, at);
     let (event_type, criticality, message) = match change {
         Change::Slow { level, usual } => {
             let (level, usual) = (rounded(level), rounded(usual));
@@ -52,4 +52,11 @@ pub(in crate::judge) fn look(
 fn newest(device: &Device, metric: &str) -> Option<f64> {
     let place = device.series.binary_search_by(|series| (*series.metric_type).cmp(metric)).ok()?;
     device.series[place].newest.as_ref().map(|newest| newest.value)
+}
+
+/// Returns `true` if a person was called about the device itself. A page about its place says nothing of its slowness:
+/// ten minutes are longer than an outage.
+pub(in crate::judge) fn has_paged(device: &Device, at: Timestamp) -> bool {
+    let paged = device.kept.paged.max(device.alarms.paged());
+    paged.is_some_and(|paged| at < paged.plus(PAGE_AGAIN_AFTER))
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Device;
 use super::agreement::Shelves;
-use super::evidence::OF_PLACE;
+use super::evidence::{OF_PLACE, PAGED_FOR};
 use super::series::{Grade, Series};
+use crate::fleet;
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
 use crate::judge::events::{Finding, HEALTH_CHANGED};
 use crate::records::Window;
@@ -24,8 +25,6 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// Most changes stated in an hour.
 const MAX_CHANGES: usize = 4;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Time after a page in which the same finding calls nobody.
-const PAGE_AGAIN_AFTER: Duration = Duration::from_secs(30 * 86_400);
 /// Most findings of a device whose pages are remembered.
 const MAX_PAGED: usize = 8;
 
@@ -77,7 +76,7 @@ impl Standing {
     }
 
     fn remember_page(&mut self, why: &str, at: Timestamp) {
-        self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGE_AGAIN_AFTER));
+        self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGED_FOR));
         if self.paged.len() >= MAX_PAGED {
             self.paged.remove(0);
         }
@@ -244,21 +243,23 @@ fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Tim
     finding.into_event()
 }
 
-/// Returns `true` if a verdict calls a person: it is critical by a value that has become so while the detector watched,
-/// that no event has reported, and that has called nobody for a month. A fleet has values beyond their limits from the
-/// beginning, which health names and nobody need be woken for.
+/// Returns `true` if a verdict calls a person: it is critical by a value that no event has reported and that has called
+/// nobody for a day. A fleet has counters beyond their limits from the beginning, which health names and nobody need be
+/// woken for.
 fn calls(device: &mut Device, verdict: &Verdict, now: Timestamp) -> bool {
     let Some(reason) = verdict.reasons.first().filter(|reason| reason.limit.is_some()) else { return false };
     if verdict.health != Health::Critical {
         return false;
     }
     let place = device.series.binary_search_by(|series| (*series.metric_type).cmp(&reason.metric));
-    if !place.is_ok_and(|place| device.series[place].was_better) {
+    // Counters of drives are judged beside other drives and their own history, which predicts failures.
+    let is_counter = |series: &Series| series.uses.is_of_drive && !fleet::is_temperature(&series.metric_type);
+    if place.is_ok_and(|place| is_counter(&device.series[place])) {
         return false;
     }
-    let is_recent = |at: Timestamp| now < at.plus(PAGE_AGAIN_AFTER);
+    let is_recent = |at: Timestamp| now < at.plus(PAGED_FOR);
     let is_of_place = |reason: &HealthReason| OF_PLACE.contains(&reason.metric.as_str());
-    let is_said = device.kept.has_paged(now, PAGE_AGAIN_AFTER) || verdict.reasons.iter().any(is_of_place);
+    let is_said = device.kept.has_paged(now) || verdict.reasons.iter().any(is_of_place);
     let has_paged = device.standing.paged.iter().any(|(metric, at)| *metric == reason.metric && is_recent(*at));
     if is_said || has_paged {
         return false;
