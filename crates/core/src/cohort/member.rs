@@ -35,6 +35,9 @@ const BEFORE_MINUTES: usize = 20;
 /// Time without a value, in seconds, after which the minutes before it do not predict those after it.
 const GAP_SECONDS: f64 = 600.0;
 const STEP_SHARE: f64 = 0.5;
+/// Factor by which a score of 1 exceeds what the limits ask for. They leave the highest healthy drive of the fail-slow data
+/// at 0.98, and another cluster has others.
+const MARGIN: f64 = 1.05;
 /// Temperature of the soft minimum over a window, in standard deviations. Near 0 it is the minimum, far above 1 the mean.
 /// A burst of a healthy drive has gaps, a drive that turned slow has none: the minimum tells them apart.
 const SOFTNESS: f64 = 0.3;
@@ -104,6 +107,7 @@ impl Member {
         let sudden = self.onset.push(excess, noise, self.n_since_gap);
         let lasting = self.worst_window();
         let (score, window_minutes) = if sudden.0 > lasting.0 { sudden } else { lasting };
+        let score = score / MARGIN;
         self.score = score;
         self.alarm = score >= 1.0 || (self.alarm && score >= 0.5);
         self.learn(log_ratio, excess, noise);

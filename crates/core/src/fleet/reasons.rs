@@ -77,9 +77,15 @@ fn of_signal(term: &Term, drive: &DriveHistory, day: i64) -> DriveReason {
     let risen_on = track.and_then(|track| track.first_rise_after(day - RISE_DAYS));
     let trend = match risen_on {
         Some(since) if term.rise > 0.0 => format!("rose by {} in {} h", term.rise, 24 * (day - since + 1)),
-        Some(_) | None => format!("unchanged since {}", start_of(day - RISE_DAYS).max(start_of(drive.first_day))),
+        Some(_) | None => {
+            let since = start_of((day - RISE_DAYS).max(drive.first_day)).to_string();
+            format!("unchanged since {}", since.split('T').next().unwrap_or_default())
+        }
     };
     let expected = match term.rarity.n_drives {
+        n_drives if n_drives > 0.0 && term.rarity.n_as_much == 0.0 => {
+            format!("less on each of the {n_drives} other drives of this model")
+        }
         n_drives if n_drives > 0.0 => {
             let share = 100.0 * term.rarity.n_as_much / n_drives;
             format!("as much on {share:.2} % of the {n_drives} other drives of this model")

@@ -37,7 +37,7 @@ fn a_rise_counts_more_than_what_was_there_and_says_since_when() {
     assert!(new.risk > old.risk + 3.0, "{} {}", new.risk, old.risk);
     let reason = &old.reasons[0];
     assert_eq!((reason.finding, reason.value, reason.since), (Finding::Reallocated, Some(30.0), Some(at(10))));
-    assert_eq!(reason.expected, "as much on 0.00 % of the 51 other drives of this model");
+    assert_eq!(reason.expected, "less on each of the 51 other drives of this model");
     assert!(new.reasons.windows(2).all(|pair| pair[0].points >= pair[1].points), "{:?}", new.reasons);
     let reallocated = new.reasons.iter().find(|reason| reason.finding == Finding::Reallocated).unwrap();
     assert_eq!((reallocated.trend.as_str(), reallocated.since), ("rose by 30 in 24 h", Some(at(20))));

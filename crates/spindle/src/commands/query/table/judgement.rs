@@ -180,7 +180,7 @@ fn cut_off(summary: &Value) -> String {
 fn detector(summary: &Value) -> String {
     match summary["detector_seen"].as_str() {
         Some(_) => String::new(),
-        None => "no word of the detector for a day: judged by limits and other events alone\n".to_owned(),
+        None => "no statement of the detector for a day: judged by limits and other events\n".to_owned(),
     }
 }
 
@@ -240,7 +240,7 @@ mod tests {
                 "  Check power.",
                 "  acknowledged until 2025-06-07T12:00:00Z: on it",
                 "not all events were read: there are too many of DeviceSlow",
-                "no word of the detector for a day: judged by limits and other events alone",
+                "no statement of the detector for a day: judged by limits and other events",
             ][..],
         );
     }
