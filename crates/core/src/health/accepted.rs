@@ -68,6 +68,6 @@ fn order(record: &EventRecord) -> (Timestamp, Timestamp) {
 }
 
 /// Cuts a time to the second: nobody means nanoseconds.
-fn day_and_time(time: Timestamp) -> Timestamp {
+pub(super) fn day_and_time(time: Timestamp) -> Timestamp {
     Timestamp::from_seconds(time.as_ns().div_euclid(1_000_000_000))
 }

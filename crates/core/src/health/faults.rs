@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::accepted::day_and_time;
 use super::trend::rounded;
 use super::{Evidence, Finding, Health, HealthReason};
 use crate::event_types as events;
@@ -175,10 +176,10 @@ pub(crate) fn reason_of(record: &EventRecord) -> HealthReason {
     let event = &record.event;
     let detail = event.event_message.as_deref().unwrap_or("no details given");
     let received = match event.timestamp > record.received.plus(super::CLOCK_TOLERANCE) {
-        true => format!(", received {}", record.received),
+        true => format!(", received {}", day_and_time(record.received)),
         false => String::new(),
     };
-    let why = format!("{} at {}{received}: {detail}", event.event_type, event.timestamp);
+    let why = format!("{} at {}{received}: {detail}", event.event_type, day_and_time(event.timestamp));
     let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
     let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).filter(|text| !text.is_empty());
     let number = |text: &String| text.parse().map_or_else(|_| text.clone(), |value| rounded(value).to_string());

@@ -87,5 +87,7 @@ fn against(
 }
 
 fn with_unit(value: f64, kind: &MetricKind) -> String {
+    // Nobody reads fifteen digits; the value itself is in the reason.
+    let value = if value.abs() < 1e9 { (value * 100.0).round() / 100.0 } else { value };
     format!("{value} {}", kind.unit.symbol()).trim_end().to_owned()
 }

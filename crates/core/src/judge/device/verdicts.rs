@@ -87,8 +87,8 @@ impl Standing {
     fn hold(&self, health: Health) -> Duration {
         match self.stated {
             _ if health == Health::Critical => Duration::ZERO,
-            Some(stated) if health > stated.health => WORSE_AFTER,
-            Some(_) | None => BETTER_AFTER,
+            Some(stated) if health < stated.health => BETTER_AFTER,
+            Some(_) | None => WORSE_AFTER,
         }
     }
 
