@@ -62,6 +62,7 @@ fn constant_and_missing_values_are_not_odd() {
 
 #[test]
 fn the_state_is_small_and_a_restored_detector_continues_exactly() {
+    assert!(size_of::<Detector>() <= 8 << 10, "{} bytes", size_of::<Detector>());
     let mut detector = Detector::default();
     for (i, (at, value)) in wave(3_000).enumerate() {
         if i % 250 == 0 {
