@@ -174,14 +174,17 @@ fn is_in_window(record: &EventRecord, evidence: &Evidence<'_>) -> bool {
 /// Returns the reason of an event. What its sender expected and advises is in its labels.
 pub(crate) fn reason_of(record: &EventRecord) -> HealthReason {
     let event = &record.event;
+    let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).filter(|text| !text.is_empty());
     let detail = event.event_message.as_deref().unwrap_or("no details given");
+    // An advice is in a field of its own.
+    let without_advice = label("advice").and_then(|advice| detail.strip_suffix(advice.as_str()));
+    let detail = without_advice.map_or(detail, |detail| detail.trim_end_matches(['.', ' ']));
     let received = match event.timestamp > record.received.plus(super::CLOCK_TOLERANCE) {
         true => format!(", received {}", day_and_time(record.received)),
         false => String::new(),
     };
     let why = format!("{} at {}{received}: {detail}", event.event_type, day_and_time(event.timestamp));
     let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
-    let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).filter(|text| !text.is_empty());
     let number = |text: &String| text.parse().map_or_else(|_| text.clone(), |value| rounded(value).to_string());
     let range = label("expected_low").zip(label("expected_high"));
     let range = range.map(|(low, high)| format!("{} to {}", number(low), number(high)));

@@ -22,7 +22,7 @@ use self::own_past::OwnPast;
 use self::peers::PeerWatch;
 use self::series::{NewestSample, Series, Uses};
 use self::verdicts::Standing;
-use crate::health;
+use crate::health::{self, CLOCK_TOLERANCE};
 use crate::name::DeviceName;
 use crate::records::{Arrival, LatestSample, Window};
 use crate::timestamp::Timestamp;
@@ -156,9 +156,16 @@ impl Device {
         Some(place)
     }
 
-    /// Returns the newest values within [`health::current_window`].
+    /// Returns the window, by the sender's clock, in which the newest values are current: it ends later than the one of
+    /// the verdict, since the newest value may follow the step that is judged, and there is none beside it.
+    pub(super) fn current_window(&self, window: Window) -> Window {
+        let Window { from, until } = health::current_window(window, self.arrival);
+        Window { from, until: until.plus(CLOCK_TOLERANCE) }
+    }
+
+    /// Returns the newest values within [`Self::current_window`].
     pub(super) fn latest(&self, window: Window) -> Vec<LatestSample> {
-        let current = health::current_window(window, self.arrival);
+        let current = self.current_window(window);
         let samples = self.series.iter().filter_map(|series| {
             let NewestSample { time, value, .. } = series.newest.as_ref()?;
             Some(LatestSample { metric_type: series.metric_type.clone(), time: *time, value: *value })

@@ -146,7 +146,7 @@ pub(in crate::judge) fn look(
 
 /// Returns the first time at which the verdict can change although no evidence does: some of it gets too old.
 fn changes_at(device: &Device, now: Timestamp) -> Option<Timestamp> {
-    let current = health::current_window(window_at(now), device.arrival);
+    let current = device.current_window(window_at(now));
     let is_beyond = |series: &Series| {
         let newest = series.newest.as_ref().is_some_and(|newest| current.contains(newest.time));
         newest && series.grade != Grade::Fine

@@ -111,3 +111,17 @@ fn heat_after_a_stopped_fan_calls_nobody_again() {
     let pages: Vec<_> = events.iter().filter(|event| event.criticality.level() >= 7).collect();
     assert!(pages.len() == 1 && &*pages[0].source_device == "elsewhere", "{pages:?}");
 }
+
+/// The newest value is always newer than the step that is judged.
+#[test]
+fn a_device_that_reports_every_second_is_well_and_its_clock_may_be_minutes_ahead() {
+    for ahead_s in [0, 120] {
+        let mut judge = FleetJudge::default();
+        for i in 0..200_i64 {
+            let received = Timestamp::from_ns(minute(0).as_ns() + i * 1_000_000_000 + 7_000_000);
+            let measured = Timestamp::from_ns(received.as_ns() + ahead_s * 1_000_000_000 - 5_000_000);
+            judge.metric(&metric("d", "DiskTemp", measured, 40.0), received);
+        }
+        assert_eq!(statements(&judge.take()), [("ok", "ok", 3)], "{ahead_s} s ahead");
+    }
+}

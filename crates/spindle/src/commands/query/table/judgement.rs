@@ -73,8 +73,10 @@ pub(super) fn fleet(response: &Value) -> String {
         let (health, device) = (text(&row["health"]), text(&row["source_device"]));
         lines += &item(&format!("{health}{score} {device}{place}{since}{acknowledged}"), 2);
         if !reason.is_null() {
-            let trend = reason["trend"].as_str().map_or_else(String::new, |trend| format!(", {}", output::safe(trend)));
-            lines += &item(&format!("  {}{trend}", text(&reason["why"])), 2);
+            let why = text(&reason["why"]);
+            let trend = reason["trend"].as_str().map(output::safe).filter(|trend| !why.contains(&**trend));
+            let trend = trend.map_or_else(String::new, |trend| format!(", {trend}"));
+            lines += &item(&format!("  {why}{trend}"), 2);
         }
         if let Some(advice) = reason["advice"].as_str() {
             lines += &item(&format!("  {}", output::safe(advice)), 2);
