@@ -37,9 +37,14 @@ impl Installed {
 
     /// Kills nats-server and its guard, and waits for another one that works.
     fn nats_comes_back(&self, kill_guard: bool) {
-        let nats = self.nats_pid();
-        let output = std::process::Command::new("ps").args(["-o", "ppid=", "-p", &nats.to_string()]).output().unwrap();
-        let guard: u32 = String::from_utf8_lossy(&output.stdout).trim().parse().unwrap();
+        let mut found = None;
+        let has_parent = || {
+            let nats = self.nats_pid();
+            found = parent_of(nats).map(|guard| (nats, guard));
+            found.is_some()
+        };
+        wait_until(PATIENCE, "a running nats-server", has_parent).unwrap();
+        let (nats, guard) = found.unwrap();
         send_signal(if kill_guard { guard } else { nats }, "KILL");
         let log = || std::fs::read_to_string(self.path("log")).unwrap();
         let is_back = || !is_running(nats) && self.nats_pid() != nats && is_running(self.nats_pid());
@@ -55,6 +60,11 @@ impl Installed {
         assert!(self.child.wait().unwrap().success());
         assert!(!is_running(nats));
     }
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let output = std::process::Command::new("ps").args(["-o", "ppid=", "-p", &pid.to_string()]).output().unwrap();
+    String::from_utf8_lossy(&output.stdout).trim().parse().ok()
 }
 
 fn replace(new: &Path, old: &Path) {
