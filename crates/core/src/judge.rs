@@ -204,6 +204,22 @@ impl FleetJudge {
         }
     }
 
+    /// Takes a hole: messages taken by NATS between the newest time known and `until` may be missing. That time counts for
+    /// nothing: neither as silence, nor towards anything that has to last. Call it before the messages behind the hole.
+    pub fn gap(&mut self, until: Timestamp) {
+        let hole_ns = until.as_ns().saturating_sub(self.now.as_ns());
+        let hole = Duration::from_nanos(u64::try_from(hole_ns).unwrap_or_default());
+        if hole.is_zero() || self.devices.len() == 0 {
+            return;
+        }
+        self.now = until;
+        self.peers.minute = None;
+        for device in self.devices.iter_mut() {
+            device.skip(hole, until);
+        }
+        self.due = self.due.max(until);
+    }
+
     fn tick(&mut self, now: Timestamp) {
         let is_new_day = day_of(now) > day_of(self.ticked);
         self.ticked = now;

@@ -64,6 +64,13 @@ impl OwnPast {
         self.is_slow = false;
     }
 
+    /// Takes a hole: the minutes before it are no longer those just before. Slowness lasts until minutes show its end.
+    pub(in crate::judge) fn skip(&mut self) {
+        if !self.is_slow {
+            self.levels.iter_mut().for_each(|level| level.recent = [level.usual; WINDOW]);
+        }
+    }
+
     /// Takes the values of one minute in the order of [`Self::metrics`]; returns a change. Nothing is judged without a
     /// latency and a load.
     pub(in crate::judge) fn push(&mut self, values: [Option<f64>; METRICS.len()]) -> Option<Change> {

@@ -171,6 +171,14 @@ fn silent_at(device: &Device) -> Option<Timestamp> {
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
 }
 
+/// Takes a hole, after the arrivals have been moved behind it: a device that is not silent yet gets no statement that nothing
+/// is known of it, though all values are older than the window.
+pub(in crate::judge) fn skip(device: &mut Device) {
+    let silent_at = silent_at(device);
+    let standing = &mut device.standing;
+    standing.pending = silent_at.map(|at| (Health::Unknown, at)).filter(|_| !standing.is_unknown);
+}
+
 pub(in crate::judge) fn judge(device: &Device, now: Timestamp) -> Verdict {
     let window = window_at(now);
     let latest = device.latest(window);
