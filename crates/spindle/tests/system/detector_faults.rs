@@ -4,11 +4,12 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream;
-use spindle_testkit::{NatsServer, wait_until};
+use spindle_testkit::{FakeClocks, NatsServer, wait_until};
 
 use crate::apart::{RoleProcess, connect};
 use crate::detector::{Fresh, ROWS, detector, made, messages, publish, settled, wait_until_judged};
 use crate::harness::PATIENCE;
+use crate::truth_of_writes::{hours_ago, value};
 
 fn metrics(max_bytes: i64) -> stream::Config {
     stream::Config {
@@ -158,4 +159,73 @@ async fn a_detector_that_is_away_never_fills_a_stream() {
     wait_until(PATIENCE, "the gap is counted", || missed() > 0.0).unwrap();
     process.wait_until_ready();
     assert!(process.log().contains("messages removed from the stream before they were judged"), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stood_by_takes_over_and_counts_what_it_missed() {
+    let nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let messages = messages(1);
+    let Fresh { folder: _folder, process: first, .. } = Fresh::start(&nats);
+    publish(&jetstream, &messages[..20]).await;
+    wait_until_judged(&first, 500);
+    let second = detector(folder.path(), &nats, &[]);
+    publish(&jetstream, &messages[20..30]).await;
+    wait_until_judged(&second, 750);
+    first.wait_for_readiness("the first stands by", |state| state.contains("another detector"));
+    drop(second);
+    let metrics = jetstream.get_stream("METRICS").await.unwrap();
+    metrics.purge().sequence(26).await.unwrap();
+    // A minute without deliveries would do as well.
+    metrics.delete_consumer("detector-metrics").await.unwrap();
+    jetstream.get_stream("EVENTS").await.unwrap().delete_consumer("detector-events").await.unwrap();
+    publish(&jetstream, &messages[30..]).await;
+    wait_until_judged(&first, ROWS - 5 * 25);
+    first.wait_until_ready();
+    assert_eq!(first.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#), 5.0, "{}", first.log());
+    assert!(first.log().contains("taking over"), "{}", first.log());
+    assert!(settled(&jetstream).await.iter().any(|event| event.starts_with("MetricAnomaly disk-0")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_events_are_refused_nothing_is_judged_and_none_is_lost() {
+    let nats = NatsServer::start().unwrap();
+    let fresh = Fresh::start(&nats);
+    let jetstream = connect(&nats.url()).await;
+    let roomy = jetstream.get_stream("EVENTS").await.unwrap().cached_info().config.clone();
+    jetstream.update_stream(stream::Config { max_bytes: 10, ..roomy.clone() }).await.unwrap();
+    publish(&jetstream, &messages(3)).await;
+    let said = fresh.process.wait_for_readiness("it waits", |state| state.contains("until its events are taken"));
+    assert!(said.starts_with("503"), "{said}");
+    // Killed meanwhile, the next one makes the same events.
+    jetstream.update_stream(roomy).await.unwrap();
+    let fresh = fresh.kill(&nats);
+    fresh.process.wait_until_ready();
+    assert!(fresh.compare(&nats, 3 * ROWS).await.len() >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_of_the_host_that_is_ahead_makes_no_device_silent() {
+    let nats = NatsServer::start().unwrap();
+    let Fresh { folder, process, .. } = Fresh::start(&nats);
+    let jetstream = connect(&nats.url()).await;
+    let state = folder.path().join("data/detector.state");
+    let before = std::fs::read(&state).unwrap();
+    publish(&jetstream, &[value("disk-1", hours_ago(0), 0)]).await;
+    wait_until_judged(&process, 1);
+    wait_until(PATIENCE, "the state is saved", || std::fs::read(&state).unwrap() != before).unwrap();
+    drop(process);
+    let clocks = FakeClocks::find(folder.path()).unwrap().expect("libfaketime is installed (Debian: libfaketime)");
+    clocks.set("detector", 5 * 3_600).unwrap();
+    let variables = clocks.variables("detector");
+    let variables: Vec<_> = variables.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let process = detector(folder.path(), &nats, &variables);
+    process.wait_until_ready();
+    publish(&jetstream, &[value("disk-1", hours_ago(0), 1)]).await;
+    wait_until_judged(&process, 1);
+    // Pulled and judged again, with the time that passed.
+    let saved = || process.metric("spindle_detector_saved_timestamp_seconds");
+    wait_until(PATIENCE, "the second state is saved", || saved() > 0.0).unwrap();
+    assert!(made(&jetstream).await.is_empty(), "{:?}", made(&jetstream).await);
 }
