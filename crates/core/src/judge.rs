@@ -204,8 +204,8 @@ impl FleetJudge {
         }
     }
 
-    /// Takes a hole: messages taken by NATS between the newest time known and `until` may be missing. That time counts for
-    /// nothing: neither as silence, nor towards anything that has to last. Call it before the messages behind the hole.
+    /// Takes a hole: metrics taken by NATS between the newest time known and `until` may be missing. That time counts for
+    /// nothing: neither as silence, nor towards anything that has to last. Call it before any message of a later time.
     pub fn gap(&mut self, until: Timestamp) {
         let hole_ns = until.as_ns().saturating_sub(self.now.as_ns());
         let hole = Duration::from_nanos(u64::try_from(hole_ns).unwrap_or_default());

@@ -1,6 +1,8 @@
 //! The detector over faults of what it depends on: NATS restarts, streams that lose what it has not read or are created
 //! again, a damaged state, a second detector, and a long absence.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use async_nats::jetstream::stream;
@@ -217,8 +219,8 @@ async fn a_clock_of_the_host_that_is_ahead_makes_no_device_silent() {
     wait_until(PATIENCE, "the state is saved", || std::fs::read(&state).unwrap() != before).unwrap();
     drop(process);
     let clocks = FakeClocks::find(folder.path()).unwrap().expect("libfaketime is installed (Debian: libfaketime)");
-    clocks.set("detector", 5 * 3_600).unwrap();
     let variables = clocks.variables("detector");
+    clocks.set("detector", 5 * 3_600).unwrap();
     let variables: Vec<_> = variables.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     let process = detector(folder.path(), &nats, &variables);
     process.wait_until_ready();
@@ -228,4 +230,55 @@ async fn a_clock_of_the_host_that_is_ahead_makes_no_device_silent() {
     let saved = || process.metric("spindle_detector_saved_timestamp_seconds");
     wait_until(PATIENCE, "the second state is saved", || saved() > 0.0).unwrap();
     assert!(made(&jetstream).await.is_empty(), "{:?}", made(&jetstream).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_comes_back_with_less_is_judged_from_there() {
+    let mut nats = NatsServer::start().unwrap();
+    let Fresh { folder, process, .. } = Fresh::start(&nats);
+    let copy = tempfile::tempdir().unwrap();
+    let copy_all = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
+        assert!(copied.success());
+    };
+    let messages = messages(1);
+    publish(&connect(&nats.url()).await, &messages[..20]).await;
+    wait_until_judged(&process, 500);
+    nats.stop().unwrap();
+    copy_all(nats.store_dir(), copy.path());
+    nats.restart().unwrap();
+    publish(&connect(&nats.url()).await, &messages[20..30]).await;
+    wait_until_judged(&process, 750);
+    // Restored from the copy, with other messages under the same numbers.
+    nats.stop().unwrap();
+    std::fs::remove_dir_all(nats.store_dir()).unwrap();
+    std::fs::create_dir(nats.store_dir()).unwrap();
+    copy_all(copy.path(), nats.store_dir());
+    nats.restart().unwrap();
+    process.wait_until_ready();
+    wait_until(PATIENCE, "it goes back", || process.log().contains("came back with less")).unwrap();
+    let jetstream = connect(&nats.url()).await;
+    publish(&jetstream, &messages[20..35]).await;
+    wait_until_judged(&process, 750 + 15 * 25);
+    drop(process);
+    // Whatever was saved before it died, the rest is judged.
+    publish(&jetstream, &messages[35..]).await;
+    let process = detector(folder.path(), &nats, &[]);
+    wait_until_judged(&process, ROWS - 35 * 25);
+    assert_eq!(process.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#), 0.0, "{}", process.log());
+    assert!(settled(&jetstream).await.iter().any(|event| event.starts_with("MetricAnomaly disk-0")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_state_that_cannot_be_saved_is_saved_later() {
+    let (nats, folder) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let in_the_way = folder.path().join("data/detector.state.new");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let process = detector(folder.path(), &nats, &[]);
+    let said = process.wait_for_readiness("it says so", |state| state.contains("cannot save its state"));
+    assert!(said.starts_with("503"), "{said}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    // Nothing has come meanwhile.
+    process.wait_until_ready();
+    assert!(folder.path().join("data/detector.state").exists());
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle_bus::{Bus, BusError, Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, StreamMark};
+use spindle_bus::{
+    Bus, BusError, Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, METRICS_STREAM, StreamMark,
+};
 use spindle_core::Timestamp;
 use spindle_core::backoff::Backoff;
 use tokio::time::{Instant, sleep};
@@ -36,7 +38,7 @@ pub(super) type Marks = [Option<StreamMark>; STREAMS];
 pub(super) struct Received {
     pub(super) stream: usize,
     pub(super) published: Timestamp,
-    /// Time until which messages may be missing, of either stream, if that was found now.
+    /// Time until which metrics may be missing, if that was found now.
     pub(super) gap_until: Option<Timestamp>,
     pub(super) payload: Bytes,
     pub(super) mark: StreamMark,
@@ -47,6 +49,7 @@ pub(super) struct Received {
 struct Waiting {
     payload: Bytes,
     mark: StreamMark,
+    /// Metrics may be missing before it.
     is_behind_gap: bool,
 }
 
@@ -122,6 +125,8 @@ impl Intake {
         }
         let messages = followed.messages.into_iter().map(|message| {
             let FollowedMessage { payload, published, is_behind_gap, mark } = message;
+            // Events that are missing leave no hole in time: each device is judged by its metrics.
+            let is_behind_gap = is_behind_gap && FOLLOWED[stream] == METRICS_STREAM;
             (published, Waiting { payload, mark, is_behind_gap })
         });
         self.merge.push(stream, messages);
@@ -172,15 +177,7 @@ impl Intake {
 
     /// Returns the next message whose order is known.
     pub(super) fn next(&mut self) -> Option<Received> {
-        let (stream, published, Waiting { payload, mark, is_behind_gap }) = self.merge.next()?;
-        let mut gap_until = is_behind_gap.then_some(published);
-        // A gap of the other stream as well, before time passes in it.
-        for (at, waiting) in self.merge.heads() {
-            if std::mem::take(&mut waiting.is_behind_gap) {
-                gap_until = gap_until.max(Some(at));
-            }
-        }
-        Some(Received { stream, published, gap_until, payload, mark })
+        next(&mut self.merge)
     }
 
     /// Takes note of the last messages judged.
@@ -225,6 +222,14 @@ impl Intake {
     }
 }
 
+fn next(merge: &mut Merge<Waiting>) -> Option<Received> {
+    // Of either stream: before a message of the other one lets time pass in it.
+    let gap_until = merge.heads().filter(|(_, waiting)| waiting.is_behind_gap).map(|(at, _)| at).max();
+    let (stream, published, Waiting { payload, mark, .. }) = merge.next()?;
+    merge.heads().filter(|(at, _)| Some(*at) == gap_until).for_each(|(_, waiting)| waiting.is_behind_gap = false);
+    Some(Received { stream, published, gap_until, payload, mark })
+}
+
 /// Returns `true` if the other detector takes nothing from a stream in which messages wait, and nothing from the other one:
 /// while it works on a backlog of one stream, the other waits.
 fn is_gone(activities: [FollowerActivity; STREAMS]) -> bool {
@@ -240,8 +245,29 @@ async fn pull(follower: &mut Follower, is_needed: bool) -> Option<Result<Followe
 
 #[cfg(test)]
 mod tests {
+    use spindle_bus::StreamPosition;
+
     use super::FollowerActivity::{Active, Gone, Idle};
     use super::*;
+
+    #[test]
+    fn a_gap_is_known_before_a_message_of_the_other_stream_lets_time_pass_in_it() {
+        let at = Timestamp::from_seconds;
+        let waiting = |seconds, is_behind_gap| {
+            let mark = StreamMark::at(StreamPosition { created: at(0), sequence: 1 });
+            (at(seconds), Waiting { payload: Bytes::new(), mark, is_behind_gap })
+        };
+        let mut merge = Merge::default();
+        merge.push(0, [waiting(100, false), waiting(400, false), waiting(900, false)]);
+        merge.push(1, [waiting(50, false), waiting(500, true), waiting(600, false), waiting(800, false)]);
+        let mut taken = Vec::new();
+        while let Some(received) = next(&mut merge) {
+            taken.push((received.published, received.gap_until));
+        }
+        let gap = |seconds| Some(at(seconds));
+        let expected = [(50, None), (100, gap(500)), (400, None), (500, None), (600, None), (800, None)];
+        assert_eq!(taken, expected.map(|(seconds, gap)| (at(seconds), gap)));
+    }
 
     #[test]
     fn another_detector_is_gone_only_if_it_takes_nothing_at_all() {
