@@ -145,6 +145,7 @@ impl Follower {
                 break;
             }
         }
+        followed.is_end_behind_gap = followed.is_end && std::mem::take(&mut self.is_behind_gap);
         followed.replaced = self.replaced.take();
         Ok(Followed::Messages(followed))
     }
@@ -254,7 +255,8 @@ impl Follower {
                     self.go_back_to(StreamPosition { created, sequence: last_sequence });
                 }
             }
-            Some(_) => {}
+            // Counted with the next message, which may not come soon.
+            Some(StreamPosition { sequence, .. }) => self.is_behind_gap |= sequence < oldest,
         }
         Ok(())
     }

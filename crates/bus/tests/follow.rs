@@ -10,6 +10,7 @@ use spindle_bus::{
     Bus, Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, METRICS_STREAM, METRICS_SUBJECT,
     StreamMark, StreamPosition,
 };
+use spindle_core::Timestamp;
 use spindle_testkit::NatsServer;
 use support::{LIMITS, connect, ends, put_many, started, until, witness};
 
@@ -227,17 +228,23 @@ async fn a_position_that_the_stream_no_longer_has_covers_nothing() {
     let mut follower = follower(&bus, "two", Some(beyond));
     let followed = answer(&mut follower, 10).await;
     assert_eq!(followed.replaced, Some(StreamPosition { sequence: 10, ..begin }));
-    assert!(followed.messages.is_empty());
+    assert!(followed.messages.is_empty() && followed.is_end_behind_gap);
     assert_eq!(follower.position(Some(&StreamMark::at(beyond))).unwrap().sequence, 10);
     follower.acknowledge(&StreamMark::at(beyond)).await.unwrap();
     for id in 11..=13 {
         support::put(&witness, METRICS_SUBJECT, &format!("x{id}"), "x").await;
     }
     let followed = answer(&mut follower, 10).await;
-    let seen = followed.messages.iter().map(|message| (message.mark.position.sequence, message.is_behind_gap));
-    assert_eq!(seen.collect::<Vec<_>>(), [(11, true), (12, false), (13, false)]);
+    let sequences = |followed: &FollowedMessages| -> Vec<(u64, bool)> {
+        followed.messages.iter().map(|message| (message.mark.position.sequence, message.is_behind_gap)).collect()
+    };
+    // The gap was before the end.
+    assert_eq!(sequences(&followed), [(11, false), (12, false), (13, false)]);
     assert_eq!((followed.n_lost, followed.replaced), (0, None));
     assert_eq!(follower.position(Some(&followed.messages[1].mark)).unwrap().sequence, 12);
+    // Without an end, it is before the next message.
+    let mut follower = self::follower(&bus, "three", Some(StreamPosition { created: Timestamp::default(), ..begin }));
+    assert_eq!(sequences(&answer(&mut follower, 2).await), [(1, true), (2, false)]);
 }
 
 #[tokio::test]
@@ -282,4 +289,31 @@ async fn a_position_saved_again_leaves_the_consumer_as_it_is() {
         assert_eq!(all(&mut follower).await, (vec![], 0));
     }
     assert_eq!(created().await, behind);
+}
+
+#[tokio::test]
+async fn an_end_without_messages_may_be_behind_a_gap() {
+    let (_server, bus, witness) = started().await;
+    put_many(&witness, METRICS_SUBJECT, 10).await;
+    let mut earlier = follower(&bus, "one", None);
+    assert_eq!(all(&mut earlier).await.0.len(), 10);
+    let begin = earlier.position(None).unwrap();
+    witness.get_stream(METRICS_STREAM).await.unwrap().purge().await.unwrap();
+    let mut follower = follower(&bus, "two", Some(StreamPosition { sequence: 4, ..begin }));
+    for is_end_behind_gap in [true, false] {
+        let followed = answer(&mut follower, 10).await;
+        assert_eq!((followed.is_end, followed.is_end_behind_gap, followed.n_lost), (true, is_end_behind_gap, 0));
+    }
+    support::put(&witness, METRICS_SUBJECT, "x11", "x").await;
+    let mut followed = answer(&mut follower, 10).await;
+    while followed.messages.is_empty() {
+        assert!(!followed.is_end_behind_gap);
+        followed = answer(&mut follower, 10).await;
+    }
+    assert_eq!((followed.messages.len(), followed.n_lost), (1, 6));
+    // One that has received everything misses nothing.
+    witness.get_stream(METRICS_STREAM).await.unwrap().purge().await.unwrap();
+    let at = StreamPosition { sequence: 11, ..begin };
+    let followed = answer(&mut self::follower(&bus, "three", Some(at)), 10).await;
+    assert!(followed.is_end && !followed.is_end_behind_gap);
 }

@@ -31,6 +31,8 @@ pub struct FollowedMessages {
     pub n_lost: u64,
     /// The stream was at its end: everything that it held has been received.
     pub is_end: bool,
+    /// Messages may be missing between the last one received and this end of the stream.
+    pub is_end_behind_gap: bool,
     /// The stream was created again, or came back with less: the position behind which the messages follow. Whatever was
     /// received beyond it, or of the former stream, is not in the stream any more.
     pub replaced: Option<StreamPosition>,

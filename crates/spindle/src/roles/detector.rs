@@ -81,7 +81,12 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     };
     DETECTOR_RESTORE_SECONDS.set(started.elapsed().as_secs_f64());
     let is_new = restored.is_none();
-    let (judge, positions) = restored.unwrap_or_default();
+    let (mut judge, positions) = restored.unwrap_or_default();
+    let nats_clock = look_at_clock(&bus).await;
+    if let Some((now, _)) = nats_clock.filter(|_| is_new) {
+        // What the streams hold by now is no news.
+        judge.stay_quiet_until(now);
+    }
     let publishing = bus.another_for_publishing("spindle-detector").await?;
     let mut detector = Detector {
         intake: Intake::new(&bus, positions, readiness.clone()),
@@ -91,7 +96,7 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         n_unsaved: 0,
         save_at: (Instant::now(), Instant::now() + config.save_interval),
         report_at: Instant::now(),
-        nats_clock: None,
+        nats_clock,
         bus,
         config,
         path,
@@ -163,11 +168,15 @@ impl Detector {
     /// their ends. On a thread of its own: a batch may take long.
     async fn judge(&mut self, caught_up: Option<Instant>) -> Result<usize> {
         let messages: Vec<_> = std::iter::from_fn(|| self.intake.next()).collect();
-        let now = caught_up.zip(self.nats_clock).map(|(now, clock)| time_at(now, clock));
+        let time = |at: Option<Instant>| Some(time_at(at?, self.nats_clock?).minus(CLOCK_GRACE));
+        let (gap_until, now) = (time(self.intake.gap_until()), time(caught_up));
         let mut judge = self.judge.take().context("the judge is gone")?;
         let judged = spawn_blocking(move || {
             let mut marks = Marks::default();
             let n_messages = messages.len();
+            if let Some(until) = gap_until {
+                judge.gap(until);
+            }
             for message in messages {
                 if let Some(until) = message.gap_until {
                     judge.gap(until);
@@ -176,7 +185,7 @@ impl Detector {
                 marks[message.stream] = Some(message.mark);
             }
             if let Some(now) = now {
-                judge.advance(now.minus(CLOCK_GRACE));
+                judge.advance(now);
             }
             let made = judge.take();
             (judge, made, marks, n_messages)
@@ -249,11 +258,10 @@ impl Detector {
                 DETECTOR_LAG.with_label_values(&[stream]).set(i64::try_from(lag).unwrap_or(i64::MAX));
             }
         }
-        if let Ok(Some(time)) = self.bus.server_time().await {
-            let is_first = self.nats_clock.replace((time, Instant::now())).is_none();
+        if let Some((now, at)) = look_at_clock(&self.bus).await {
+            let is_first = self.nats_clock.replace((now, at)).is_none();
             if let Some(judge) = self.judge.as_mut().filter(|_| is_first && self.is_new) {
-                // What the streams hold by now is no news.
-                judge.stay_quiet_until(time);
+                judge.stay_quiet_until(now);
             }
         }
     }
@@ -274,6 +282,12 @@ impl Detector {
         self.bus.close().await;
         Ok(())
     }
+}
+
+/// Returns the time of NATS and the instant at which it came; `None` if NATS does not answer, or has no stream yet.
+async fn look_at_clock(bus: &Bus) -> Option<(Timestamp, Instant)> {
+    let time = bus.server_time().await.ok().flatten()?;
+    Some((time, Instant::now()))
 }
 
 /// Returns the time of NATS at an instant.

@@ -59,6 +59,8 @@ pub(super) struct Intake {
     marks: Marks,
     /// A saved state covers messages that a stream no longer has.
     is_outdated: bool,
+    /// Time until which metrics may be missing, if none has come since.
+    gap_until: Option<Instant>,
     readiness: DetectorReadiness,
     backoff: Backoff,
     n_failures: u64,
@@ -75,6 +77,7 @@ impl Intake {
             merge: Merge::default(),
             marks: Marks::default(),
             is_outdated: false,
+            gap_until: None,
             readiness,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             n_failures: 0,
@@ -93,6 +96,9 @@ impl Intake {
                 None => {}
                 Some(Ok(Followed::Messages(followed))) => {
                     is_at_end &= followed.is_end;
+                    if followed.is_end_behind_gap && FOLLOWED[stream] == METRICS_STREAM {
+                        self.gap_until = Some(before);
+                    }
                     self.take(stream, followed, newest);
                 }
                 Some(Ok(Followed::Taken(owner))) => other = Some(owner),
@@ -173,6 +179,12 @@ impl Intake {
         self.followers.iter_mut().for_each(Follower::take_over);
         self.readiness.set(Hindrance::Other, None);
         info!("the other detector is gone, taking over");
+    }
+
+    /// Returns the time until which metrics may be missing, if the end of their stream was found behind a gap. To be told
+    /// before the next message.
+    pub(super) fn gap_until(&mut self) -> Option<Instant> {
+        self.gap_until.take()
     }
 
     /// Returns the next message whose order is known.
