@@ -10,6 +10,7 @@ use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
 use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
+use super::bounded_events::ReadLimits;
 use super::{arrivals, evidence, judged_events};
 
 /// The metric that `anomaly_temperature` compares.
@@ -20,8 +21,9 @@ const MAX_DECODED_VALUES: usize = 1_000_000;
 /// Judges one device by its latest values and its events.
 pub(super) async fn health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
-    let mut events = judged_events::read(store, Some(&device), window).await?;
-    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window).await?;
+    let is_past = arrivals::is_past(window.until);
+    let mut events = judged_events::read(store, Some(&device), window, is_past, ReadLimits::DEFAULT).await?;
+    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window, is_past).await?;
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
     let verdict = evidence.judge();
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
