@@ -152,20 +152,3 @@ fn the_worst_come_first_and_what_is_closed_last() {
     let order: Vec<_> = told.iter().map(|incident| incident.source_device.as_str()).collect();
     assert_eq!(order, ["b1", "a2", "a1"]);
 }
-
-#[test]
-fn decisions_about_a_fleet_are_searched_once() {
-    let until = NOW.plus(Duration::from_secs(3_600)).to_string();
-    let devices: Vec<String> = (0..8_000).map(|index| format!("disk-{index:05}")).collect();
-    let failed: Vec<EventRecord> = devices.iter().map(|device| event(device, "DriveFailure", 9, 60, &[])).collect();
-    let acknowledged: Vec<EventRecord> =
-        devices.iter().map(|device| event(device, "IncidentAcknowledged", 1, 30, &[("until", &until)])).collect();
-    let started = std::time::Instant::now();
-    let without = told(&failed, &[]);
-    let took_without = started.elapsed();
-    let with = told(&failed, &acknowledged);
-    let took_with = started.elapsed() - took_without;
-    assert_eq!((without.len(), with.len()), (8_000, 8_000));
-    assert!(with.iter().all(|incident| incident.state == IncidentState::Acknowledged));
-    assert!(took_with < took_without * 20, "{took_without:?} without decisions, {took_with:?} with them");
-}

@@ -1,5 +1,7 @@
 //! Incidents from events in a store, over their whole time.
 
+use std::time::Instant;
+
 use spindle_core::{Batch, Event};
 
 use super::*;
@@ -59,4 +61,28 @@ async fn what_is_cut_off_is_said_and_a_loud_device_hides_no_other() {
     assert_eq!(devices, ["loud", "other", "quiet"]);
     let cut: Vec<&str> = list.summary.cut_off.iter().map(|event_type| event_type.as_str()).collect();
     assert_eq!((cut, list.summary.calls_cut_off), (vec!["FanFailure"], true));
+}
+
+#[test]
+fn decisions_about_a_fleet_are_searched_once() {
+    let now = Timestamp::from_seconds(1_750_000_000);
+    let until = now.plus(HOUR).to_string();
+    let of = |event_type: &str, criticality, minutes: u32, labels: &[(&str, &str)]| -> Vec<EventRecord> {
+        let at = now.minus(HOUR / 60 * minutes);
+        let event = |device: &str| Event { criticality: level(criticality), ..event(device, event_type, at, labels) };
+        let devices = (0..8_000).map(|index| format!("disk-{index:05}"));
+        devices.map(|device| EventRecord { event: event(&device), received: at }).collect()
+    };
+    let failed = of("DriveFailure", 9, 60, &[]);
+    let acknowledged = of("IncidentAcknowledged", 1, 30, &[("until", &until)]);
+    let (window, labels) = (Window::ending_at(now, HOUR * 24), BTreeMap::new());
+    let tell = |decisions: &[EventRecord]| {
+        let started = Instant::now();
+        let told = told(&IncidentEvidence { window, events: &failed, decisions, labels: &labels });
+        (told, started.elapsed())
+    };
+    let ((without, took_without), (with, took_with)) = (tell(&[]), tell(&acknowledged));
+    assert_eq!((without.len(), with.len()), (8_000, 8_000));
+    assert!(with.iter().all(|incident| incident.state == IncidentState::Acknowledged));
+    assert!(took_with < took_without * 20, "{took_without:?} without decisions, {took_with:?} with them");
 }
