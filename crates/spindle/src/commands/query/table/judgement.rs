@@ -171,7 +171,8 @@ fn place(labels: &Value) -> String {
     if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join(", ")) }
 }
 
-fn cut_off(summary: &Value) -> String {
+/// Names the types of which not all events were read.
+pub(super) fn cut_off(summary: &Value) -> String {
     let mut types: Vec<_> = array(&summary["cut_off"]).map(text).collect();
     types.extend((summary["calls_cut_off"] == true).then(|| "other critical types".to_owned()));
     match types.is_empty() {
