@@ -10,6 +10,8 @@ use spindle_core::DeviceName;
 use spindle_core::records::{EventFilter, EventRecord, Window};
 use spindle_store::Store;
 
+/// Events that one answer keeps, after which only a page of each further kind is read: some 300 MB.
+const MAX_KEPT: usize = 400_000;
 /// Requests about single devices at a time.
 const AT_ONCE: usize = 8;
 
@@ -29,6 +31,13 @@ pub(super) struct ReadLimits {
 impl ReadLimits {
     /// At most 60,000 events of a type for all devices, and 100,000 more where these are not enough.
     pub(super) const DEFAULT: Self = Self { of_device: 1_000, page: 20_000, n_pages: 3, n_apart: 100 };
+
+    /// Returns the limits of a further read for an answer that keeps some events already.
+    pub(super) fn beside(self, n_kept: usize) -> Self {
+        let left = MAX_KEPT.saturating_sub(n_kept);
+        let n_pages = self.n_pages.min((left / self.page).max(1));
+        Self { n_pages, n_apart: self.n_apart.min(left / self.of_device), ..self }
+    }
 }
 
 /// Events of one kind.
@@ -43,6 +52,11 @@ pub(super) struct BoundedEvents {
 }
 
 impl BoundedEvents {
+    /// Returns the number of events.
+    pub(super) fn len(&self) -> usize {
+        self.by_device.values().map(Vec::len).sum()
+    }
+
     /// Adds events of a device in order, newest first; of those beyond the limit, the first shows that there are more.
     fn add(&mut self, record: EventRecord, of_device: usize) {
         let device = &record.event.source_device;

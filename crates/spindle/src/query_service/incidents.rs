@@ -121,6 +121,7 @@ async fn read(store: &Store, window: Window, is_past: bool, limits: ReadLimits) 
         let wanted = Some(&event_type);
         if event_type.as_str() != HEALTH_CHANGED {
             let filter = filter(wanted, lookback, Criticality::MIN);
+            let limits = limits.beside(read.events.len());
             read.add(wanted, bounded_events::read(store, filter, limits).await?);
             continue;
         }

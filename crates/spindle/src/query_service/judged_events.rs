@@ -64,6 +64,7 @@ pub(super) async fn read(
     let until = end(window.until, is_past);
     let wanted = wanted(window, is_past);
     let mut judged = JudgedEvents::default();
+    let mut n_kept = 0;
     for Wanted { event_type, from, decides } in &wanted {
         let filter = EventFilter {
             window: Window { from: *from, until },
@@ -74,7 +75,8 @@ pub(super) async fn read(
             limit: 0,
             offset: 0,
         };
-        let found = bounded_events::read(store, filter, limits).await?;
+        let found = bounded_events::read(store, filter, limits.beside(n_kept)).await?;
+        n_kept += found.len();
         for device in &found.cut {
             // The newest of one type are enough, unless a clock that is ahead hides newer ones.
             let kept = found.by_device.get(device).map(Vec::as_slice).unwrap_or_default();

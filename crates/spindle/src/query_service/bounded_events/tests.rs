@@ -72,3 +72,15 @@ async fn the_newest_of_one_device_are_read() {
     let found = read_all(&[("a", &[9, 3, 7, 1, 5]), ("b", &[1])], Some("a")).await;
     assert_eq!((ages(&found, "a"), names(&found.cut), found.unread.len()), (vec![1.0, 3.0, 5.0], vec!["a"], 0));
 }
+
+#[test]
+fn an_answer_that_keeps_much_reads_less() {
+    let ReadLimits { of_device, page, n_pages, n_apart } = ReadLimits::DEFAULT;
+    let beside = |n_kept| {
+        let limits = ReadLimits::DEFAULT.beside(n_kept);
+        (limits.n_pages, limits.n_apart)
+    };
+    assert_eq!(beside(0), (n_pages, n_apart));
+    assert_eq!(beside(MAX_KEPT - 2 * page), (2, 2 * page / of_device));
+    assert_eq!((beside(MAX_KEPT), beside(usize::MAX)), ((1, 0), (1, 0)));
+}
