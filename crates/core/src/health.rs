@@ -62,6 +62,25 @@ pub enum Health {
     Critical,
 }
 
+impl Health {
+    const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Warning, Self::Critical];
+
+    /// Returns its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Unknown => "unknown",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// Returns the verdict of a name on the wire.
+    pub fn of_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|health| health.name() == name)
+    }
+}
+
 /// Finding against a device, or its lack of data.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HealthReason {

@@ -86,14 +86,35 @@ pub enum Query {
 pub struct FleetQuery {
     /// Window of recent data.
     pub window: Window,
+    /// Judged as of the present, by arrivals, though the end of the window may have passed: a later page of an answer.
+    pub present: bool,
     /// Verdicts of the devices listed.
     pub health: HealthChoice,
     /// Label by which devices are counted.
     pub group_by: String,
-    /// Devices after this one, in the order of the list.
-    pub after: Option<DeviceName>,
+    /// Devices after this place in the list.
+    pub after: Option<FleetCursor>,
     /// Maximum number of devices.
     pub limit: usize,
+}
+
+/// Place in the list of `fleet_health`: the key by which it is sorted, so it stays when the device leaves the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetCursor {
+    /// Verdict.
+    pub health: Health,
+    /// Score, if there is one.
+    pub score: Option<u8>,
+    /// Device.
+    pub device: DeviceName,
+}
+
+impl std::fmt::Display for FleetCursor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { health, score, device } = self;
+        let score = score.map_or(String::new(), |score| score.to_string());
+        write!(formatter, "{}:{score}:{device}", health.name())
+    }
 }
 
 /// Selection of verdicts.
@@ -123,6 +144,8 @@ impl HealthChoice {
 pub struct IncidentsQuery {
     /// Incidents that were open in this window.
     pub window: Window,
+    /// Judged as of the present, by arrivals, though the end of the window may have passed: a later page of an answer.
+    pub present: bool,
     /// Only in this state.
     pub state: Option<IncidentState>,
     /// Only those of this device.

@@ -254,6 +254,9 @@ pub struct DeviceHealth {
     /// Decisions of the last week that are not understood, and decide nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions_not_understood: Vec<DecisionNotUnderstood>,
+    /// Event types with more events about the device than one answer reads, decisions included.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<EventType>,
 }
 
 /// First and last temperature in a window.

@@ -62,6 +62,10 @@ fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
         ParamKind::Name => {
             (vec![json!("x"), json!("ü".repeat(128))], [no_text, vec![json!("x".repeat(257)), json!("a\nb")]].concat())
         }
+        ParamKind::Place => (
+            vec![json!("critical:39:x"), json!("unknown::vm1:sda")],
+            [no_text, vec![json!("x"), json!("ill:1:x"), json!("ok:101:x"), json!("ok:1:")]].concat(),
+        ),
         ParamKind::Time => (
             vec![json!("2025-06-01T12:08:40.123456789+02:00")],
             [no_text, vec![json!("now"), json!("2025-06-01"), json!("2999-01-01T00:00:00Z")]].concat(),

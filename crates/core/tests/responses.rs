@@ -123,6 +123,7 @@ fn device_health() {
                 acknowledged: None,
                 accepted: Vec::new(),
                 decisions_not_understood: Vec::new(),
+                cut_off: Vec::new(),
             }),
             basis: basis(),
         })

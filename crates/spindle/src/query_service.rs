@@ -5,6 +5,7 @@ mod alias;
 mod anomalies;
 mod arrivals;
 mod audit;
+mod bounded_events;
 mod device;
 mod evidence;
 mod fit;
@@ -12,6 +13,8 @@ mod fleet;
 mod incidents;
 mod judged_events;
 mod listings;
+#[cfg(test)]
+mod test_data;
 mod verdicts;
 
 use std::time::Duration;

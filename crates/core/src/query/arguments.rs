@@ -54,6 +54,11 @@ impl Arguments<'_> {
         }
     }
 
+    /// Returns the error of a value that is not what the table describes.
+    pub(super) fn unexpected(&self, name: &str, found: &str) -> QueryError {
+        self.bad(name, found, self.row(name).expected())
+    }
+
     fn wrong(&self, name: &str, found: &Value) -> QueryError {
         self.bad(name, &found.to_string(), self.row(name).expected())
     }
@@ -90,14 +95,14 @@ impl Arguments<'_> {
     ) -> Result<Option<T>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         if text.is_empty() {
-            return Err(self.bad(name, "empty", self.row(name).expected()));
+            return Err(self.unexpected(name, "empty"));
         }
         new(text).map(Some).map_err(|error| self.bad(name, text, format!("a name, but it {error}")))
     }
 
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        Timestamp::parse(text).map(Some).map_err(|_| self.bad(name, text, self.row(name).expected()))
+        Timestamp::parse(text).map(Some).map_err(|_| self.unexpected(name, text))
     }
 
     pub(super) fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, QueryError> {

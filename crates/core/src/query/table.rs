@@ -35,6 +35,8 @@ pub enum ParamKind {
     Number(f64, f64),
     /// Device, metric or event name.
     Name,
+    /// Place in a list, as `next` contains it.
+    Place,
     /// RFC 3339 time.
     Time,
     /// One of these words.
@@ -54,6 +56,12 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
 
 const MAX_ROWS: &str = "maximum number of rows in one response";
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
+const PRESENT: Param = optional(
+    "present",
+    ParamKind::Choice(&["yes", "no"]),
+    "no",
+    "`yes` judges by arrivals although the end of the window has passed; `next` contains it, so that all pages are judged alike",
+);
 const MAX_DEVICES: Param =
     optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response");
 const AFTER_DEVICE: Param = optional(
@@ -196,12 +204,8 @@ pub const QUERY_TYPES: &[QueryType] = &[
             WINDOW,
             AT,
             MAX_DEVICES,
-            optional(
-                "after",
-                ParamKind::Name,
-                "the start",
-                "only devices after this one in the list; `next` contains the value for the next page",
-            ),
+            optional("after", ParamKind::Place, "the start", "only devices after this place in the list"),
+            PRESENT,
         ],
     },
     QueryType {
@@ -226,6 +230,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
             ),
             optional("limit", ParamKind::Integer(1, 1000), "200", MAX_ROWS),
             OFFSET,
+            PRESENT,
         ],
     },
     QueryType {
@@ -260,6 +265,9 @@ impl Param {
             ParamKind::Integer(min, max) => format!("a whole number from {min} to {max}"),
             ParamKind::Number(min, max) => format!("a number from {min} to {max}"),
             ParamKind::Name => "a name".to_owned(),
+            ParamKind::Place => {
+                "the value in `next` of the page before, such as 'critical:39:DiskUnit-0001'".to_owned()
+            }
             ParamKind::Time => "a time such as 2025-06-06T12:08:40Z".to_owned(),
             ParamKind::Choice(words) => format!("one of {}", words.join(", ")),
         }
@@ -285,6 +293,7 @@ pub fn markdown() -> String {
                 ParamKind::Integer(min, max) => format!("{min} to {max}"),
                 ParamKind::Number(min, max) => format!("{min} to {max}"),
                 ParamKind::Name => format!("name, 1 to {MAX_NAME_BYTES} bytes"),
+                ParamKind::Place => "value in `next`".to_owned(),
                 ParamKind::Time => "RFC 3339 time".to_owned(),
                 ParamKind::Choice(words) => words.join(", "),
             };

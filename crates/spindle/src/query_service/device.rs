@@ -10,6 +10,7 @@ use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
 use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
+use super::bounded_events::ReadLimits;
 use super::{arrivals, evidence, judged_events};
 
 /// The metric that `anomaly_temperature` compares.
@@ -19,9 +20,14 @@ const MAX_DECODED_VALUES: usize = 1_000_000;
 
 /// Judges one device by its latest values and its events.
 pub(super) async fn health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
+    health_within(store, device, window, ReadLimits::DEFAULT).await
+}
+
+async fn health_within(store: &Store, device: DeviceName, window: Window, limits: ReadLimits) -> Result<Data> {
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
-    let mut events = judged_events::read(store, Some(&device), window).await?;
-    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window).await?;
+    let is_past = arrivals::is_past(window.until);
+    let mut events = judged_events::read(store, Some(&device), window, is_past, limits).await?;
+    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window, is_past).await?;
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
     let verdict = evidence.judge();
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
@@ -36,6 +42,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         acknowledged: decision::acknowledged(&evidence.decisions, window.until),
         accepted: decision::accepted(&evidence.decisions, window.until),
         decisions_not_understood: decision::not_understood(&evidence.decisions, window.until),
+        cut_off: events.cut_off.into_iter().collect(),
     });
     Ok(Data::DeviceHealth { data, basis })
 }
@@ -115,4 +122,34 @@ pub(super) async fn temperature_anomaly(
     let data =
         TemperatureAnomaly { device, initial_temp: initial, latest_temp: latest, ratio, anomaly, threshold, note };
     Ok(Data::AnomalyTemperature { data, basis: Basis::of(window, found.map_or(0, |(.., count)| count)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_core::decision;
+    use spindle_core::{Batch, Timestamp};
+
+    use super::*;
+    use crate::clock;
+    use crate::query_service::test_data::{event, name, put};
+
+    #[tokio::test]
+    async fn decisions_that_are_not_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_embedded(&folder.path().join("a.db")).await.unwrap();
+        let now = clock::now();
+        let [accepted, _] = decision::event_types();
+        let at = |seconds: u64| -> Timestamp { now.minus(Duration::from_secs(seconds)) };
+        let events = (1..9).map(|seconds| event("disk", &accepted, at(seconds), &[])).collect();
+        put(&store, Batch { metrics: Vec::new(), events }, now).await;
+        for (of_device, expected) in [(8, Vec::new()), (7, vec![accepted])] {
+            let limits = ReadLimits { of_device, ..ReadLimits::DEFAULT };
+            let window = Window::ending_at(now, Duration::from_secs(60));
+            let Data::DeviceHealth { data, .. } = health_within(&store, name("disk"), window, limits).await.unwrap()
+            else {
+                panic!()
+            };
+            assert_eq!(data.cut_off, expected);
+        }
+    }
 }

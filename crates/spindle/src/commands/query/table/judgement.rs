@@ -171,8 +171,10 @@ fn place(labels: &Value) -> String {
     if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join(", ")) }
 }
 
-fn cut_off(summary: &Value) -> String {
-    let types: Vec<_> = array(&summary["cut_off"]).map(text).collect();
+/// Names the types of which not all events were read.
+pub(super) fn cut_off(summary: &Value) -> String {
+    let mut types: Vec<_> = array(&summary["cut_off"]).map(text).collect();
+    types.extend((summary["calls_cut_off"] == true).then(|| "other critical types".to_owned()));
     match types.is_empty() {
         true => String::new(),
         false => format!("not all events were read: there are too many of {}\n", types.join(", ")),
@@ -231,7 +233,7 @@ mod tests {
             "reasons": [{ "why": "DeviceSlow at noon: slow" }], "advice": "Check power.",
             "acknowledged": { "until": "2025-06-07T12:00:00Z", "reason": "on it" }
         });
-        let summary = json!({ "n_open": 0, "n_acknowledged": 1, "n_closed": 0, "cut_off": ["DeviceSlow"], "detector_seen": null });
+        let summary = json!({ "n_open": 0, "n_acknowledged": 1, "n_closed": 0, "cut_off": ["DeviceSlow"], "calls_cut_off": true, "detector_seen": null });
         check(
             &incidents(&json!({ "data": [incident], "summary": summary })),
             &[
@@ -241,7 +243,7 @@ mod tests {
                 "  - DeviceSlow at noon: slow",
                 "  Check power.",
                 "  acknowledged until 2025-06-07T12:00:00Z: on it",
-                "not all events were read: there are too many of DeviceSlow",
+                "not all events were read: there are too many of DeviceSlow, other critical types",
                 "no statement of the detector for a day: judged by limits and other events",
             ][..],
         );
