@@ -17,6 +17,7 @@ mod accepted;
 mod asleep;
 mod changes;
 mod faults;
+mod fleet_steps;
 mod history;
 mod order;
 mod silence;
@@ -42,6 +43,7 @@ pub use asleep::is_asleep;
 pub use changes::{CHANGE_SHOWN, change_types, was_replaced};
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
 pub(crate) use faults::{fault_of, moment, reason_of};
+pub use fleet_steps::{FleetStep, fleet_steps};
 pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, segments, since, standing};
 pub use silence::{
     CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod error;
+mod openapi;
 mod read;
 mod table;
 
@@ -16,6 +17,7 @@ use crate::timestamp::Timestamp;
 use crate::wire::Criticality;
 
 pub use error::QueryError;
+pub use openapi::openapi;
 pub use table::{Param, ParamKind, QUERY_TYPES, QueryType, markdown};
 
 /// Largest query payload in bytes; real ones are short.
@@ -63,11 +65,25 @@ pub enum Query {
         window: Window,
         /// Length of a bucket.
         bucket: Duration,
+        /// Expected ranges are wanted.
+        with_expected: bool,
     },
     /// Missing and duplicate sequences, per device.
     AuditGaps(AuditQuery),
     /// Verdicts on all devices.
     FleetHealth(FleetQuery),
+    /// All devices in columns.
+    Fleet {
+        /// Window of recent data.
+        window: Window,
+        /// Metrics whose newest values are wanted.
+        metric_types: Vec<MetricType>,
+    },
+    /// Number of devices that are not ok over time.
+    FleetHistory {
+        /// Window.
+        window: Window,
+    },
     /// Open and recently closed faults by their causes.
     Incidents(IncidentsQuery),
     /// Verdicts on one device over time.
@@ -217,6 +233,8 @@ impl Query {
             Self::Series { .. } => "series",
             Self::AuditGaps(_) => "audit_gaps",
             Self::FleetHealth(_) => "fleet_health",
+            Self::Fleet { .. } => "fleet",
+            Self::FleetHistory { .. } => "fleet_history",
             Self::Incidents(_) => "incidents",
             Self::HealthHistory { .. } => "health_history",
             Self::Anomalies(_) => "anomalies",

@@ -179,6 +179,7 @@ fn series() {
         data: vec![bucket],
         unit: Some("°C"),
         n_not_understood: 0,
+        judged: None,
         bucket_seconds: 60.0,
         basis: basis(),
     });

@@ -45,6 +45,13 @@ pub struct HealthSegment {
     pub why: Option<String>,
 }
 
+impl HealthSegment {
+    /// Returns `true` if nothing was stated about this time.
+    pub fn is_without_verdict(&self) -> bool {
+        self.health == Health::Unknown && self.why.as_deref() == Some(NOTHING_ON_RECORD)
+    }
+}
+
 impl Statement {
     /// Reads a statement; `None` if the event is none, or not understood.
     pub fn of(record: &EventRecord) -> Option<Self> {

@@ -156,6 +156,11 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             limit: arguments.integer("limit", 200)? as usize,
         }),
         "fleet_health" => Query::FleetHealth(fleet(arguments)?),
+        "fleet" => Query::Fleet {
+            window: arguments.window_minutes(60)?,
+            metric_types: arguments.names("metric_types", MetricType::new)?,
+        },
+        "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
         "incidents" => Query::Incidents(incidents(arguments)?),
         "health_history" => {
             Query::HealthHistory { source_device: arguments.device()?, window: arguments.since_minutes(1_440)? }
@@ -261,5 +266,6 @@ fn series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         metric_type,
         window,
         bucket: Duration::from_secs_f64(seconds),
+        with_expected: arguments.text("expected")? == Some("yes"),
     })
 }

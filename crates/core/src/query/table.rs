@@ -41,6 +41,8 @@ pub enum ParamKind {
     Time,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Names with commas between them, at most so many.
+    Names(usize),
 }
 
 /// A hundred years: enough for any recording, and far from the ends of the time range.
@@ -54,6 +56,8 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
     Param { name, kind, default: None, help }
 }
 
+/// Most metrics in one answer to `fleet`.
+pub(super) const MAX_COLUMNS: usize = 16;
 const MAX_ROWS: &str = "maximum number of rows in one response";
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
 const PRESENT: Param = optional(
@@ -171,6 +175,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "a 300th of the window",
                 "length of a bucket in seconds; a response has at most 10,000 buckets",
             ),
+            optional(
+                "expected",
+                ParamKind::Choice(&["yes", "no"]),
+                "no",
+                "`yes` adds the range expected of each bucket, from those before it, and the stretches out of it",
+            ),
         ],
     },
     QueryType {
@@ -207,6 +217,25 @@ pub const QUERY_TYPES: &[QueryType] = &[
             optional("after", ParamKind::Place, "the start", "only devices after this place in the list"),
             PRESENT,
         ],
+    },
+    QueryType {
+        name: "fleet",
+        help: "all devices in columns: state, place and newest values of some metrics, and the reasons of those that are not ok",
+        params: &[
+            optional(
+                "metric_types",
+                ParamKind::Names(MAX_COLUMNS),
+                "none",
+                "metrics whose newest values are returned, such as `DiskTemp,Latency`",
+            ),
+            WINDOW,
+            AT,
+        ],
+    },
+    QueryType {
+        name: "fleet_history",
+        help: "the number of devices that the detector found not ok, over time: steps, oldest first",
+        params: &[optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE), FROM, UNTIL],
     },
     QueryType {
         name: "incidents",
@@ -270,6 +299,7 @@ impl Param {
             }
             ParamKind::Time => "a time such as 2025-06-06T12:08:40Z".to_owned(),
             ParamKind::Choice(words) => format!("one of {}", words.join(", ")),
+            ParamKind::Names(most) => format!("at most {most} names with commas between them"),
         }
     }
 }
@@ -296,6 +326,7 @@ pub fn markdown() -> String {
                 ParamKind::Place => "value in `next`".to_owned(),
                 ParamKind::Time => "RFC 3339 time".to_owned(),
                 ParamKind::Choice(words) => words.join(", "),
+                ParamKind::Names(most) => format!("at most {most} names, with commas"),
             };
             let default = param.default.unwrap_or("required");
             text += &format!("| `{}` | {default} | {range} | {} |\n", param.name, param.help);

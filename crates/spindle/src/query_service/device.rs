@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use spindle_core::buckets::Buckets;
+use spindle_core::detect::judge_buckets;
 use spindle_core::reading::{self, Reading};
 use spindle_core::records::{Bucket, Window};
 use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
@@ -17,6 +18,8 @@ use super::{arrivals, evidence, judged_events};
 const TEMPERATURE: &str = "DiskTemp";
 /// Maximum number of values decoded one by one for a series; a year of one value a minute is half of it.
 const MAX_DECODED_VALUES: usize = 1_000_000;
+/// Longest time before a window that is read for what to expect in it.
+const MAX_TAUGHT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Judges one device by its latest values and its events.
 pub(super) async fn health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
@@ -54,20 +57,32 @@ pub(super) async fn series(
     metric_type: &MetricType,
     window: Window,
     bucket: Duration,
+    with_expected: bool,
 ) -> Result<Data> {
-    let (data, n_not_understood) = if reading::is_encoded(metric_type) {
-        decoded_buckets(store, device, metric_type, window, bucket).await?
+    // What was usual before the window is expected at its start.
+    let taught = Window { from: window.from.minus(taught_for(window)), ..window };
+    let read = if with_expected { taught } else { window };
+    let (mut data, n_not_understood) = if reading::is_encoded(metric_type) {
+        decoded_buckets(store, device, metric_type, read, bucket).await?
     } else {
-        (store.buckets(device, metric_type, window, bucket).await?, 0)
+        (store.buckets(device, metric_type, read, bucket).await?, 0)
     };
+    let judged = with_expected.then(|| judge_buckets(&data, bucket, window.from));
+    data.retain(|found| found.time.plus(bucket) > window.from);
     let n_points = data.iter().map(|bucket| bucket.count).sum::<u64>() + n_not_understood;
     Ok(Data::Series {
         data,
         unit: metric::unit_symbol(metric_type),
         bucket_seconds: bucket.as_secs_f64(),
         n_not_understood,
+        judged,
         basis: Basis::of(window, n_points),
     })
+}
+
+/// Returns the time before a window from which a detector learns what to expect in it.
+fn taught_for(window: Window) -> Duration {
+    Duration::from_secs_f64(window.seconds().min(MAX_TAUGHT.as_secs_f64()))
 }
 
 /// Returns buckets of the values that decode, and the number of those that do not.

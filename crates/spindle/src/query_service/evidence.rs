@@ -17,6 +17,7 @@ use super::judged_events::{EventsOfDevice, JudgedEvents};
 const MAX_READ_APART: usize = 100;
 
 /// Evidence about one device.
+#[derive(Debug)]
 pub(super) struct DeviceEvidence {
     window: Window,
     pub(super) latest: Vec<LatestSample>,

@@ -98,7 +98,13 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
         Response::Success(Data::Incidents(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::HealthHistory(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Anomalies(page)) => halve(page, json.len(), max_bytes),
-        Response::Success(Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. })
+        Response::Success(
+            Data::Fleet(_)
+            | Data::FleetHistory { .. }
+            | Data::DeviceHealth { .. }
+            | Data::AnomalyTemperature { .. }
+            | Data::Series { .. },
+        )
         | Response::Error { .. } => Err(json.len()),
     }?;
     Ok(to_json(&response))

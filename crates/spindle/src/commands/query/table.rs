@@ -15,6 +15,8 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(response),
         "fleet_health" => judgement::fleet(response),
+        "fleet" => judgement::columns(data),
+        "fleet_history" => rows(data, &["time", "critical", "warning", "unknown"]),
         "incidents" => judgement::incidents(response),
         "health_history" => judgement::history(data),
         "anomalies" => judgement::anomalies(data),

@@ -164,7 +164,11 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::Incidents(page) => (page.data.len(), page),
             Data::HealthHistory(page) => (page.data.len(), page),
             Data::Anomalies(page) => (page.data.len(), page),
-            Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. } => {
+            Data::Fleet(_)
+            | Data::FleetHistory { .. }
+            | Data::DeviceHealth { .. }
+            | Data::AnomalyTemperature { .. }
+            | Data::Series { .. } => {
                 return Err(json.len());
             }
         };
@@ -188,6 +192,7 @@ fn counting_gives_what_serialising_every_attempt_gives() {
             unit: Some("°C"),
             bucket_seconds: 1.5,
             n_not_understood: 0,
+            judged: None,
             basis: basis(0),
         };
         let all = [

@@ -6,8 +6,9 @@ use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
 use spindle_core::judge::events::HEALTH_CHANGED;
 use spindle_core::query::{HealthChoice, Query};
+use spindle_core::records::Window;
 use spindle_core::response::Data;
-use spindle_core::{Batch, DeviceName};
+use spindle_core::{Batch, DeviceName, MetricType};
 use spindle_simulate::{Fleet, FleetConfig};
 use spindle_store::InfluxSettings;
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
@@ -15,6 +16,7 @@ use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 use super::*;
 use crate::clock;
 use crate::query_service::device;
+use crate::query_service::fleet_columns::{self, KeptFleet};
 use crate::query_service::test_data::{event, metric, put};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -97,6 +99,31 @@ async fn fill(store: &Store, now: Timestamp) {
     put(store, Batch { metrics: Vec::new(), events }, now.minus(MINUTE / 2)).await;
 }
 
+/// Checks that the columns of `fleet` have the verdicts of `fleet_health`.
+async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
+    let wanted = vec![MetricType::new("DiskTemp").unwrap()];
+    let columns = fleet_columns::fleet(store, &KeptFleet::default(), window, wanted).await.unwrap().data;
+    let temperatures = &columns.metrics["DiskTemp"];
+    assert_eq!((temperatures.unit, temperatures.values.len(), columns.device.len()), (Some("°C"), 47, 47));
+    assert!(columns.device.is_sorted());
+    for row in &answer.data {
+        let index = columns.device.iter().position(|device| *device == row.source_device).unwrap();
+        let state = columns.states[usize::from(columns.state[index])];
+        let health = if ["asleep", "silent"].contains(&state) { "unknown" } else { state };
+        assert_eq!(health, row.health.name(), "{row:?}");
+        let (why, score) = match columns.not_ok.index.iter().position(|ill| *ill as usize == index) {
+            Some(at) => (columns.not_ok.reason[at].as_str(), columns.not_ok.score[at]),
+            None => ("", Some(100)),
+        };
+        let is_ok = row.health == Health::Ok;
+        let expected = row.reason.as_ref().filter(|_| !is_ok).map_or("", |reason| &reason.why);
+        assert_eq!((why, score), (expected, if is_ok { Some(100) } else { row.score }), "{row:?}");
+        let enclosure = &columns.labels["enclosure"];
+        let named = usize::try_from(enclosure.index[index]).ok().map(|at| &enclosure.names[at]);
+        assert_eq!(named, row.labels.get("enclosure"), "{row:?}");
+    }
+}
+
 /// Checks that both queries give each device the same verdict, with the same reason, start, decision and detector.
 async fn check(store: &Store) {
     let now = clock::now();
@@ -104,10 +131,11 @@ async fn check(store: &Store) {
     let query = query(now, 1_000);
     let window = query.window;
     let answer = fleet_health(store, query).await.unwrap();
-    assert_eq!((answer.next, answer.data.len()), (None, 40 + 7));
+    assert_eq!((&answer.next, answer.data.len()), (&None, 40 + 7));
     let mut gone: Vec<_> = answer.summary.gone.iter().map(|gone| gone.source_device.as_str()).collect();
     gone.sort_unstable();
     assert_eq!((gone, answer.summary.n_asleep, answer.summary.n_acknowledged), (vec!["gone", "replaced"], 1, 1));
+    check_columns(store, &answer, window).await;
     for row in &answer.data {
         let Data::DeviceHealth { data, .. } = device::health(store, row.source_device.clone(), window).await.unwrap()
         else {

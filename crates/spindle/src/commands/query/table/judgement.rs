@@ -134,6 +134,26 @@ pub(super) fn incidents(response: &Value) -> String {
     lines + &cut_off(summary) + &detector(summary)
 }
 
+/// Renders `fleet`, one device a line.
+pub(super) fn columns(data: &Value) -> String {
+    let metrics: Vec<&String> = data["metrics"].as_object().into_iter().flat_map(|metrics| metrics.keys()).collect();
+    let mut header = vec!["device", "state", "enclosure", "bay", "heard s"];
+    header.extend(metrics.iter().map(|metric| metric.as_str()));
+    let label = |key: &str, index: usize| {
+        let column = &data["labels"][key];
+        let name = column["index"][index].as_u64().map(|at| &column["names"][at as usize]);
+        name.map_or_else(|| "-".to_owned(), text)
+    };
+    let row = |(index, device): (usize, &Value)| {
+        let state = data["state"][index].as_u64().map_or(&Value::Null, |state| &data["states"][state as usize]);
+        let heard = text(&data["heard_seconds"][index]);
+        let mut row = vec![text(device), text(state), label("enclosure", index), label("bay", index), heard];
+        row.extend(metrics.iter().map(|metric| text(&data["metrics"][metric.as_str()]["values"][index])));
+        row
+    };
+    output::table(&header, array(&data["device"]).enumerate().map(row).collect())
+}
+
 /// Renders `health_history`, one segment a line.
 pub(super) fn history(data: &Value) -> String {
     let cell = |segment: &Value, name: &str| match name {
