@@ -1,7 +1,9 @@
 //! `anomalies`: what the detector found odd, value by value, and what agrees.
 
 use anyhow::Result;
-use spindle_core::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, METRIC_ANOMALY};
+use spindle_core::judge::events::{
+    ANOMALIES_AGREE, ANOMALIES_ENDED, LATENCY_RAISED, LATENCY_RAISED_ENDED, METRIC_ANOMALY,
+};
 use spindle_core::query::AnomaliesQuery;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis};
 use spindle_core::response::{AnomalyRow, Basis, Listing};
@@ -20,7 +22,7 @@ pub(super) async fn anomalies(store: &Store, query: AnomaliesQuery) -> Result<Li
     let n_wanted = offset.saturating_add(limit).saturating_add(1);
     let n_read = if metric_type.is_some() { n_wanted.max(MAX_SEARCHED) } else { n_wanted };
     let mut records: Vec<EventRecord> = Vec::new();
-    for name in [METRIC_ANOMALY, ANOMALIES_AGREE, ANOMALIES_ENDED] {
+    for name in [METRIC_ANOMALY, ANOMALIES_AGREE, ANOMALIES_ENDED, LATENCY_RAISED, LATENCY_RAISED_ENDED] {
         let filter = EventFilter {
             window,
             basis: TimeBasis::Happened,
