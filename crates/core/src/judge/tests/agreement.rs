@@ -119,7 +119,7 @@ fn a_page_about_one_disk_hides_the_heat_of_its_shelf_not() {
 /// Clocks of some drives may be hours behind.
 #[test]
 fn devices_agree_by_the_time_of_arrival() {
-    let lag_s = [0, 3 * 3_600, 7 * 3_600, 13 * 3_600];
+    let lag_s = [13 * 3_600, 7 * 3_600, 3 * 3_600, 0];
     assert_eq!(heat_pages(&shelf(&[(4_320, 0, [1.0, 1.5])], &[], lag_s)), 1);
 }
 
