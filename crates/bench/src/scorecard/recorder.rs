@@ -12,8 +12,6 @@ use super::evidence::{Knowledge, accusation};
 use super::faults::{Fault, Faults};
 use super::tally::{FaultScore, Rank, Tally};
 
-/// Criticality from which on an event calls a person.
-const PAGE: u8 = 7;
 /// Most rounds in which events of the judge lead to further ones.
 const MAX_ROUNDS: usize = 8;
 
@@ -48,7 +46,7 @@ impl Recorder {
     /// Takes what NATS received at one time.
     pub(super) fn take(&mut self, batch: &Batch, now: Timestamp) {
         for event in &batch.events {
-            if event.criticality.level() >= PAGE {
+            if event.criticality.calls() {
                 *self.tally.own_pages.entry(event.event_type.to_string()).or_default() += 1;
             }
             self.deliver(event, now);
@@ -76,7 +74,7 @@ impl Recorder {
     }
 
     fn count(&mut self, event: &Event, now: Timestamp) {
-        let rank = if event.criticality.level() >= PAGE { Rank::Page } else { Rank::Note };
+        let rank = if event.criticality.calls() { Rank::Page } else { Rank::Note };
         let cause = self.faults.explaining(&event.source_device, now, about(event));
         let counts = self.tally.made.entry((rank, event.event_type.to_string())).or_default();
         let Some(place) = cause else {
