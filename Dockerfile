@@ -1,4 +1,11 @@
 # The program with all roles: `docker run spindle:local writer`. Built from this checkout, without BuildKit.
+FROM node:22-bookworm-slim AS page
+WORKDIR /web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci --no-audit --no-fund
+COPY web .
+RUN npm run build
+
 FROM rust:1.95.0-slim-bookworm AS manifests
 WORKDIR /src
 COPY . .
@@ -12,6 +19,7 @@ WORKDIR /src
 COPY --from=manifests /src .
 RUN cargo build --release --locked -p spindle
 COPY . .
+COPY --from=page /web/dist web/dist
 # Newer than the build of the empty files.
 RUN find crates -name '*.rs' -exec touch {} + \
     && cargo build --release --locked -p spindle \

@@ -2,7 +2,7 @@
 # Spindle's only script for users: starts, builds and tests the platform. `./run.sh help` lists the commands.
 #
 # It runs from any directory, without root and without questions (except before it removes data). It writes only to
-# .env, target/, .tools/ and spindle-data/ of this checkout (all ignored by git); `replace` alone changes tracked
+# .env, target/, web/, .tools/ and spindle-data/ of this checkout (all ignored by git); `replace` alone changes tracked
 # files. Compatible with bash 3.2, which macOS ships. scripts/lib/ has its parts.
 set -euo pipefail
 unset CDPATH
@@ -27,6 +27,8 @@ TOOLS="$ROOT/.tools"
 . "$ROOT/scripts/lib/dotenv.sh"
 # shellcheck source=scripts/lib/fetch.sh
 . "$ROOT/scripts/lib/fetch.sh"
+# shellcheck source=scripts/lib/web.sh
+. "$ROOT/scripts/lib/web.sh"
 # shellcheck source=scripts/lib/program.sh
 . "$ROOT/scripts/lib/program.sh"
 # shellcheck source=scripts/lib/nats_server.sh

@@ -19,6 +19,7 @@ up() {
 
 build() {
   need_rust
+  build_page || say "note: without the live page; the program serves a plain page"
   say "building spindle (the first build takes some minutes)"
   in_root cargo build --release --locked -p spindle || die "the build failed: see cargo's errors above"
 }
@@ -34,7 +35,7 @@ need_program() {
     build
     PROGRAM="$(find_program)"
     check_built "$PROGRAM"
-  elif [ -n "$(find "$ROOT/crates" "$ROOT/Cargo.lock" -newer "$PROGRAM" -type f -print 2>/dev/null | head -n 1)" ]; then
+  elif [ -n "$(find "$ROOT/crates" "$ROOT/web/src" "$ROOT/Cargo.lock" -newer "$PROGRAM" -type f -print 2>/dev/null | head -n 1)" ]; then
     say "note: the sources are newer than $PROGRAM: ./run.sh build rebuilds it"
   fi
 }

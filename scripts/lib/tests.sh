@@ -37,6 +37,8 @@ run_tests() {
   export SPINDLE_INFLUXD
   step uml need_uml
   step tools need_test_tools
+  # Before the program, which embeds it.
+  step page check_page
   step format cargo fmt --all --check
   step build cargo nextest run --no-run --workspace --locked
   begin_beside
@@ -45,6 +47,7 @@ run_tests() {
   step influxdb env SPINDLE_TEST_STORE=influxdb "${nextest[@]}" -p spindle \
     --test system answers:: pipeline:: client:: faults::nothing_acknowledged
   end_beside
+  if can_run chromium; then step browser browse_page; else note_skipped browser; fi
   step doctest cargo test --workspace --doc --locked
   step fuzz scripts/fuzz --no-build
   print_summary
@@ -157,6 +160,7 @@ heeding_signals() {
 can_run() {
   case "$1" in
     shellcheck | bats) have "$1" || [ "${CI:-}" = true ] ;;
+    chromium) find_chromium >/dev/null || [ "${CI:-}" = true ] ;;
   esac
 }
 
@@ -194,12 +198,12 @@ need_test_tools() {
   need_cargo_tool nextest "$NEXTEST_VERSION"
   need_cargo_tool deny "$DENY_VERSION"
   need_cargo_tool fuzz "$FUZZ_VERSION"
-  if [ "${CI:-}" = true ] && { ! have shellcheck || ! have bats || ! have_faketime; }; then
+  if [ "${CI:-}" = true ] && { ! have shellcheck || ! have bats || ! have_faketime || ! find_chromium >/dev/null; }; then
     if [ "$(id -u)" -ne 0 ] || ! have apt-get; then
-      die "shellcheck, bats or libfaketime is missing, and only root with apt-get can install them here"
+      die "shellcheck, bats, chromium or libfaketime is missing, and only root with apt-get can install them here"
     fi
-    say "installing shellcheck, bats and libfaketime"
-    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq shellcheck bats libfaketime
+    say "installing shellcheck, bats, chromium and libfaketime"
+    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq shellcheck bats libfaketime chromium
   fi
 }
 

@@ -289,12 +289,17 @@ sys.exit(os.waitstatus_to_exitcode(code))' 3>&-; }
   mkdir -p "$FAKE/path"
   : >"$FAKE/log"
   ln -s "$FAKES/cargo" "$FAKE/path/cargo"
+  ln -s "$FAKES/npm" "$FAKE/path/npm"
+  ln -s "$FAKES/npm" "$FAKE/path/node"
   cp "$PROGRAM" "$FAKE/program"
   PATH="$FAKE/path:$PATH"
   try build
   good
   says "$err" "built $CARGO_TARGET_DIR/release/spindle"
   grep -q '^cargo build --release --locked -p spindle$' "$FAKE/log"
+  # The page comes first, since the program embeds it.
+  [ "$(grep -c '^npm ci' "$FAKE/log")" -eq 1 ]
+  [ "$(grep -n -m 1 '^npm run' "$FAKE/log" | cut -d: -f1)" -lt "$(grep -n -m 1 '^cargo build' "$FAKE/log" | cut -d: -f1)" ]
 
   # In the foreground, in the current directory, without .env.
   mkdir "$BATS_TEST_TMPDIR/elsewhere"

@@ -51,3 +51,45 @@ fn a_sound_fleet_calls_nobody() {
     at_most(card, "accused_share", 0.15);
     at_most(card, "changes_per_day", 1.0);
 }
+
+/// Two drives, a value a day for 40 days; one reaches a limit on day 20, the other fails on day 30 without a sign.
+#[test]
+fn times_and_cases_of_a_recording_are_those_of_its_days() {
+    let day = |day: u64| format!("2025-{:02}-{:02}T00:00:00Z", 1 + day / 28, 1 + day % 28);
+    let mut lines = Vec::new();
+    for number in 0..40 {
+        let value = if number < 20 { 0 } else { 60 };
+        for (device, value) in [("worn", value), ("sound", 0)] {
+            if device == "worn" || number <= 30 {
+                lines.push(format!(
+                    r#"{{"timestamp":"{}","sourceDevice":"{device}","metricType":"smart_5_raw","value":{value}}}"#,
+                    day(number)
+                ));
+            }
+        }
+        if number == 30 {
+            lines.push(format!(
+                r#"{{"id":"0190d5a0-0000-7000-8000-000000000001","criticality":9,"timestamp":"{}","sourceDevice":"sound","eventType":"DriveFailure"}}"#,
+                day(number)
+            ));
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("days.ndjson");
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    let path = path.to_str().unwrap();
+    let cards = scorecard(&["--recording", path]);
+    let card = &cards[0];
+    at_least(card, "n_failures", 1.0);
+    at_most(card, "n_failures", 1.0);
+    // One change in 39 days; the drive that fails is not sound.
+    at_least(card, "changes_per_day", 0.02);
+    at_most(card, "changes_per_day", 0.06);
+    at_most(card, "notes_per_year", 40.0);
+    let cases = Command::new(env!("CARGO_BIN_EXE_spindle-bench"))
+        .args(["scorecard", "--cases", "--recording", path])
+        .output()
+        .unwrap();
+    let cases = String::from_utf8(cases.stdout).unwrap();
+    assert!(cases.contains("failed without a page: sound, drive failure of 47520 min"), "{cases}");
+}

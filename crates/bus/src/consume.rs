@@ -12,11 +12,11 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
 use async_nats::jetstream::{AckKind, Message};
 use bytes::Bytes;
 use spindle_core::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::connect::Bus;
-use crate::consumer_check::{self, Ahead, CONSUMING};
+use crate::consumer_check::{self, CONSUMING, Place};
 use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::stream_reader::published;
@@ -58,10 +58,6 @@ struct Opened {
 
 /// Interval at which the consumer's configuration is compared and corrected.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// Pause between the two look-ups that must both find a consumer ahead of its stream.
-const AHEAD_PAUSE: Duration = Duration::from_secs(1);
-/// The same for a stream with copies: a new leader may still be applying what the former one had acknowledged.
-const REPLICATED_AHEAD_PAUSE: Duration = Duration::from_secs(10);
 
 /// A delivered message, to be acknowledged once it is stored.
 #[derive(Debug)]
@@ -125,7 +121,8 @@ impl Consumer {
             return Ok(opened.consumer.clone());
         }
         let mut consumer = self.create().await?;
-        if self.is_ahead().await? {
+        let place = Place::Delivered(self.durable);
+        if consumer_check::still_ahead(&self.bus, self.stream, &place).await?.is_some() {
             // The server was restored from an older state. Older servers would now silently skip every new message
             // up to the old position (nats-server #5412).
             error!(stream = self.stream, consumer = self.durable, "consumer is ahead of its stream, resetting it");
@@ -185,22 +182,6 @@ impl Consumer {
 
     fn attempt(&self) -> String {
         format!("open consumer {} of stream {}", self.durable, self.stream)
-    }
-
-    /// Returns `true` if two look-ups with a pause between them find the consumer ahead of its stream.
-    async fn is_ahead(&self) -> Result<bool, BusError> {
-        let look = async || consumer_check::ahead(&self.bus, self.stream, self.durable).await;
-        let Some(Ahead { is_replicated, last_sequence, delivered }) = look().await? else { return Ok(false) };
-        let (stream, consumer) = (self.stream, self.durable);
-        warn!(stream, consumer, last_sequence, delivered, "consumer is ahead of its stream, looking again");
-        sleep(if is_replicated { REPLICATED_AHEAD_PAUSE } else { AHEAD_PAUSE }).await;
-        let Some(again) = look().await? else { return Ok(false) };
-        // Still moving: the leader applies its log, and has not reached its end.
-        if is_replicated && again.last_sequence != last_sequence {
-            let message = format!("stream {stream} is still behind its consumer {consumer}");
-            return Err(BusError::new(BusErrorKind::Transient, message));
-        }
-        Ok(true)
     }
 
     fn config(&self) -> Config {

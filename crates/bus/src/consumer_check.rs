@@ -2,8 +2,11 @@
 //! end of its stream.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
@@ -50,6 +53,11 @@ const FIXED: [&str; 9] = [
     "flow_control",
 ];
 
+/// Pause between the two looks that must both find a position ahead of its stream.
+const AHEAD_PAUSE: Duration = Duration::from_secs(1);
+/// The same for a stream with copies: a new leader may still be applying what the former one had acknowledged.
+const REPLICATED_AHEAD_PAUSE: Duration = Duration::from_secs(10);
+
 /// Returns the fields in which a consumer may leave out messages or forget its position.
 pub(crate) fn differences(config: &Map<String, Value>, wanted: &WantedConsumer) -> Vec<Difference> {
     let differs = |(field, value): (&String, &Value)| {
@@ -86,32 +94,64 @@ pub(crate) async fn metadata(bus: &Bus, stream: &str, durable: &str) -> Result<H
     Ok(bus.raw_consumer(stream, durable).await?.map(|consumer| metadata_of(&consumer)).unwrap_or_default())
 }
 
-/// A consumer that has been delivered more than its stream holds.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ahead {
-    /// The stream has copies.
-    pub(crate) is_replicated: bool,
-    pub(crate) last_sequence: u64,
-    pub(crate) delivered: u64,
+/// Position in a stream.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// That of a durable consumer.
+    Delivered(&'a str),
+    /// A sequence.
+    Sequence(u64),
 }
 
-/// Looks at the positions once; `None` if the consumer is not ahead of its stream.
+/// A position beyond the end of its stream.
+#[derive(Clone, Copy, Debug)]
+struct Ahead {
+    /// The stream has copies.
+    is_replicated: bool,
+    last_sequence: u64,
+    position: u64,
+}
+
+/// Returns the last sequence of a stream if two looks with a pause between them find the position beyond it; `None` if it is
+/// not, or the consumer or the stream does not exist.
 ///
 /// # Errors
 /// Transient, if NATS does not answer or the copies of the stream are not up to date.
-pub(crate) async fn ahead(bus: &Bus, stream: &str, durable: &str) -> Result<Option<Ahead>, BusError> {
-    let Some(consumer) = bus.raw_consumer(stream, durable).await? else { return Ok(None) };
+pub(crate) async fn still_ahead(bus: &Bus, stream: &str, place: &Place<'_>) -> Result<Option<u64>, BusError> {
+    let Some(Ahead { is_replicated, last_sequence, position }) = ahead(bus, stream, place).await? else {
+        return Ok(None);
+    };
+    warn!(stream, ?place, last_sequence, position, "position is ahead of the stream, looking again");
+    sleep(if is_replicated { REPLICATED_AHEAD_PAUSE } else { AHEAD_PAUSE }).await;
+    let Some(again) = ahead(bus, stream, place).await? else { return Ok(None) };
+    // Still moving: the leader applies its log, and has not reached its end.
+    if is_replicated && again.last_sequence != last_sequence {
+        let message = format!("stream {stream} is still behind its position {position} ({place:?})");
+        return Err(BusError::new(BusErrorKind::Transient, message));
+    }
+    Ok(Some(again.last_sequence))
+}
+
+/// Looks at the position once.
+async fn ahead(bus: &Bus, stream: &str, place: &Place<'_>) -> Result<Option<Ahead>, BusError> {
+    let position = match place {
+        Place::Sequence(sequence) => *sequence,
+        Place::Delivered(durable) => {
+            let Some(consumer) = bus.raw_consumer(stream, durable).await? else { return Ok(None) };
+            consumer.delivered.stream_seq
+        }
+    };
     // Requested after the consumer's state: publishers and other members go on meanwhile.
     let Some(found) = bus.raw_stream(stream).await? else { return Ok(None) };
-    let (delivered, last_sequence) = (consumer.delivered.stream_seq, found.state.last_seq);
-    if delivered <= last_sequence {
+    let last_sequence = found.state.last_seq;
+    if position <= last_sequence {
         return Ok(None);
     }
     if found.is_catching_up() {
         let message = format!("the copies of stream {stream} are not up to date");
         return Err(BusError::new(BusErrorKind::Transient, message));
     }
-    Ok(Some(Ahead { is_replicated: found.is_replicated(), last_sequence, delivered }))
+    Ok(Some(Ahead { is_replicated: found.is_replicated(), last_sequence, position }))
 }
 
 #[cfg(test)]

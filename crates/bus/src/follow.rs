@@ -5,11 +5,16 @@
 //! depends on the deliveries that an earlier one has made; messages that came before are skipped by their sequence.
 //! Its metadata name the process that follows. The last one to create it follows; the one before notices that deliveries
 //! are missing, and stands by.
+//!
+//! - `message`: messages and their places.
+//! - `other`: the process that follows in our place.
+
+mod message;
+mod other;
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-use async_nats::Subject;
 use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer};
@@ -19,14 +24,15 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use crate::connect::Bus;
-use crate::consumer_check::{self, FOLLOWING};
+use crate::consumer_check::{self, FOLLOWING, Place};
 use crate::error::{BusError, BusErrorKind};
 use crate::pull;
 use crate::stream_reader::published;
-use crate::streams::{RawConsumer, RawStream};
+use crate::streams::{FOLLOWER, RawConsumer, RawStream};
+pub use message::{Followed, FollowedMessage, FollowedMessages, StreamMark, StreamPosition};
+pub use other::FollowerActivity;
+use other::OtherFollower;
 
-/// Key of the process that follows, in the metadata of the consumer.
-const OWNER: &str = "spindle-follower";
 /// Interval at which the consumer is compared with the one that was created.
 const CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Longer than any interval between two saved states. What is delivered again nevertheless is skipped.
@@ -35,17 +41,6 @@ const ACK_WAIT: Duration = Duration::from_secs(24 * 3600);
 const UNLIMITED: i64 = -1;
 /// In a pull.
 const NO_LIMIT: usize = 0;
-/// Time without deliveries, though messages wait, after which another process counts as gone.
-const GONE_AFTER: Duration = Duration::from_secs(60);
-
-/// Position in a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamPosition {
-    /// Time at which the stream was created, which distinguishes it from another of the same name.
-    pub created: Timestamp,
-    /// Sequence of the newest message taken.
-    pub sequence: u64,
-}
 
 /// Follower of one stream.
 #[derive(Debug)]
@@ -62,9 +57,11 @@ pub struct Follower {
     /// Number of the consumers created so far.
     generation: u64,
     may_take_over: bool,
-    /// Sequence that the consumer of another process has reached, and the time at which it did.
-    other: Option<(u64, Instant)>,
-    is_replaced: bool,
+    other: OtherFollower,
+    /// Position behind which a replaced stream is followed, until a pull reports it.
+    replaced: Option<StreamPosition>,
+    /// Messages may be missing before the next one.
+    is_behind_gap: bool,
 }
 
 #[derive(Debug)]
@@ -76,56 +73,20 @@ struct OpenedFollower {
     at: Instant,
     /// Number of its deliveries so far.
     n_delivered: u64,
-}
-
-/// Result of a pull.
-#[derive(Debug)]
-pub enum Followed {
-    /// The messages that were available; none if the end of the stream is reached.
-    Messages(FollowedMessages),
-    /// Another process follows the stream: its name.
-    Taken(String),
-}
-
-/// Messages of a stream, in its order.
-#[derive(Debug, Default)]
-pub struct FollowedMessages {
-    /// The messages.
-    pub messages: Vec<FollowedMessage>,
-    /// Messages removed from the stream before they were received.
-    pub n_lost: u64,
-    /// The stream was created again, or came back with less.
-    pub is_replaced: bool,
-}
-
-/// A message of a followed stream.
-#[derive(Debug)]
-pub struct FollowedMessage {
-    /// Its bytes.
-    pub payload: Bytes,
-    /// Time at which the server took it.
-    pub published: Timestamp,
-    /// Its place, to acknowledge everything up to it.
-    pub mark: StreamMark,
-}
-
-/// Place of a message in a followed stream.
-#[derive(Clone, Debug)]
-pub struct StreamMark {
-    /// Position of the message.
-    pub position: StreamPosition,
-    generation: u64,
-    /// Subject of the acknowledgement.
-    reply: Option<Subject>,
+    /// The same at the last comparison; `None` before the first one.
+    n_compared: Option<u64>,
 }
 
 impl Bus {
-    /// Checks the permission to look up the consumer of a follower, which may not exist yet.
+    /// Checks the permission to look up the consumer of a follower, which may not exist yet; nor may its stream.
     ///
     /// # Errors
-    /// Configuration, if it is missing; transient, if NATS does not answer or the stream does not exist.
+    /// Configuration, if it is missing; transient, if NATS does not answer.
     pub async fn check_follower(&self, stream: &str, durable: &str) -> Result<(), BusError> {
-        self.raw_consumer(stream, durable).await.map(drop)
+        match self.raw_consumer(stream, durable).await {
+            Err(error) if error.is_transient() && self.raw_stream(stream).await?.is_none() => Ok(()),
+            found => found.map(drop),
+        }
     }
 }
 
@@ -150,12 +111,14 @@ impl Follower {
             opened: None,
             generation: 0,
             may_take_over: true,
-            other: None,
-            is_replaced: false,
+            other: OtherFollower::default(),
+            replaced: None,
+            is_behind_gap: false,
         }
     }
 
     /// Returns the messages available now, at most `max_messages` and `max_bytes` of them; a larger message comes alone.
+    /// No message and no end means that deliveries were missed: call again.
     ///
     /// # Errors
     /// Transient: call again after a pause. Configuration, if a permission is missing.
@@ -171,11 +134,24 @@ impl Follower {
         if let Some(owner) = self.open().await? {
             return Ok(Followed::Taken(owner));
         }
-        let mut followed =
-            FollowedMessages { is_replaced: std::mem::take(&mut self.is_replaced), ..Default::default() };
-        let Some(consumer) = self.opened.as_ref().map(|opened| opened.consumer.clone()) else {
-            return Ok(Followed::Messages(followed));
-        };
+        let mut followed = FollowedMessages::default();
+        // Messages that came before say nothing about those behind them.
+        while followed.messages.is_empty() && !followed.is_end {
+            let pulled = self.pull_once(max_messages, max_bytes).await?;
+            followed.is_end = pulled.is_empty() && self.is_complete().await?;
+            let n_pulled = pulled.len();
+            let n_received = pulled.into_iter().take_while(|message| self.receive(message, &mut followed)).count();
+            if n_pulled == 0 || n_received < n_pulled {
+                break;
+            }
+        }
+        followed.is_end_behind_gap = followed.is_end && std::mem::take(&mut self.is_behind_gap);
+        followed.replaced = self.replaced.take();
+        Ok(Followed::Messages(followed))
+    }
+
+    async fn pull_once(&self, max_messages: usize, max_bytes: usize) -> Result<Vec<Message>, BusError> {
+        let Some(consumer) = self.opened.as_ref().map(|opened| opened.consumer.clone()) else { return Ok(Vec::new()) };
         // The first one without a limit of bytes: an empty answer means that there is none, however large.
         let mut pulled = pull::ready(&self.bus, &consumer, 1, NO_LIMIT).await?;
         if !pulled.is_empty() && max_messages > 1 {
@@ -185,32 +161,51 @@ impl Follower {
                 Err(error) => warn!(%error, stream = self.stream, "second pull failed"),
             }
         }
-        for message in pulled {
-            if !self.receive(message, &mut followed) {
-                // Deliveries are missing: another process has taken them, or the connection was lost.
-                self.opened = None;
-                break;
-            }
-        }
-        Ok(Followed::Messages(followed))
+        Ok(pulled)
     }
 
-    /// Adds a message unless it came before; returns `false` if it is not the next delivery of the consumer.
-    fn receive(&mut self, message: Message, followed: &mut FollowedMessages) -> bool {
-        let Ok(info) = message.info() else { return false };
-        let (Some(opened), Some(received)) = (&mut self.opened, &mut self.received) else { return false };
-        if info.consumer_sequence != opened.n_delivered + 1 {
+    /// Adds a message unless it came before; returns `false` if it is not the next delivery of the consumer: another process
+    /// has taken that, or the connection was lost. The consumer is created again then.
+    fn receive(&mut self, message: &Message, followed: &mut FollowedMessages) -> bool {
+        let (Ok(info), Some(received)) = (message.info(), &mut self.received) else { return false };
+        let is_next = |opened: &&mut OpenedFollower| info.consumer_sequence == opened.n_delivered + 1;
+        let Some(opened) = self.opened.as_mut().filter(is_next) else {
+            self.opened = None;
             return false;
-        }
+        };
         opened.n_delivered = info.consumer_sequence;
         let (sequence, published) = (info.stream_sequence, published(info.published));
         if sequence > received.sequence {
-            followed.n_lost += sequence - received.sequence - 1;
+            let n_lost = sequence - received.sequence - 1;
+            followed.n_lost += n_lost;
             received.sequence = sequence;
-            let mark = StreamMark { position: *received, generation: self.generation, reply: message.reply.clone() };
-            followed.messages.push(FollowedMessage { payload: message.message.payload, published, mark });
+            let is_behind_gap = std::mem::take(&mut self.is_behind_gap) || n_lost > 0;
+            let reply = message.reply.clone();
+            let mark = StreamMark { position: *received, generation: self.generation, reply };
+            let payload = message.message.payload.clone();
+            followed.messages.push(FollowedMessage { payload, published, is_behind_gap, mark });
         }
         true
+    }
+
+    /// Returns `true` if the consumer is ours and has delivered nothing that did not come: an empty answer means nothing
+    /// otherwise. Looks once after the last delivery.
+    async fn is_complete(&mut self) -> Result<bool, BusError> {
+        let Some(opened) = &self.opened else { return Ok(false) };
+        if opened.n_compared == Some(opened.n_delivered) {
+            return Ok(true);
+        }
+        let found = self.bus.raw_consumer(self.stream, self.durable).await?;
+        let is_complete = found.is_some_and(|found| self.is_own(&found) && self.is_as_created(&found));
+        match self.opened.as_mut().filter(|_| is_complete) {
+            Some(opened) => opened.n_compared = Some(opened.n_delivered),
+            None => self.opened = None,
+        }
+        Ok(is_complete)
+    }
+
+    fn is_own(&self, found: &RawConsumer) -> bool {
+        found.follower() == Some(&self.owner)
     }
 
     /// Makes sure that the consumer is ours and as it was created. Returns the name of another process that has it.
@@ -223,12 +218,11 @@ impl Follower {
         self.place().await?;
         let found = self.bus.raw_consumer(self.stream, self.durable).await?;
         if let Some(found) = &found {
-            let owner = consumer_check::metadata_of(found).remove(OWNER);
-            if !self.may_take_over && owner.as_ref() != Some(&self.owner) {
+            if !self.may_take_over && !self.is_own(found) {
                 self.opened = None;
-                return Ok(Some(owner.unwrap_or_else(|| "a process without a name".to_owned())));
+                return Ok(Some(found.follower().unwrap_or("a process without a name").to_owned()));
             }
-            if is_same && owner.as_ref() == Some(&self.owner) && self.is_as_created(found) {
+            if is_same && self.is_own(found) && self.is_as_created(found) {
                 self.opened.as_mut().into_iter().for_each(|opened| opened.at = Instant::now());
                 return Ok(None);
             }
@@ -248,34 +242,29 @@ impl Follower {
         let begin = StreamPosition { created, sequence: oldest };
         match self.received {
             None => (self.received, self.saved) = (Some(begin), oldest),
-            Some(position) if position.created != created => {
-                warn!(
-                    stream,
-                    sequence = position.sequence,
-                    "stream was created again, following it from its beginning"
-                );
+            Some(StreamPosition { created: known, sequence }) if known != created => {
+                warn!(stream, sequence, "stream was created again, following it from its beginning");
                 // What is gone from the new stream was never missed: nothing of it had come.
-                (self.received, self.saved, self.opened, self.is_replaced) = (Some(begin), oldest, None, true);
+                self.saved = oldest;
+                self.go_back_to(begin);
             }
-            Some(position) if position.sequence > found.state.last_seq => {
-                if found.is_catching_up() {
-                    let message = format!("the copies of stream {stream} are not up to date");
-                    return Err(BusError::new(BusErrorKind::Transient, message));
+            Some(StreamPosition { sequence, .. }) if sequence > found.state.last_seq => {
+                let ahead = consumer_check::still_ahead(&self.bus, stream, &Place::Sequence(sequence)).await?;
+                if let Some(last_sequence) = ahead {
+                    error!(stream, last_sequence, sequence, "stream came back with less, going on there");
+                    self.go_back_to(StreamPosition { created, sequence: last_sequence });
                 }
-                let last_sequence = found.state.last_seq;
-                error!(
-                    stream,
-                    last_sequence,
-                    sequence = position.sequence,
-                    "stream came back with less, going on there"
-                );
-                let sequence = last_sequence;
-                self.received = Some(StreamPosition { created, sequence });
-                (self.saved, self.opened, self.is_replaced) = (self.saved.min(sequence), None, true);
             }
-            Some(_) => {}
+            // Counted with the next message, which may not come soon.
+            Some(StreamPosition { sequence, .. }) => self.is_behind_gap |= sequence < oldest,
         }
         Ok(())
+    }
+
+    fn go_back_to(&mut self, position: StreamPosition) {
+        self.saved = self.saved.min(position.sequence);
+        (self.received, self.replaced, self.opened) = (Some(position), Some(position), None);
+        self.is_behind_gap = true;
     }
 
     /// Compares the consumer with the one that was created, and its deliveries with those received: the last ones may have
@@ -308,70 +297,79 @@ impl Follower {
             ack_policy: AckPolicy::All,
             ack_wait: ACK_WAIT,
             max_ack_pending: UNLIMITED,
-            metadata: HashMap::from([(OWNER.to_owned(), self.owner.clone())]),
+            metadata: HashMap::from([(FOLLOWER.to_owned(), self.owner.clone())]),
             ..Config::default()
         };
         let created = self.bus.jetstream.create_consumer_on_stream(config, self.stream).await;
         let api = format!("CONSUMER.CREATE.{}.{}", self.stream, self.durable);
         let consumer = created.map_err(|error| self.bus.denied.api_error(attempt(), &api, error))?;
         self.generation += 1;
-        self.opened = Some(OpenedFollower { consumer, n_connects, at: Instant::now(), n_delivered: 0 });
+        self.opened =
+            Some(OpenedFollower { consumer, n_connects, at: Instant::now(), n_delivered: 0, n_compared: None });
         Ok(())
     }
 
-    /// Returns the position behind which it begins; `None` before the stream was looked up.
-    pub fn begin(&self) -> Option<StreamPosition> {
-        self.received.map(|received| StreamPosition { sequence: self.saved, ..received })
+    /// Returns the position that a state covers in which everything up to `mark` was taken in: that of `mark`, or the one
+    /// that was acknowledged if the stream no longer holds it; `None` before the stream was looked up.
+    pub fn position(&self, mark: Option<&StreamMark>) -> Option<StreamPosition> {
+        let taken = mark.map(|mark| mark.position).filter(|position| self.has(*position));
+        taken.or_else(|| self.received.map(|received| StreamPosition { sequence: self.saved, ..received }))
     }
 
-    /// Acknowledges everything up to a message: the state that covers it is saved.
+    /// Returns `true` if a position is in the stream as it is now, and was received.
+    fn has(&self, position: StreamPosition) -> bool {
+        let StreamPosition { created, sequence } = position;
+        self.received.is_some_and(|received| received.created == created && sequence <= received.sequence)
+    }
+
+    /// Acknowledges everything up to a message: the state that covers it is saved. Sends nothing if another process has the
+    /// consumer, whose messages these are then.
     ///
     /// # Errors
-    /// Transient, if the connection is closed. The next one covers it.
+    /// Transient, if the connection is closed or NATS does not answer: acknowledge it again.
     pub async fn acknowledge(&mut self, mark: &StreamMark) -> Result<(), BusError> {
-        if self.received.is_none_or(|received| received.created != mark.position.created) {
+        let sequence = mark.position.sequence;
+        if sequence <= self.saved || !self.has(mark.position) {
             return Ok(());
         }
-        self.saved = mark.position.sequence;
-        if mark.generation != self.generation {
+        let is_open = self.opened.is_some() && mark.generation == self.generation;
+        match mark.reply.clone().filter(|_| is_open) {
+            Some(reply) => {
+                let found = self.bus.raw_consumer(self.stream, self.durable).await?;
+                if found.is_some_and(|found| self.is_own(&found)) {
+                    let attempt = format!("acknowledge message {sequence} of stream {}", self.stream);
+                    let acked = self.bus.client.publish(reply, Bytes::from_static(b"+ACK")).await;
+                    acked.map_err(|error| BusError::transient(attempt, error))?;
+                }
+            }
             // The consumer that delivered it is gone; another one begins behind it.
-            self.opened = None;
-            return Ok(());
+            None => self.opened = None,
         }
-        let Some(reply) = mark.reply.clone() else { return Ok(()) };
-        let attempt = format!("acknowledge message {} of stream {}", self.saved, self.stream);
-        let acked = self.bus.client.publish(reply, Bytes::from_static(b"+ACK")).await;
-        acked.map_err(|error| BusError::transient(attempt, error))
+        self.saved = sequence;
+        Ok(())
     }
 
-    /// Returns `true` once the process that has the consumer is gone: the consumer is, or messages wait and none was
-    /// delivered for a while.
+    /// Looks at the process that has the consumer.
     ///
     /// # Errors
     /// Transient, if NATS does not answer.
-    pub async fn is_abandoned(&mut self) -> Result<bool, BusError> {
-        let Some(found) = self.bus.raw_consumer(self.stream, self.durable).await? else { return Ok(true) };
-        let delivered = found.delivered.stream_seq;
-        let since = match self.other {
-            Some((reached, since)) if reached == delivered && found.num_pending > 0 => since,
-            Some(_) | None => Instant::now(),
-        };
-        self.other = Some((delivered, since));
-        Ok(since.elapsed() >= GONE_AFTER)
+    pub async fn activity_of_other(&mut self) -> Result<FollowerActivity, BusError> {
+        let found = self.bus.raw_consumer(self.stream, self.durable).await?;
+        Ok(self.other.see(found.as_ref(), Instant::now()))
     }
 
     /// Permits to take the consumer from the process that has it.
     pub fn take_over(&mut self) {
-        (self.may_take_over, self.other, self.opened) = (true, None, None);
+        (self.may_take_over, self.other, self.opened) = (true, OtherFollower::default(), None);
     }
 
-    /// Returns the number of messages behind `mark`, or in the whole stream.
+    /// Returns the number of messages behind `mark`, or behind the last one acknowledged.
     ///
     /// # Errors
     /// Transient, if NATS does not answer.
     pub async fn lag(&self, mark: Option<&StreamMark>) -> Result<u64, BusError> {
         let Some(found) = self.bus.raw_stream(self.stream).await? else { return Ok(0) };
-        let position = mark.map(|mark| mark.position).or(self.received);
+        let position = self.position(mark);
         let judged = position.filter(|position| position.created == created(&found)).map_or(0, |found| found.sequence);
         Ok(found.state.last_seq.saturating_sub(judged.max(found.state.first_seq.saturating_sub(1))))
     }

@@ -31,7 +31,7 @@ pub use deadletter::{
     DeadLetter, DeadLetterFilter, DeadLetterHead, DeadLetterPages, NewDeadLetter, Part, Replayed, Replayer,
 };
 pub use error::{BusError, BusErrorKind};
-pub use follow::{Followed, FollowedMessage, FollowedMessages, Follower, StreamMark, StreamPosition};
+pub use follow::{Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, StreamMark, StreamPosition};
 pub use publish::{BufferLimits, Outgoing, PublishStats, Publisher};
 pub use service::{Endpoint, Reply, ServiceLimits, Unanswered, serve};
 pub use stream_reader::{ConsumerPosition, StoredMessage};

@@ -20,7 +20,7 @@ use difference::{Requirements, differences, remedy};
 pub(crate) use difference::{is_default, text};
 pub(crate) use fill::floor;
 pub use fill::{FillLevel, StreamFill, StreamHolder, TightestLimit};
-pub(crate) use info::{RawConsumer, RawStream};
+pub(crate) use info::{FOLLOWER, RawConsumer, RawStream};
 
 /// Stream of metrics.
 pub const METRICS_STREAM: &str = "METRICS";

@@ -4,7 +4,7 @@
 //! Acknowledged messages of the last `replay_tail` are kept while they fit, because the writer restores from them
 //! what a store has lost. Nothing above the lowest ack floor is ever removed, so a full stream is full of messages
 //! that are not stored yet. Consumers of detectors do not count once the stream is three quarters full: a judgement can do
-//! without messages, a store cannot.
+//! without messages, a store cannot. What they have not taken goes oldest first, until half of the stream is left.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use spindle_core::Timestamp;
 use crate::connect::Bus;
 use crate::error::{BusError, BusErrorKind};
 use crate::stream_reader::{published, raw_message};
-use crate::streams::floor;
+use crate::streams::{RawConsumer, floor};
 
 /// Trims a stream that is more than half full; returns the number of messages removed.
 ///
@@ -46,9 +46,11 @@ pub async fn trim_acknowledged(
     if !consumers.iter().any(|consumer| consumer.name == writer) {
         return Ok(0);
     }
-    let holding = consumers.iter().filter(|consumer| fill.is_held_by(consumer));
-    let floors = holding.map(|consumer| floor(consumer, found.state.last_seq));
-    let floor = floors.min().unwrap_or(0);
+    let floor_of = |consumers: &mut dyn Iterator<Item = &RawConsumer>| {
+        consumers.map(|consumer| floor(consumer, found.state.last_seq)).min().unwrap_or(0)
+    };
+    let floor = floor_of(&mut consumers.iter().filter(|consumer| fill.is_held_by(consumer)));
+    let floor_of_all = floor_of(&mut consumers.iter());
     let stream = bus.jetstream.get_stream(stream_name).await.map_err(|error| failed("STREAM.INFO", error.into()))?;
     let acknowledged = stream.cached_info().state.first_sequence..floor.saturating_add(1);
     if acknowledged.is_empty() {
@@ -62,7 +64,8 @@ pub async fn trim_acknowledged(
     let newest = raw_message(&stream, floor).await.map_err(|error| failed("STREAM.MSG.GET", error.into()))?;
     let newest = newest.map_or(now, |message| published(message.time).min(now));
     let since = newest.plus(Duration::from_nanos(1)).minus(replay_tail);
-    let tail = first_since(bus, &stream, acknowledged.clone(), since).await?;
+    // What only a detector has not taken goes no further than to half of the stream.
+    let tail = first_since(bus, &stream, acknowledged.clone(), since).await?.min(floor_of_all.saturating_add(1));
     let n_older = if tail > acknowledged.start { purge(tail).await? } else { 0 };
     let Some(left) = bus.raw_stream(stream_name).await? else { return Err(missing(stream_name)) };
     let n_acknowledged = acknowledged.end.saturating_sub(left.state.first_seq);

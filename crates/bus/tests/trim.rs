@@ -252,6 +252,7 @@ async fn a_missing_stream_is_an_error() {
 async fn a_detector_holds_a_stream_until_it_is_three_quarters_full() {
     let (_server, bus, witness) = small_stream().await;
     let (mut writer, mut detector) = (open(&bus, "a").await, open(&bus, "detector-metrics").await);
+    bus.set_consumer_metadata(METRICS_STREAM, "detector-metrics", "spindle-follower", "process 7").await.unwrap();
     fill(&witness, 1..=40).await;
     let batch = take(&mut writer, 40).await;
     ack(&witness, "a", &batch, 40).await;
@@ -261,7 +262,17 @@ async fn a_detector_holds_a_stream_until_it_is_three_quarters_full() {
     let holder = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap().holder;
     assert_eq!(holder.unwrap().consumer, "detector-metrics");
     fill(&witness, 41..=50).await;
-    let fill = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap();
-    assert!(fill.percent() >= 75 && fill.holder.is_none(), "{fill:?}");
-    assert_eq!(trim(&bus).await, 37, "everything that is stored");
+    let full = bus.stream_fill(METRICS_STREAM, Some("a")).await.unwrap();
+    assert!(full.percent() >= 75 && full.holder.is_none(), "{full:?}");
+    // No further than until half of the stream is left for what is stored, though all of it is older than the tail.
+    let n_removed = trim(&bus).await;
+    assert!((5..=10).contains(&n_removed), "{n_removed}");
+    // A consumer of somebody else keeps what it has not acknowledged, whatever its name is.
+    drop(open(&bus, "detector-theirs").await);
+    let batch = take(&mut writer, 10).await;
+    ack(&witness, "a", &batch, 50).await;
+    assert_eq!(trim(&bus).await, 0);
+    witness.get_stream(METRICS_STREAM).await.unwrap().delete_consumer("detector-theirs").await.unwrap();
+    fill(&witness, 51..=58).await;
+    assert!((5..=15).contains(&trim(&bus).await));
 }

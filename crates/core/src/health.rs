@@ -17,6 +17,7 @@ mod accepted;
 mod asleep;
 mod changes;
 mod faults;
+mod fleet_steps;
 mod history;
 mod order;
 mod silence;
@@ -43,6 +44,7 @@ pub use asleep::is_asleep;
 pub use changes::{CHANGE_SHOWN, change_types, was_replaced};
 pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, may_hide_newer};
 pub(crate) use faults::{fault_of, moment, reason_of};
+pub use fleet_steps::{FleetStep, fleet_steps};
 pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, segments, since, standing};
 pub use silence::{
     CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
@@ -65,11 +67,10 @@ pub enum Health {
 }
 
 impl Health {
-    /// Every verdict, from best to worst.
     const ALL: [Self; 4] = [Self::Ok, Self::Unknown, Self::Warning, Self::Critical];
 
-    /// Returns the name, as on the wire.
-    pub const fn name(self) -> &'static str {
+    /// Returns its name on the wire.
+    pub fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
             Self::Unknown => "unknown",
@@ -78,8 +79,8 @@ impl Health {
         }
     }
 
-    /// Returns the verdict of a [`name`](Self::name); `None` if there is none.
-    pub fn parse(name: &str) -> Option<Self> {
+    /// Returns the verdict of a name on the wire.
+    pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|health| health.name() == name)
     }
 }

@@ -116,15 +116,31 @@ pub fn event_types() -> impl Iterator<Item = EventType> {
 /// Returns the incidents that were open in the window, worst first: those that are not closed, then those that nobody
 /// works on, by criticality, number of devices and age.
 pub fn incidents(evidence: &IncidentEvidence<'_>) -> Vec<Incident> {
-    let faults = fault::faults(evidence);
+    let decisions = by_device(evidence.decisions);
+    let in_force = |(device, records): (_, &Vec<EventRecord>)| {
+        decision::acknowledged(records, evidence.window.until).map(|decision| (device, decision))
+    };
+    let acknowledged = decisions.iter().filter_map(|(device, records)| in_force((*device, records))).collect();
+    let faults = fault::faults(evidence, &decisions);
     let groups = grouping::group(&faults, |device| enclosure(evidence, device));
     let mut incidents: Vec<Incident> = groups
         .iter()
-        .map(|group| incident(group, evidence))
+        .map(|group| incident(group, evidence, &acknowledged))
         .filter(|found| was_open_in(found, evidence.window))
         .collect();
     incidents.sort_by(|one, other| rank(one).cmp(&rank(other)));
     incidents
+}
+
+/// Decisions by their device.
+type Decisions<'a> = BTreeMap<&'a DeviceName, Vec<EventRecord>>;
+
+fn by_device(decisions: &[EventRecord]) -> Decisions<'_> {
+    let mut of_devices = Decisions::new();
+    for record in decisions {
+        of_devices.entry(&record.event.source_device).or_default().push(record.clone());
+    }
+    of_devices
 }
 
 fn was_open_in(incident: &Incident, window: Window) -> bool {
@@ -141,7 +157,11 @@ fn enclosure<'a>(evidence: &IncidentEvidence<'a>, device: &DeviceName) -> Option
 }
 
 /// Builds the incident of some faults, of which there is one at least.
-fn incident(faults: &[&DeviceFault<'_>], evidence: &IncidentEvidence<'_>) -> Incident {
+fn incident(
+    faults: &[&DeviceFault<'_>],
+    evidence: &IncidentEvidence<'_>,
+    acknowledged: &BTreeMap<&DeviceName, DecisionInForce>,
+) -> Incident {
     let devices: BTreeSet<&DeviceName> = faults.iter().flat_map(|fault| fault.devices()).collect();
     let is_open = faults.iter().any(|fault| fault.closed.is_none());
     let mut ordered = faults.to_vec();
@@ -153,7 +173,7 @@ fn incident(faults: &[&DeviceFault<'_>], evidence: &IncidentEvidence<'_>) -> Inc
     let cause = ordered[0];
     let since = faults.iter().map(|fault| fault.opened).min().unwrap_or(cause.opened);
     let until = if is_open { None } else { faults.iter().filter_map(|fault| fault.closed).max() };
-    let acknowledged = if is_open { acknowledgment(&devices, since, evidence) } else { None };
+    let acknowledged = if is_open { acknowledgment(&devices, since, acknowledged) } else { None };
     let worst = faults.iter().filter(|fault| fault.closed.is_none() || !is_open);
     let reasons: Vec<IncidentReason> = ordered.iter().take(MAX_REASONS).map(|fault| fault.reason()).collect();
     let place = place(&devices, evidence);
@@ -203,15 +223,11 @@ fn id(faults: &[&DeviceFault<'_>]) -> String {
 fn acknowledgment(
     devices: &BTreeSet<&DeviceName>,
     since: Timestamp,
-    evidence: &IncidentEvidence<'_>,
+    acknowledged: &BTreeMap<&DeviceName, DecisionInForce>,
 ) -> Option<DecisionInForce> {
-    let of_device = |device: &&DeviceName| {
-        let decisions: Vec<EventRecord> =
-            evidence.decisions.iter().filter(|record| record.event.source_device == **device).cloned().collect();
-        decision::acknowledged(&decisions, evidence.window.until)
-    };
-    let in_force = devices.iter().filter_map(of_device).filter(|decision| decision.since >= since);
-    in_force.max_by_key(|decision| (decision.since, decision.until))
+    let in_force = devices.iter().filter_map(|device| acknowledged.get(*device));
+    let newest = in_force.filter(|decision| decision.since >= since);
+    newest.max_by_key(|decision| (decision.since, decision.until)).cloned()
 }
 
 /// Returns the labels of the place that all devices share.

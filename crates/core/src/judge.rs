@@ -220,6 +220,22 @@ impl FleetJudge {
         }
     }
 
+    /// Takes a hole: metrics taken by NATS between the newest time known and `until` may be missing. That time counts for
+    /// nothing: neither as silence, nor towards anything that has to last. Call it before any message of a later time.
+    pub fn gap(&mut self, until: Timestamp) {
+        let hole_ns = until.as_ns().saturating_sub(self.now.as_ns());
+        let hole = Duration::from_nanos(u64::try_from(hole_ns).unwrap_or_default());
+        if hole.is_zero() || self.devices.len() == 0 {
+            return;
+        }
+        self.now = until;
+        self.peers.minute = None;
+        for device in self.devices.iter_mut() {
+            device.skip(hole, until);
+        }
+        self.due = self.due.max(until);
+    }
+
     fn tick(&mut self, now: Timestamp) {
         let is_new_day = now.day() > self.ticked.day();
         self.ticked = now;

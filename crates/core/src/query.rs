@@ -3,6 +3,7 @@
 
 mod arguments;
 mod error;
+mod openapi;
 mod read;
 mod table;
 
@@ -16,6 +17,7 @@ use crate::timestamp::Timestamp;
 use crate::wire::Criticality;
 
 pub use error::QueryError;
+pub use openapi::openapi;
 pub use table::{Param, ParamKind, QUERY_TYPES, QueryType, markdown};
 
 /// Largest query payload in bytes; real ones are short.
@@ -63,11 +65,25 @@ pub enum Query {
         window: Window,
         /// Length of a bucket.
         bucket: Duration,
+        /// Expected ranges are wanted.
+        with_expected: bool,
     },
     /// Missing and duplicate sequences, per device.
     AuditGaps(AuditQuery),
     /// Verdicts on all devices.
     FleetHealth(FleetQuery),
+    /// All devices in columns.
+    Fleet {
+        /// Window of recent data.
+        window: Window,
+        /// Metrics whose newest values are wanted.
+        metric_types: Vec<MetricType>,
+    },
+    /// Number of devices that are not ok over time.
+    FleetHistory {
+        /// Window.
+        window: Window,
+    },
     /// Open and recently closed faults by their causes.
     Incidents(IncidentsQuery),
     /// Verdicts on one device over time.
@@ -86,14 +102,35 @@ pub enum Query {
 pub struct FleetQuery {
     /// Window of recent data.
     pub window: Window,
+    /// Judged as of the present, by arrivals, though the end of the window may have passed: a later page of an answer.
+    pub present: bool,
     /// Verdicts of the devices listed.
     pub health: HealthChoice,
     /// Label by which devices are counted.
     pub group_by: String,
-    /// Devices after this one, in the order of the list.
-    pub after: Option<DeviceName>,
+    /// Devices after this place in the list.
+    pub after: Option<FleetCursor>,
     /// Maximum number of devices.
     pub limit: usize,
+}
+
+/// Place in the list of `fleet_health`: the key by which it is sorted, so it stays when the device leaves the list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FleetCursor {
+    /// Verdict.
+    pub health: Health,
+    /// Score, if there is one.
+    pub score: Option<u8>,
+    /// Device.
+    pub device: DeviceName,
+}
+
+impl std::fmt::Display for FleetCursor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { health, score, device } = self;
+        let score = score.map_or(String::new(), |score| score.to_string());
+        write!(formatter, "{}:{score}:{device}", health.name())
+    }
 }
 
 /// Selection of verdicts.
@@ -123,6 +160,8 @@ impl HealthChoice {
 pub struct IncidentsQuery {
     /// Incidents that were open in this window.
     pub window: Window,
+    /// Judged as of the present, by arrivals, though the end of the window may have passed: a later page of an answer.
+    pub present: bool,
     /// Only in this state.
     pub state: Option<IncidentState>,
     /// Only those of this device.
@@ -194,6 +233,8 @@ impl Query {
             Self::Series { .. } => "series",
             Self::AuditGaps(_) => "audit_gaps",
             Self::FleetHealth(_) => "fleet_health",
+            Self::Fleet { .. } => "fleet",
+            Self::FleetHistory { .. } => "fleet_history",
             Self::Incidents(_) => "incidents",
             Self::HealthHistory { .. } => "health_history",
             Self::Anomalies(_) => "anomalies",

@@ -1,6 +1,7 @@
 //! Responses to queries, in the form of the wire. Legacy fields keep their names and types; each response also states
 //! the data it is based on.
 
+mod columns;
 mod fleet;
 mod judgement;
 
@@ -10,8 +11,9 @@ use serde::Serialize;
 
 use crate::audit::{EpochFindings, Tally};
 use crate::decision::{AcceptanceInForce, DecisionInForce, DecisionNotUnderstood};
+use crate::detect::JudgedBuckets;
 use crate::event_id::EventId;
-use crate::health::Verdict;
+use crate::health::{FleetStep, Verdict};
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
 use crate::reading::{self, Reading};
@@ -19,6 +21,7 @@ use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
 
+pub use columns::{FleetAnswer, FleetColumns, MetricColumn, NotOkColumns, TextColumn};
 pub use fleet::{FleetHealth, FleetRow, FleetSummary, GoneDevice, GroupHealth, HealthCounts};
 pub use judgement::{AnomalyRow, HealthHistory, IncidentCounts, IncidentList};
 
@@ -70,6 +73,9 @@ pub enum Data {
         /// Number of values without a reading or not understood, which no bucket contains.
         #[serde(skip_serializing_if = "is_zero")]
         n_not_understood: u64,
+        /// Expected ranges and what left them, if asked for.
+        #[serde(flatten)]
+        judged: Option<JudgedBuckets>,
         /// Data it is based on.
         basis: Basis,
     },
@@ -77,6 +83,18 @@ pub enum Data {
     AuditGaps(GapAudit),
     /// Result of `fleet_health`.
     FleetHealth(Box<FleetHealth>),
+    /// Result of `fleet`.
+    Fleet(Box<FleetAnswer>),
+    /// Result of `fleet_history`.
+    FleetHistory {
+        /// Steps, oldest first.
+        data: Vec<FleetStep>,
+        /// Event types of which some device has more events than one answer reads: its older verdicts are missing.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        cut_off: Vec<EventType>,
+        /// Data it is based on.
+        basis: Basis,
+    },
     /// Result of `incidents`.
     Incidents(IncidentList),
     /// Result of `health_history`.
@@ -254,6 +272,9 @@ pub struct DeviceHealth {
     /// Decisions of the last week that are not understood, and decide nothing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions_not_understood: Vec<DecisionNotUnderstood>,
+    /// Event types with more events about the device than one answer reads, decisions included.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cut_off: Vec<EventType>,
 }
 
 /// First and last temperature in a window.

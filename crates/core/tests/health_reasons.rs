@@ -183,3 +183,19 @@ fn history_has_no_gaps_and_does_not_guess() {
     );
     check(&[stated("ok", 80 * HOUR, 90 * HOUR, "")], &[(48, 0, Health::Unknown, NONE)]);
 }
+
+#[test]
+fn a_segment_begins_with_the_change_and_not_with_its_statement() {
+    const NONE: Option<&str> = Some("no verdict on record");
+    check(&[stated("ok", 10 * HOUR, 12 * HOUR, "")], &[(48, 12, Health::Unknown, NONE), (12, 0, Health::Ok, None)]);
+    check(&[stated("ok", 47 * HOUR, 50 * HOUR, "")], &[(48, 22, Health::Ok, None), (22, 0, Health::Unknown, NONE)]);
+    let changed = [stated("ok", 20 * HOUR, 20 * HOUR, ""), stated("warning", 5 * HOUR, 8 * HOUR, "DiskTemp")];
+    let parts = [(48, 20, Health::Unknown, NONE), (20, 8, Health::Ok, None), (8, 0, Health::Warning, Some("DiskTemp"))];
+    check(&changed, &parts);
+    // A change before the statement of another verdict contradicts it: each holds from when it was stated.
+    let contradiction = [stated("ok", 20 * HOUR, 20 * HOUR, ""), stated("warning", 5 * HOUR, 25 * HOUR, "DiskTemp")];
+    check(
+        &contradiction,
+        &[(48, 20, Health::Unknown, NONE), (20, 5, Health::Ok, None), (5, 0, Health::Warning, Some("DiskTemp"))],
+    );
+}

@@ -62,10 +62,21 @@ fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
         ParamKind::Name => {
             (vec![json!("x"), json!("ü".repeat(128))], [no_text, vec![json!("x".repeat(257)), json!("a\nb")]].concat())
         }
+        ParamKind::Place => (
+            vec![json!("critical:39:x"), json!("unknown::vm1:sda")],
+            [no_text, vec![json!("x"), json!("ill:1:x"), json!("ok:101:x"), json!("ok:1:")]].concat(),
+        ),
         ParamKind::Time => (
             vec![json!("2025-06-01T12:08:40.123456789+02:00")],
             [no_text, vec![json!("now"), json!("2025-06-01"), json!("2999-01-01T00:00:00Z")]].concat(),
         ),
+        ParamKind::Names(most) => {
+            let names = |n: usize| json!((0..n).map(|index| format!("m{index}")).collect::<Vec<_>>().join(","));
+            (
+                vec![json!("x"), json!("a, b,a"), names(most)],
+                [no_text, vec![json!(","), names(most + 1), json!("x".repeat(257))]].concat(),
+            )
+        }
         ParamKind::Choice(words) => {
             (words.iter().map(|word| json!(word)).collect(), [no_text, vec![json!("other"), json!("ANY")]].concat())
         }
@@ -74,7 +85,7 @@ fn examples(kind: ParamKind) -> (Vec<Value>, Vec<Value>) {
 
 #[test]
 fn every_type_is_understood_with_its_required_parameters_alone() {
-    assert_eq!(QUERY_TYPES.len(), 11, "check these tests when a type is added");
+    assert_eq!(QUERY_TYPES.len(), 13, "check these tests when a type is added");
     for query_type in QUERY_TYPES {
         let params = required(query_type);
         assert_eq!(parse(query_type, &params).unwrap().query_type(), query_type.name);

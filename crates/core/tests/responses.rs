@@ -123,6 +123,7 @@ fn device_health() {
                 acknowledged: None,
                 accepted: Vec::new(),
                 decisions_not_understood: Vec::new(),
+                cut_off: Vec::new(),
             }),
             basis: basis(),
         })
@@ -178,6 +179,7 @@ fn series() {
         data: vec![bucket],
         unit: Some("°C"),
         n_not_understood: 0,
+        judged: None,
         bucket_seconds: 60.0,
         basis: basis(),
     });

@@ -81,7 +81,13 @@ fn fleet_health() {
     let summary = FleetSummary::of(&rows, "enclosure", gone);
     let next = Some(BTreeMap::from([("after", json!("b"))]));
     check(
-        Data::FleetHealth(Box::new(FleetHealth { data: vec![ill], summary, next, basis: Basis::of(window(), 7) })),
+        Data::FleetHealth(Box::new(FleetHealth {
+            data: vec![ill],
+            summary,
+            next,
+            basis: Basis::of(window(), 7),
+            present: true,
+        })),
         &json!({
             "status": "success",
             "data": [{
@@ -112,7 +118,7 @@ fn an_incident() {
     let known = BTreeMap::from([(device("disk"), labels(&[("enclosure", "e1"), ("bay", "7"), ("model", "M")]))]);
     let data = incidents(&IncidentEvidence { window: window(), events: &events, decisions: &[], labels: &known });
     let summary = IncidentCounts { n_open: 1, ..IncidentCounts::default() };
-    let list = IncidentList { data, summary, next: None, basis: Basis::of(window(), 1), offset: 0 };
+    let list = IncidentList { data, summary, next: None, basis: Basis::of(window(), 1), offset: 0, present: true };
     check(
         Data::Incidents(list),
         &json!({

@@ -163,13 +163,15 @@ impl Device {
     }
 
     /// Returns the labels.
-    pub(super) fn labels(&self, enclosure: &str) -> Labels {
+    pub(super) fn labels(&self, enclosure: &str, bay: usize) -> Labels {
         Labels::from([
+            ("bay".to_owned(), bay.to_string()),
             ("capacity_bytes".to_owned(), self.profile.capacity_bytes.to_string()),
             ("class".to_owned(), self.class.name().to_owned()),
             ("enclosure".to_owned(), enclosure.to_owned()),
             ("model".to_owned(), self.profile.model.to_owned()),
             ("serial".to_owned(), self.serial(self.generation)),
+            ("source".to_owned(), "simulate".to_owned()),
         ])
     }
 }

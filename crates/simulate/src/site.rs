@@ -7,7 +7,7 @@ use super::meters::{Meter, advance, meters, n_meters, read};
 use super::step::{Instant, Step, steps};
 use spindle_core::name::DeviceName;
 use spindle_core::timestamp::Timestamp;
-use spindle_core::wire::DeviceMetric;
+use spindle_core::wire::{DeviceMetric, Labels};
 
 /// All devices and enclosures.
 #[derive(Debug)]
@@ -54,12 +54,13 @@ impl Site {
         let shelves = self.devices.chunks_mut(DEVICES_PER_ENCLOSURE).zip(&mut self.enclosures);
         for (devices, enclosure) in shelves {
             let is_offline = enclosure.is_offline_at(now);
-            for device in devices {
+            for (place, device) in devices.iter_mut().enumerate() {
                 advance_to(device, enclosure, &steps);
                 let values = read(device, &instant, self.epoch, is_offline);
                 if !is_silent(device, is_offline, now) {
                     let values = self.meters.iter().zip(values).take(n_meters(device.class));
-                    report(device, enclosure, now, values, &mut metrics);
+                    let labels = device.labels(&enclosure.name, place + 1);
+                    report(device, labels, now, values, &mut metrics);
                 }
             }
             enclosure.drop_before(now);
@@ -83,13 +84,13 @@ fn advance_to(device: &mut Device, enclosure: &Enclosure, steps: &[Step]) {
 
 fn report<'a>(
     device: &Device,
-    enclosure: &Enclosure,
+    labels: Labels,
     timestamp: Timestamp,
     values: impl Iterator<Item = (&'a Meter, f64)>,
     metrics: &mut Vec<DeviceMetric>,
 ) {
     // Labels on about one metric in ten are enough; on each they would double the bytes.
-    let mut labels = Some(Box::new(device.labels(&enclosure.name)));
+    let mut labels = Some(Box::new(labels));
     metrics.extend(values.map(|(meter, value)| DeviceMetric {
         timestamp,
         source_device: device.name.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use spindle_bus::{Bus, BusError, EVENTS_SUBJECT};
+use spindle_bus::{Bus, BusError, BusErrorKind, EVENTS_SUBJECT};
 use spindle_core::decision::{AcceptedFinding, Decision, MAX_DECISION};
 use spindle_core::wire::{self, MAX_LABEL_BYTES, MAX_MESSAGE_BYTES};
 use spindle_core::{DeviceName, EventId, MetricType, Timestamp};
@@ -51,6 +51,11 @@ impl DecisionError {
         match self {
             Self::Field { field, problem } => format!("{} {problem}", name(field)),
             Self::NotFound(message) | Self::NoVerdict(message) => message,
+            // The server has refused it, so there is nothing uncertain.
+            Self::Bus(error) if error.kind() == BusErrorKind::StreamFull => {
+                let problem = "the stream of events is full: nothing was decided";
+                format!("{problem}; decide again once there is room ({})", chain(error))
+            }
             Self::Bus(error) if error.is_transient() => {
                 format!("{}; it is not certain that nothing was decided: decide again", chain(error))
             }
@@ -153,7 +158,7 @@ impl CheckedDecision {
 /// Publishes a decision; returns once JetStream has it.
 ///
 /// # Errors
-/// After one that is transient, the decision may hold nevertheless; to decide again is harmless.
+/// After one that is transient, unless the stream is full, the decision may hold nevertheless; to decide again is harmless.
 pub(crate) async fn publish(
     bus: &Bus,
     (decision, time): (Decision, Timestamp),

@@ -1,10 +1,13 @@
-//! HTTP: the same responses as the reader, probes for supervisors, metrics for Prometheus, and room for the live
+//! HTTP: the same responses as the reader, probes for supervisors, metrics for Prometheus, and the live
 //! page. The only module that names axum. It binds nothing: the caller passes its listener in. Every router is
 //! served through [`server`], so no response lacks limits, access control or the security headers.
 
 mod access;
+mod compression;
 mod connections;
 mod decisions;
+mod live;
+mod page;
 pub(crate) mod probes;
 mod query_limits;
 mod server;
@@ -13,13 +16,13 @@ mod write_timeout;
 use std::time::Duration;
 
 use anyhow::Result;
-use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, RawQuery, Request, State};
-use axum::http::{HeaderValue, StatusCode, header};
-use axum::response::{Html, IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use spindle_core::query::{Query, QueryError};
+use axum::{Json, Router};
+use spindle_core::query::{Query, QueryError, openapi};
 use spindle_store::Store;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +30,8 @@ use tracing::info;
 
 use crate::clock;
 use crate::config::Secret;
-use crate::query_service::{Served, serve_query};
+use crate::query_service::{QueryService, Served};
+use live::Live;
 use probes::Dependencies;
 use query_limits::QueryLimits;
 
@@ -48,7 +52,7 @@ pub(crate) struct Parts {
 /// What the routes of queries work with.
 #[derive(Clone)]
 struct Queries {
-    store: Store,
+    service: QueryService,
     limits: QueryLimits,
 }
 
@@ -57,32 +61,26 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
     info!(address = %listener.local_addr()?, requires_token = parts.token.is_some(), "web started");
     let Parts { store, dependencies, token } = parts;
     let limits = QueryLimits::default();
-    let decisions = decisions::routes(dependencies.bus.clone(), store.clone(), limits.clone());
+    let service = QueryService::new(store);
+    let decisions = decisions::routes(dependencies.bus.clone(), service.clone(), limits.clone());
+    let live = Live::start(service.clone(), stop.clone());
     let router = Router::new()
-        .route("/", get(page))
-        .route("/page.css", get(style))
         .route("/api/v1/query", post(query_body).get(query_string))
-        .with_state(Queries { store, limits })
+        .with_state(Queries { service, limits })
+        .route("/api/v1/live", get(live::live))
+        .with_state(live)
+        .route("/api/v1/openapi.json", get(description))
+        .merge(page::routes())
         .merge(decisions)
         .merge(probes::routes(dependencies));
     server::serve(router, token, listener, stop).await
 }
 
-/// Placeholder until the live page of `web/` is embedded here.
-async fn page() -> Html<&'static str> {
-    Html(include_str!("web/index.html"))
-}
-
-/// A separate file, because the content security policy forbids inline styles.
-async fn style() -> Response {
-    let css = HeaderValue::from_static("text/css; charset=utf-8");
-    ([(header::CONTENT_TYPE, css)], include_str!("web/page.css")).into_response()
-}
-
 /// `POST` with the body of a NATS request.
 async fn query_body(State(queries): State<Queries>, request: Request) -> Response {
+    let headers = request.headers().clone();
     match receive(request).await {
-        Ok(body) => respond(&queries, Query::from_json(&body, clock::now())).await,
+        Ok(body) => respond(&queries, Query::from_json(&body, clock::now()), &headers).await,
         Err((status, message)) => (status, format!("{message}\n")).into_response(),
     }
 }
@@ -97,9 +95,9 @@ async fn receive(request: Request) -> Result<Bytes, (StatusCode, String)> {
 }
 
 /// `GET ?query_type=…&name=value`, for a browser's address line.
-async fn query_string(State(queries): State<Queries>, RawQuery(text): RawQuery) -> Response {
+async fn query_string(State(queries): State<Queries>, headers: HeaderMap, RawQuery(text): RawQuery) -> Response {
     let params = form_urlencoded(text.as_deref().unwrap_or_default());
-    respond(&queries, Query::from_params(&params, clock::now())).await
+    respond(&queries, Query::from_params(&params, clock::now()), &headers).await
 }
 
 fn form_urlencoded(text: &str) -> Vec<(String, String)> {
@@ -108,18 +106,25 @@ fn form_urlencoded(text: &str) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-async fn respond(queries: &Queries, query: Result<Query, QueryError>) -> Response {
+/// OpenAPI description of these routes.
+async fn description() -> Json<serde_json::Value> {
+    Json(openapi(env!("CARGO_PKG_VERSION")))
+}
+
+async fn respond(queries: &Queries, query: Result<Query, QueryError>, headers: &HeaderMap) -> Response {
     let Some(turn) = queries.limits.turn().await else { return query_limits::busy() };
-    let Served { json, failure } = serve_query(&queries.store, query, MAX_ANSWER_BYTES).await;
+    let Served { json, failure } = queries.service.serve(query, MAX_ANSWER_BYTES).await;
     drop(turn);
     let status = match failure {
         None => StatusCode::OK,
         Some(failure) if failure.is_bad_query => StatusCode::BAD_REQUEST,
         Some(_) => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let Some(json) = queries.limits.hold(json) else { return query_limits::busy() };
+    let (body, is_compressed) = compression::of(json, headers).await;
+    let Some(body) = queries.limits.hold(body) else { return query_limits::busy() };
     let content_type = HeaderValue::from_static("application/json");
-    let mut response = (status, [(header::CONTENT_TYPE, content_type)], json).into_response();
+    let mut response = (status, [(header::CONTENT_TYPE, content_type)], body).into_response();
+    compression::mark(&mut response, is_compressed);
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, query_limits::RETRY_AFTER);
     }

@@ -54,9 +54,13 @@ impl Knowledge {
         }
     }
 
-    /// Returns all devices seen so far with the verdict on each, in no order.
-    pub(super) fn verdicts(&self, now: Timestamp) -> impl Iterator<Item = (&DeviceName, Verdict)> {
-        self.devices.iter().map(move |(device, known)| (device, known.verdict(now)))
+    /// Returns all devices seen so far, in no order.
+    pub(super) fn devices(&self) -> impl Iterator<Item = &DeviceName> {
+        self.devices.keys()
+    }
+
+    pub(super) fn verdict(&self, device: &DeviceName, now: Timestamp) -> Option<Verdict> {
+        self.devices.get(device).map(|known| known.verdict(now))
     }
 }
 

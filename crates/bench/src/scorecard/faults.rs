@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use spindle_core::judge::events::FAILURE_PREDICTED;
+use spindle_core::judge::events::DEVICE_SLOW;
 use spindle_core::{DeviceName, Timestamp};
 use spindle_simulate::Truth;
 
@@ -14,6 +14,25 @@ const AFTERMATH: Duration = Duration::from_secs(300);
 
 pub(super) const FAN_FAILURE: &str = "fan failure";
 pub(super) const SHELF_OUTAGE: &str = "shelf outage";
+
+/// Symptoms of warm air.
+const OF_HEAT: [&str; 3] = ["DiskTemp", "temperature", "FanFailure"];
+/// Symptoms of devices that wait for a shelf, or are silent with it.
+const OF_WAITING: [&str; 11] = [
+    "Latency",
+    "latency",
+    "load",
+    "IOPs",
+    "Utilization",
+    "QueueDepth",
+    "ReadThroughput",
+    "WriteThroughput",
+    "silence",
+    "ShelfOffline",
+    DEVICE_SLOW,
+];
+/// Metrics that no wear changes.
+const OF_USE: [&str; 2] = ["CapacityUsed", "PowerOnHours"];
 
 /// Fault with the devices that it affects.
 #[derive(Clone, Debug)]
@@ -50,6 +69,15 @@ impl Fault {
         })
     }
 
+    /// Returns `true` if the fault shows itself in a metric, a family of metrics, or an event type.
+    fn is_symptom(&self, name: &str) -> bool {
+        match self.kind {
+            FAN_FAILURE => OF_HEAT.contains(&name),
+            SHELF_OUTAGE => OF_WAITING.contains(&name),
+            _ => !OF_USE.contains(&name),
+        }
+    }
+
     /// Returns `true` if a single drive wears out.
     pub(super) fn is_wear_out(&self) -> bool {
         self.kind != FAN_FAILURE && self.kind != SHELF_OUTAGE
@@ -79,16 +107,17 @@ impl Faults {
         &self.all
     }
 
-    /// Returns the place of the fault that explains a page or finding about a device, the newest of several. Heat while a
-    /// fan stands still, and a latency at its limit while the shelf is away, are no finding of a drive that wears out
-    /// beside; everything else is. A predicted failure is explained by wear-out only.
+    /// Returns the place of the fault that explains a page or finding about a device, the newest of several. A fault of a
+    /// place explains its own symptoms and no others. Of these, heat while a fan stands still and a latency at its limit
+    /// while the shelf is away are no finding of a drive that wears out beside; everything else is. With nothing to
+    /// explain, `about` is empty.
     pub(super) fn explaining(&mut self, device: &DeviceName, now: Timestamp, about: &str) -> Option<usize> {
         let Self { all, by_device } = self;
         let places = by_device.get_mut(device)?;
         places.retain(|place| now <= all[*place].settled);
         let rank = |fault: &Fault| match (fault.kind, about) {
-            (FAN_FAILURE | SHELF_OUTAGE, FAILURE_PREDICTED) => None,
             (FAN_FAILURE, "DiskTemp") | (SHELF_OUTAGE, "Latency") => Some(2),
+            _ if !about.is_empty() && !about.split(',').any(|symptom| fault.is_symptom(symptom)) => None,
             (FAN_FAILURE | SHELF_OUTAGE, _) => Some(0),
             _ => Some(1),
         };
@@ -100,6 +129,8 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
+    use spindle_core::judge::events::FAILURE_PREDICTED;
+
     use super::*;
 
     fn fault(kind: &'static str, from: i64, until: i64, settled: i64) -> Fault {
@@ -122,5 +153,25 @@ mod tests {
         assert_eq!(explaining(400, "DeviceSlow"), Some(0));
         assert_eq!(explaining(401, "DiskTemp"), Some(0));
         assert_eq!(explaining(1001, FAILURE_PREDICTED), None);
+    }
+
+    #[test]
+    fn a_fault_of_a_place_explains_its_own_symptoms_alone() {
+        let device = DeviceName::new("d").unwrap();
+        for (kind, explained, others) in [
+            (FAN_FAILURE, ["DiskTemp", "latency,temperature", ""], ["DeviceSlow", "latency", "smart_5_raw"]),
+            (SHELF_OUTAGE, ["Latency", "DeviceSlow", ""], ["DiskTemp", FAILURE_PREDICTED, "temperature"]),
+            (
+                "head wear",
+                ["smart_5_raw", "DeviceSlow", "temperature"],
+                ["CapacityUsed", "PowerOnHours", "CapacityUsed"],
+            ),
+        ] {
+            let mut faults = Faults::default();
+            faults.push(fault(kind, 100, 900, 1000));
+            let mut explaining = |about| faults.explaining(&device, Timestamp::from_seconds(500), about);
+            assert_eq!(explained.map(&mut explaining), [Some(0); 3], "{kind}");
+            assert_eq!(others.map(&mut explaining), [None; 3], "{kind}");
+        }
     }
 }

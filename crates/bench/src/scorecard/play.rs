@@ -24,7 +24,7 @@ pub(super) fn judge(n_devices: usize, seed: u64, hours: u32, interval: Duration,
         let batch = fleet.tick(now);
         fleet.new_truth().into_iter().filter_map(Fault::of).for_each(|fault| recorder.add_fault(fault));
         recorder.take(&batch, now);
-        recorder.ask(now, interval.as_secs_f64());
+        recorder.ask(now, |_| Some(interval.as_secs_f64()));
     }
     let (tally, cases) = recorder.finish(now);
     (tally, cases.into_iter().map(|case| format!("{n_devices} devices, seed {seed}: {case}")).collect())

@@ -11,7 +11,8 @@ use spindle_core::backblaze::DRIVE_FAILURE;
 use spindle_core::recording::{Record, Recording};
 use spindle_core::{Batch, DeviceName, Timestamp};
 
-use super::recorder::Recorder;
+use super::faults::Fault;
+use super::recorder::{Recorder, unpaged};
 use super::tally::{FaultScore, Rank, Tally};
 
 /// Devices by the time for which they were watched.
@@ -25,19 +26,28 @@ struct Times {
     n: u64,
     /// How often the device went on after so many nanoseconds.
     steps_ns: BTreeMap<i64, u64>,
+    /// Its most frequent step.
+    usual_ns: i64,
 }
 
 impl Watched {
     fn see(&mut self, device: &DeviceName, at: Timestamp) {
         match self.0.get_mut(device) {
             Some(times) if times.newest < at => {
-                *times.steps_ns.entry(at.as_ns() - times.newest.as_ns()).or_default() += 1;
+                let step_ns = at.as_ns() - times.newest.as_ns();
+                let n_usual = times.steps_ns.get(&times.usual_ns).copied().unwrap_or(0);
+                let n = times.steps_ns.entry(step_ns).or_default();
+                *n += 1;
+                if *n > n_usual {
+                    times.usual_ns = step_ns;
+                }
                 times.newest = at;
                 times.n += 1;
             }
             Some(_) => {}
             None => {
-                self.0.insert(device.clone(), Times { first: at, newest: at, n: 1, steps_ns: BTreeMap::new() });
+                let times = Times { first: at, newest: at, n: 1, steps_ns: BTreeMap::new(), usual_ns: 0 };
+                self.0.insert(device.clone(), times);
             }
         }
     }
@@ -45,11 +55,12 @@ impl Watched {
     /// Returns the sum over the devices of their times, each as long as their most frequent step: gaps in a recording are
     /// not watched.
     fn device_seconds(&self) -> f64 {
-        let seconds = |times: &Times| {
-            let usual_ns = times.steps_ns.iter().max_by_key(|(_, n)| **n).map_or(0, |(step, _)| *step);
-            times.n as f64 * usual_ns as f64 / 1e9
-        };
-        self.0.values().map(seconds).sum()
+        self.0.values().map(|times| times.n as f64 * times.usual_ns as f64 / 1e9).sum()
+    }
+
+    /// Returns the time that the verdict on a device stands for, if it has a value of `now`.
+    fn seconds_at(&self, device: &DeviceName, now: Timestamp) -> Option<f64> {
+        self.0.get(device).filter(|times| times.newest == now).map(|times| times.usual_ns as f64 / 1e9)
     }
 }
 
@@ -73,7 +84,7 @@ pub(super) fn judge(path: &Path) -> Result<(Tally, Vec<String>)> {
                 continue;
             };
             if record.timestamp() > batch_at {
-                take(&mut recorder, &std::mem::take(&mut batch), batch_at);
+                take(&mut recorder, &std::mem::take(&mut batch), batch_at, &watched);
                 batch_at = record.timestamp();
             }
             match &record {
@@ -89,10 +100,13 @@ pub(super) fn judge(path: &Path) -> Result<(Tally, Vec<String>)> {
             break;
         }
     }
-    take(&mut recorder, &batch, batch_at);
+    take(&mut recorder, &batch, batch_at, &watched);
     let scores = explain(&mut recorder, &failures, &watched);
     let (mut tally, mut cases) = recorder.finish(batch_at);
-    tally.faults = scores;
+    cases.extend(
+        scores.iter().filter(|(_, score)| score.paged_after.is_none()).map(|(fault, score)| unpaged(fault, score)),
+    );
+    tally.faults = scores.into_iter().map(|(_, score)| score).collect();
     tally.device_seconds = watched.device_seconds();
     if n_refused > 0 {
         cases.push(format!("{n_refused} records refused"));
@@ -100,15 +114,19 @@ pub(super) fn judge(path: &Path) -> Result<(Tally, Vec<String>)> {
     Ok((tally, cases))
 }
 
-fn take(recorder: &mut Recorder, batch: &Batch, now: Timestamp) {
+fn take(recorder: &mut Recorder, batch: &Batch, now: Timestamp, watched: &Watched) {
     if !batch.is_empty() {
         recorder.take(batch, now);
-        recorder.ask(now, 1.0);
+        recorder.ask(now, |device| watched.seconds_at(device, now));
     }
 }
 
 /// Explains the pages and accusations that came before the failure of their device; returns the failures.
-fn explain(recorder: &mut Recorder, failures: &BTreeMap<DeviceName, Timestamp>, watched: &Watched) -> Vec<FaultScore> {
+fn explain(
+    recorder: &mut Recorder,
+    failures: &BTreeMap<DeviceName, Timestamp>,
+    watched: &Watched,
+) -> Vec<(Fault, FaultScore)> {
     let mut scores = Vec::new();
     for (device, failed_at) in failures {
         let since = watched.0.get(device).map_or(*failed_at, |times| times.first);
@@ -122,9 +140,17 @@ fn explain(recorder: &mut Recorder, failures: &BTreeMap<DeviceName, Timestamp>, 
             counts.by_nothing -= 1;
             counts.by_fault += 1;
         }
+        recorder.sound.remove(device);
         let accused_after = recorder.accused.remove(device).and_then(|(at, _)| after(at));
-        scores.push(FaultScore {
+        let fault = Fault {
             kind: "drive failure",
+            devices: vec![device.clone()],
+            from: since,
+            until: *failed_at,
+            settled: *failed_at,
+        };
+        let score = FaultScore {
+            kind: fault.kind,
             is_wear_out: true,
             seconds: failed_at.seconds_since(since),
             paged_after: pages.first().and_then(|(at, _)| after(*at)),
@@ -132,7 +158,8 @@ fn explain(recorder: &mut Recorder, failures: &BTreeMap<DeviceName, Timestamp>, 
             noted_after: None,
             n_pages: pages.len() as u64,
             n_notes: 0,
-        });
+        };
+        scores.push((fault, score));
     }
     scores
 }

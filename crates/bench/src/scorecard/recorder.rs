@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
-use spindle_core::judge::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
+use spindle_core::judge::events::{
+    ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW_ENDED, FAILURE_PREDICTION_ENDED, HEALTH_CHANGED, LATENCY_RAISED,
+    LATENCY_RAISED_ENDED, METRIC_ANOMALY,
+};
 use spindle_core::{Batch, DeviceName, Event, Timestamp};
 
 use super::evidence::{Knowledge, accusation};
 use super::faults::{Fault, Faults};
-use super::tally::{FaultScore, Rank, Tally};
+use super::tally::{FaultScore, Rank, Tally, VerdictTimes};
 
 /// Most rounds in which events of the judge lead to further ones.
 const MAX_ROUNDS: usize = 8;
@@ -24,6 +27,8 @@ pub(super) struct Recorder {
     pub(super) tally: Tally,
     /// Pages that no fault explains, with the time at which they were made.
     pub(super) unexplained: Vec<(Timestamp, Event)>,
+    /// Times of each device without a fault.
+    pub(super) sound: HashMap<DeviceName, VerdictTimes>,
     /// Devices that health accused without a fault, with the time and reason of the first accusation.
     pub(super) accused: BTreeMap<DeviceName, (Timestamp, String)>,
 }
@@ -74,7 +79,7 @@ impl Recorder {
     }
 
     fn count(&mut self, event: &Event, now: Timestamp) {
-        let rank = if event.criticality.calls() { Rank::Page } else { Rank::Note };
+        let rank = rank(event);
         let cause = self.faults.explaining(&event.source_device, now, about(event));
         let counts = self.tally.made.entry((rank, event.event_type.to_string())).or_default();
         let Some(place) = cause else {
@@ -91,27 +96,37 @@ impl Recorder {
         let (n, first) = match rank {
             Rank::Page => (&mut score.n_pages, &mut score.paged_after),
             Rank::Note => (&mut score.n_notes, &mut score.noted_after),
+            Rank::Statement => return,
         };
         *n += 1;
         *first = first.or(after);
     }
 
-    /// Asks health about each device; the answers stand for `seconds`.
-    pub(super) fn ask(&mut self, now: Timestamp, seconds: f64) {
-        let Self { knowledge, faults, verdicts, tally, accused, .. } = self;
-        for (device, verdict) in knowledge.verdicts(now) {
+    /// Asks health about each device for which `seconds` returns the time that the answer stands for.
+    pub(super) fn ask(&mut self, now: Timestamp, seconds: impl Fn(&DeviceName) -> Option<f64>) {
+        let Self { knowledge, faults, verdicts, tally, accused, sound, .. } = self;
+        for device in knowledge.devices() {
+            let Some(seconds) = seconds(device) else { continue };
+            let Some(verdict) = knowledge.verdict(device, now) else { continue };
             tally.device_seconds += seconds;
             let before = verdicts.insert(device.clone(), verdict.health);
             let reason = accusation(&verdict, Timestamp::from_ns(i64::MIN));
-            let Some(place) = faults.explaining(device, now, reason.map_or("", |reason| &reason.metric)) else {
-                tally.verdicts.sound += seconds;
+            // A reason does not name the families that agree.
+            let about = reason.map_or("", |reason| match reason.metric.as_str() {
+                ANOMALIES_AGREE => "latency,temperature",
+                metric => metric,
+            });
+            if faults.explaining(device, now, "").is_none() {
+                let times = sound.entry(device.clone()).or_default();
+                times.sound += seconds;
                 if let Some(reason) = reason {
-                    tally.verdicts.sound_accused += seconds;
+                    times.sound_accused += seconds;
                     accused.entry(device.clone()).or_insert_with(|| (now, reason.why.clone()));
                 }
-                tally.verdicts.n_changes += u64::from(before.is_some_and(|before| before != verdict.health));
+                times.n_changes += u64::from(before.is_some_and(|before| before != verdict.health));
                 continue;
-            };
+            }
+            let Some(place) = faults.explaining(device, now, about) else { continue };
             let fault = &faults.all()[place];
             if fault.until <= now {
                 continue;
@@ -146,13 +161,15 @@ impl Recorder {
                 cases.push(unpaged(fault, score));
             }
         }
+        self.sound.values().for_each(|times| self.tally.verdicts.merge(*times));
         let mut ended = faults.iter().map(|fault| fault.until <= now);
         self.tally.faults.retain(|_| ended.next() == Some(true));
         (self.tally, cases)
     }
 }
 
-fn unpaged(fault: &Fault, score: &FaultScore) -> String {
+/// Returns a drive that failed without a page as a line for people.
+pub(super) fn unpaged(fault: &Fault, score: &FaultScore) -> String {
     let after = |seconds: Option<f64>| seconds.map_or("never".to_owned(), |s| format!("after {:.0} min", s / 60.0));
     let Fault { until, devices, kind, .. } = fault;
     let (minutes, accused, noted) = (score.seconds / 60.0, after(score.accused_after), after(score.noted_after));
@@ -160,13 +177,27 @@ fn unpaged(fault: &Fault, score: &FaultScore) -> String {
     format!("{until} failed without a page: {device}, {kind} of {minutes:.0} min, noted {noted}, accused {accused}")
 }
 
-/// Returns what an event is about: the metric if a single one decides, otherwise its type.
+fn rank(event: &Event) -> Rank {
+    match event.event_type.as_str() {
+        _ if event.criticality.calls() => Rank::Page,
+        HEALTH_CHANGED | ANOMALIES_ENDED | LATENCY_RAISED_ENDED | DEVICE_SLOW_ENDED | FAILURE_PREDICTION_ENDED => {
+            Rank::Statement
+        }
+        _ => Rank::Note,
+    }
+}
+
+/// Returns what an event is about: the metric or the families of metrics that decide, otherwise its type; nothing, if a
+/// device is well again.
 fn about(event: &Event) -> &str {
     let label = |key: &str| event.labels.as_ref()?.get(key).map(String::as_str);
     match event.event_type.as_str() {
-        HEALTH_CHANGED => label("why").unwrap_or(HEALTH_CHANGED),
+        HEALTH_CHANGED => label("why").unwrap_or_default(),
         METRIC_ANOMALY => label("metric").unwrap_or(METRIC_ANOMALY),
         ANOMALIES_AGREE if label("families") == Some("temperature") => "DiskTemp",
+        ANOMALIES_AGREE => label("families").unwrap_or(ANOMALIES_AGREE),
+        // Requests take longer than in the device's own past.
+        LATENCY_RAISED => "latency",
         other => other,
     }
 }

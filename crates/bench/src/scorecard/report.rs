@@ -188,7 +188,7 @@ fn by_event(tally: &Tally) -> Vec<(String, Vec<Figure>)> {
         let (by_fault, by_nothing) = (counts.by_fault as f64, counts.by_nothing as f64);
         let name = match rank {
             Rank::Page => format!("{event_type} (page)"),
-            Rank::Note => event_type.clone(),
+            Rank::Note | Rank::Statement => event_type.clone(),
         };
         let row = vec![
             figure("by_fault", "in a fault", Some(by_fault), 0),

@@ -14,11 +14,15 @@ pub(super) struct Tally {
     pub(super) verdicts: VerdictTimes,
 }
 
-/// Page or note.
+/// Weight of an event of the judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Rank {
+    /// Calls a person.
     Page,
+    /// Evidence against a device.
     Note,
+    /// End of a finding, or a verdict for the record.
+    Statement,
 }
 
 /// Number of events with and without a fault that explains them.
@@ -45,7 +49,7 @@ pub(super) struct FaultScore {
     pub(super) n_notes: u64,
 }
 
-/// Seconds of devices in verdicts.
+/// Seconds of devices in verdicts, and their changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct VerdictTimes {
     /// Without a fault.
@@ -73,10 +77,17 @@ impl Tally {
             *self.own_pages.entry(event_type).or_default() += n;
         }
         self.faults.extend(faults);
-        self.verdicts.sound += verdicts.sound;
-        self.verdicts.sound_accused += verdicts.sound_accused;
-        self.verdicts.failing += verdicts.failing;
-        self.verdicts.failing_unaccused += verdicts.failing_unaccused;
-        self.verdicts.n_changes += verdicts.n_changes;
+        self.verdicts.merge(verdicts);
+    }
+}
+
+impl VerdictTimes {
+    pub(super) fn merge(&mut self, other: Self) {
+        let Self { sound, sound_accused, failing, failing_unaccused, n_changes } = other;
+        self.sound += sound;
+        self.sound_accused += sound_accused;
+        self.failing += failing;
+        self.failing_unaccused += failing_unaccused;
+        self.n_changes += n_changes;
     }
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::process::Signal;
 use serde_json::Value;
 use spindle_testkit::FakeClocks;
@@ -128,8 +128,7 @@ pub(super) async fn replaced_program(rig: &mut Rig, ledger: &mut Ledger) -> Resu
         copy_program(&rig.program, &installed)?;
     }
     for round in 1..=2 {
-        let pid = fs::read_to_string(rig.data_dir().join("nats/nats-server.pid"))?;
-        send_signal(pid.trim().parse()?, Signal::KILL);
+        send_signal(nats_pid(rig).await?, Signal::KILL);
         wait_for_readiness(http, Duration::from_secs(10), |status, _| status == 503).await.ok();
         let back = wait_for_readiness(http, Duration::from_secs(30), |status, _| status == 200).await;
         ledger.holds(format!("readiness after kill {round} of nats-server"), back.as_ref().err(), "back", back.is_ok());
@@ -138,6 +137,18 @@ pub(super) async fn replaced_program(rig: &mut Rig, ledger: &mut Ledger) -> Resu
     let status = child.wait()?;
     ledger.equal("exit code", status.code(), Some(0));
     Ok(())
+}
+
+/// Returns the process id of our nats-server, which empties the file before it writes it.
+async fn nats_pid(rig: &Rig) -> Result<u32> {
+    let path = rig.data_dir().join("nats/nats-server.pid");
+    for _ in 0..100 {
+        if let Some(pid) = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()) {
+            return Ok(pid);
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    bail!("no process id in {}", path.display())
 }
 
 /// A start with a wrong clock does not keep later starts from working.

@@ -56,9 +56,7 @@ pub enum TightestLimit {
 
 /// A stream this full is about to refuse messages.
 const NEARLY_FULL_PERCENT: u64 = 90;
-/// Beginning of the names of consumers that must not keep a stream from taking new messages.
-const YIELDING: &str = "detector-";
-/// Share of a stream that they may hold.
+/// Share of a stream that the consumers of detectors may hold.
 const YIELD_PER_MILLE: u64 = 750;
 /// Room below this share of a stream is as good as none.
 const FULL_PER_MILLE: u64 = 985;
@@ -85,10 +83,10 @@ impl StreamFill {
         self.per_mille() >= 500
     }
 
-    /// Returns `true` if messages that the consumer has not acknowledged must stay: those of a detector until the stream
-    /// is three quarters full, those of others always.
+    /// Returns `true` if messages that the consumer has not acknowledged must stay: those of a [`crate::Follower`] until the
+    /// stream is three quarters full, those of others always, whatever their names are.
     pub(crate) fn is_held_by(&self, consumer: &RawConsumer) -> bool {
-        !consumer.name.starts_with(YIELDING) || self.per_mille() < YIELD_PER_MILLE
+        consumer.follower().is_none() || self.per_mille() < YIELD_PER_MILLE
     }
 
     /// Estimates how many messages fill half of the stream.
@@ -206,6 +204,7 @@ fn holder(consumers: &[RawConsumer], writer: &str, last_sequence: u64) -> Option
 mod tests {
     use serde_json::json;
 
+    use super::super::info::FOLLOWER;
     use super::*;
 
     fn consumer(name: &str, floor: u64, n_pending: u64, filter: Option<&str>) -> RawConsumer {
@@ -270,7 +269,8 @@ mod tests {
             fullest_subject: None,
             holder: None,
         };
-        let (detector, other) = (consumer("detector-metrics", 5, 95, None), consumer("detectors", 5, 95, None));
+        let (mut detector, other) = (consumer("d", 5, 95, None), consumer("detector-metrics", 5, 95, None));
+        detector.config.insert("metadata".to_owned(), json!({ FOLLOWER: "a process" }));
         assert!(fill(749).is_held_by(&detector) && !fill(750).is_held_by(&detector));
         assert!(fill(999).is_held_by(&other));
     }

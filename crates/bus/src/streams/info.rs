@@ -80,6 +80,16 @@ pub(crate) struct RawConsumer {
     pub(crate) num_ack_pending: u64,
 }
 
+/// Key of the process that follows, in the metadata of a consumer.
+pub(crate) const FOLLOWER: &str = "spindle-follower";
+
+impl RawConsumer {
+    /// Returns the name of the process that follows with it; `None` if it is no consumer of a [`crate::Follower`].
+    pub(crate) fn follower(&self) -> Option<&str> {
+        self.config.get("metadata")?.get(FOLLOWER)?.as_str()
+    }
+}
+
 /// A position of a consumer.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct RawPosition {

@@ -45,18 +45,19 @@ pub struct HealthSegment {
     pub why: Option<String>,
 }
 
+impl HealthSegment {
+    /// Returns `true` if nothing was stated about this time.
+    pub fn is_without_verdict(&self) -> bool {
+        self.health == Health::Unknown && self.why.as_deref() == Some(NOTHING_ON_RECORD)
+    }
+}
+
 impl Statement {
     /// Reads a statement; `None` if the event is none, or not understood.
     pub fn of(record: &EventRecord) -> Option<Self> {
         let event = &record.event;
         let labels = event.labels.as_ref().filter(|_| event.event_type.as_str() == HEALTH_CHANGED)?;
-        let health = match labels.get("to")?.as_str() {
-            "ok" => Health::Ok,
-            "unknown" => Health::Unknown,
-            "warning" => Health::Warning,
-            "critical" => Health::Critical,
-            _ => return None,
-        };
+        let health = Health::of_name(labels.get("to")?)?;
         let at = event.timestamp;
         let since = labels.get("since").and_then(|text| Timestamp::parse(text).ok());
         Some(Self {
@@ -66,6 +67,14 @@ impl Statement {
             score: labels.get("score").and_then(|text| text.parse().ok()).filter(|score| *score <= 100),
             why: labels.get("why").filter(|why| !why.is_empty()).cloned(),
         })
+    }
+
+    /// Returns the time from which the statement holds: the change of the verdict, if it came after the statement
+    /// before. A change of more than a day ago has been stated since, or nobody was there to tell.
+    pub fn start(&self, before: Option<&Self>) -> Timestamp {
+        let is_new = before.is_none_or(|before| before.at < self.since);
+        let is_recent = self.since >= self.at.minus(MAX_STATEMENT_AGE);
+        if is_new && is_recent { self.since } else { self.at }
     }
 }
 
@@ -88,7 +97,8 @@ pub fn detector_seen(events: &[EventRecord]) -> Option<Timestamp> {
 }
 
 /// Returns the verdicts on one device in a window without gaps, oldest first. `events` are those of the window and of
-/// [`MAX_STATEMENT_AGE`] before it, in any order; others are ignored.
+/// [`MAX_STATEMENT_AGE`] before it, in any order; others are ignored. A segment begins with the change of the verdict,
+/// which is stated a while later.
 pub fn segments(events: &[EventRecord], window: Window) -> Vec<HealthSegment> {
     let mut statements: Vec<Statement> = events.iter().filter_map(Statement::of).collect();
     statements.retain(|statement| statement.at < window.until);
@@ -96,9 +106,10 @@ pub fn segments(events: &[EventRecord], window: Window) -> Vec<HealthSegment> {
     let mut segments = Vec::new();
     let mut known_until = window.from;
     for (index, statement) in statements.iter().enumerate() {
-        let next = statements.get(index + 1).map_or(window.until, |next| next.at);
+        let next = statements.get(index + 1).map_or(window.until, |next| next.start(Some(statement)));
         let until = next.min(statement.at.plus(MAX_STATEMENT_AGE)).min(window.until);
-        let from = statement.at.max(window.from);
+        let before = index.checked_sub(1).map(|index| &statements[index]);
+        let from = statement.start(before).max(window.from);
         if from >= until {
             continue;
         }

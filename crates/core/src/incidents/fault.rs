@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{IncidentEvidence, IncidentReason};
+use super::{Decisions, IncidentEvidence, IncidentReason};
 use crate::advice::{self, Finding};
 use crate::health::{self, Acceptances, Health, HealthReason, Statement, fault_of, moment, reason_of};
 use crate::judge::events;
@@ -126,15 +126,11 @@ fn named_by(record: &EventRecord) -> impl Iterator<Item = DeviceName> {
 }
 
 /// Returns the faults of all devices that are not accepted, in order of their start.
-pub(super) fn faults<'a>(evidence: &IncidentEvidence<'a>) -> Vec<DeviceFault<'a>> {
+pub(super) fn faults<'a>(evidence: &IncidentEvidence<'a>, decisions: &Decisions<'_>) -> Vec<DeviceFault<'a>> {
     let now = evidence.window.until;
     let mut by_device: BTreeMap<&DeviceName, Vec<&'a EventRecord>> = BTreeMap::new();
     for record in evidence.events.iter().filter(|record| moment(record) < now) {
         by_device.entry(&record.event.source_device).or_default().push(record);
-    }
-    let mut decisions: BTreeMap<&DeviceName, Vec<EventRecord>> = BTreeMap::new();
-    for record in evidence.decisions {
-        decisions.entry(&record.event.source_device).or_default().push(record.clone());
     }
     let mut faults = Vec::new();
     for (device, mut records) in by_device {

@@ -110,6 +110,20 @@ impl Device {
         }
     }
 
+    /// Takes a hole before `until`, in which messages may be missing.
+    pub(super) fn skip(&mut self, hole: Duration, until: Timestamp) {
+        self.seen = self.seen.plus(hole);
+        if let Some(arrival) = &mut self.arrival {
+            arrival.received = arrival.received.plus(hole);
+        }
+        self.peers.skip(hole);
+        self.own_past.skip();
+        self.drive.skip(hole);
+        self.alarms.skip(hole);
+        self.due = self.due.max(until);
+        verdicts::skip(self);
+    }
+
     /// Takes the labels of a metric or event; returns `true` if they say something new.
     pub(super) fn learn_labels(&mut self, labels: &Labels) -> bool {
         let mut is_new = false;

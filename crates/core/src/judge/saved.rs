@@ -346,7 +346,7 @@ impl SavedHealth {
     }
 
     fn read(self) -> Result<Health, SavedJudgeError> {
-        Health::parse(&self.0).ok_or(SavedJudgeError::Damaged("a verdict"))
+        Health::of_name(&self.0).ok_or(SavedJudgeError::Damaged("a verdict"))
     }
 }
 

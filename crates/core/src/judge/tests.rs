@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
 mod agreement;
+mod gap;
 mod notes;
 mod pages;
 mod peers;

@@ -54,6 +54,11 @@ impl Arguments<'_> {
         }
     }
 
+    /// Returns the error of a value that is not what the table describes.
+    pub(super) fn unexpected(&self, name: &str, found: &str) -> QueryError {
+        self.bad(name, found, self.row(name).expected())
+    }
+
     fn wrong(&self, name: &str, found: &Value) -> QueryError {
         self.bad(name, &found.to_string(), self.row(name).expected())
     }
@@ -90,14 +95,34 @@ impl Arguments<'_> {
     ) -> Result<Option<T>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         if text.is_empty() {
-            return Err(self.bad(name, "empty", self.row(name).expected()));
+            return Err(self.unexpected(name, "empty"));
         }
         new(text).map(Some).map_err(|error| self.bad(name, text, format!("a name, but it {error}")))
     }
 
+    /// Returns names without repetition, in their order.
+    pub(super) fn names<T: PartialEq, E: std::fmt::Display>(
+        &self,
+        name: &str,
+        new: fn(&str) -> Result<T, E>,
+    ) -> Result<Vec<T>, QueryError> {
+        let Some(text) = self.text(name)? else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            let found = new(part).map_err(|error| self.bad(name, part, format!("a name, but it {error}")))?;
+            if !names.contains(&found) {
+                names.push(found);
+            }
+        }
+        match self.row(name).kind {
+            ParamKind::Names(most) if (1..=most).contains(&names.len()) => Ok(names),
+            _ => Err(self.unexpected(name, &format!("{} names", names.len()))),
+        }
+    }
+
     pub(super) fn time(&self, name: &str) -> Result<Option<Timestamp>, QueryError> {
         let Some(text) = self.text(name)? else { return Ok(None) };
-        Timestamp::parse(text).map(Some).map_err(|_| self.bad(name, text, self.row(name).expected()))
+        Timestamp::parse(text).map(Some).map_err(|_| self.unexpected(name, text))
     }
 
     pub(super) fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, QueryError> {

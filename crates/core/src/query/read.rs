@@ -11,7 +11,8 @@ use super::arguments::Arguments;
 use super::error::QueryError;
 use super::table::{self, ParamKind, QueryType};
 use super::{
-    AnomaliesQuery, AuditQuery, EventsQuery, FleetQuery, HealthChoice, IncidentsQuery, MAX_QUERY_BYTES, Query,
+    AnomaliesQuery, AuditQuery, EventsQuery, FleetCursor, FleetQuery, HealthChoice, IncidentsQuery, MAX_QUERY_BYTES,
+    Query,
 };
 use crate::health::Health;
 use crate::incidents::IncidentState;
@@ -155,6 +156,11 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             limit: arguments.integer("limit", 200)? as usize,
         }),
         "fleet_health" => Query::FleetHealth(fleet(arguments)?),
+        "fleet" => Query::Fleet {
+            window: arguments.window_minutes(60)?,
+            metric_types: arguments.names("metric_types", MetricType::new)?,
+        },
+        "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
         "incidents" => Query::Incidents(incidents(arguments)?),
         "health_history" => {
             Query::HealthHistory { source_device: arguments.device()?, window: arguments.since_minutes(1_440)? }
@@ -173,19 +179,32 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
 fn fleet(arguments: &Arguments<'_>) -> Result<FleetQuery, QueryError> {
     let health = match arguments.text("health")? {
         Some("all") => HealthChoice::All,
-        Some("ok") => HealthChoice::Only(Health::Ok),
-        Some("unknown") => HealthChoice::Only(Health::Unknown),
-        Some("warning") => HealthChoice::Only(Health::Warning),
-        Some("critical") => HealthChoice::Only(Health::Critical),
-        None | Some(_) => HealthChoice::NotOk,
+        word => word.and_then(Health::of_name).map_or(HealthChoice::NotOk, HealthChoice::Only),
     };
     Ok(FleetQuery {
         window: arguments.window_minutes(60)?,
+        present: is_present(arguments)?,
         health,
         group_by: arguments.text("group_by")?.unwrap_or("enclosure").to_owned(),
-        after: arguments.name("after", DeviceName::new)?,
+        after: cursor(arguments)?,
         limit: arguments.integer("limit", 200)? as usize,
     })
+}
+
+/// Reads the place after which a page begins: a name alone does not tell where a device stood that has left the list.
+fn cursor(arguments: &Arguments<'_>) -> Result<Option<FleetCursor>, QueryError> {
+    let Some(text) = arguments.text("after")? else { return Ok(None) };
+    let read = || {
+        let mut parts = text.splitn(3, ':');
+        let (health, score, device) = (Health::of_name(parts.next()?)?, parts.next()?, parts.next()?);
+        let score = if score.is_empty() { None } else { Some(score.parse().ok().filter(|score| *score <= 100)?) };
+        Some(FleetCursor { health, score, device: DeviceName::new(device).ok()? })
+    };
+    read().map(Some).ok_or_else(|| arguments.unexpected("after", text))
+}
+
+fn is_present(arguments: &Arguments<'_>) -> Result<bool, QueryError> {
+    Ok(arguments.text("present")? == Some("yes"))
 }
 
 fn incidents(arguments: &Arguments<'_>) -> Result<IncidentsQuery, QueryError> {
@@ -197,6 +216,7 @@ fn incidents(arguments: &Arguments<'_>) -> Result<IncidentsQuery, QueryError> {
     };
     Ok(IncidentsQuery {
         window: arguments.since_minutes(1_440)?,
+        present: is_present(arguments)?,
         state,
         source_device: arguments.name("source_device", DeviceName::new)?,
         min_criticality: arguments.integer("min_criticality", 1)? as u8,
@@ -246,5 +266,6 @@ fn series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         metric_type,
         window,
         bucket: Duration::from_secs_f64(seconds),
+        with_expected: arguments.text("expected")? == Some("yes"),
     })
 }

@@ -35,10 +35,14 @@ pub enum ParamKind {
     Number(f64, f64),
     /// Device, metric or event name.
     Name,
+    /// Place in a list, as `next` contains it.
+    Place,
     /// RFC 3339 time.
     Time,
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// Names with commas between them, at most so many.
+    Names(usize),
 }
 
 /// A hundred years: enough for any recording, and far from the ends of the time range.
@@ -52,8 +56,16 @@ const fn required(name: &'static str, kind: ParamKind, help: &'static str) -> Pa
     Param { name, kind, default: None, help }
 }
 
+/// Most metrics in one answer to `fleet`.
+pub(super) const MAX_COLUMNS: usize = 16;
 const MAX_ROWS: &str = "maximum number of rows in one response";
 const SINCE: &str = "length of the window in minutes, if `from` is not given";
+const PRESENT: Param = optional(
+    "present",
+    ParamKind::Choice(&["yes", "no"]),
+    "no",
+    "`yes` judges by arrivals although the end of the window has passed; `next` contains it, so that all pages are judged alike",
+);
 const MAX_DEVICES: Param =
     optional("limit", ParamKind::Integer(1, 1000), "200", "maximum number of devices in one response");
 const AFTER_DEVICE: Param = optional(
@@ -163,6 +175,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
                 "a 300th of the window",
                 "length of a bucket in seconds; a response has at most 10,000 buckets",
             ),
+            optional(
+                "expected",
+                ParamKind::Choice(&["yes", "no"]),
+                "no",
+                "`yes` adds the range expected of each bucket, from those before it, and the stretches out of it",
+            ),
         ],
     },
     QueryType {
@@ -196,13 +214,28 @@ pub const QUERY_TYPES: &[QueryType] = &[
             WINDOW,
             AT,
             MAX_DEVICES,
-            optional(
-                "after",
-                ParamKind::Name,
-                "the start",
-                "only devices after this one in the list; `next` contains the value for the next page",
-            ),
+            optional("after", ParamKind::Place, "the start", "only devices after this place in the list"),
+            PRESENT,
         ],
+    },
+    QueryType {
+        name: "fleet",
+        help: "all devices in columns: state, place and newest values of some metrics, and the reasons of those that are not ok",
+        params: &[
+            optional(
+                "metric_types",
+                ParamKind::Names(MAX_COLUMNS),
+                "none",
+                "metrics whose newest values are returned, such as `DiskTemp,Latency`",
+            ),
+            WINDOW,
+            AT,
+        ],
+    },
+    QueryType {
+        name: "fleet_history",
+        help: "the number of devices that the detector found not ok, over time: steps, oldest first",
+        params: &[optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE), FROM, UNTIL],
     },
     QueryType {
         name: "incidents",
@@ -226,6 +259,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
             ),
             optional("limit", ParamKind::Integer(1, 1000), "200", MAX_ROWS),
             OFFSET,
+            PRESENT,
         ],
     },
     QueryType {
@@ -260,8 +294,12 @@ impl Param {
             ParamKind::Integer(min, max) => format!("a whole number from {min} to {max}"),
             ParamKind::Number(min, max) => format!("a number from {min} to {max}"),
             ParamKind::Name => "a name".to_owned(),
+            ParamKind::Place => {
+                "the value in `next` of the page before, such as 'critical:39:DiskUnit-0001'".to_owned()
+            }
             ParamKind::Time => "a time such as 2025-06-06T12:08:40Z".to_owned(),
             ParamKind::Choice(words) => format!("one of {}", words.join(", ")),
+            ParamKind::Names(most) => format!("at most {most} names with commas between them"),
         }
     }
 }
@@ -285,8 +323,10 @@ pub fn markdown() -> String {
                 ParamKind::Integer(min, max) => format!("{min} to {max}"),
                 ParamKind::Number(min, max) => format!("{min} to {max}"),
                 ParamKind::Name => format!("name, 1 to {MAX_NAME_BYTES} bytes"),
+                ParamKind::Place => "value in `next`".to_owned(),
                 ParamKind::Time => "RFC 3339 time".to_owned(),
                 ParamKind::Choice(words) => words.join(", "),
+                ParamKind::Names(most) => format!("at most {most} names, with commas"),
             };
             let default = param.default.unwrap_or("required");
             text += &format!("| `{}` | {default} | {range} | {} |\n", param.name, param.help);

@@ -28,6 +28,9 @@ pub struct FleetHealth {
     pub next: Option<BTreeMap<&'static str, serde_json::Value>>,
     /// Data it is based on.
     pub basis: Basis,
+    /// `true` if the verdicts are those of the present. Known to the client, so not sent.
+    #[serde(skip)]
+    pub present: bool,
 }
 
 /// Verdict on a device, as far as a list shows it.
@@ -82,9 +85,12 @@ pub struct FleetSummary {
     pub gone: Vec<GoneDevice>,
     /// Newest event of the detector about any device.
     pub detector_seen: Option<Timestamp>,
-    /// Event types with more events than one answer reads: verdicts that may depend on them are `unknown`.
+    /// Event types with more events than one answer reads: verdicts that depend on those not read are `unknown`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut_off: Vec<EventType>,
+    /// `true` if there are more events of other types that call a person (criticality 8 and above) than one answer reads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub calls_cut_off: bool,
 }
 
 /// Number of devices by verdict.
@@ -172,6 +178,7 @@ impl FleetSummary {
             gone,
             detector_seen: rows.iter().filter_map(|row| row.detector_seen).max(),
             cut_off: Vec::new(),
+            calls_cut_off: false,
         }
     }
 }

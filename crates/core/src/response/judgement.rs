@@ -26,6 +26,9 @@ pub struct IncidentList {
     /// Number of rows before this page. Known to the client, so not sent.
     #[serde(skip)]
     pub offset: u64,
+    /// `true` if they are those of the present. Known to the client, so not sent.
+    #[serde(skip)]
+    pub present: bool,
 }
 
 /// Number of incidents by state, and what bounds the answer.
@@ -40,6 +43,9 @@ pub struct IncidentCounts {
     /// Event types with more events than one answer reads: older incidents of these may be missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cut_off: Vec<EventType>,
+    /// `true` if there are more events of other types that call a person (criticality 8 and above) than one answer reads.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub calls_cut_off: bool,
     /// Newest verdict of the detector about any device, within 25 hours. Without one, values beyond a limit make no
     /// incident.
     pub detector_seen: Option<Timestamp>,

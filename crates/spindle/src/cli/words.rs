@@ -33,7 +33,7 @@ const ALIASES: [Aliases; 14] = [
 ];
 
 /// Names of a query type besides its own; dashes count as underscores.
-const QUERY_TYPES: [(&str, &[&str]); 11] = [
+const QUERY_TYPES: [(&str, &[&str]); 13] = [
     ("alerts_critical", &["alerts", "alert", "critical", "critical_alerts", "critical_events"]),
     ("device_health", &["health", "verdict", "diagnosis"]),
     ("anomaly_temperature", &["anomaly", "temperature_anomaly"]),
@@ -41,7 +41,9 @@ const QUERY_TYPES: [(&str, &[&str]); 11] = [
     ("events", &["event", "ev"]),
     ("series", &["values", "history"]),
     ("audit_gaps", &["audit", "gaps", "missing"]),
-    ("fleet_health", &["fleet", "summary", "overview"]),
+    ("fleet_health", &["summary", "overview"]),
+    ("fleet", &["columns", "map"]),
+    ("fleet_history", &["not_ok", "trend"]),
     ("incidents", &["incident", "problems", "issues"]),
     ("health_history", &["verdicts", "ribbon"]),
     ("anomalies", &["notes", "oddities"]),

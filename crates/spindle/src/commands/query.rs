@@ -91,6 +91,7 @@ fn outcome(query_type: &str, response: &Value) -> Outcome {
         "anomaly_temperature" => data["anomaly"] == false && !data["ratio"].is_null(),
         // An empty list of alerts is good news; that something was odd is no verdict.
         "alerts_critical" | "anomalies" => true,
+        "fleet" => data["device"].as_array().is_some_and(|devices| !devices.is_empty()),
         "fleet_health" => {
             let counts = &response["summary"]["counts"];
             let n_ill = ["critical", "warning", "unknown"].iter().filter_map(|name| counts[name].as_u64()).sum::<u64>();

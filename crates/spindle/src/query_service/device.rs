@@ -4,24 +4,33 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use spindle_core::buckets::Buckets;
+use spindle_core::detect::judge_buckets;
 use spindle_core::reading::{self, Reading};
 use spindle_core::records::{Bucket, Window};
 use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
 use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
+use super::bounded_events::ReadLimits;
 use super::{arrivals, evidence, judged_events};
 
 /// The metric that `anomaly_temperature` compares.
 const TEMPERATURE: &str = "DiskTemp";
 /// Maximum number of values decoded one by one for a series; a year of one value a minute is half of it.
 const MAX_DECODED_VALUES: usize = 1_000_000;
+/// Longest time before a window that is read for what to expect in it.
+const MAX_TAUGHT: Duration = Duration::from_secs(7 * 86_400);
 
 /// Judges one device by its latest values and its events.
 pub(super) async fn health(store: &Store, device: DeviceName, window: Window) -> Result<Data> {
+    health_within(store, device, window, ReadLimits::DEFAULT).await
+}
+
+async fn health_within(store: &Store, device: DeviceName, window: Window, limits: ReadLimits) -> Result<Data> {
     let last_seen = store.device(&device).await?.map(|record| record.last_seen);
-    let mut events = judged_events::read(store, Some(&device), window).await?;
-    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window).await?;
+    let is_past = arrivals::is_past(window.until);
+    let mut events = judged_events::read(store, Some(&device), window, is_past, limits).await?;
+    let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window, is_past).await?;
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
     let verdict = evidence.judge();
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
@@ -36,6 +45,7 @@ pub(super) async fn health(store: &Store, device: DeviceName, window: Window) ->
         acknowledged: decision::acknowledged(&evidence.decisions, window.until),
         accepted: decision::accepted(&evidence.decisions, window.until),
         decisions_not_understood: decision::not_understood(&evidence.decisions, window.until),
+        cut_off: events.cut_off.into_iter().collect(),
     });
     Ok(Data::DeviceHealth { data, basis })
 }
@@ -47,20 +57,32 @@ pub(super) async fn series(
     metric_type: &MetricType,
     window: Window,
     bucket: Duration,
+    with_expected: bool,
 ) -> Result<Data> {
-    let (data, n_not_understood) = if reading::is_encoded(metric_type) {
-        decoded_buckets(store, device, metric_type, window, bucket).await?
+    // What was usual before the window is expected at its start.
+    let taught = Window { from: window.from.minus(taught_for(window)), ..window };
+    let read = if with_expected { taught } else { window };
+    let (mut data, n_not_understood) = if reading::is_encoded(metric_type) {
+        decoded_buckets(store, device, metric_type, read, bucket).await?
     } else {
-        (store.buckets(device, metric_type, window, bucket).await?, 0)
+        (store.buckets(device, metric_type, read, bucket).await?, 0)
     };
+    let judged = with_expected.then(|| judge_buckets(&data, bucket, window.from));
+    data.retain(|found| found.time.plus(bucket) > window.from);
     let n_points = data.iter().map(|bucket| bucket.count).sum::<u64>() + n_not_understood;
     Ok(Data::Series {
         data,
         unit: metric::unit_symbol(metric_type),
         bucket_seconds: bucket.as_secs_f64(),
         n_not_understood,
+        judged,
         basis: Basis::of(window, n_points),
     })
+}
+
+/// Returns the time before a window from which a detector learns what to expect in it.
+fn taught_for(window: Window) -> Duration {
+    Duration::from_secs_f64(window.seconds().min(MAX_TAUGHT.as_secs_f64()))
 }
 
 /// Returns buckets of the values that decode, and the number of those that do not.
@@ -115,4 +137,34 @@ pub(super) async fn temperature_anomaly(
     let data =
         TemperatureAnomaly { device, initial_temp: initial, latest_temp: latest, ratio, anomaly, threshold, note };
     Ok(Data::AnomalyTemperature { data, basis: Basis::of(window, found.map_or(0, |(.., count)| count)) })
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_core::decision;
+    use spindle_core::{Batch, Timestamp};
+
+    use super::*;
+    use crate::clock;
+    use crate::query_service::test_data::{event, name, put};
+
+    #[tokio::test]
+    async fn decisions_that_are_not_read_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open_embedded(&folder.path().join("a.db")).await.unwrap();
+        let now = clock::now();
+        let [accepted, _] = decision::event_types();
+        let at = |seconds: u64| -> Timestamp { now.minus(Duration::from_secs(seconds)) };
+        let events = (1..9).map(|seconds| event("disk", &accepted, at(seconds), &[])).collect();
+        put(&store, Batch { metrics: Vec::new(), events }, now).await;
+        for (of_device, expected) in [(8, Vec::new()), (7, vec![accepted])] {
+            let limits = ReadLimits { of_device, ..ReadLimits::DEFAULT };
+            let window = Window::ending_at(now, Duration::from_secs(60));
+            let Data::DeviceHealth { data, .. } = health_within(&store, name("disk"), window, limits).await.unwrap()
+            else {
+                panic!()
+            };
+            assert_eq!(data.cut_off, expected);
+        }
+    }
 }

@@ -11,12 +11,13 @@ use spindle_core::{DeviceName, MetricType, Timestamp};
 use spindle_store::Store;
 
 use super::arrivals;
-use super::judged_events::JudgedEvents;
+use super::judged_events::{EventsOfDevice, JudgedEvents};
 
 /// Most devices with a clock that is ahead whose values are read one by one.
 const MAX_READ_APART: usize = 100;
 
 /// Evidence about one device.
+#[derive(Debug)]
 pub(super) struct DeviceEvidence {
     window: Window,
     pub(super) latest: Vec<LatestSample>,
@@ -52,15 +53,16 @@ impl DeviceEvidence {
     }
 }
 
-/// Reads the evidence about devices, given with the newest time of their data, in their order.
+/// Reads the evidence about devices, given with the newest time of their data, in their order. A question about the past
+/// (`is_past`) is judged by the recorded times.
 pub(super) async fn gather(
     store: &Store,
     devices: &[(DeviceName, Option<Timestamp>)],
     events: &mut JudgedEvents,
     window: Window,
+    is_past: bool,
 ) -> Result<Vec<DeviceEvidence>> {
     let names: Vec<DeviceName> = devices.iter().map(|(name, _)| name.clone()).collect();
-    let is_past = arrivals::is_past(window.until);
     let received = async {
         match is_past {
             true => Ok(vec![None; names.len()]),
@@ -71,19 +73,18 @@ pub(super) async fn gather(
     let (received, mut latest) = tokio::try_join!(received, usual)?;
     let windows: Vec<Window> = received.iter().map(|received| health::current_window(window, *received)).collect();
     replace_latest(store, &names, &windows, window, &mut latest).await?;
-    let events_cut_off = events.is_cut_off();
     let mut gathered = Vec::with_capacity(names.len());
     for (((name, last_seen), received), latest) in devices.iter().zip(received).zip(latest) {
         let newest = latest.iter().map(|sample| sample.time).max();
         // A question about the past is judged by the recorded times, as if everything had arrived when it was measured.
         let arrival = if is_past { newest.map(|time| Arrival { received: time, measured: time }) } else { received };
-        let (events, decisions) = events.take(name);
+        let EventsOfDevice { events, decisions, is_cut_off } = events.take(name);
         gathered.push(DeviceEvidence {
             window,
             latest,
             earlier: Vec::new(),
             events,
-            events_cut_off,
+            events_cut_off: is_cut_off,
             last_seen: *last_seen,
             received,
             arrival,

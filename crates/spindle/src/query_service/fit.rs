@@ -1,12 +1,17 @@
 //! Response JSON of bounded size. A list that is too long for one message is shortened, and its `next` leads to
 //! the rest.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use serde::Serialize;
-use spindle_core::response::{Data, Response};
+use serde_json::Value;
+use spindle_core::response::{Basis, Data, Response};
 
-/// A list that can be cut to its first rows.
+/// Parameters that request the next page.
+pub(super) type Next = Option<BTreeMap<&'static str, Value>>;
+
+/// A list that can be shortened.
 pub(super) trait Page {
     /// Returns the bytes that each row adds to the JSON, with the comma before it.
     fn row_bytes(&self) -> Vec<usize>;
@@ -14,6 +19,65 @@ pub(super) trait Page {
     fn truncate(&mut self, n_rows: usize);
     /// Returns the bytes of those parts beside the rows that change when the list is cut.
     fn frame_bytes(&self) -> usize;
+}
+
+/// A list of which the first rows are kept.
+pub(super) trait FirstRows {
+    type Row: Serialize;
+
+    fn parts(&self) -> (&[Self::Row], &Next, &Basis);
+    fn parts_mut(&mut self) -> (&mut Vec<Self::Row>, &mut Next, &mut Basis);
+    /// Returns the parameters of the page after these rows.
+    fn following(&self) -> Next;
+    /// Returns the number of points of these rows, if the basis counts those alone.
+    fn n_points(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Implements the access of [`FirstRows`] to the fields `data`, `next` and `basis`.
+macro_rules! rows_in_data {
+    ($row:ty) => {
+        type Row = $row;
+
+        fn parts(&self) -> (&[$row], &$crate::query_service::fit::Next, &spindle_core::response::Basis) {
+            (&self.data, &self.next, &self.basis)
+        }
+
+        fn parts_mut(
+            &mut self,
+        ) -> (&mut Vec<$row>, &mut $crate::query_service::fit::Next, &mut spindle_core::response::Basis) {
+            (&mut self.data, &mut self.next, &mut self.basis)
+        }
+    };
+}
+pub(super) use rows_in_data;
+
+impl<List: FirstRows> Page for List {
+    fn row_bytes(&self) -> Vec<usize> {
+        bytes_of_rows(self.parts().0.iter())
+    }
+
+    fn truncate(&mut self, n_rows: usize) {
+        self.parts_mut().0.truncate(n_rows);
+        let (following, n_points) = (self.following(), self.n_points());
+        let (_, next, basis) = self.parts_mut();
+        *next = following;
+        basis.n_points = n_points.unwrap_or(basis.n_points);
+    }
+
+    fn frame_bytes(&self) -> usize {
+        let (_, next, basis) = self.parts();
+        json_bytes(next) + json_bytes(basis)
+    }
+}
+
+/// Returns the first page of a list of all rows up to one beyond the limit at least, which shows that there are more.
+pub(super) fn page_of<List: FirstRows>(mut list: List, limit: usize) -> List {
+    if list.parts().0.len() > limit {
+        list.truncate(limit);
+    }
+    list
 }
 
 /// Serialises a successful response. A list that exceeds `max_bytes` is halved until it fits.
@@ -34,7 +98,13 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
         Response::Success(Data::Incidents(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::HealthHistory(page)) => halve(page, json.len(), max_bytes),
         Response::Success(Data::Anomalies(page)) => halve(page, json.len(), max_bytes),
-        Response::Success(Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. })
+        Response::Success(
+            Data::Fleet(_)
+            | Data::FleetHistory { .. }
+            | Data::DeviceHealth { .. }
+            | Data::AnomalyTemperature { .. }
+            | Data::Series { .. },
+        )
         | Response::Error { .. } => Err(json.len()),
     }?;
     Ok(to_json(&response))

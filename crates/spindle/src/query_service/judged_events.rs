@@ -1,7 +1,7 @@
 //! Events that verdicts rest on, of one device or of all. They are asked for by type and by criticality, so that no
 //! number of others hides them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use anyhow::Result;
 use spindle_core::health;
@@ -10,32 +10,37 @@ use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::{Criticality, DeviceName, EventType, Timestamp, decision};
 use spindle_store::Store;
 
-use super::arrivals;
-
-/// Maximum number of events of one kind read to judge a device. If there are more, the verdict says so.
-const MAX_OF_DEVICE: usize = 1_000;
-/// The same for all devices together.
-const MAX_OF_FLEET: usize = 20_000;
+use super::bounded_events::{self, ReadLimits};
 
 /// Events by device, and the decisions about it.
 #[derive(Default)]
 pub(super) struct JudgedEvents {
     by_device: HashMap<DeviceName, Vec<EventRecord>>,
     decisions: HashMap<DeviceName, Vec<EventRecord>>,
-    /// Types of which a limit cut off events that may matter; an empty list is what a verdict needs.
-    pub(super) cut_off: Vec<EventType>,
-    /// Set if it cut off events of any type that call a person.
+    /// Devices with events that may matter and were not read.
+    unread: HashSet<DeviceName>,
+    /// Types of which events of some device were not read.
+    pub(super) cut_off: BTreeSet<EventType>,
+    /// Set if these are events of other types that call a person.
     pub(super) calls_cut_off: bool,
 }
 
-impl JudgedEvents {
-    /// Hands over the events of a device, and its decisions.
-    pub(super) fn take(&mut self, device: &DeviceName) -> (Vec<EventRecord>, Vec<EventRecord>) {
-        (self.by_device.remove(device).unwrap_or_default(), self.decisions.remove(device).unwrap_or_default())
-    }
+/// Events of one device, as [`JudgedEvents`] has them.
+pub(super) struct EventsOfDevice {
+    pub(super) events: Vec<EventRecord>,
+    pub(super) decisions: Vec<EventRecord>,
+    /// `true` if there are more that may matter.
+    pub(super) is_cut_off: bool,
+}
 
-    pub(super) fn is_cut_off(&self) -> bool {
-        self.calls_cut_off || !self.cut_off.is_empty()
+impl JudgedEvents {
+    /// Hands over the events of a device.
+    pub(super) fn take(&mut self, device: &DeviceName) -> EventsOfDevice {
+        EventsOfDevice {
+            events: self.by_device.remove(device).unwrap_or_default(),
+            decisions: self.decisions.remove(device).unwrap_or_default(),
+            is_cut_off: self.unread.contains(device),
+        }
     }
 }
 
@@ -49,42 +54,58 @@ struct Wanted {
 }
 
 /// Reads the events for verdicts on one device, or on all, up to the end of time: a clock may be ahead.
-pub(super) async fn read(store: &Store, device: Option<&DeviceName>, window: Window) -> Result<JudgedEvents> {
-    let is_past = arrivals::is_past(window.until);
-    let until = if is_past { window.until } else { Timestamp::from_ns(i64::MAX) };
+pub(super) async fn read(
+    store: &Store,
+    device: Option<&DeviceName>,
+    window: Window,
+    is_past: bool,
+    limits: ReadLimits,
+) -> Result<JudgedEvents> {
+    let until = end(window.until, is_past);
     let wanted = wanted(window, is_past);
-    let paging = Criticality::new(u64::from(health::PAGING_CRITICALITY)).unwrap_or(Criticality::MAX);
     let mut judged = JudgedEvents::default();
-    let limit = limit(device);
+    let mut n_kept = 0;
     for Wanted { event_type, from, decides } in &wanted {
         let filter = EventFilter {
             window: Window { from: *from, until },
             basis: TimeBasis::Happened,
             source_device: device.cloned(),
             event_type: event_type.clone(),
-            min_criticality: if event_type.is_none() { paging } else { Criticality::MIN },
-            limit: limit + 1,
+            min_criticality: if event_type.is_none() { paging() } else { Criticality::MIN },
+            limit: 0,
             offset: 0,
         };
-        let mut found = store.events(filter).await?;
-        let is_cut = found.len() > limit;
-        found.truncate(limit);
-        // The newest of one device are enough, unless a clock that is ahead hides newer ones.
-        if is_cut && *decides && (device.is_none() || event_type.is_none() || health::may_hide_newer(&found)) {
-            judged.calls_cut_off |= event_type.is_none();
-            judged.cut_off.extend(event_type.clone());
-        }
-        let is_read_apart = |found: &EventType| wanted.iter().any(|wanted| wanted.event_type.as_ref() == Some(found));
-        for record in found {
-            if event_type.is_some() || !is_read_apart(&record.event.event_type) {
-                judged.by_device.entry(record.event.source_device.clone()).or_default().push(record);
+        let found = bounded_events::read(store, filter, limits.beside(n_kept)).await?;
+        n_kept += found.len();
+        for device in &found.cut {
+            // The newest of one type are enough, unless a clock that is ahead hides newer ones.
+            let kept = found.by_device.get(device).map(Vec::as_slice).unwrap_or_default();
+            if found.unread.contains(device) || event_type.is_none() || health::may_hide_newer(kept) {
+                judged.calls_cut_off |= event_type.is_none();
+                judged.cut_off.extend(event_type.clone());
+                judged.unread.extend(decides.then(|| device.clone()));
             }
         }
+        let is_read_apart = |found: &EventType| wanted.iter().any(|wanted| wanted.event_type.as_ref() == Some(found));
+        for (device, mut records) in found.by_device {
+            records.retain(|record| event_type.is_some() || !is_read_apart(&record.event.event_type));
+            judged.by_device.entry(device).or_default().append(&mut records);
+        }
     }
-    for record in decisions(store, device, window.until, is_past).await? {
-        judged.decisions.entry(record.event.source_device.clone()).or_default().push(record);
-    }
+    let decisions = decisions(store, device, window.until, is_past, limits).await?;
+    judged.decisions = decisions.by_device;
+    judged.cut_off.extend(decisions.cut_off);
     Ok(judged)
+}
+
+/// Returns the criticality from which on an event of any type counts.
+pub(super) fn paging() -> Criticality {
+    Criticality::new(u64::from(health::PAGING_CRITICALITY)).unwrap_or(Criticality::MAX)
+}
+
+/// Returns the end of what is read about a question: a clock that is ahead dates its events after now.
+pub(super) fn end(until: Timestamp, is_past: bool) -> Timestamp {
+    if is_past { until } else { Timestamp::from_ns(i64::MAX) }
 }
 
 fn wanted(window: Window, is_past: bool) -> Vec<Wanted> {
@@ -110,6 +131,14 @@ fn wanted(window: Window, is_past: bool) -> Vec<Wanted> {
     wanted
 }
 
+/// Decisions by device.
+#[derive(Default)]
+pub(super) struct DecisionsRead {
+    pub(super) by_device: HashMap<DeviceName, Vec<EventRecord>>,
+    /// Types of which older ones of some device were not read.
+    pub(super) cut_off: BTreeSet<EventType>,
+}
+
 /// Returns the decisions about a device, or about all, that can be in force at `now`; the clock of an operator may be
 /// ahead.
 pub(super) async fn decisions(
@@ -117,24 +146,24 @@ pub(super) async fn decisions(
     device: Option<&DeviceName>,
     now: Timestamp,
     is_past: bool,
-) -> Result<Vec<EventRecord>> {
-    let until = if is_past { now } else { Timestamp::from_ns(i64::MAX) };
-    let mut decisions = Vec::new();
+    limits: ReadLimits,
+) -> Result<DecisionsRead> {
+    let mut decisions = DecisionsRead::default();
     for event_type in decision::event_types() {
         let filter = EventFilter {
-            window: Window { from: now.minus(decision::MAX_DECISION), until },
+            window: Window { from: now.minus(decision::MAX_DECISION), until: end(now, is_past) },
             basis: TimeBasis::Happened,
             source_device: device.cloned(),
-            event_type: Some(event_type),
+            event_type: Some(event_type.clone()),
             min_criticality: Criticality::MIN,
-            limit: limit(device),
+            limit: 0,
             offset: 0,
         };
-        decisions.append(&mut store.events(filter).await?);
+        let found = bounded_events::read(store, filter, limits).await?;
+        decisions.cut_off.extend((!found.cut.is_empty()).then_some(event_type));
+        for (device, mut records) in found.by_device {
+            decisions.by_device.entry(device).or_default().append(&mut records);
+        }
     }
     Ok(decisions)
-}
-
-pub(super) fn limit(device: Option<&DeviceName>) -> usize {
-    if device.is_some() { MAX_OF_DEVICE } else { MAX_OF_FLEET }
 }

@@ -12,7 +12,7 @@ use spindle_core::{DeviceName, Timestamp};
 use spindle_store::Store;
 
 use super::arrivals;
-use super::fit::{Page, bytes_of_rows, json_bytes};
+use super::fit::{FirstRows, Next, page_of, rows_in_data};
 
 const ONE_NS: Duration = Duration::from_nanos(1);
 /// Age up to which a value still counts as a latest one of `devices`, before the device's last sign of life.
@@ -23,7 +23,7 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     let EventsQuery { window, basis, source_device, event_type, min_criticality, limit, offset } = query;
     // One row more than the limit shows that there is a next page.
     let filter = EventFilter { window, basis, source_device, event_type, min_criticality, limit: limit + 1, offset };
-    let mut records = store.events(filter.clone()).await?;
+    let records = store.events(filter.clone()).await?;
     let mut summary = None;
     if with_summary {
         // Counted from the same read if that is complete: a second one may include events stored in between.
@@ -32,8 +32,6 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
         let row = |(source_device, critical_event_count)| DeviceCount { source_device, critical_event_count };
         summary = Some(counts.into_iter().map(row).collect());
     }
-    let has_more = records.len() > limit;
-    records.truncate(limit);
     let by = match basis {
         TimeBasis::Happened => "time",
         TimeBasis::Received => "received",
@@ -41,15 +39,7 @@ pub(super) async fn events(store: &Store, query: EventsQuery, with_summary: bool
     };
     let basis = Basis { by: Some(by), ..Basis::of(window, records.len() as u64) };
     let data = records.into_iter().map(EventRow::from).collect();
-    let mut listing = Listing { data, summary, next: None, basis, offset: offset as u64 };
-    if has_more {
-        listing.next = Some(next_events(&listing));
-    }
-    Ok(listing)
-}
-
-fn next_events(listing: &Listing<EventRow>) -> BTreeMap<&'static str, Value> {
-    next_rows(&listing.basis, listing.offset + listing.data.len() as u64)
+    Ok(page_of(Listing { data, summary, next: None, basis, offset: offset as u64 }, limit))
 }
 
 /// Returns the parameters of the page after `n_rows`. They pin the window of this page: rows stored after its end would
@@ -76,9 +66,7 @@ pub(super) async fn devices(
     limit: usize,
     at: Timestamp,
 ) -> Result<Listing<DeviceRow>> {
-    let mut records = store.devices(after.as_ref(), limit + 1).await?;
-    let has_more = records.len() > limit;
-    records.truncate(limit);
+    let records = store.devices(after.as_ref(), limit + 1).await?;
     let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
     let until = at.plus(ONE_NS);
     let mut latest = latest(store, &records, until).await?;
@@ -114,12 +102,8 @@ pub(super) async fn devices(
             metrics: metrics.collect(),
         });
     }
-    let mut listing =
-        Listing { data, summary: None, next: None, basis: Basis { from: None, until, n_points, by: None }, offset: 0 };
-    if has_more {
-        listing.next = next_devices(&listing);
-    }
-    Ok(listing)
+    let basis = Basis { from: None, until, n_points, by: None };
+    Ok(page_of(Listing { data, summary: None, next: None, basis, offset: 0 }, limit))
 }
 
 /// Returns the latest values of each device before `until`, those within [`LATEST_LOOKBACK`] of its last sign of life.
@@ -151,39 +135,27 @@ async fn latest(
     Ok(latest)
 }
 
-fn next_devices(listing: &Listing<DeviceRow>) -> Option<BTreeMap<&'static str, Value>> {
-    let last = listing.data.last()?;
-    Some(BTreeMap::from([("after", Value::from(last.source_device.as_str()))]))
-}
+impl FirstRows for Listing<EventRow> {
+    rows_in_data!(EventRow);
 
-impl Page for Listing<EventRow> {
-    fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(self.data.iter())
+    fn following(&self) -> Next {
+        Some(next_rows(&self.basis, self.offset + self.data.len() as u64))
     }
 
-    fn truncate(&mut self, n_rows: usize) {
-        self.data.truncate(n_rows);
-        self.basis.n_points = self.data.len() as u64;
-        self.next = Some(next_events(self));
-    }
-
-    fn frame_bytes(&self) -> usize {
-        json_bytes(&self.next) + json_bytes(&self.basis)
+    fn n_points(&self) -> Option<u64> {
+        Some(self.data.len() as u64)
     }
 }
 
-impl Page for Listing<DeviceRow> {
-    fn row_bytes(&self) -> Vec<usize> {
-        bytes_of_rows(self.data.iter())
+impl FirstRows for Listing<DeviceRow> {
+    rows_in_data!(DeviceRow);
+
+    fn following(&self) -> Next {
+        let last = self.data.last()?;
+        Some(BTreeMap::from([("after", Value::from(last.source_device.as_str()))]))
     }
 
-    fn truncate(&mut self, n_rows: usize) {
-        self.data.truncate(n_rows);
-        self.basis.n_points = self.data.iter().map(|row| row.metrics.len() as u64).sum();
-        self.next = next_devices(self);
-    }
-
-    fn frame_bytes(&self) -> usize {
-        json_bytes(&self.next) + json_bytes(&self.basis)
+    fn n_points(&self) -> Option<u64> {
+        Some(self.data.iter().map(|row| row.metrics.len() as u64).sum())
     }
 }

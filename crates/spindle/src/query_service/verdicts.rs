@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use serde_json::Value;
+use spindle_core::health::Statement;
 use spindle_core::judge::events::HEALTH_CHANGED;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::response::{Basis, HealthHistory};
@@ -33,9 +34,10 @@ pub(super) async fn history(store: &Store, device: DeviceName, window: Window) -
     let is_cut_off = found.len() > MAX_STATEMENTS;
     let mut told = window;
     if is_cut_off {
-        // The verdict at the start is that of the last statement kept.
-        found.truncate(MAX_STATEMENTS);
-        told.from = found.last().map_or(window.from, |record| record.event.timestamp);
+        // The verdict at the start is that of the last statement before the limit; the one after it bounds its start.
+        let kept = found.iter().take(MAX_STATEMENTS).filter_map(Statement::of).next_back();
+        let before = found.last().and_then(Statement::of);
+        told.from = kept.map_or(window.from, |kept| kept.start(before.as_ref()).max(window.from));
     } else {
         found.append(&mut statements(Window::ending_at(window.from, health::MAX_STATEMENT_AGE), 1).await?);
     }

@@ -82,9 +82,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     DETECTOR_RESTORE_SECONDS.set(started.elapsed().as_secs_f64());
     let is_new = restored.is_none();
     let (mut judge, positions) = restored.unwrap_or_default();
-    if is_new {
+    let nats_clock = look_at_clock(&bus).await;
+    if let Some((now, _)) = nats_clock.filter(|_| is_new) {
         // What the streams hold by now is no news.
-        judge.stay_quiet_until(bus.server_time().await.ok().flatten().unwrap_or_else(clock::now));
+        judge.stay_quiet_until(now);
     }
     let publishing = bus.another_for_publishing("spindle-detector").await?;
     let mut detector = Detector {
@@ -92,11 +93,10 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
         outlet: Outlet::new(publishing, readiness.clone()),
         judge: Some(judge),
         is_new,
-        marks: Marks::default(),
         n_unsaved: 0,
         save_at: (Instant::now(), Instant::now() + config.save_interval),
         report_at: Instant::now(),
-        clock_offset_ns: 0,
+        nats_clock,
         bus,
         config,
         path,
@@ -119,15 +119,13 @@ struct Detector {
     judge: Option<FleetJudge>,
     /// No state was ever saved: the first one keeps the positions from which everything was judged.
     is_new: bool,
-    /// The last message judged, of each stream.
-    marks: Marks,
     /// Messages judged since the last save.
     n_unsaved: u64,
     /// Times from which the next save is possible, and due.
     save_at: (Instant, Instant),
     report_at: Instant,
-    /// Clock of NATS minus ours.
-    clock_offset_ns: i64,
+    /// Time of NATS at an instant. Our clock says nothing: it may be wrong, or be set.
+    nats_clock: Option<(Timestamp, Instant)>,
     bus: Bus,
     config: DetectorConfig,
     path: PathBuf,
@@ -156,8 +154,9 @@ impl Detector {
                 () = stop.cancelled() => return Ok(()),
                 caught_up = self.intake.fetch() => caught_up,
             };
-            let n_messages = self.judge(caught_up).await?;
-            tokio::select! { () = stop.cancelled() => {}, () = self.report() => {} }
+            tokio::select! { () = stop.cancelled() => return Ok(()), () = self.report() => {} }
+            // Before the time of NATS is known, nobody knows what is news.
+            let n_messages = if self.nats_clock.is_some() { self.judge(caught_up).await? } else { 0 };
             if n_messages == 0 {
                 tokio::select! { () = stop.cancelled() => {}, () = sleep(IDLE) => {} }
             }
@@ -167,20 +166,26 @@ impl Detector {
 
     /// Judges the messages whose order is known, and the passing of time up to `caught_up`, at which both streams were at
     /// their ends. On a thread of its own: a batch may take long.
-    async fn judge(&mut self, caught_up: Option<Timestamp>) -> Result<usize> {
+    async fn judge(&mut self, caught_up: Option<Instant>) -> Result<usize> {
         let messages: Vec<_> = std::iter::from_fn(|| self.intake.next()).collect();
-        let offset = Duration::from_nanos(self.clock_offset_ns.unsigned_abs());
-        let now = caught_up.map(|now| if self.clock_offset_ns < 0 { now.minus(offset) } else { now.plus(offset) });
+        let time = |at: Option<Instant>| Some(time_at(at?, self.nats_clock?).minus(CLOCK_GRACE));
+        let (gap_until, now) = (time(self.intake.gap_until()), time(caught_up));
         let mut judge = self.judge.take().context("the judge is gone")?;
         let judged = spawn_blocking(move || {
             let mut marks = Marks::default();
             let n_messages = messages.len();
+            if let Some(until) = gap_until {
+                judge.gap(until);
+            }
             for message in messages {
+                if let Some(until) = message.gap_until {
+                    judge.gap(until);
+                }
                 judging::take(&mut judge, message.stream, message.published, &message.payload);
                 marks[message.stream] = Some(message.mark);
             }
             if let Some(now) = now {
-                judge.advance(now.minus(CLOCK_GRACE));
+                judge.advance(now);
             }
             let made = judge.take();
             (judge, made, marks, n_messages)
@@ -189,9 +194,7 @@ impl Detector {
         DETECTOR_SERIES.set(judge.n_series() as i64);
         advance_to(&DETECTOR_LEFT_OUT, judge.n_left_out());
         self.judge = Some(judge);
-        for (mark, newer) in self.marks.iter_mut().zip(marks) {
-            *mark = newer.or(mark.take());
-        }
+        self.intake.judged(marks);
         self.n_unsaved += n_messages as u64;
         self.outlet.add(&made);
         Ok(n_messages)
@@ -200,14 +203,24 @@ impl Detector {
     fn is_save_due(&self) -> bool {
         let (possible, due) = self.save_at;
         let now = Instant::now();
-        self.is_new && self.intake.is_placed()
-            || self.n_unsaved > 0 && (now >= due || (self.n_unsaved >= MAX_UNSAVED && now >= possible))
+        let is_early = self.n_unsaved >= MAX_UNSAVED || self.is_outdated();
+        self.is_unsaved() && (now >= due || is_early && now >= possible)
+    }
+
+    /// Returns `true` if a saved state would differ.
+    fn is_unsaved(&self) -> bool {
+        self.n_unsaved > 0 || self.is_outdated()
+    }
+
+    /// Returns `true` if there is no state, or one that covers other messages than the streams hold.
+    fn is_outdated(&self) -> bool {
+        self.intake.is_outdated() || self.is_new && self.nats_clock.is_some() && self.intake.is_placed()
     }
 
     /// Saves the state, then acknowledges the messages that it covers. All events made are acknowledged by now.
     async fn save(&mut self) -> Result<()> {
         let (path, judge) = (self.path.clone(), self.judge.take().context("the judge is gone")?);
-        let positions = self.intake.positions(&self.marks);
+        let positions = self.intake.positions();
         let written = spawn_blocking(move || {
             let written = state_file::write(&path, &judge, &positions);
             (judge, written)
@@ -222,31 +235,34 @@ impl Detector {
                 DETECTOR_STATE_BYTES.set(i64::try_from(n_bytes).unwrap_or(i64::MAX));
                 (self.n_unsaved, self.is_new) = (0, false);
                 self.save_at = (now + interval / EARLY_SHARE, now + interval);
-                self.intake.acknowledge(&self.marks).await;
+                self.intake.acknowledge().await;
             }
             Err(error) => {
                 let error = format!("{}: {error}", self.path.display());
                 warn!(error, "state of the detector not saved, retrying");
                 self.readiness.set(Hindrance::Save, Some(&error));
-                (self.save_at, self.is_new) = ((now + SAVE_RETRY, now + SAVE_RETRY), false);
+                self.save_at = (now + SAVE_RETRY, now + SAVE_RETRY);
             }
         }
         Ok(())
     }
 
-    /// Updates the lag, and the difference of the clocks.
+    /// Updates the lag, and the time of NATS.
     async fn report(&mut self) {
-        if Instant::now() < self.report_at {
+        if self.nats_clock.is_some() && Instant::now() < self.report_at {
             return;
         }
         self.report_at = Instant::now() + REPORT_INTERVAL;
-        for (stream, lag) in FOLLOWED.iter().zip(self.intake.lag(&self.marks).await) {
+        for (stream, lag) in FOLLOWED.iter().zip(self.intake.lag().await) {
             if let Some(lag) = lag {
                 DETECTOR_LAG.with_label_values(&[stream]).set(i64::try_from(lag).unwrap_or(i64::MAX));
             }
         }
-        if let Ok(Some(time)) = self.bus.server_time().await {
-            self.clock_offset_ns = time.as_ns().saturating_sub(clock::now().as_ns());
+        if let Some((now, at)) = look_at_clock(&self.bus).await {
+            let is_first = self.nats_clock.replace((now, at)).is_none();
+            if let Some(judge) = self.judge.as_mut().filter(|_| is_first && self.is_new) {
+                judge.stay_quiet_until(now);
+            }
         }
     }
 
@@ -259,11 +275,22 @@ impl Detector {
         };
         if timeout(limit / 2, settling).await.is_err() {
             warn!("events of the detector not taken in time, state not saved; the next start makes them again");
-        } else if self.n_unsaved > 0 {
+        } else if self.is_unsaved() {
             self.save().await?;
         }
         self.outlet.close().await;
         self.bus.close().await;
         Ok(())
     }
+}
+
+/// Returns the time of NATS and the instant at which it came; `None` if NATS does not answer, or has no stream yet.
+async fn look_at_clock(bus: &Bus) -> Option<(Timestamp, Instant)> {
+    let time = bus.server_time().await.ok().flatten()?;
+    Some((time, Instant::now()))
+}
+
+/// Returns the time of NATS at an instant.
+fn time_at(instant: Instant, (time, at): (Timestamp, Instant)) -> Timestamp {
+    time.plus(instant.saturating_duration_since(at)).minus(at.saturating_duration_since(instant))
 }

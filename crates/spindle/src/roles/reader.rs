@@ -13,7 +13,7 @@ use tracing::info;
 
 use crate::clock;
 use crate::metrics::{READER_EXPIRED, READER_REFUSED};
-use crate::query_service::{Served, refusal, serve_query};
+use crate::query_service::{QueryService, Served, refusal};
 
 /// Name of the NATS micro service.
 const SERVICE: &str = "spindle-reader";
@@ -38,15 +38,16 @@ pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
     let endpoints = endpoints(&subject);
     info!(subject, "reader started");
     let max_bytes = bus.max_payload().saturating_sub(HEADER_BYTES);
+    let service = QueryService::new(store);
     let handle = move |index: usize, payload: Bytes| {
-        let store = store.clone();
+        let service = service.clone();
         async move {
             let query = Query::from_json(&request_body(index, &payload), clock::now());
-            reply(serve_query(&store, query, max_bytes).await)
+            reply(service.serve(query, max_bytes).await)
         }
     };
-    let service = (SERVICE, env!("CARGO_PKG_VERSION"));
-    serve(&bus, service, &endpoints, LIMITS, handle, stop.cancelled_owned()).await?;
+    let about = (SERVICE, env!("CARGO_PKG_VERSION"));
+    serve(&bus, about, &endpoints, LIMITS, handle, stop.cancelled_owned()).await?;
     bus.close().await;
     Ok(())
 }

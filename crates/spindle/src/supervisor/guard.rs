@@ -95,8 +95,13 @@ fn take_lock(path: &Path, tick: &Receiver<()>) -> Result<File> {
                 let _ = tick.recv_timeout(POLL_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => {
+                // Empty until the server has written it.
                 let pid = std::fs::read_to_string(path.with_file_name("nats-server.pid")).unwrap_or_default();
-                bail!("another nats-server (process {}) still uses {}: stop it first", pid.trim(), path.display())
+                let process = match pid.trim() {
+                    "" => String::new(),
+                    pid => format!(" (process {pid})"),
+                };
+                bail!("another nats-server{process} still uses {}: stop it first", path.display())
             }
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));

@@ -47,6 +47,8 @@ struct Built {
     url: String,
     /// Held until we end: one system in one data directory.
     _lock: File,
+    /// The same for the state of the detector, unless it is left out.
+    _detector_lock: Option<File>,
 }
 
 pub(super) async fn run(config: Config) -> Result<Outcome> {
@@ -81,6 +83,7 @@ async fn build(config: &Config) -> Result<Built> {
     data_dir::prepare(&config.data_dir)?;
     let store = open_store(config).await?;
     let lock = data_dir::lock(&config.data_dir)?;
+    let detector_lock = config.detector.enabled.then(|| data_dir::lock_detector(&config.data_dir)).transpose()?;
     data_dir::make_private(&config.data_dir);
     let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
     // Opening a pipe blocks until its writer opens it; Ctrl-C must work meanwhile.
@@ -95,7 +98,7 @@ async fn build(config: &Config) -> Result<Built> {
         }
     };
     let bus = connect_to(config, &settings, "spindle-up", StreamUse::Own).await?;
-    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock })
+    Ok(Built { store, listener, http_token, inputs, nats, bus, url, _lock: lock, _detector_lock: detector_lock })
 }
 
 /// Returns the place of the data, and the reason if nothing can be stored there yet.
@@ -162,7 +165,7 @@ struct System {
 
 impl System {
     async fn start(config: &Config, built: Built) -> Result<Self> {
-        let Built { store, listener, http_token, inputs, nats, bus, _lock, .. } = built;
+        let Built { store, listener, http_token, inputs, nats, bus, _lock, _detector_lock, .. } = built;
         let bus_end = CancellationToken::new();
         let nats = nats.map(|nats| tokio::spawn(nats.keep_alive(bus_end.clone()).instrument(role_span("nats-server"))));
         let mut system = Self {
@@ -177,7 +180,7 @@ impl System {
             store,
             bus,
             _lock,
-            _detector_lock: None,
+            _detector_lock,
         };
         system.spawn_roles(config, listener, http_token, inputs).await?;
         Ok(system)
@@ -225,7 +228,6 @@ impl System {
         if !config.detector.enabled {
             return Ok(None);
         }
-        self._detector_lock = Some(data_dir::lock_detector(&config.data_dir)?);
         let limit = config.shutdown_timeout.mul_f32(DETECTOR_SHARE);
         let parts = parts::detector(config, self.bus.another("spindle-detector").await?, limit);
         let readiness = parts.readiness.clone();

@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use spindle_bus::Bus;
 use spindle_core::log_limit::LogLimit;
 use spindle_core::query::Query;
-use spindle_store::Store;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -22,7 +21,7 @@ use super::query_limits::{self, QueryLimits, RETRY_AFTER};
 use super::{MAX_ANSWER_BYTES, receive};
 use crate::clock;
 use crate::decision_service::{self, DecisionError, DecisionRequest, PublishedDecision};
-use crate::query_service::{refusal, serve_query};
+use crate::query_service::{QueryService, refusal};
 
 /// Decisions per [`PERIOD`]: far above what people decide, yet a page that repeats itself fills no stream.
 const MAX_DECISIONS: u32 = 60;
@@ -32,7 +31,7 @@ const PERIOD: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 struct Decisions {
     bus: Bus,
-    store: Store,
+    queries: QueryService,
     limits: QueryLimits,
     rate: Arc<Mutex<LogLimit<Instant>>>,
 }
@@ -45,12 +44,12 @@ enum Refused {
     Decision(DecisionError),
 }
 
-pub(super) fn routes(bus: Bus, store: Store, limits: QueryLimits) -> Router {
+pub(super) fn routes(bus: Bus, queries: QueryService, limits: QueryLimits) -> Router {
     let rate = Arc::new(Mutex::new(LogLimit::new(MAX_DECISIONS, PERIOD)));
     Router::new()
         .route("/api/v1/accept", post(accept))
         .route("/api/v1/acknowledge", post(acknowledge))
-        .with_state(Decisions { bus, store, limits, rate })
+        .with_state(Decisions { bus, queries, limits, rate })
 }
 
 async fn accept(State(decisions): State<Decisions>, request: Request) -> Response {
@@ -89,7 +88,7 @@ impl Decisions {
     /// Returns the answer to the query of a decision, from the store.
     async fn verdict(&self, query: &[u8]) -> Result<Value, Refused> {
         let Some(_turn) = self.limits.turn().await else { return Err(Refused::Busy) };
-        let served = serve_query(&self.store, Query::from_json(query, clock::now()), MAX_ANSWER_BYTES).await;
+        let served = self.queries.serve(Query::from_json(query, clock::now()), MAX_ANSWER_BYTES).await;
         if let Some(failure) = served.failure {
             return Err(Refused::Decision(DecisionError::NoVerdict(failure.message)));
         }

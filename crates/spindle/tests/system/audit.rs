@@ -14,7 +14,7 @@ use crate::harness::{NO_SOURCES, PATIENCE, System, is_running, send_signal};
 
 const N_DEVICES: usize = 10;
 
-fn now() -> String {
+pub(crate) fn now() -> String {
     time::OffsetDateTime::now_utc().format(&time::format_description::well_known::Rfc3339).unwrap()
 }
 

@@ -28,12 +28,18 @@ pub(crate) async fn wait_for_health(requester: &Requester, health: &str, wanted:
     requester.wait_for(query, is_wanted).await["data"].clone()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_accepted_value_leaves_the_verdict_until_it_rises() {
-    let system = System::start(NO_SOURCES, &[]);
+/// Starts a system in which `disk` has a finding: 60 reallocated sectors.
+pub(crate) async fn with_a_finding(config: &str) -> (System, Requester) {
+    let system = System::start(config, &[]);
     let requester = Requester::new(&system).await;
     put(&requester, 60.0).await;
     wait_for_health(&requester, "warning", |_| true).await;
+    (system, requester)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_accepted_value_leaves_the_verdict_until_it_rises() {
+    let (system, requester) = with_a_finding(NO_SOURCES).await;
     let said = succeed(&system, &["accept", "disk", "smart_5_raw", "--reason", "known since delivery"]);
     assert!(said.starts_with("accepted: smart_5_raw of disk up to 60, until "), "{said}");
     let accepted = wait_for_health(&requester, "ok", |_| true).await;
@@ -74,10 +80,7 @@ async fn an_accepted_event_counts_again_when_it_happens_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_accepted_by_mistake() {
-    let system = System::start(NO_SOURCES, &[]);
-    let requester = Requester::new(&system).await;
-    put(&requester, 60.0).await;
-    wait_for_health(&requester, "warning", |_| true).await;
+    let (system, _) = with_a_finding(NO_SOURCES).await;
     for (arguments, expected) in [
         (&["accept", "disk", "smart_197_raw", "--reason", "x"][..], "no finding 'smart_197_raw'"),
         (&["accept", "dsik", "smart_5_raw", "--reason", "x"], "no device 'dsik'"),

@@ -3,10 +3,11 @@
 use std::process::Command;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull;
 use serde_json::{Value, json};
 
 use crate::answers::Requester;
-use crate::decisions::{put, wait_for_health};
+use crate::decisions::{put, wait_for_health, with_a_finding};
 use crate::harness::{NO_SOURCES, System, send_signal, spindle};
 use crate::http::{HttpResponse, exchange};
 
@@ -79,10 +80,7 @@ async fn a_finding_is_accepted_and_revoked_over_http() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_decision_over_http_is_explained_and_decides_nothing() {
-    let system = System::start(NO_SOURCES, &[]);
-    let requester = Requester::new(&system).await;
-    put(&requester, 60.0).await;
-    wait_for_health(&requester, "warning", |_| true).await;
+    let (system, _) = with_a_finding(NO_SOURCES).await;
     let good = json!({ "source_device": "disk", "metric": "smart_5_raw", "reason": "x" });
     let with = |name: &str, value: Value| {
         let mut body = good.clone();
@@ -158,10 +156,7 @@ async fn no_other_site_and_no_stranger_decides() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_repeats_itself_is_stopped() {
-    let system = System::start(NO_SOURCES, &[]);
-    let requester = Requester::new(&system).await;
-    put(&requester, 60.0).await;
-    wait_for_health(&requester, "warning", |_| true).await;
+    let (system, _) = with_a_finding(NO_SOURCES).await;
     let body = json!({ "source_device": "disk", "reason": "x" });
     let statuses: Vec<u16> = (0..70).map(|_| decide(&system, "/api/v1/acknowledge", &body).0).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 60, "{statuses:?}");
@@ -170,10 +165,7 @@ async fn a_page_that_repeats_itself_is_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_called_decided_before_jetstream_has_it() {
-    let system = System::start(NO_SOURCES, &[]);
-    let requester = Requester::new(&system).await;
-    put(&requester, 60.0).await;
-    wait_for_health(&requester, "warning", |_| true).await;
+    let (system, requester) = with_a_finding(NO_SOURCES).await;
     send_signal(system.nats_pid(), "STOP");
     let body = json!({ "source_device": "disk", "metric": "smart_5_raw", "reason": "x" }).to_string();
     let unanswered = post(&system, "/api/v1/accept", JSON, &body);
@@ -189,6 +181,32 @@ async fn nothing_is_called_decided_before_jetstream_has_it() {
         assert!(response.head.contains("retry-after: "), "{}", response.head);
     }
     assert!(unanswered.body.contains("it is not certain that nothing was decided"), "{}", unanswered.body);
+    wait_until_accepted(&system, &body).await;
+    wait_for_health(&requester, "ok", |_| true).await;
+}
+
+/// A consumer that nobody reads holds the stream full.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_stream_decides_nothing_and_the_answer_says_so() {
+    let (system, requester) = with_a_finding(&format!("{NO_SOURCES}[nats]\nevents_bytes = \"256KiB\"\n")).await;
+    let jetstream = async_nats::jetstream::new(system.nats().await);
+    let stream = jetstream.get_stream("EVENTS").await.unwrap();
+    let held = pull::Config { durable_name: Some("debug".to_owned()), ..pull::Config::default() };
+    stream.create_consumer(held).await.unwrap();
+    let mut event = crate::judgement::event("other", "Note", 1, 0);
+    event["eventMessage"] = "x".repeat(10_000).into();
+    while jetstream.publish("events.event", event.to_string().into()).await.unwrap().await.is_ok() {}
+    let body = json!({ "source_device": "disk", "metric": "smart_5_raw", "reason": "x".repeat(9_000) }).to_string();
+    let refused = post(&system, "/api/v1/accept", JSON, &body);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.body.contains("the stream of events is full: nothing was decided"), "{}", refused.body);
+    let arguments = ["accept", "disk", "smart_5_raw", "--reason", &"x".repeat(9_000)];
+    let output = spindle(&system.data_dir()).args(arguments).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(2) && said.contains("nothing was decided"), "{output:?}");
+    wait_for_health(&requester, "warning", |_| true).await;
+    stream.delete_consumer("debug").await.unwrap();
+    stream.purge().await.unwrap();
     wait_until_accepted(&system, &body).await;
     wait_for_health(&requester, "ok", |_| true).await;
 }
@@ -213,10 +231,7 @@ async fn publish_documented(requester: &Requester, event_type: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_documented_events_decide_and_odd_ones_are_listed() {
-    let system = System::start(NO_SOURCES, &[]);
-    let requester = Requester::new(&system).await;
-    put(&requester, 60.0).await;
-    wait_for_health(&requester, "warning", |_| true).await;
+    let (system, requester) = with_a_finding(NO_SOURCES).await;
     publish_documented(&requester, "FindingAccepted").await;
     let verdict = wait_for_health(&requester, "ok", |_| true).await;
     let accepted = &verdict["reasons"][0]["accepted"];

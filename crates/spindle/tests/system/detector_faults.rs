@@ -1,14 +1,17 @@
 //! The detector over faults of what it depends on: NATS restarts, streams that lose what it has not read or are created
 //! again, a damaged state, a second detector, and a long absence.
 
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use async_nats::jetstream::stream;
-use spindle_testkit::{NatsServer, wait_until};
+use spindle_testkit::{FakeClocks, NatsServer, wait_until};
 
 use crate::apart::{RoleProcess, connect};
 use crate::detector::{Fresh, ROWS, detector, made, messages, publish, settled, wait_until_judged};
 use crate::harness::PATIENCE;
+use crate::truth_of_writes::{hours_ago, value};
 
 fn metrics(max_bytes: i64) -> stream::Config {
     stream::Config {
@@ -102,6 +105,9 @@ async fn of_two_detectors_one_stands_by_and_says_so() {
     publish(&jetstream, &messages[..60]).await;
     wait_until_judged(&first, 1_500);
     let second = detector(folder.path(), &nats, &[]);
+    // What came before it began is no news to it.
+    let state = folder.path().join("data/detector.state");
+    wait_until(PATIENCE, "the second begins", || state.exists()).unwrap();
     let flowing = tokio::spawn({
         let (jetstream, messages) = (jetstream.clone(), messages.clone());
         async move { publish(&jetstream, &messages[60..]).await }
@@ -158,4 +164,124 @@ async fn a_detector_that_is_away_never_fills_a_stream() {
     wait_until(PATIENCE, "the gap is counted", || missed() > 0.0).unwrap();
     process.wait_until_ready();
     assert!(process.log().contains("messages removed from the stream before they were judged"), "{}", process.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_stood_by_takes_over_and_counts_what_it_missed() {
+    let nats = NatsServer::start().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let jetstream = connect(&nats.url()).await;
+    let messages = messages(1);
+    let Fresh { folder: _folder, process: first, .. } = Fresh::start(&nats);
+    publish(&jetstream, &messages[..20]).await;
+    wait_until_judged(&first, 500);
+    let second = detector(folder.path(), &nats, &[]);
+    publish(&jetstream, &messages[20..30]).await;
+    wait_until_judged(&second, 750);
+    first.wait_for_readiness("the first stands by", |state| state.contains("another detector"));
+    drop(second);
+    let metrics = jetstream.get_stream("METRICS").await.unwrap();
+    metrics.purge().sequence(26).await.unwrap();
+    // A minute without deliveries would do as well. One that was killed while it created a consumer again has none.
+    metrics.delete_consumer("detector-metrics").await.ok();
+    jetstream.get_stream("EVENTS").await.unwrap().delete_consumer("detector-events").await.ok();
+    publish(&jetstream, &messages[30..]).await;
+    wait_until_judged(&first, ROWS - 5 * 25);
+    first.wait_until_ready();
+    assert_eq!(first.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#), 5.0, "{}", first.log());
+    assert!(first.log().contains("taking over"), "{}", first.log());
+    assert!(settled(&jetstream).await.iter().any(|event| event.starts_with("MetricAnomaly disk-0")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_events_are_refused_nothing_is_judged_and_none_is_lost() {
+    let nats = NatsServer::start().unwrap();
+    let fresh = Fresh::start(&nats);
+    let jetstream = connect(&nats.url()).await;
+    let roomy = jetstream.get_stream("EVENTS").await.unwrap().cached_info().config.clone();
+    jetstream.update_stream(stream::Config { max_bytes: 10, ..roomy.clone() }).await.unwrap();
+    publish(&jetstream, &messages(3)).await;
+    let said = fresh.process.wait_for_readiness("it waits", |state| state.contains("until its events are taken"));
+    assert!(said.starts_with("503"), "{said}");
+    // Killed meanwhile, the next one makes the same events.
+    jetstream.update_stream(roomy).await.unwrap();
+    let fresh = fresh.kill(&nats);
+    fresh.process.wait_until_ready();
+    assert!(fresh.compare(&nats, 3 * ROWS).await.len() >= 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_of_the_host_that_is_ahead_makes_no_device_silent() {
+    let nats = NatsServer::start().unwrap();
+    let Fresh { folder, process, .. } = Fresh::start(&nats);
+    let jetstream = connect(&nats.url()).await;
+    let state = folder.path().join("data/detector.state");
+    let before = std::fs::read(&state).unwrap();
+    publish(&jetstream, &[value("disk-1", hours_ago(0), 0)]).await;
+    wait_until_judged(&process, 1);
+    wait_until(PATIENCE, "the state is saved", || std::fs::read(&state).unwrap() != before).unwrap();
+    drop(process);
+    let clocks = FakeClocks::find(folder.path()).unwrap().expect("libfaketime is installed (Debian: libfaketime)");
+    let variables = clocks.variables("detector");
+    clocks.set("detector", 5 * 3_600).unwrap();
+    let variables: Vec<_> = variables.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let process = detector(folder.path(), &nats, &variables);
+    process.wait_until_ready();
+    publish(&jetstream, &[value("disk-1", hours_ago(0), 1)]).await;
+    wait_until_judged(&process, 1);
+    // Pulled and judged again, with the time that passed.
+    let saved = || process.metric("spindle_detector_saved_timestamp_seconds");
+    wait_until(PATIENCE, "the second state is saved", || saved() > 0.0).unwrap();
+    assert!(made(&jetstream).await.is_empty(), "{:?}", made(&jetstream).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_comes_back_with_less_is_judged_from_there() {
+    let mut nats = NatsServer::start().unwrap();
+    let Fresh { folder, process, .. } = Fresh::start(&nats);
+    let copy = tempfile::tempdir().unwrap();
+    let copy_all = |from: &Path, to: &Path| {
+        let copied = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
+        assert!(copied.success());
+    };
+    let messages = messages(1);
+    publish(&connect(&nats.url()).await, &messages[..20]).await;
+    wait_until_judged(&process, 500);
+    nats.stop().unwrap();
+    copy_all(nats.store_dir(), copy.path());
+    nats.restart().unwrap();
+    publish(&connect(&nats.url()).await, &messages[20..30]).await;
+    wait_until_judged(&process, 750);
+    // Restored from the copy, with other messages under the same numbers.
+    nats.stop().unwrap();
+    std::fs::remove_dir_all(nats.store_dir()).unwrap();
+    std::fs::create_dir(nats.store_dir()).unwrap();
+    copy_all(copy.path(), nats.store_dir());
+    nats.restart().unwrap();
+    process.wait_until_ready();
+    wait_until(PATIENCE, "it goes back", || process.log().contains("came back with less")).unwrap();
+    let jetstream = connect(&nats.url()).await;
+    publish(&jetstream, &messages[20..35]).await;
+    wait_until_judged(&process, 750 + 15 * 25);
+    drop(process);
+    // Whatever was saved before it died, the rest is judged.
+    publish(&jetstream, &messages[35..]).await;
+    let process = detector(folder.path(), &nats, &[]);
+    wait_until_judged(&process, ROWS - 35 * 25);
+    assert_eq!(process.metric(r#"spindle_detector_missed_messages_total{stream="METRICS"}"#), 0.0, "{}", process.log());
+    assert!(settled(&jetstream).await.iter().any(|event| event.starts_with("MetricAnomaly disk-0")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_state_that_cannot_be_saved_is_saved_later() {
+    let (nats, folder) = (NatsServer::start().unwrap(), tempfile::tempdir().unwrap());
+    let in_the_way = folder.path().join("data/detector.state.new");
+    std::fs::create_dir_all(&in_the_way).unwrap();
+    let process = detector(folder.path(), &nats, &[]);
+    let said = process.wait_for_readiness("it says so", |state| state.contains("cannot save its state"));
+    assert!(said.starts_with("503"), "{said}");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    // Nothing has come meanwhile.
+    process.wait_until_ready();
+    assert!(folder.path().join("data/detector.state").exists());
 }

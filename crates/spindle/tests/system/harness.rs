@@ -175,7 +175,7 @@ impl System {
     }
 
     pub(crate) fn nats_pid(&self) -> u32 {
-        std::fs::read_to_string(self.data_dir().join("nats/nats-server.pid")).unwrap().trim().parse().unwrap()
+        nats_pid_of(&self.data_dir())
     }
 
     pub(crate) fn signal(&self, signal: &str) {
@@ -247,6 +247,18 @@ impl Drop for System {
 pub(crate) fn run_file_of(data_dir: &Path, pid: u32) -> Option<Value> {
     let bytes = std::fs::read(data_dir.join("run.json")).ok()?;
     serde_json::from_slice::<Value>(&bytes).ok().filter(|run| run["pid"] == pid)
+}
+
+/// Returns the process id of the nats-server of a data directory. The server empties the file before it writes it.
+pub(crate) fn nats_pid_of(data_dir: &Path) -> u32 {
+    let path = data_dir.join("nats/nats-server.pid");
+    let mut pid = None;
+    let is_written = || {
+        pid = std::fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok());
+        pid.is_some()
+    };
+    wait_until(PATIENCE, "the process id of nats-server", is_written).unwrap();
+    pid.unwrap()
 }
 
 /// Returns options with the user and password of an address, if it has them; async-nats ignores them there.

@@ -21,7 +21,7 @@ pub(crate) struct HttpResponse {
     pub(crate) body: String,
 }
 
-fn connect(address: &str) -> TcpStream {
+pub(crate) fn connect(address: &str) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
@@ -53,7 +53,7 @@ fn get(address: &str, path: &str, headers: &str) -> HttpResponse {
         exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n"));
     for header in [
         "x-content-type-options: nosniff",
-        "content-security-policy: default-src 'self'",
+        "content-security-policy: default-src 'none'; script-src 'self'",
         "frame-ancestors 'none'",
         "x-frame-options: deny",
         "referrer-policy: no-referrer",

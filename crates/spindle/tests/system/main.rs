@@ -28,6 +28,7 @@ mod judge_peers;
 mod judgement;
 mod memory;
 mod mistakes;
+mod page;
 mod pipeline;
 mod poison;
 mod private;

@@ -124,7 +124,7 @@ fn http_gives_the_readers_answers_and_health() {
     })
     .unwrap();
     assert_eq!(get(&system, "/healthz").0, 200);
-    assert!(get(&system, "/").1.contains("Spindle is running"));
+    assert!(get(&system, "/").1.contains("<title>Spindle</title>"));
     let (status, body) = get(&system, "/api/v1/query?query_type=devices&limit=5");
     assert_eq!(status, 200);
     assert_eq!(serde_json::from_str::<Value>(&body).unwrap()["status"], "success");

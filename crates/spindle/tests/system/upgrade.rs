@@ -5,7 +5,7 @@ use std::process::{Child, Stdio};
 
 use spindle_testkit::wait_until;
 
-use crate::harness::{PATIENCE, is_running, program, run_file_of, send_signal, spindle, spindle_at};
+use crate::harness::{PATIENCE, is_running, nats_pid_of, program, run_file_of, send_signal, spindle, spindle_at};
 
 struct Installed {
     folder: tempfile::TempDir,
@@ -32,7 +32,7 @@ impl Installed {
     }
 
     fn nats_pid(&self) -> u32 {
-        std::fs::read_to_string(self.path("data/nats/nats-server.pid")).unwrap().trim().parse().unwrap()
+        nats_pid_of(&self.path("data"))
     }
 
     /// Kills nats-server and its guard, and waits for another one that works.

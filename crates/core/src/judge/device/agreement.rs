@@ -95,6 +95,11 @@ impl RecentAlarms {
         *self = Self::default();
     }
 
+    /// Takes a hole: anomalies are not over because no alarm came in it.
+    pub(in crate::judge) fn skip(&mut self, hole: Duration) {
+        self.open = self.open.map(|open| open.plus(hole));
+    }
+
     fn push(&mut self, family: Family, at: Timestamp) {
         self.alarms.retain(|(_, alarm)| *alarm >= at.minus(LOAD_EXPLAINS));
         if self.alarms.len() >= MAX_ALARMS {

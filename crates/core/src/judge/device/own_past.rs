@@ -102,6 +102,11 @@ impl OwnPast {
         }
     }
 
+    /// Takes a hole: the minutes before it are no longer those just before. Slowness lasts until minutes show its end.
+    pub(in crate::judge) fn skip(&mut self) {
+        self.levels.iter_mut().for_each(|level| level.n_recent = 0);
+    }
+
     /// Takes the values of one minute, counted from the epoch, in the order of [`Self::metrics`]; returns a change. Nothing
     /// is judged without a latency and a load.
     pub(in crate::judge) fn push(&mut self, minute: i64, values: [Option<f64>; METRICS.len()]) -> Option<Change> {

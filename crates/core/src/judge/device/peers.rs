@@ -55,6 +55,12 @@ impl PeerWatch {
         self.n_values += 1;
     }
 
+    /// Takes a hole: the minute in the making is dropped, and an alarm is not older than before.
+    pub(in crate::judge) fn skip(&mut self, hole: Duration) {
+        (self.sum, self.n_values) = (0.0, 0);
+        self.alarm_since = self.alarm_since.map(|since| since.plus(hole));
+    }
+
     /// Takes an event of another run of the detector about the device.
     pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         if self.changed.is_none_or(|changed| changed < at) {

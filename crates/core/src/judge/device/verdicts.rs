@@ -57,7 +57,7 @@ pub(in crate::judge) struct Standing {
 impl Standing {
     /// Takes a statement of another run of the detector.
     pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
-        let Some(health) = event.label("to").and_then(Health::parse) else { return };
+        let Some(health) = event.label("to").and_then(Health::of_name) else { return };
         if self.stated.is_some_and(|stated| stated.at >= at) {
             return;
         }
@@ -163,6 +163,14 @@ fn next_look(device: &Device, silent_at: Option<Timestamp>, now: Timestamp) -> T
 fn silent_at(device: &Device) -> Option<Timestamp> {
     let allowed = health::allowed_silence(device.rhythm());
     Some(device.arrival?.received.plus(allowed).plus(Duration::from_nanos(1)))
+}
+
+/// Takes a hole, after the arrivals have been moved behind it: a device that is not silent yet gets no statement that nothing
+/// is known of it, though all values are older than the window.
+pub(in crate::judge) fn skip(device: &mut Device) {
+    let silent_at = silent_at(device);
+    let standing = &mut device.standing;
+    standing.pending = silent_at.map(|at| (Health::Unknown, at)).filter(|_| !standing.is_unknown);
 }
 
 pub(in crate::judge) fn judge(device: &Device, now: Timestamp) -> Verdict {

@@ -75,6 +75,24 @@ fn an_audit_leaves_out_what_may_be_on_its_way_unless_told() {
 }
 
 #[test]
+fn a_place_in_the_list_of_a_fleet_is_read_as_it_is_written() {
+    let read = |after: &str| {
+        let body = format!(r#"{{"query_type":"fleet_health","params":{{"after":"{after}"}}}}"#);
+        match Query::from_json(body.as_bytes(), NOW) {
+            Ok(Query::FleetHealth(query)) => Ok(query.after.unwrap()),
+            other => Err(other.unwrap_err().to_string()),
+        }
+    };
+    for (device, score) in [("disk", Some(39)), ("vm1:sda", None)] {
+        let cursor = FleetCursor { health: Health::Unknown, score, device: DeviceName::new(device).unwrap() };
+        assert_eq!(read(&cursor.to_string()), Ok(cursor));
+    }
+    for odd in ["", "disk", "critical:disk", "critical:300:disk", "ill:3:disk", "ok:3:"] {
+        assert!(read(odd).unwrap_err().contains("the value in `next` of the page before"), "{odd}");
+    }
+}
+
+#[test]
 fn words_become_a_body_that_parses() {
     let words = [("since_minutes".to_owned(), "30".to_owned()), ("source_device".to_owned(), "7".to_owned())];
     let body = Query::body_from_words("events", &words, NOW).unwrap();

@@ -98,8 +98,10 @@ async fn detector(bus: &Bus) -> Finding {
                     "grant the permissions of the user detector in deploy/nats/nats-server.conf",
                 );
             }
-            // A stream may not exist yet.
-            Ok(()) | Err(_) => {}
+            Err(error) => {
+                return Finding::fail(CHECK, chain(error), "check that nats-server responds, and check again");
+            }
+            Ok(()) => {}
         }
     }
     Finding::ok(CHECK, "the user may look them up")

@@ -15,6 +15,8 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "anomaly_temperature" => pairs(data),
         "audit_gaps" => audit(response),
         "fleet_health" => judgement::fleet(response),
+        "fleet" => judgement::columns(data),
+        "fleet_history" => rows(data, &["time", "critical", "warning", "unknown"]),
         "incidents" => judgement::incidents(response),
         "health_history" => judgement::history(data),
         "anomalies" => judgement::anomalies(data),
@@ -101,7 +103,7 @@ fn decision(decision: &Value, verb: &str) -> Option<String> {
     Some(format!("{verb} until {until}{by}: {reason}"))
 }
 
-/// Lists the acceptances whose findings are not in the verdict, and the decisions that are not understood.
+/// Lists the acceptances whose findings are not in the verdict, the decisions that are not understood, and those not read.
 fn other_decisions(data: &Value) -> String {
     let each = |name: &str| data[name].as_array().cloned().unwrap_or_default();
     let reasons = each("reasons");
@@ -118,7 +120,7 @@ fn other_decisions(data: &Value) -> String {
         let time = odd["time"].as_str().map(short_time).unwrap_or_default();
         lines += &format!("{} of {time} decides nothing: {}\n", text(&odd["event_type"]), text(&odd["why"]));
     }
-    lines
+    lines + &judgement::cut_off(data)
 }
 
 fn audit(response: &Value) -> String {

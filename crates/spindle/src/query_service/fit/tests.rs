@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use spindle_core::audit::{PointKind, Tally};
 use spindle_core::health::{Health, HealthSegment};
+use spindle_core::incidents::{Incident, IncidentState};
 use spindle_core::records::Window;
 use spindle_core::response::{
     AnomalyRow, AuditedDevice, Basis, DeviceCount, DeviceRow, EventRow, FleetHealth, FleetRow, FleetSummary, GapAudit,
-    GapRow, HealthHistory, Listing, MetricRow,
+    GapRow, HealthHistory, IncidentCounts, IncidentList, Listing, MetricRow,
 };
 use spindle_core::{Criticality, DeviceName, EventType, MetricType, Timestamp};
 use uuid::Uuid;
@@ -107,7 +108,29 @@ fn fleet(n_rows: usize) -> FleetHealth {
     };
     let rows: Vec<FleetRow> = (0..n_rows).map(row).collect();
     let summary = FleetSummary::of(&rows, "model", Vec::new());
-    FleetHealth { data: rows, summary, next: None, basis: basis(n_rows as u64) }
+    FleetHealth { data: rows, summary, next: None, basis: basis(n_rows as u64), present: true }
+}
+
+fn incidents(n_rows: usize) -> IncidentList {
+    let row = |index: usize| Incident {
+        id: index.to_string(),
+        state: IncidentState::Open,
+        cause: "x".repeat(index),
+        health: Health::Critical,
+        criticality: 9,
+        source_device: device(index),
+        devices: (0..index % 4).map(device).collect(),
+        place: [("bay".to_owned(), "7".repeat(index))].into_iter().collect(),
+        since: Timestamp::from_ns(1),
+        until: None,
+        changed: Timestamp::from_seconds(index as i64),
+        advice: None,
+        reasons: Vec::new(),
+        n_reasons: index,
+        acknowledged: None,
+    };
+    let (data, summary) = ((0..n_rows).map(row).collect(), IncidentCounts::default());
+    IncidentList { data, summary, next: None, basis: basis(3), offset: 95, present: n_rows.is_multiple_of(2) }
 }
 
 fn anomalies(n_rows: usize) -> Listing<AnomalyRow> {
@@ -141,7 +164,11 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::Incidents(page) => (page.data.len(), page),
             Data::HealthHistory(page) => (page.data.len(), page),
             Data::Anomalies(page) => (page.data.len(), page),
-            Data::DeviceHealth { .. } | Data::AnomalyTemperature { .. } | Data::Series { .. } => {
+            Data::Fleet(_)
+            | Data::FleetHistory { .. }
+            | Data::DeviceHealth { .. }
+            | Data::AnomalyTemperature { .. }
+            | Data::Series { .. } => {
                 return Err(json.len());
             }
         };
@@ -165,6 +192,7 @@ fn counting_gives_what_serialising_every_attempt_gives() {
             unit: Some("°C"),
             bucket_seconds: 1.5,
             n_not_understood: 0,
+            judged: None,
             basis: basis(0),
         };
         let all = [
@@ -173,6 +201,7 @@ fn counting_gives_what_serialising_every_attempt_gives() {
             Data::Devices(devices(n_rows)),
             Data::AuditGaps(audit(n_rows)),
             Data::FleetHealth(Box::new(fleet(n_rows))),
+            Data::Incidents(incidents(n_rows)),
             Data::HealthHistory(history(n_rows)),
             Data::Anomalies(anomalies(n_rows)),
             series,

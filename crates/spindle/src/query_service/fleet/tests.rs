@@ -1,13 +1,14 @@
 //! The verdicts of `fleet_health` beside those of `device_health`, on whole fleets in real stores.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
 use spindle_core::judge::events::HEALTH_CHANGED;
-use spindle_core::query::HealthChoice;
+use spindle_core::query::{HealthChoice, Query};
+use spindle_core::records::Window;
 use spindle_core::response::Data;
-use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, Labels, MetricType};
+use spindle_core::{Batch, DeviceName, MetricType};
 use spindle_simulate::{Fleet, FleetConfig};
 use spindle_store::InfluxSettings;
 use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
@@ -15,44 +16,29 @@ use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 use super::*;
 use crate::clock;
 use crate::query_service::device;
+use crate::query_service::fleet_columns::{self, KeptFleet};
+use crate::query_service::test_data::{event, metric, put};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const YEAR: Duration = Duration::from_secs(365 * 86_400);
 
-fn name(text: &str) -> DeviceName {
-    DeviceName::new(text).unwrap()
-}
-
-fn metric(device: &str, metric_type: &str, timestamp: Timestamp, value: f64) -> DeviceMetric {
-    let metric_type = MetricType::new(metric_type).unwrap();
-    DeviceMetric { timestamp, source_device: name(device), metric_type, value, seq: None, labels: None }
-}
-
-fn event(device: &str, event_type: &str, timestamp: Timestamp, labels: &[(&str, &str)]) -> Event {
-    let labels: Labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Event {
-        id: uuid::Uuid::new_v4().into(),
-        criticality: Criticality::MIN,
-        timestamp,
-        source_device: name(device),
-        event_type: EventType::new(event_type).unwrap(),
-        event_message: None,
-        seq: None,
-        labels: Some(Box::new(labels)),
-    }
-}
-
-async fn put(store: &Store, batch: Batch, received: Timestamp) {
-    store.write(Arc::new(batch), received).await.unwrap();
-}
-
 fn query(now: Timestamp, limit: usize) -> FleetQuery {
     FleetQuery {
         window: Window::ending_at(now.plus(Duration::from_nanos(1)), 60 * MINUTE),
+        present: false,
         health: HealthChoice::All,
         group_by: "enclosure".to_owned(),
         after: None,
         limit,
+    }
+}
+
+/// Returns the cursor of the next page, as a client sends it.
+fn after(page: &FleetHealth) -> Option<FleetCursor> {
+    let next = serde_json::json!({ "query_type": "fleet_health", "params": page.next });
+    match Query::from_json(next.to_string().as_bytes(), clock::now()).unwrap() {
+        Query::FleetHealth(query) => query.after,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -113,6 +99,31 @@ async fn fill(store: &Store, now: Timestamp) {
     put(store, Batch { metrics: Vec::new(), events }, now.minus(MINUTE / 2)).await;
 }
 
+/// Checks that the columns of `fleet` have the verdicts of `fleet_health`.
+async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
+    let wanted = vec![MetricType::new("DiskTemp").unwrap()];
+    let columns = fleet_columns::fleet(store, &KeptFleet::default(), window, wanted).await.unwrap().data;
+    let temperatures = &columns.metrics["DiskTemp"];
+    assert_eq!((temperatures.unit, temperatures.values.len(), columns.device.len()), (Some("°C"), 47, 47));
+    assert!(columns.device.is_sorted());
+    for row in &answer.data {
+        let index = columns.device.iter().position(|device| *device == row.source_device).unwrap();
+        let state = columns.states[usize::from(columns.state[index])];
+        let health = if ["asleep", "silent"].contains(&state) { "unknown" } else { state };
+        assert_eq!(health, row.health.name(), "{row:?}");
+        let (why, score) = match columns.not_ok.index.iter().position(|ill| *ill as usize == index) {
+            Some(at) => (columns.not_ok.reason[at].as_str(), columns.not_ok.score[at]),
+            None => ("", Some(100)),
+        };
+        let is_ok = row.health == Health::Ok;
+        let expected = row.reason.as_ref().filter(|_| !is_ok).map_or("", |reason| &reason.why);
+        assert_eq!((why, score), (expected, if is_ok { Some(100) } else { row.score }), "{row:?}");
+        let enclosure = &columns.labels["enclosure"];
+        let named = usize::try_from(enclosure.index[index]).ok().map(|at| &enclosure.names[at]);
+        assert_eq!(named, row.labels.get("enclosure"), "{row:?}");
+    }
+}
+
 /// Checks that both queries give each device the same verdict, with the same reason, start, decision and detector.
 async fn check(store: &Store) {
     let now = clock::now();
@@ -120,10 +131,11 @@ async fn check(store: &Store) {
     let query = query(now, 1_000);
     let window = query.window;
     let answer = fleet_health(store, query).await.unwrap();
-    assert_eq!((answer.next, answer.data.len()), (None, 40 + 7));
+    assert_eq!((&answer.next, answer.data.len()), (&None, 40 + 7));
     let mut gone: Vec<_> = answer.summary.gone.iter().map(|gone| gone.source_device.as_str()).collect();
     gone.sort_unstable();
     assert_eq!((gone, answer.summary.n_asleep, answer.summary.n_acknowledged), (vec!["gone", "replaced"], 1, 1));
+    check_columns(store, &answer, window).await;
     for row in &answer.data {
         let Data::DeviceHealth { data, .. } = device::health(store, row.source_device.clone(), window).await.unwrap()
         else {
@@ -146,7 +158,7 @@ async fn check(store: &Store) {
     assert_eq!(trend("worn"), "rose by 3 in 24 h");
     assert!(trend("known").starts_with("unchanged since accepted on "), "{}", trend("known"));
     assert_eq!(of("worn").since, Some(now.minus(YEAR)));
-    let kinds = [spindle_core::health::Health::Ok, spindle_core::health::Health::Unknown];
+    let kinds = [Health::Ok, Health::Unknown];
     assert!(kinds.iter().all(|kind| answer.data.iter().any(|row| row.health == *kind)), "{:?}", answer.summary);
 }
 
@@ -193,12 +205,9 @@ async fn a_fleet_of_ten_thousand_is_judged_in_time_and_paged() {
     assert!(taken < Duration::from_secs(8), "{taken:?}");
     assert_eq!((page.summary.n_devices, page.summary.counts.ok), (10_000, 9_800));
     let mut listed: Vec<DeviceName> = page.data.iter().map(|row| row.source_device.clone()).collect();
-    for _ in 0..1 {
-        let after = page.next.as_ref().and_then(|next| next["after"].as_str()).map(name);
-        page =
-            fleet_health(&store, FleetQuery { after, health: HealthChoice::NotOk, ..query(now, 150) }).await.unwrap();
-        listed.extend(page.data.iter().map(|row| row.source_device.clone()));
-    }
+    let after = after(&page);
+    page = fleet_health(&store, FleetQuery { after, health: HealthChoice::NotOk, ..query(now, 150) }).await.unwrap();
+    listed.extend(page.data.iter().map(|row| row.source_device.clone()));
     let expected: Vec<&String> = devices
         .iter()
         .enumerate()
@@ -239,4 +248,85 @@ async fn n_requests(n_devices: usize) -> usize {
 async fn more_devices_cost_no_more_requests() {
     let (few, many) = (n_requests(20).await, n_requests(1_500).await);
     assert!(many <= few + 3, "{few} for 20 devices, {many} for 1,500");
+}
+
+fn in_state(page: &FleetHealth, health: Health) -> Vec<&str> {
+    page.data.iter().filter(|row| row.health == health).map(|row| row.source_device.as_str()).collect()
+}
+
+async fn store_with_values(folder: &std::path::Path, devices: &[&str], now: Timestamp) -> Store {
+    let store = Store::open_embedded(&folder.join("a.db")).await.unwrap();
+    let metrics = devices.iter().map(|device| metric(device, "DiskTemp", now.minus(MINUTE), 40.0)).collect();
+    put(&store, Batch { metrics, events: Vec::new() }, now.minus(MINUTE)).await;
+    store
+}
+
+/// Limits of a few events, so that a test reaches them.
+const FEW: ReadLimits = ReadLimits { of_device: 5, page: 8, n_pages: 2, n_apart: 1 };
+
+#[tokio::test]
+async fn a_device_that_sends_much_makes_no_other_unknown() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), clock::now());
+    let store = store_with_values(folder.path(), &["loud", "ill", "fine"], now).await;
+    let mut events = vec![event("ill", "FanFailure", now.minus(100 * MINUTE), &[])];
+    events.extend((1..40).map(|minutes| event("loud", "FanFailure", now.minus(MINUTE * minutes), &[])));
+    put(&store, Batch { metrics: Vec::new(), events }, now.minus(MINUTE)).await;
+    let page = within(&store, query(now, 10), FEW).await.unwrap();
+    let mut warned = in_state(&page, Health::Warning);
+    warned.sort_unstable();
+    assert_eq!((warned, in_state(&page, Health::Ok)), (vec!["ill", "loud"], vec!["fine"]));
+    assert_eq!((page.summary.cut_off.len(), page.summary.calls_cut_off), (0, false), "the newest of one type decide");
+}
+
+#[tokio::test]
+async fn events_that_cannot_be_read_make_their_devices_alone_unknown_and_are_named() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), clock::now());
+    let store = store_with_values(folder.path(), &["loud", "a", "b", "fine"], now).await;
+    for (event_type, criticality) in [("FanFailure", 1), ("Strange", 9), ("FindingAccepted", 1), (HEALTH_CHANGED, 3)] {
+        let of = |device: &str, minutes: u32| {
+            let mut event = event(device, event_type, now.minus(MINUTE * minutes), &[]);
+            event.criticality = spindle_core::Criticality::new(criticality).unwrap();
+            event
+        };
+        let mut events = vec![of("a", 50), of("b", 51)];
+        events.extend((1..40).map(|minutes| of("loud", minutes)));
+        put(&store, Batch { metrics: Vec::new(), events }, now.minus(MINUTE)).await;
+    }
+    let page = within(&store, query(now, 10), FEW).await.unwrap();
+    assert_eq!(in_state(&page, Health::Ok), ["fine"]);
+    let cut: Vec<_> = page.summary.cut_off.iter().map(|event_type| event_type.as_str()).collect();
+    assert_eq!((cut, page.summary.calls_cut_off), (vec!["FanFailure", "FindingAccepted", HEALTH_CHANGED], true));
+}
+
+#[tokio::test]
+async fn a_page_goes_on_where_the_last_one_ended_though_its_device_is_gone() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), clock::now());
+    let store = store_with_values(folder.path(), &["a", "b", "c", "d"], now).await;
+    let ill = ["a", "b", "c"].map(|device| event(device, "FanFailure", now.minus(MINUTE), &[]));
+    put(&store, Batch { metrics: Vec::new(), events: ill.to_vec() }, now.minus(MINUTE)).await;
+    let first = fleet_health(&store, query(now, 2)).await.unwrap();
+    assert_eq!(in_state(&first, Health::Warning), ["a", "b"]);
+    let gone = event("b", "DriveReplaced", now.minus(MINUTE / 2), &[("replaced_by", "d")]);
+    put(&store, Batch { metrics: Vec::new(), events: vec![gone] }, now).await;
+    let second = fleet_health(&store, FleetQuery { after: after(&first), ..query(now, 2) }).await.unwrap();
+    let listed: Vec<_> = second.data.iter().map(|row| row.source_device.as_str()).collect();
+    assert_eq!((listed, second.summary.n_gone), (vec!["c", "d"], 1));
+}
+
+/// A device whose clock is ten hours behind is current by arrival, and silent by the recorded times.
+#[tokio::test]
+async fn a_later_page_is_judged_by_the_evidence_of_the_first() {
+    let (folder, now) = (tempfile::tempdir().unwrap(), clock::now());
+    let store = Store::open_embedded(&folder.path().join("a.db")).await.unwrap();
+    let asked = now.minus(10 * MINUTE);
+    let behind = asked.minus(60 * MINUTE * 10);
+    let metrics = (0..5).map(|minutes| metric("behind", "DiskTemp", behind.minus(MINUTE * minutes), 40.0)).collect();
+    put(&store, Batch { metrics, events: Vec::new() }, asked).await;
+    let past = fleet_health(&store, query(asked, 2)).await.unwrap();
+    let present = fleet_health(&store, FleetQuery { present: true, ..query(asked, 2) }).await.unwrap();
+    assert_eq!((in_state(&past, Health::Unknown), in_state(&present, Health::Ok)), (vec!["behind"], vec!["behind"]));
+    assert_eq!(
+        (past.following().unwrap().get("present"), &present.following().unwrap()["present"]),
+        (None, &"yes".into())
+    );
 }

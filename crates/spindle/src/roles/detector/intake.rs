@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use spindle_bus::{Bus, BusError, Followed, Follower, StreamMark};
+use spindle_bus::{
+    Bus, BusError, Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, METRICS_STREAM, StreamMark,
+};
 use spindle_core::Timestamp;
 use spindle_core::backoff::Backoff;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
@@ -14,7 +16,6 @@ use super::judging::FOLLOWED;
 use super::merge::{Merge, STREAMS};
 use super::readiness::{DetectorReadiness, Hindrance};
 use super::state_file::Positions;
-use crate::clock;
 use crate::logging::chain;
 use crate::metrics::DETECTOR_LOST;
 
@@ -29,7 +30,7 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 /// One process opens few pulls.
 const NO_JITTER: f64 = 1.0;
 
-/// The last message of each stream.
+/// The last message of each stream that was judged.
 pub(super) type Marks = [Option<StreamMark>; STREAMS];
 
 /// A message whose turn it is.
@@ -37,13 +38,29 @@ pub(super) type Marks = [Option<StreamMark>; STREAMS];
 pub(super) struct Received {
     pub(super) stream: usize,
     pub(super) published: Timestamp,
+    /// Time until which metrics may be missing, if that was found now.
+    pub(super) gap_until: Option<Timestamp>,
     pub(super) payload: Bytes,
     pub(super) mark: StreamMark,
 }
 
+/// A message that waits for its turn.
+#[derive(Debug)]
+struct Waiting {
+    payload: Bytes,
+    mark: StreamMark,
+    /// Metrics may be missing before it.
+    is_behind_gap: bool,
+}
+
 pub(super) struct Intake {
     followers: [Follower; STREAMS],
-    merge: Merge<(Bytes, StreamMark)>,
+    merge: Merge<Waiting>,
+    marks: Marks,
+    /// A saved state covers messages that a stream no longer has.
+    is_outdated: bool,
+    /// Time until which metrics may be missing, if none has come since.
+    gap_until: Option<Instant>,
     readiness: DetectorReadiness,
     backoff: Backoff,
     n_failures: u64,
@@ -58,42 +75,67 @@ impl Intake {
         Self {
             followers: std::array::from_fn(follower),
             merge: Merge::default(),
+            marks: Marks::default(),
+            is_outdated: false,
+            gap_until: None,
             readiness,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             n_failures: 0,
         }
     }
 
-    /// Pulls from each stream of which no message waits. Returns the time at which both were at their ends, if they were.
+    /// Pulls from each stream of which no message waits. Returns a time at which both were at their ends, if they were.
     /// After an error it returns after a pause. A pull that is dropped loses messages: only for the last one.
-    pub(super) async fn fetch(&mut self) -> Option<Timestamp> {
-        let (needs, newest, before) = (self.merge.needs(), self.merge.newest(), clock::now());
+    pub(super) async fn fetch(&mut self) -> Option<Instant> {
+        let (needs, newest, before) = (self.merge.needs(), self.merge.newest(), Instant::now());
         let [events, metrics] = &mut self.followers;
         let (events, metrics) = tokio::join!(pull(events, needs[0]), pull(metrics, needs[1]));
-        let (mut is_at_end, mut failure) = (needs == [true; STREAMS], None);
+        let (mut is_at_end, mut failure, mut other) = (needs == [true; STREAMS], None, None);
         for (stream, pulled) in [events, metrics].into_iter().enumerate() {
             match pulled {
                 None => {}
                 Some(Ok(Followed::Messages(followed))) => {
-                    if followed.n_lost > 0 {
-                        let (stream, n_messages) = (FOLLOWED[stream], followed.n_lost);
-                        DETECTOR_LOST.with_label_values(&[stream]).inc_by(n_messages);
-                        warn!(stream, n_messages, "messages removed from the stream before they were judged");
+                    is_at_end &= followed.is_end;
+                    if followed.is_end_behind_gap && FOLLOWED[stream] == METRICS_STREAM {
+                        self.gap_until = Some(before);
                     }
-                    is_at_end &= followed.messages.is_empty();
-                    let messages = followed.messages.into_iter();
-                    let messages = messages.map(|message| (message.published, (message.payload, message.mark)));
-                    self.merge.push(stream, messages, newest);
+                    self.take(stream, followed, newest);
                 }
-                Some(Ok(Followed::Taken(owner))) => {
-                    self.stand_by(&owner).await;
-                    return None;
-                }
+                Some(Ok(Followed::Taken(owner))) => other = Some(owner),
                 Some(Err(error)) => failure = Some((FOLLOWED[stream], error)),
             }
         }
+        if let Some(owner) = other {
+            self.note(None).await;
+            self.stand_by(&owner).await;
+            return None;
+        }
         self.note(failure).await;
         (is_at_end && self.n_failures == 0).then_some(before)
+    }
+
+    /// Takes the answer to a pull. `newest` is the newest time of a message received before.
+    fn take(&mut self, stream: usize, followed: FollowedMessages, newest: Timestamp) {
+        if followed.n_lost > 0 {
+            let (stream, n_messages) = (FOLLOWED[stream], followed.n_lost);
+            DETECTOR_LOST.with_label_values(&[stream]).inc_by(n_messages);
+            warn!(stream, n_messages, "messages removed from the stream before they were judged");
+        }
+        if let Some(replaced) = followed.replaced {
+            // No message waits here: all that were received have been judged.
+            self.marks[stream] = Some(StreamMark::at(replaced));
+            self.is_outdated = true;
+        }
+        if followed.is_end {
+            self.merge.end(stream, newest);
+        }
+        let messages = followed.messages.into_iter().map(|message| {
+            let FollowedMessage { payload, published, is_behind_gap, mark } = message;
+            // Events that are missing leave no hole in time: each device is judged by its metrics.
+            let is_behind_gap = is_behind_gap && FOLLOWED[stream] == METRICS_STREAM;
+            (published, Waiting { payload, mark, is_behind_gap })
+        });
+        self.merge.push(stream, messages);
     }
 
     async fn note(&mut self, failure: Option<(&str, BusError)>) {
@@ -121,14 +163,16 @@ impl Intake {
         warn!(owner, "another detector has taken over, standing by; stop one of the two");
         loop {
             sleep(STAND_BY_INTERVAL).await;
-            let mut is_abandoned = false;
-            for (stream, follower) in FOLLOWED.iter().zip(&mut self.followers) {
-                match follower.is_abandoned().await {
-                    Ok(is_so) => is_abandoned |= is_so,
-                    Err(error) => debug!(stream, error = chain(error), "state of the other detector unknown"),
+            let mut activities = [FollowerActivity::Active; STREAMS];
+            for (stream, follower) in self.followers.iter_mut().enumerate() {
+                match follower.activity_of_other().await {
+                    Ok(activity) => activities[stream] = activity,
+                    Err(error) => {
+                        debug!(stream = FOLLOWED[stream], error = chain(error), "state of the other detector unknown");
+                    }
                 }
             }
-            if is_abandoned {
+            if is_gone(activities) {
                 break;
             }
         }
@@ -137,26 +181,43 @@ impl Intake {
         info!("the other detector is gone, taking over");
     }
 
+    /// Returns the time until which metrics may be missing, if the end of their stream was found behind a gap. To be told
+    /// before the next message.
+    pub(super) fn gap_until(&mut self) -> Option<Instant> {
+        self.gap_until.take()
+    }
+
     /// Returns the next message whose order is known.
     pub(super) fn next(&mut self) -> Option<Received> {
-        let (stream, published, (payload, mark)) = self.merge.next()?;
-        Some(Received { stream, published, payload, mark })
+        next(&mut self.merge)
+    }
+
+    /// Takes note of the last messages judged.
+    pub(super) fn judged(&mut self, newer: Marks) {
+        for (mark, newer) in self.marks.iter_mut().zip(newer) {
+            *mark = newer.or(mark.take());
+        }
+    }
+
+    /// Returns `true` once a state that covers messages which a stream no longer has must be replaced.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.is_outdated
     }
 
     /// Returns `true` once the streams were looked up.
     pub(super) fn is_placed(&self) -> bool {
-        self.followers.iter().all(|follower| follower.begin().is_some())
+        self.followers.iter().all(|follower| follower.position(None).is_some())
     }
 
-    /// Returns the positions that a state after the messages `marks` covers.
-    pub(super) fn positions(&self, marks: &Marks) -> Positions {
-        let judged = |stream: usize| marks[stream].as_ref().map(|mark| mark.position);
-        std::array::from_fn(|stream| judged(stream).or(self.followers[stream].begin()))
+    /// Returns the positions that a state covers now.
+    pub(super) fn positions(&self) -> Positions {
+        std::array::from_fn(|stream| self.followers[stream].position(self.marks[stream].as_ref()))
     }
 
-    /// Acknowledges everything up to the messages.
-    pub(super) async fn acknowledge(&mut self, marks: &Marks) {
-        for ((follower, mark), stream) in self.followers.iter_mut().zip(marks).zip(FOLLOWED) {
+    /// Acknowledges everything that was judged: the state that covers it is saved.
+    pub(super) async fn acknowledge(&mut self) {
+        self.is_outdated = false;
+        for ((follower, mark), stream) in self.followers.iter_mut().zip(&self.marks).zip(FOLLOWED) {
             if let Some(mark) = mark
                 && let Err(error) = follower.acknowledge(mark).await
             {
@@ -165,12 +226,26 @@ impl Intake {
         }
     }
 
-    /// Returns the number of messages behind `marks`, where NATS answers.
-    pub(super) async fn lag(&self, marks: &Marks) -> [Option<u64>; STREAMS] {
-        let [events, metrics] = &self.followers;
-        let (events, metrics) = tokio::join!(events.lag(marks[0].as_ref()), metrics.lag(marks[1].as_ref()));
+    /// Returns the number of messages that are not judged yet, where NATS answers.
+    pub(super) async fn lag(&self) -> [Option<u64>; STREAMS] {
+        let ([events, metrics], [event, metric]) = (&self.followers, &self.marks);
+        let (events, metrics) = tokio::join!(events.lag(event.as_ref()), metrics.lag(metric.as_ref()));
         [events.ok(), metrics.ok()]
     }
+}
+
+fn next(merge: &mut Merge<Waiting>) -> Option<Received> {
+    // Of either stream: before a message of the other one lets time pass in it.
+    let gap_until = merge.heads().filter(|(_, waiting)| waiting.is_behind_gap).map(|(at, _)| at).max();
+    let (stream, published, Waiting { payload, mark, .. }) = merge.next()?;
+    merge.heads().filter(|(at, _)| Some(*at) == gap_until).for_each(|(_, waiting)| waiting.is_behind_gap = false);
+    Some(Received { stream, published, gap_until, payload, mark })
+}
+
+/// Returns `true` if the other detector takes nothing from a stream in which messages wait, and nothing from the other one:
+/// while it works on a backlog of one stream, the other waits.
+fn is_gone(activities: [FollowerActivity; STREAMS]) -> bool {
+    activities.contains(&FollowerActivity::Gone) && !activities.contains(&FollowerActivity::Active)
 }
 
 async fn pull(follower: &mut Follower, is_needed: bool) -> Option<Result<Followed, BusError>> {
@@ -178,4 +253,45 @@ async fn pull(follower: &mut Follower, is_needed: bool) -> Option<Result<Followe
         return None;
     }
     Some(follower.next(MAX_MESSAGES, MAX_BYTES).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use spindle_bus::StreamPosition;
+
+    use super::FollowerActivity::{Active, Gone, Idle};
+    use super::*;
+
+    #[test]
+    fn a_gap_is_known_before_a_message_of_the_other_stream_lets_time_pass_in_it() {
+        let at = Timestamp::from_seconds;
+        let waiting = |seconds, is_behind_gap| {
+            let mark = StreamMark::at(StreamPosition { created: at(0), sequence: 1 });
+            (at(seconds), Waiting { payload: Bytes::new(), mark, is_behind_gap })
+        };
+        let mut merge = Merge::default();
+        merge.push(0, [waiting(100, false), waiting(400, false), waiting(900, false)]);
+        merge.push(1, [waiting(50, false), waiting(500, true), waiting(600, false), waiting(800, false)]);
+        let mut taken = Vec::new();
+        while let Some(received) = next(&mut merge) {
+            taken.push((received.published, received.gap_until));
+        }
+        let gap = |seconds| Some(at(seconds));
+        let expected = [(50, None), (100, gap(500)), (400, None), (500, None), (600, None), (800, None)];
+        assert_eq!(taken, expected.map(|(seconds, gap)| (at(seconds), gap)));
+    }
+
+    #[test]
+    fn another_detector_is_gone_only_if_it_takes_nothing_at_all() {
+        for (events, metrics, expected) in [
+            (Idle, Active, false),
+            (Gone, Active, false),
+            (Idle, Idle, false),
+            (Idle, Gone, true),
+            (Gone, Idle, true),
+            (Gone, Gone, true),
+        ] {
+            assert_eq!(is_gone([events, metrics]), expected, "{events:?} {metrics:?}");
+        }
+    }
 }

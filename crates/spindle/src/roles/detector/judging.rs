@@ -18,7 +18,7 @@ pub(crate) const FOLLOWED: [&str; STREAMS] = [EVENTS_STREAM, METRICS_STREAM];
 
 static PANICS_LOGGED: LogLimiter = LogLimiter::new(5, Duration::from_secs(60));
 
-/// Judges the content of a message. What cannot be read is counted; the writer keeps it as a dead letter.
+/// Judges the content of a message. Content that cannot be read is counted; the writer keeps it as a dead letter.
 pub(super) fn take(judge: &mut FleetJudge, stream: usize, published: Timestamp, payload: &[u8]) {
     let judged = catch_unwind(AssertUnwindSafe(|| match FOLLOWED[stream] {
         EVENTS_STREAM => {

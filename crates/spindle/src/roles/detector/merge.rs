@@ -1,6 +1,10 @@
 //! Merges the messages of the two streams in the order in which NATS took them. A message comes out once no earlier one
 //! of the other stream can follow: one waits behind it, or the other stream was found at its end after the message had
 //! been received. So a replay from the same positions gives the same order.
+//!
+//! The times are those of the servers that lead the streams. In a cluster these may be two, with two clocks: the order is
+//! that of their clocks, and a message that comes after a later one of the other stream is judged where it comes. The
+//! judge waits some seconds for such messages; clocks that differ by more make a replay near the end of a stream differ.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,25 +53,28 @@ impl<T> Merge<T> {
         self.newest
     }
 
-    /// Adds the answer to a pull. An empty one means that the stream is complete until `newest_before`.
-    pub(super) fn push(
-        &mut self,
-        stream: usize,
-        messages: impl IntoIterator<Item = (Timestamp, T)>,
-        newest_before: Timestamp,
-    ) {
+    /// Adds messages of a stream, in its order.
+    pub(super) fn push(&mut self, stream: usize, messages: impl IntoIterator<Item = (Timestamp, T)>) {
         let queue = &mut self.queues[stream];
-        let mut is_end = true;
         for (published, message) in messages {
-            is_end = false;
             // A new leader's clock may be behind: the order of the stream counts.
             queue.newest = queue.newest.max(published);
             queue.waiting.push_back((queue.newest, message));
         }
         // Another one of the same time may follow.
-        let known = if is_end { newest_before } else { queue.newest.minus(Duration::from_nanos(1)) };
-        queue.complete_until = queue.complete_until.max(known);
+        queue.complete_until = queue.complete_until.max(queue.newest.minus(Duration::from_nanos(1)));
         self.newest = self.newest.max(queue.newest);
+    }
+
+    /// Takes note that a stream was found at its end after the newest message `until` had been received.
+    pub(super) fn end(&mut self, stream: usize, until: Timestamp) {
+        let queue = &mut self.queues[stream];
+        queue.complete_until = queue.complete_until.max(until);
+    }
+
+    /// Returns the earliest message of each stream that waits, with its time.
+    pub(super) fn heads(&mut self) -> impl Iterator<Item = (Timestamp, &mut T)> {
+        self.queues.iter_mut().filter_map(|queue| queue.waiting.front_mut().map(|(at, message)| (*at, message)))
     }
 
     /// Takes the earliest message, with its stream and time, if it is known to be the earliest. At equal times the first
@@ -99,21 +106,24 @@ mod tests {
     #[test]
     fn a_message_waits_until_the_other_stream_is_known_up_to_it() {
         let mut merge = Merge::default();
-        merge.push(1, [(at(1), "m1"), (at(5), "m5")], at(0));
+        merge.push(1, [(at(1), "m1"), (at(5), "m5")]);
         assert_eq!(drain(&mut merge), [""; 0]);
         assert_eq!(merge.needs(), [true, false]);
-        merge.push(0, [(at(3), "e3")], merge.newest());
+        merge.push(0, [(at(3), "e3")]);
         assert_eq!(drain(&mut merge), ["m1", "e3"]);
+        // A pull that brought nothing new is no end.
+        merge.push(0, []);
+        assert_eq!(drain(&mut merge), [""; 0]);
         // The end of the events was found after m5 had come.
-        merge.push(0, [], merge.newest());
+        merge.end(0, merge.newest());
         assert_eq!(drain(&mut merge), ["m5"]);
         // Metrics that come later are not covered by that.
-        merge.push(1, [(at(6), "m6")], at(5));
+        merge.push(1, [(at(6), "m6")]);
         assert_eq!(drain(&mut merge), [""; 0]);
-        merge.push(0, [(at(6), "e6")], at(6));
+        merge.push(0, [(at(6), "e6")]);
         // Another event of that time may follow.
         assert_eq!(drain(&mut merge), ["e6"]);
-        merge.push(0, [], at(6));
+        merge.end(0, at(6));
         assert_eq!(drain(&mut merge), ["m6"]);
         assert_eq!(merge.needs(), [true, true]);
     }
@@ -127,11 +137,12 @@ mod tests {
             let (mut events, mut metrics) = (events.chunks(n_events), metrics.chunks(n_metrics));
             loop {
                 let (needs, newest) = (merge.needs(), merge.newest());
-                if needs[0] {
-                    merge.push(0, events.next().unwrap_or_default().iter().copied(), newest);
-                }
-                if needs[1] {
-                    merge.push(1, metrics.next().unwrap_or_default().iter().copied(), newest);
+                for (stream, more) in [(0, needs[0].then(|| events.next())), (1, needs[1].then(|| metrics.next()))] {
+                    match more {
+                        None => {}
+                        Some(None) => merge.end(stream, newest),
+                        Some(Some(more)) => merge.push(stream, more.iter().copied()),
+                    }
                 }
                 order.extend(std::iter::from_fn(|| merge.next()).map(|(_, _, message)| message));
                 if order.len() == 130 {

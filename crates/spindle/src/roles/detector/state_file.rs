@@ -1,14 +1,14 @@
 //! The state file: the judge, with the positions in the streams that it covers. Written as a stream, without a second
 //! copy in memory, and replaced whole or not at all.
 //!
-//! Content: a line that names it, its version and the length of the header (4 bytes each, little endian), the header in
-//! JSON, the judge, and the CRC-32 of all before it.
+//! Content: a line that names it; version, and length and CRC-32 of the header (4 bytes each, little endian); the header in
+//! JSON; the judge, whose records have checksums of their own.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use flate2::Crc;
 use serde::{Deserialize, Serialize};
 use spindle_bus::StreamPosition;
@@ -21,11 +21,11 @@ use super::merge::STREAMS;
 use crate::data_dir::atomic_file;
 
 const MAGIC: &[u8] = b"state of a spindle detector\n";
-const VERSION: u32 = 1;
-const CRC_BYTES: u64 = 4;
+const VERSION: u32 = 2;
 /// A longer header is damage.
 const MAX_HEADER_BYTES: u32 = 1 << 16;
 const BUFFER_BYTES: usize = 1 << 20;
+const CUT_OFF: &str = "it is damaged: cut off";
 
 /// Positions in the streams, in the order of [`FOLLOWED`].
 pub(super) type Positions = [Option<StreamPosition>; STREAMS];
@@ -72,17 +72,16 @@ fn aside(path: &Path) -> PathBuf {
     path.with_added_extension("unusable")
 }
 
-fn parse(mut file: File) -> Result<(FleetJudge, Positions)> {
-    let mut magic = [0; MAGIC.len()];
-    ensure!(file.read_exact(&mut magic).is_ok() && magic == MAGIC, "it is not the state of a detector");
-    let version = number(&mut file)?;
-    ensure!(version == VERSION, "it has version {version}, which this program does not know: a newer one wrote it");
-    check(&mut file)?;
-    file.seek(SeekFrom::Start((MAGIC.len() + size_of::<u32>()) as u64))?;
+fn parse(file: File) -> Result<(FleetJudge, Positions)> {
     let mut input = BufReader::with_capacity(BUFFER_BYTES, file);
-    let n_bytes = number(&mut input)?.min(MAX_HEADER_BYTES);
-    let mut header = vec![0; n_bytes as usize];
-    input.read_exact(&mut header)?;
+    let mut magic = [0; MAGIC.len()];
+    ensure!(input.read_exact(&mut magic).is_ok() && magic == MAGIC, "it is not the state of a detector");
+    let version = number(&mut input).context(CUT_OFF)?;
+    ensure!(version == VERSION, "it has version {version}, and this program reads version {VERSION} alone");
+    let (n_bytes, sum) = (number(&mut input).context(CUT_OFF)?, number(&mut input).context(CUT_OFF)?);
+    let mut header = vec![0; n_bytes.min(MAX_HEADER_BYTES) as usize];
+    input.read_exact(&mut header).context(CUT_OFF)?;
+    ensure!(crc(&header) == sum, "it is damaged: the checksum of its header does not match");
     let header: Header = serde_json::from_slice(&header)?;
     let judge = FleetJudge::restore(&mut input)?;
     let position = |name: &str| {
@@ -92,18 +91,10 @@ fn parse(mut file: File) -> Result<(FleetJudge, Positions)> {
     Ok((judge, FOLLOWED.map(position)))
 }
 
-/// Compares the checksum at the end with the content.
-fn check(file: &mut File) -> Result<()> {
-    let n_bytes = file.seek(SeekFrom::End(0))?.saturating_sub(CRC_BYTES);
-    file.seek(SeekFrom::Start(0))?;
-    let mut content = Summed { inner: BufReader::with_capacity(BUFFER_BYTES, &*file).take(n_bytes), crc: Crc::new() };
-    io::copy(&mut content, &mut io::sink())?;
-    let sum = content.crc.sum();
-    file.seek(SeekFrom::Start(n_bytes))?;
-    if number(file)? != sum {
-        bail!("it is damaged: its checksum does not match");
-    }
-    Ok(())
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 fn number(input: &mut impl Read) -> io::Result<u32> {
@@ -123,43 +114,16 @@ pub(super) fn write(path: &Path, judge: &FleetJudge, positions: &Positions) -> i
     });
     let header = serde_json::to_vec(&Header { streams: streams.collect() })?;
     atomic_file::write_with(path, |file| {
-        let mut out = Summed { inner: BufWriter::with_capacity(BUFFER_BYTES, file), crc: Crc::new() };
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, file);
         out.write_all(MAGIC)?;
-        out.write_all(&VERSION.to_le_bytes())?;
-        out.write_all(&u32::try_from(header.len()).unwrap_or(u32::MAX).to_le_bytes())?;
+        for number in [VERSION, u32::try_from(header.len()).unwrap_or(u32::MAX), crc(&header)] {
+            out.write_all(&number.to_le_bytes())?;
+        }
         out.write_all(&header)?;
         judge.save(&mut out).map_err(io::Error::other)?;
-        let Summed { mut inner, crc } = out;
-        inner.write_all(&crc.sum().to_le_bytes())?;
-        inner.flush()
+        out.flush()
     })?;
     path.metadata().map(|file| file.len())
-}
-
-/// Counts a checksum of what passes.
-struct Summed<T> {
-    inner: T,
-    crc: Crc,
-}
-
-impl<T: Read> Read for Summed<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let n_bytes = self.inner.read(buffer)?;
-        self.crc.update(&buffer[..n_bytes]);
-        Ok(n_bytes)
-    }
-}
-
-impl<T: Write> Write for Summed<T> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let n_bytes = self.inner.write(bytes)?;
-        self.crc.update(&bytes[..n_bytes]);
-        Ok(n_bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
 }
 
 #[cfg(test)]
@@ -209,20 +173,24 @@ mod tests {
         let path = folder.path().join("detector.state");
         write(&path, &judge(), &[None, Some(StreamPosition { created: at(0), sequence: 200 })]).unwrap();
         let good = std::fs::read(&path).unwrap();
-        let changed = |at: usize| {
+        let with = |at: usize, byte: u8| {
             let mut bytes = good.clone();
-            bytes[at] ^= 1;
+            bytes[at] = byte;
             bytes
         };
-        let (foreign, future) = (b"<html>".to_vec(), changed(MAGIC.len()));
-        let (cut, flipped) = (good[..good.len() / 2].to_vec(), changed(good.len() - 100));
+        let changed = |at: usize| with(at, good[at] ^ 1);
+        let (foreign, cut) = (b"<html>".to_vec(), good[..good.len() / 2].to_vec());
+        let (older, newer) = (with(MAGIC.len(), 1), with(MAGIC.len(), 3));
         for (bytes, reason) in [
             (Vec::new(), "not the state"),
             (foreign, "not the state"),
-            (future, "newer"),
-            (cut, "checksum"),
-            (flipped, "checksum"),
-            (good[..MAGIC.len() + 6].to_vec(), "checksum"),
+            (older, "it has version 1, and this program reads version 2 alone"),
+            (newer, "it has version 3, and"),
+            (cut, "cut off"),
+            (changed(good.len() - 100), "checksum"),
+            (changed(MAGIC.len() + 20), "checksum of its header"),
+            (good[..MAGIC.len() + 6].to_vec(), "cut off"),
+            (good[..MAGIC.len() + 40].to_vec(), "cut off"),
         ] {
             std::fs::write(&path, &bytes).unwrap();
             let error = parse(File::open(&path).unwrap()).unwrap_err().to_string();

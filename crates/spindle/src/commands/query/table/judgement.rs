@@ -134,6 +134,26 @@ pub(super) fn incidents(response: &Value) -> String {
     lines + &cut_off(summary) + &detector(summary)
 }
 
+/// Renders `fleet`, one device a line.
+pub(super) fn columns(data: &Value) -> String {
+    let metrics: Vec<&String> = data["metrics"].as_object().into_iter().flat_map(|metrics| metrics.keys()).collect();
+    let mut header = vec!["device", "state", "enclosure", "bay", "heard s"];
+    header.extend(metrics.iter().map(|metric| metric.as_str()));
+    let label = |key: &str, index: usize| {
+        let column = &data["labels"][key];
+        let name = column["index"][index].as_u64().map(|at| &column["names"][at as usize]);
+        name.map_or_else(|| "-".to_owned(), text)
+    };
+    let row = |(index, device): (usize, &Value)| {
+        let state = data["state"][index].as_u64().map_or(&Value::Null, |state| &data["states"][state as usize]);
+        let heard = text(&data["heard_seconds"][index]);
+        let mut row = vec![text(device), text(state), label("enclosure", index), label("bay", index), heard];
+        row.extend(metrics.iter().map(|metric| text(&data["metrics"][metric.as_str()]["values"][index])));
+        row
+    };
+    output::table(&header, array(&data["device"]).enumerate().map(row).collect())
+}
+
 /// Renders `health_history`, one segment a line.
 pub(super) fn history(data: &Value) -> String {
     let cell = |segment: &Value, name: &str| match name {
@@ -171,8 +191,10 @@ fn place(labels: &Value) -> String {
     if parts.is_empty() { String::new() } else { format!(" [{}]", parts.join(", ")) }
 }
 
-fn cut_off(summary: &Value) -> String {
-    let types: Vec<_> = array(&summary["cut_off"]).map(text).collect();
+/// Names the types of which not all events were read.
+pub(super) fn cut_off(summary: &Value) -> String {
+    let mut types: Vec<_> = array(&summary["cut_off"]).map(text).collect();
+    types.extend((summary["calls_cut_off"] == true).then(|| "other critical types".to_owned()));
     match types.is_empty() {
         true => String::new(),
         false => format!("not all events were read: there are too many of {}\n", types.join(", ")),
@@ -231,7 +253,7 @@ mod tests {
             "reasons": [{ "why": "DeviceSlow at noon: slow" }], "advice": "Check power.",
             "acknowledged": { "until": "2025-06-07T12:00:00Z", "reason": "on it" }
         });
-        let summary = json!({ "n_open": 0, "n_acknowledged": 1, "n_closed": 0, "cut_off": ["DeviceSlow"], "detector_seen": null });
+        let summary = json!({ "n_open": 0, "n_acknowledged": 1, "n_closed": 0, "cut_off": ["DeviceSlow"], "calls_cut_off": true, "detector_seen": null });
         check(
             &incidents(&json!({ "data": [incident], "summary": summary })),
             &[
@@ -241,7 +263,7 @@ mod tests {
                 "  - DeviceSlow at noon: slow",
                 "  Check power.",
                 "  acknowledged until 2025-06-07T12:00:00Z: on it",
-                "not all events were read: there are too many of DeviceSlow",
+                "not all events were read: there are too many of DeviceSlow, other critical types",
                 "no statement of the detector for a day: judged by limits and other events",
             ][..],
         );

@@ -1,0 +1,164 @@
+//! Stream of changes as server-sent events: one batch a second. `fleet` says that verdicts have changed, `events` has new
+//! events, `beat` shows that the stream lives. One task looks for all readers, while there are any.
+
+use std::collections::HashSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::sse::{Event, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::stream::{self, Stream, StreamExt};
+use serde_json::json;
+use spindle_core::Timestamp;
+use spindle_core::records::EventRecord;
+use spindle_core::response::EventRow;
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::clock;
+use crate::query_service::QueryService;
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// Batches kept for a reader that is slow; a slower one is told to ask for everything.
+const KEPT: usize = 64;
+/// Time for which events are looked for again: a store may show them a while after their arrival.
+const OVERLAP: Duration = Duration::from_secs(5);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Sends changes to the readers of the stream; clones share the task.
+#[derive(Clone)]
+pub(super) struct Live {
+    service: QueryService,
+    sender: broadcast::Sender<Batch>,
+    stop: CancellationToken,
+}
+
+/// What has changed in a second.
+#[derive(Clone, Debug)]
+struct Batch {
+    at: Timestamp,
+    /// Verdicts have changed.
+    fleet: bool,
+    /// New events as JSON; `None` without any.
+    events: Option<String>,
+}
+
+impl Live {
+    /// Starts the task that looks for changes, until `stop`.
+    pub(super) fn start(service: QueryService, stop: CancellationToken) -> Self {
+        let (sender, _) = broadcast::channel(KEPT);
+        let live = Self { service, sender, stop };
+        tokio::spawn(live.clone().watch());
+        live
+    }
+
+    async fn watch(self) {
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watch = Watch::default();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            if self.sender.receiver_count() == 0 {
+                watch = Watch::default();
+                continue;
+            }
+            let batch = watch.look(&self.service).await;
+            // Fails only if the last reader has gone meanwhile.
+            let _ = self.sender.send(batch);
+        }
+    }
+
+    /// Returns the stream of one reader, which begins with the events behind `after`.
+    async fn follow(self, after: Option<Timestamp>) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+        let receiver = self.sender.subscribe();
+        let missed = match after {
+            Some(after) => self.service.events_received(after, clock::now()).await.ok(),
+            None => None,
+        };
+        let first =
+            Batch { at: clock::now(), fleet: after.is_some(), events: missed.and_then(|found| to_json(&found)) };
+        let batches = stream::unfold(receiver, |mut receiver| async move {
+            match receiver.recv().await {
+                Ok(batch) => Some((batch, receiver)),
+                Err(RecvError::Lagged(_)) => Some((Batch { at: clock::now(), fleet: true, events: None }, receiver)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        stream::iter([first])
+            .chain(batches)
+            .flat_map(|batch| stream::iter(messages(batch)))
+            .map(Ok)
+            .take_until(self.stop.cancelled_owned())
+    }
+}
+
+/// Handler of `/api/v1/live`.
+pub(super) async fn live(State(live): State<Live>, headers: HeaderMap) -> Response {
+    let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let after = last.map(Timestamp::from_ns).filter(|after| clock::now().seconds_since(*after) < 3600.0);
+    Sse::new(live.follow(after).await).into_response()
+}
+
+fn messages(batch: Batch) -> Vec<Event> {
+    let id = batch.at.as_ns().to_string();
+    let mut messages = Vec::new();
+    if batch.fleet {
+        messages.push(Event::default().event("fleet").data("{}"));
+    }
+    messages.extend(batch.events.map(|json| Event::default().event("events").data(json)));
+    messages.push(Event::default().event("beat").id(id).data("{}"));
+    messages
+}
+
+/// What was known a second ago.
+#[derive(Default)]
+struct Watch {
+    fleet: Option<u64>,
+    since: Option<Timestamp>,
+    /// Events sent within [`OVERLAP`].
+    sent: HashSet<String>,
+}
+
+impl Watch {
+    async fn look(&mut self, service: &QueryService) -> Batch {
+        let at = clock::now();
+        let fleet = service.fleet_digest().await.ok();
+        let is_changed = fleet.is_some() && self.fleet.is_some() && fleet != self.fleet;
+        self.fleet = fleet.or(self.fleet);
+        let since = self.since.unwrap_or(at);
+        let events = match service.events_received(since.minus(OVERLAP), at).await {
+            Ok(found) => self.fresh(found, self.since.is_none()),
+            Err(error) => {
+                debug!(error = format!("{error:#}"), "events for the live page cannot be read");
+                return Batch { at, fleet: is_changed, events: None };
+            }
+        };
+        self.since = Some(at);
+        Batch { at, fleet: is_changed, events: to_json(&events) }
+    }
+
+    /// Returns the events that were not sent before; none at the first look.
+    fn fresh(&mut self, found: Vec<EventRecord>, is_first: bool) -> Vec<EventRecord> {
+        let identity = |record: &EventRecord| record.event.identity().message_id();
+        let known: HashSet<String> = found.iter().map(identity).collect();
+        let fresh = found.into_iter().filter(|record| !is_first && !self.sent.contains(&identity(record))).collect();
+        self.sent = known;
+        fresh
+    }
+}
+
+/// Returns events as JSON, newest first; `None` without any.
+fn to_json(events: &[EventRecord]) -> Option<String> {
+    if events.is_empty() {
+        return None;
+    }
+    let rows: Vec<EventRow> = events.iter().cloned().map(EventRow::from).collect();
+    Some(json!({ "data": rows }).to_string())
+}

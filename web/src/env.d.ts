@@ -1,0 +1,4 @@
+declare module "*.woff2?cut" {
+  const url: string;
+  export default url;
+}

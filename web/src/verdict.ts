@@ -1,0 +1,30 @@
+/** The head of a view: shape, sentence, and a line below that counts on. */
+
+import { now } from "./api";
+import { h } from "./dom";
+import type { Verdict } from "./sentence";
+import { shape } from "./shapes";
+import * as words from "./words";
+
+export interface VerdictElement {
+  show(verdict: Verdict, side?: HTMLElement | null): HTMLElement;
+  tick(): void;
+}
+
+export function verdict(): VerdictElement {
+  let since = NaN;
+  const lasting = h("b", { class: "num" });
+  const tick = () => { if (!Number.isNaN(since)) lasting.textContent = words.duration((now() - since) / 1000); };
+  return {
+    show(said, side) {
+      since = said.since;
+      tick();
+      const line = h("p");
+      if (!Number.isNaN(since)) line.append(`Since ${words.clock(since, now())}, for `, lasting, ". ");
+      if (said.advice) line.append(h("b", { class: "advice" }, `${said.advice.replace(/\.$/, "")}.`), " ");
+      line.append(said.rest);
+      return h("header", { class: "verdict" }, shape(said.state, 26), h("div", null, h("h1", null, said.title), line), side ? h("div", { class: "side" }, side) : null);
+    },
+    tick,
+  };
+}
