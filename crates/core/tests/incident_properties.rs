@@ -13,7 +13,7 @@ use spindle_core::{Criticality, DeviceName, Event, EventType, Labels, Timestamp}
 use uuid::Uuid;
 
 const NOW: Timestamp = Timestamp::from_seconds(1_000_000_000);
-const OPENERS: [&str; 10] = [
+const OPENERS: [&str; 11] = [
     "DriveFailure",
     "SmartFailed",
     "SelfTestFailed",
@@ -23,9 +23,10 @@ const OPENERS: [&str; 10] = [
     "FailurePredicted",
     "DeviceSlow",
     "AnomaliesAgree",
+    "LatencyRaised",
     "Overheat",
 ];
-const CLOSERS: [&str; 8] = [
+const CLOSERS: [&str; 9] = [
     "DriveReplaced",
     "SmartRecovered",
     "SelfTestPassed",
@@ -33,6 +34,7 @@ const CLOSERS: [&str; 8] = [
     "FanRestored",
     "FailurePredictionEnded",
     "DeviceSlowEnded",
+    "LatencyRaisedEnded",
     "AnomaliesEnded",
 ];
 
@@ -129,6 +131,7 @@ proptest! {
             "FanRestored" => OPENERS[event_type] == "FanFailure",
             "FailurePredictionEnded" => OPENERS[event_type] == "FailurePredicted",
             "DeviceSlowEnded" => OPENERS[event_type] == "DeviceSlow",
+            "LatencyRaisedEnded" => OPENERS[event_type] == "LatencyRaised",
             _anomalies_ended => OPENERS[event_type] == "AnomaliesAgree",
         };
         let is_same_device = ending.event.source_device == opened.event.source_device;

@@ -127,3 +127,21 @@ fn a_risk_around_the_threshold_is_said_once() {
     let said: Vec<_> = events.iter().filter(|event| event.event_type.as_str().starts_with("Failure")).collect();
     assert!((1..=2).contains(&said.len()) && n_pages(&events) <= 1, "{said:?}");
 }
+
+/// Without peers, a device is compared with its own past; a load that is no longer sent excuses and accuses nothing.
+#[test]
+fn latency_beside_the_own_past_needs_a_present_load() {
+    for (is_load_sent, n_expected) in [(true, 1), (false, 0)] {
+        let mut judge = FleetJudge::default();
+        for i in 0..400 {
+            let factor = if i < 320 { 1.0 } else { 2.4 };
+            send(&mut judge, "array", "Latency", minute(i), factor * (5.0 + 0.2 * noise(i)));
+            if i < 280 || is_load_sent {
+                send(&mut judge, "array", "IOPs", minute(i), 100.0 + noise(i));
+            }
+        }
+        let events = judge.take();
+        assert_eq!(of_type(&events, events::LATENCY_RAISED).len(), n_expected, "{events:?}");
+        assert_eq!(n_pages(&events), n_expected);
+    }
+}
