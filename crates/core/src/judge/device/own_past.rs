@@ -107,6 +107,13 @@ impl OwnPast {
         self.levels.iter_mut().for_each(|level| level.n_recent = 0);
     }
 
+    /// Returns the logarithm of the ratio of the present load to the usual one, the highest over its metrics; `None` before
+    /// that is known.
+    pub(in crate::judge) fn load(&self, minute: i64) -> Option<f32> {
+        let of_load = self.levels[1..].iter().filter(|level| level.is_present(minute));
+        of_load.map(Level::mean).reduce(f32::max)
+    }
+
     /// Takes the values of one minute, counted from the epoch, in the order of [`Self::metrics`]; returns a change. Nothing
     /// is judged without a latency and a load.
     pub(in crate::judge) fn push(&mut self, minute: i64, values: [Option<f64>; METRICS.len()]) -> Option<Change> {
@@ -128,8 +135,7 @@ impl OwnPast {
             self.is_slow = excess >= FAST;
             return (!self.is_slow).then_some(Change::Usual);
         }
-        let of_load = self.levels[1..].iter().filter(|level| level.is_present(minute));
-        let load = of_load.map(Level::mean).reduce(f32::max)?;
+        let load = self.load(minute)?;
         self.is_slow = excess >= SLOW && LOAD.contains(&load);
         let usual = self.levels[0].usual;
         let level = f64::from(usual + excess).exp();

@@ -28,6 +28,46 @@ const UNPROVEN_MINUTES: u16 = 180;
 /// Between the parts of the name of a cohort: not part of a label, so no two cohorts share a name.
 const SEPARATOR: char = '\u{1f}';
 
+/// Logarithm of the ratio to the usual load, less that of the peers, from which on a device may be slow by a load of its
+/// own: it has 1.35 times as much as they.
+const OWN_LOAD: f32 = 0.3;
+
+/// Loads of the devices of each cohort in a minute, beside their usual ones.
+#[derive(Debug, Default)]
+struct Loads(BTreeMap<String, Vec<f32>>);
+
+impl Loads {
+    fn add(&mut self, cohort: &str, load: Option<f32>) {
+        let Some(load) = load.filter(|load| load.is_finite()) else { return };
+        match self.0.get_mut(cohort) {
+            Some(loads) => loads.push(load),
+            None => {
+                self.0.insert(cohort.to_owned(), vec![load]);
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        self.0.values_mut().for_each(|loads| loads.sort_by(f32::total_cmp));
+    }
+
+    /// Returns the median of a cohort; `None` without enough loads to compare with.
+    fn median(&self, cohort: &str) -> Option<f32> {
+        let loads = self.0.get(cohort).filter(|loads| loads.len() > MIN_PEERS)?;
+        Some(loads[loads.len() / 2])
+    }
+}
+
+/// Minute in which a device is judged.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Timestamp,
+    /// Nothing is said yet.
+    is_quiet: bool,
+    /// The device has more load than usual, and its peers have not.
+    is_loaded: bool,
+}
+
 /// State of one device beside its peers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::judge) struct PeerWatch {
@@ -155,17 +195,24 @@ impl Peers {
         let at = Timestamp::of_minute(current);
         let end = at.plus(Duration::from_secs(60));
         let mut samples = PeerSamples::new();
+        let mut loads = Loads::default();
         for device in devices.iter_mut().filter(|device| device.peers.n_values > 0) {
             let value = device.peers.sum / f64::from(device.peers.n_values);
             (device.peers.sum, device.peers.n_values) = (0.0, 0);
             slow::look(device, value, end, quiet_until, made);
             if let Some(cohort) = self.cohort_of(device) {
+                loads.add(cohort, device.own_past.load(end.minute()));
                 samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
             }
         }
+        loads.sort();
         for verdict in self.cohorts.push(at, &samples) {
             if let Some(device) = devices.find(&verdict.device) {
-                self.judge(device, &verdict, end, end < quiet_until, made);
+                let usual = self.cohort_of(device).and_then(|cohort| loads.median(cohort));
+                let own = device.own_past.load(end.minute());
+                let is_loaded = own.zip(usual).is_some_and(|(own, usual)| own - usual > OWN_LOAD);
+                let moment = Moment { at: end, is_quiet: end < quiet_until, is_loaded };
+                self.judge(device, &verdict, moment, made);
             }
         }
     }
@@ -177,14 +224,8 @@ impl Peers {
         of_enclosure.as_ref().filter(is_large).or(of_model.as_ref()).map(String::as_str)
     }
 
-    fn judge(
-        &mut self,
-        device: &mut Device,
-        verdict: &PeerVerdict,
-        at: Timestamp,
-        is_quiet: bool,
-        made: &mut Vec<Event>,
-    ) {
+    fn judge(&mut self, device: &mut Device, verdict: &PeerVerdict, moment: Moment, made: &mut Vec<Event>) {
+        let Moment { at, is_quiet, is_loaded } = moment;
         if !verdict.alarm {
             let watch = &mut device.peers;
             (watch.is_excused, watch.alarm_since) = (false, None);
@@ -203,7 +244,7 @@ impl Peers {
             return;
         }
         let since = *device.peers.alarm_since.get_or_insert(at);
-        let is_sure = verdict.score >= SURE_SCORE || since.plus(SURE_AFTER) <= at;
+        let is_sure = verdict.score >= SURE_SCORE && !is_loaded || since.plus(SURE_AFTER) <= at;
         if !is_sure || device.peers.is_slow || device.peers.is_excused || is_quiet {
             return;
         }

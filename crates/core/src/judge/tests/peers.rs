@@ -35,6 +35,26 @@ fn a_slow_drive_is_found_once_and_its_end_too() {
     assert_eq!(of_slow, ["ok", "warning", "ok"]);
 }
 
+/// A load of its own slows a drive: nobody is called. The load of all of them explains nothing.
+#[test]
+fn a_drive_with_a_load_of_its_own_is_not_slow() {
+    for (own, of_all, n_slow) in [(1.0, 1.0, 1), (2.0, 1.0, 0), (2.0, 2.0, 1)] {
+        let mut judge = FleetJudge::default();
+        let mut events = Vec::new();
+        for i in 0..600 {
+            let is_slow = (300..500).contains(&i);
+            for drive in 0..12 {
+                let factor = if drive == 0 { own } else { of_all };
+                let load = 100.0 * if is_slow { factor } else { 1.0 } * (1.0 + 0.1 * noise(90 * i + drive));
+                judge.metric(&metric(&format!("disk{drive:02}"), "IOPs", minute(i), load), minute(i));
+            }
+            shelf(&mut judge, i, if is_slow { &[2.0] } else { &[] });
+            events.extend(judge.take());
+        }
+        assert_eq!(of_type(&events, events::DEVICE_SLOW).len(), n_slow, "{own} {of_all}");
+    }
+}
+
 #[test]
 fn several_slow_drives_of_one_enclosure_are_one_page() {
     let mut judge = FleetJudge::default();
