@@ -41,6 +41,7 @@ mod smart;
 mod start_lines;
 mod stopping;
 mod streams;
+mod top;
 mod truth_of_writes;
 mod undrained;
 mod upgrade;
