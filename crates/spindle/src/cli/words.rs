@@ -195,7 +195,7 @@ const OPTIONS: &[Tip] = &[
         &["--token", "-t", "--user", "-u", "--username", "--password", "--creds", "--org", "--bucket", "--database"],
         "credentials are settings, see `spindle config` and docs/configuration.md: NATS_USER, NATS_CREDS, INFLUXDB_TOKEN and others",
     ),
-    (&["-f", "--follow", "-w", "--watch"], "`spindle client` follows the critical events"),
+    (&["-f", "--follow", "-w", "--watch"], "`spindle top` follows the fleet, `spindle client` the critical events"),
 ];
 
 /// Adds the aliases to the command line.

@@ -1,12 +1,14 @@
 //! `spindle top` in a pseudo-terminal, which `script` of util-linux provides.
 
 use std::io::{Read, Write};
+use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
 use spindle_testkit::wait_until;
 
 use crate::harness::{NO_SOURCES, PATIENCE, System, program, send_signal, spindle, spindle_at};
+use crate::rights;
 
 /// A terminal of 80 columns and 24 rows in which the program runs; its settings are printed before and after.
 struct Pseudo {
@@ -16,11 +18,11 @@ struct Pseudo {
 }
 
 impl Pseudo {
-    fn start(system: &System, environment: &[(&str, &str)]) -> Self {
+    fn start(data_dir: &Path, environment: &[(&str, &str)]) -> Self {
         let program = program().display().to_string();
         let inner = "sh -c 'echo PID=$$; exec \"$PROGRAM\" top --interval 500ms'; echo CODE=$?";
         let shell = format!("stty rows 24 cols 80; echo BEFORE=$(stty -g); {inner}; echo AFTER=$(stty -g)");
-        let mut command = spindle_at("script".as_ref(), &system.data_dir());
+        let mut command = spindle_at("script".as_ref(), data_dir);
         command.args(["-q", "-c", &shell, "/dev/null"]).env("PROGRAM", program).env("SHELL", "/bin/sh");
         command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm-256color").envs(environment.iter().copied());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -113,7 +115,7 @@ fn screen(output: &str) -> String {
 async fn the_fleet_shows_in_a_terminal_and_a_key_gives_it_back() {
     let system = System::start(NO_SOURCES, &[]);
     let nats = system.nats().await;
-    let mut view = Pseudo::start(&system, &[]);
+    let mut view = Pseudo::start(&system.data_dir(), &[]);
     view.wait_for("a fleet without devices", |text| text.contains("No devices yet"));
     let now = time_now();
     let metric = format!(
@@ -137,15 +139,15 @@ async fn the_fleet_shows_in_a_terminal_and_a_key_gives_it_back() {
 #[test]
 fn a_signal_and_a_panic_give_the_terminal_back() {
     let system = System::start(NO_SOURCES, &[]);
-    let view = Pseudo::start(&system, &[]);
+    let view = Pseudo::start(&system.data_dir(), &[]);
     view.wait_for("the view", |text| text.contains("No devices yet"));
     send_signal(view.value("PID").unwrap().trim().parse().unwrap(), "TERM");
     assert_eq!(view.ended().0, "0");
-    let mut view = Pseudo::start(&system, &[]);
+    let mut view = Pseudo::start(&system.data_dir(), &[]);
     view.wait_for("the view", |text| text.contains("No devices yet"));
     view.press(&[3]);
     assert_eq!(view.ended().0, "0", "Ctrl-C is a key here");
-    let (code, text) = Pseudo::start(&system, &[("SPINDLE_TEST_PANIC_IN_TOP", "1")]).ended();
+    let (code, text) = Pseudo::start(&system.data_dir(), &[("SPINDLE_TEST_PANIC_IN_TOP", "1")]).ended();
     assert_eq!(code, "101");
     assert!(text.contains("planted"), "the message is on the main screen: {text:?}");
 }
@@ -153,7 +155,7 @@ fn a_signal_and_a_panic_give_the_terminal_back() {
 #[test]
 fn an_answer_that_does_not_come_is_said() {
     let mut system = System::start(NO_SOURCES, &[]);
-    let mut view = Pseudo::start(&system, &[]);
+    let mut view = Pseudo::start(&system.data_dir(), &[]);
     view.wait_for("the view", |text| text.contains("No devices yet"));
     system.kill();
     view.wait_for("the lost answer", |text| text.contains("no answer for") && text.contains("Nothing is known since"));
@@ -161,6 +163,29 @@ fn an_answer_that_does_not_come_is_said() {
     view.wait_for("the next answer", |text| text.contains("live,") && text.contains("No devices yet"));
     view.press(b"\x1b");
     assert_eq!(view.ended().0, "0");
+}
+
+#[test]
+fn the_user_of_queries_sees_all_but_the_streams() {
+    let nats = rights::server();
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let _roles = ["writer", "reader"].map(|user| rights::start(&data, &nats, user, &[user]));
+    let (url, password) = (nats.url(), |user: &str| format!("pw-{user}"));
+    let view = |user: &str| {
+        Pseudo::start(&data, &[("NATS_URL", &url), ("NATS_USER", user), ("NATS_PASSWORD", &password(user))])
+    };
+    let mut of_client = view("client");
+    of_client.wait_for("the fleet", |text| text.contains("No devices yet"));
+    of_client.wait_for("the missing permission", |text| {
+        text.contains("not shown") && text.contains("'$JS.API.STREAM.INFO.")
+    });
+    of_client.press(b"q");
+    assert_eq!(of_client.ended().0, "0");
+    let mut of_admin = view("admin");
+    of_admin.wait_for("the streams", |text| text.contains("0 to store, 0 held") && text.contains("no dead letters"));
+    of_admin.press(b"q");
+    assert_eq!(of_admin.ended().0, "0");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::io::{Stdout, stdout};
 use std::panic;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use crossterm::cursor::{Hide, Show};
 use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
@@ -34,7 +34,12 @@ impl Screen {
         Ok(screen)
     }
 
+    /// Draws a frame.
+    ///
+    /// # Errors
+    /// If the terminal is gone, or a panic elsewhere has given it back.
     pub(super) fn draw(&mut self, render: impl FnOnce(&mut Frame<'_>)) -> Result<()> {
+        ensure!(IS_TAKEN.load(Ordering::SeqCst), "a part of the program crashed");
         self.terminal.draw(render).map(drop).context("cannot draw on the terminal")
     }
 
