@@ -84,7 +84,7 @@ fn query_schema(query_type: &QueryType) -> Value {
         "x-order": query_type.params.iter().map(|param| param.name).collect::<Vec<_>>(),
         "properties": {
             "query_type": { "const": query_type.name },
-            "params": { "type": "object", "additionalProperties": false, "required": required, "properties": properties },
+            "params": { "type": if required.is_empty() { json!(["object", "null"]) } else { json!("object") }, "additionalProperties": false, "required": required, "properties": properties },
         },
     })
 }
