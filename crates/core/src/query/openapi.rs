@@ -5,8 +5,6 @@ use serde_json::{Map, Value, json};
 use super::table::{Param, ParamKind, QUERY_TYPES, QueryType};
 use crate::name::MAX_NAME_BYTES;
 
-/// Characters that fit into a name whatever they are: names are limited in bytes.
-const MAX_NAME_CHARS: usize = MAX_NAME_BYTES / 4;
 /// Names have no control characters.
 const NAME_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
 
@@ -97,7 +95,7 @@ fn param_schema(param: &Param) -> Value {
         ParamKind::Integer(min, max) => json!({ "type": of_type("integer"), "minimum": min, "maximum": max }),
         ParamKind::Number(min, max) => json!({ "type": of_type("number"), "minimum": min, "maximum": max }),
         ParamKind::Name => {
-            json!({ "type": of_type("string"), "minLength": 1, "maxLength": MAX_NAME_CHARS, "pattern": NAME_PATTERN })
+            json!({ "type": of_type("string"), "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": NAME_PATTERN })
         }
         ParamKind::Place | ParamKind::Names(_) => json!({ "type": of_type("string") }),
         ParamKind::Time => json!({ "type": of_type("string"), "format": "date-time" }),
