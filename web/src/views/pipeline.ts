@@ -65,7 +65,7 @@ export function pipelineView(): View {
     const key = JSON.stringify(stages);
     if (key !== last) { last = key; fill(drawing, picture(stages, innerWidth < 1180)); }
     if (points.length % 5 === 2 || points.length === 2) drawLanes();
-    letters.show(counters.sum(reading, "spindle_writer_dead_letters_in_stream") ?? 0, counters.sum(reading, "spindle_writer_dead_letters_in_stream_bytes") ?? 0);
+    letters.show(counters.sum(reading, "spindle_writer_dead_letters_in_stream"));
   };
 
   const drawLanes = () => {
@@ -85,7 +85,7 @@ export function pipelineView(): View {
   void look();
   return {
     element, tick: () => current.tick(),
-    close: () => { isClosed = true; clearTimeout(timer); for (const chart of charts) chart.close(); },
+    close: () => { isClosed = true; letters.close(); clearTimeout(timer); for (const chart of charts) chart.close(); },
   };
 }
 
