@@ -150,10 +150,13 @@ export class DeadLetters {
     close.focus();
     try {
       const { data } = await api.get<{ data: WholeLetter }>(`${PATH}/${letter.sequence}`);
-      const facts: [string, string][] = [["Reason", data.reason], ["Detail", data.detail], ["Subject", data.subject ?? "unknown"], ["Came", data.time], ["Size", `${bytes(data.size_bytes)}${data.encoding === "base64" ? ", not UTF-8: as base64" : ""}`], ...Object.entries(data.headers).filter(([name]) => !["Spindle-Reason", "Spindle-Detail", "Spindle-Subject"].includes(name))];
-      fill(content, h("dl", { class: "facts" }, ...facts.map(([name, value]) => h("div", null, h("dt", { class: "muted" }, name), h("dd", { dir: "auto" }, words.name(value))))),
+      const facts: [string, string][] = [["Reason", data.reason], ["Detail", data.detail], ["Subject", data.subject ?? "unknown"], ["Came", data.time], ["Size", `${bytes(data.size_bytes)}${data.encoding === "base64" ? ", not UTF-8: as base64" : ""}`]];
+      const others = Object.entries(data.headers).filter(([name]) => !["Spindle-Reason", "Spindle-Detail", "Spindle-Subject"].includes(name));
+      const table = (rows: [string, string][]) => h("dl", { class: "facts" }, ...rows.map(([name, value]) => h("div", null, h("dt", { class: "muted" }, words.name(name)), h("dd", { dir: "auto" }, words.name(value)))));
+      fill(content, table(facts),
         h("pre", { class: "code", tabindex: 0, "aria-label": "bytes of the letter" }, data.payload === "" ? "(no bytes)" : lines(data.payload.slice(0, SHOWN_CHARS))),
-        data.is_cut || data.payload.length > SHOWN_CHARS ? h("p", { class: "faint" }, "Its beginning. All of it: ", h("code", null, `spindle dlq show --raw ${letter.sequence}`)) : null);
+        data.is_cut || data.payload.length > SHOWN_CHARS ? h("p", { class: "faint" }, "Its beginning. All of it: ", h("code", null, `spindle dlq show --raw ${letter.sequence}`)) : null,
+        table(others));
     } catch (error) { fill(content, h("p", { class: "problem", role: "alert" }, say(error))); }
   }
 

@@ -53,9 +53,10 @@ fn show() -> Value {
 fn act(operation: &str, summary: &str, required: &[&str]) -> Value {
     let mut properties = json!({
         "sequences": { "type": "array", "items": sequence(), "minItems": 1, "maxItems": 1000, "uniqueItems": true },
-        "by": { "type": "string", "minLength": 1, "maxLength": 256, "description": "name of the operator, for the log" },
+        "by": { "type": ["string", "null"], "minLength": 1, "maxLength": 256, "description": "name of the operator, for the log" },
     });
-    if required.contains(&"confirm") {
+    let is_confirmed = required.contains(&"confirm");
+    if is_confirmed {
         properties["confirm"] = json!({ "type": "integer", "description": "the number of sequences" });
     }
     let body =
@@ -78,6 +79,9 @@ fn act(operation: &str, summary: &str, required: &[&str]) -> Value {
         ("429", "more than 60 requests in a minute"),
     ] {
         responses[status] = json!({ "description": description });
+    }
+    if is_confirmed {
+        responses["409"] = json!({ "description": "`confirm` is not the number of sequences" });
     }
     json!({
         "operationId": operation,

@@ -11,7 +11,6 @@ use axum::http::StatusCode;
 use futures::FutureExt;
 use serde_json::{Map, Value, json};
 use spindle_bus::{BusError, BusErrorKind, DeadLetterHead};
-use spindle_core::wire::MAX_LABEL_BYTES;
 use tokio::time::{Instant, timeout};
 use tracing::info;
 
@@ -24,6 +23,8 @@ use crate::web::connections::Peer;
 
 /// Dead letters of one request.
 const MAX_SEQUENCES: usize = 1000;
+/// Length of the name of an operator, for the log.
+const MAX_NAME_CHARS: usize = 256;
 /// Time in which new dead letters are begun, below that of a request.
 const MAX_TIME: Duration = Duration::from_secs(10);
 /// Longest wait for an action of another request.
@@ -111,8 +112,8 @@ impl Act {
 impl Wanted {
     /// Reads the fields; none is guessed.
     fn read(fields: &Map<String, Value>, act: Act) -> Result<Self, Failed> {
-        let wrong =
-            |name: &str, problem: String| Failed::Status(StatusCode::BAD_REQUEST, format!("field '{name}' {problem}"));
+        let refused = |status, name: &str, problem: String| Failed::Status(status, format!("field '{name}' {problem}"));
+        let wrong = |name: &str, problem: String| refused(StatusCode::BAD_REQUEST, name, problem);
         let expected = format!("expected 1 to {MAX_SEQUENCES} sequences of dead letters");
         let Some(list) = fields.get("sequences").and_then(Value::as_array) else {
             return Err(wrong("sequences", format!("is missing or not an array: {expected}")));
@@ -120,27 +121,39 @@ impl Wanted {
         if list.is_empty() || list.len() > MAX_SEQUENCES {
             return Err(wrong("sequences", format!("has {} elements: {expected}", list.len())));
         }
-        let number = |value: &Value| value.as_u64().filter(|number| *number > 0);
-        let Some(sequences) = list.iter().map(number).collect::<Option<Vec<u64>>>() else {
+        let Some(sequences) = list.iter().map(natural).collect::<Option<Vec<u64>>>() else {
             return Err(wrong("sequences", "has an element that is not a whole number from 1".to_owned()));
         };
         if sequences.iter().collect::<BTreeSet<_>>().len() < sequences.len() {
             return Err(wrong("sequences", "names a dead letter twice".to_owned()));
         }
-        if matches!(act, Act::Drop) && fields.get("confirm").and_then(Value::as_u64) != Some(sequences.len() as u64) {
+        if matches!(act, Act::Drop) {
             let problem = format!("is not {}, the number of sequences: dropping is permanent", sequences.len());
-            return Err(wrong("confirm", problem));
+            match fields.get("confirm").filter(|confirmed| confirmed.is_number()) {
+                Some(confirmed) if natural(confirmed) == Some(sequences.len() as u64) => {}
+                // As the schema has it, but not about these dead letters.
+                Some(_) => return Err(refused(StatusCode::CONFLICT, "confirm", problem)),
+                None => return Err(wrong("confirm", problem)),
+            }
         }
         let by = match fields.get("by") {
             None | Some(Value::Null) => None,
-            Some(Value::String(by)) if !by.trim().is_empty() && by.len() <= MAX_LABEL_BYTES => Some(by.clone()),
+            Some(Value::String(by)) if (1..=MAX_NAME_CHARS).contains(&by.chars().count()) => Some(by.clone()),
             Some(_) => {
-                let problem = format!("is empty, longer than {MAX_LABEL_BYTES} bytes or not a text: name the operator");
+                let problem = format!("is not a text of 1 to {MAX_NAME_CHARS} characters: name the operator");
                 return Err(wrong("by", problem));
             }
         };
         Ok(Self { sequences, by })
     }
+}
+
+/// Returns a whole number from 1; JSON knows no difference between 1 and 1.0.
+fn natural(value: &Value) -> Option<u64> {
+    /// Largest float that is an `u64`.
+    const MAX: f64 = 18_446_744_073_709_549_568.0;
+    let whole = |float: f64| (float.fract() == 0.0 && (1.0..=MAX).contains(&float)).then_some(float as u64);
+    value.as_u64().filter(|number| *number > 0).or_else(|| value.as_f64().and_then(whole))
 }
 
 /// Acts on all dead letters; an error means that nothing was done.
