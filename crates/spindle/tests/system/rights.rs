@@ -16,7 +16,7 @@ use crate::harness::{PATIENCE, spindle};
 const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "client"];
 
 /// Starts a server with the shipped permissions, and passwords filled in.
-fn server() -> NatsServer {
+pub(crate) fn server() -> NatsServer {
     NatsServer::start_with(Options { extra_config: rights(), ..Options::default() }).unwrap()
 }
 
