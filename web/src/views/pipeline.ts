@@ -90,8 +90,9 @@ export function pipelineView(): View {
 }
 
 function say(reading: Reading, ready: { status: number; body: string }, waiting: number | null, points: Point[]): { state: State; title: string; since: number; advice: null; rest: string } {
-  const letters = counters.sum(reading, "spindle_writer_dead_letters_in_stream") ?? 0;
-  const rest = letters > 0 ? `${words.capital(words.counted(letters, "dead letter"))} ${letters === 1 ? "waits" : "wait"} for a decision.` : "No dead letters.";
+  const letters = counters.sum(reading, "spindle_writer_dead_letters_in_stream");
+  // A process without a writer does not count them; the list beside has them.
+  const rest = letters === null ? "" : letters > 0 ? `${words.capital(words.counted(letters, "dead letter"))} ${letters === 1 ? "waits" : "wait"} for a decision.` : "No dead letters.";
   const base = { since: NaN, advice: null, rest };
   if (ready.status !== 200) return { ...base, state: "warning", title: "Not everything is ready", rest: `${words.capital(ready.body.trim())}. What arrives is kept in the streams. ${rest}` };
   if (waiting === null) return { ...base, state: "unknown", title: "The writer runs elsewhere", rest: `This process does not count what is stored. ${rest}` };
