@@ -14,6 +14,8 @@ export interface Answer<T> {
 }
 
 const TIMEOUT_MS = 15_000;
+/** Patience with what takes the server long, in ms. */
+export const LONG_MS = 40_000;
 const TOKEN = "spindle.token";
 /** Difference between the server's clock and this one, in ms. */
 let clockOffset = 0;
@@ -35,14 +37,14 @@ export function keepToken(token: string): void {
   sessionStorage.setItem(TOKEN, token);
 }
 
-async function request(path: string, body: unknown, signal?: AbortSignal): Promise<Response> {
-  const signals = [AbortSignal.timeout(TIMEOUT_MS), ...(signal ? [signal] : [])];
+async function request(path: string, body: unknown, signal?: AbortSignal, timeoutMs = TIMEOUT_MS): Promise<Response> {
+  const signals = [AbortSignal.timeout(timeoutMs), ...(signal ? [signal] : [])];
   let response: Response;
   try {
-    response = await fetch(path, { method: "POST", headers: headers(), body: JSON.stringify(body), signal: AbortSignal.any(signals) });
+    response = await fetch(path, { ...(body === undefined ? {} : { method: "POST", body: JSON.stringify(body) }), headers: headers(), signal: AbortSignal.any(signals) });
   } catch (error) {
     if (signal?.aborted) throw error;
-    throw new AnswerError(0, error instanceof DOMException && error.name === "TimeoutError" ? "no answer within 15 s" : "Spindle cannot be reached");
+    throw new AnswerError(0, error instanceof DOMException && error.name === "TimeoutError" ? `no answer within ${timeoutMs / 1000} s` : "Spindle cannot be reached");
   }
   const dated = Date.parse(response.headers.get("date") ?? "");
   // The header has whole seconds, so a smaller difference means nothing.
@@ -64,8 +66,13 @@ export async function ask<R>(type: string, params: Record<string, unknown> = {},
 }
 
 /** Sends something that changes the state of the system. */
-export async function send<R>(path: string, body: unknown): Promise<R> {
-  return read<R>(await request(path, body));
+export async function send<R>(path: string, body: unknown, timeoutMs = TIMEOUT_MS): Promise<R> {
+  return read<R>(await request(path, body, undefined, timeoutMs));
+}
+
+/** Gets a JSON answer that is not the answer to a query. */
+export async function get<R>(path: string): Promise<R> {
+  return read<R>(await request(path, undefined));
 }
 
 /** Gets a plain text, such as counters. */

@@ -28,7 +28,8 @@ pub use connect::{Bus, NatsSettings};
 pub use consume::{Consumer, ConsumerLimits, Delivery};
 pub use credentials::Credentials;
 pub use deadletter::{
-    DeadLetter, DeadLetterFilter, DeadLetterHead, DeadLetterPages, NewDeadLetter, Part, Replayed, Replayer,
+    DeadLetter, DeadLetterFilter, DeadLetterHead, DeadLetterPages, NewDeadLetter, NewestDeadLetters, Part, Replayed,
+    Replayer,
 };
 pub use error::{BusError, BusErrorKind};
 pub use follow::{Followed, FollowedMessage, FollowedMessages, Follower, FollowerActivity, StreamMark, StreamPosition};

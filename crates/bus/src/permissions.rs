@@ -1,7 +1,7 @@
 //! Permissions that the server denied to this user. NATS reports a denial out of band, while the request itself only
 //! times out: the reports are kept so that an error can name the missing permission.
 
-use std::collections::BTreeSet;
+use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,10 +9,10 @@ use crate::error::{BusError, BusErrorKind};
 
 /// Permissions denied on one connection. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct DeniedPermissions(Arc<Mutex<BTreeSet<String>>>);
+pub(crate) struct DeniedPermissions(Arc<Mutex<VecDeque<String>>>);
 
-/// Bound on the denials kept. A user without permissions is denied the same few over and over, but a denial may
-/// contain a generated name.
+/// Bound on the denials kept, the newest. A user without permissions is denied the same few over and over, but a denial
+/// may contain a generated name.
 const MAX_KEPT: usize = 64;
 /// Start of the server's message.
 const VIOLATION: &str = "permissions violation for ";
@@ -22,9 +22,13 @@ impl DeniedPermissions {
     pub(crate) fn note(&self, message: &str) {
         if let Some(denied) = denied(message) {
             let mut kept = self.lock();
-            if kept.len() < MAX_KEPT {
-                kept.insert(denied);
+            if kept.contains(&denied) {
+                return;
             }
+            if kept.len() == MAX_KEPT {
+                kept.pop_front();
+            }
+            kept.push_back(denied);
         }
     }
 
@@ -38,7 +42,7 @@ impl DeniedPermissions {
         self.lock().contains(&key(verb, subject))
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<String>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<String>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -113,6 +117,12 @@ mod tests {
         let error = denied.or_inbox("_INBOX.spindle-decide", lost());
         assert!(error.to_string().contains("may not subscribe to '_INBOX.spindle-decide.>'"), "{error}");
         assert_eq!(denied.or_inbox("_INBOX.spindle-web", lost()).kind(), BusErrorKind::Transient);
+        // Generated names push out the oldest denials, never the newest.
+        for number in 0..=MAX_KEPT {
+            denied.note(&format!("Permissions Violation for Publish to \"$JS.API.CONSUMER.CREATE.S.dlq-{number}\""));
+            assert!(denied.has("publish", &format!("$JS.API.CONSUMER.CREATE.S.dlq-{number}")), "{number}");
+        }
+        denied.note("permissions violation for subscription to \"reader.query\"");
         denied.forget();
         assert_eq!(denied.or("subscribe", &["reader.query"], lost()).kind(), BusErrorKind::Transient);
     }

@@ -199,3 +199,31 @@ async fn letters_are_removed_by_sequence_or_by_reason_and_never_beyond() {
     let time = all(&bus, DeadLetterFilter::default()).await[0].kept_at;
     assert!(time > Timestamp::from_seconds(1_700_000_000), "{time}");
 }
+
+#[tokio::test]
+async fn the_newest_are_found_past_holes_of_any_size() {
+    let (_server, bus, witness) = started().await;
+    let newest = async |before, limit| {
+        let found = bus.newest_dead_letters(before, limit).await.unwrap();
+        (found.heads.iter().map(|head| head.sequence).collect::<Vec<_>>(), found.next)
+    };
+    assert_eq!(newest(None, 5).await, (vec![], None));
+    for number in 0..300 {
+        leave(&witness, "bad_json", "events.event", number, "x").await;
+    }
+    assert_eq!(newest(None, 3).await, (vec![300, 299, 298], Some(298)));
+    assert_eq!(newest(Some(3), 3).await, (vec![2, 1], None));
+    assert_eq!(newest(Some(1), 3).await, (vec![], None));
+    assert_eq!(newest(Some(u64::MAX), 1).await, (vec![300], Some(300)));
+    let sequences: Vec<u64> = (10..=295).filter(|sequence| *sequence != 150).collect();
+    bus.remove_dead_letters(&sequences).await.unwrap();
+    assert_eq!(newest(None, 7).await, (vec![300, 299, 298, 297, 296, 150, 9], Some(9)));
+    assert_eq!(newest(Some(200), 2).await, (vec![150, 9], Some(9)));
+    assert_eq!(newest(Some(9), 100).await, ((1..9).rev().collect(), None));
+    bus.purge_dead_letters(None, 299).await.unwrap();
+    assert_eq!(newest(None, 2).await, (vec![300], None));
+    bus.purge_dead_letters(None, 300).await.unwrap();
+    let empty = bus.newest_dead_letters(None, 2).await.unwrap();
+    assert_eq!((empty.heads, empty.next, empty.n_messages), (vec![], None, 0));
+    assert_eq!(n_consumers(&witness).await, 0);
+}

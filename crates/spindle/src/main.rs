@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod config;
 mod data_dir;
+mod dead_letter_service;
 mod decision_service;
 mod line_queue;
 mod log_limit;

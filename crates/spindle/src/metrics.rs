@@ -301,6 +301,10 @@ pub(crate) static QUERY_SECONDS: LazyLock<Histogram> =
 pub(crate) static WEB_REFUSED: LazyLock<IntCounterVec> = LazyLock::new(|| {
     counters("spindle_web_refused_requests_total", "HTTP requests refused access, by reason", &["reason"])
 });
+/// Dead letters replayed or dropped over HTTP, by outcome.
+pub(crate) static WEB_DEAD_LETTERS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    counters("spindle_web_dead_letters_total", "Dead letters replayed or dropped over HTTP, by outcome", &["outcome"])
+});
 /// Open HTTP connections.
 pub(crate) static WEB_CONNECTIONS: LazyLock<IntGauge> =
     LazyLock::new(|| gauge("spindle_web_open_connections", "Open HTTP connections"));

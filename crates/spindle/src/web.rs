@@ -3,8 +3,10 @@
 //! served through [`server`], so no response lacks limits, access control or the security headers.
 
 mod access;
+mod changes;
 mod compression;
 mod connections;
+mod dead_letters;
 mod decisions;
 mod live;
 mod page;
@@ -63,6 +65,7 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
     let limits = QueryLimits::default();
     let service = QueryService::new(store);
     let decisions = decisions::routes(dependencies.bus.clone(), service.clone(), limits.clone());
+    let dead_letters = dead_letters::routes(dependencies.bus.clone(), limits.clone());
     let live = Live::start(service.clone(), stop.clone());
     let router = Router::new()
         .route("/api/v1/query", post(query_body).get(query_string))
@@ -72,6 +75,7 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
         .route("/api/v1/openapi.json", get(description))
         .merge(page::routes())
         .merge(decisions)
+        .merge(dead_letters)
         .merge(probes::routes(dependencies));
     server::serve(router, token, listener, stop).await
 }

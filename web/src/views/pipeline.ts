@@ -65,7 +65,7 @@ export function pipelineView(): View {
     const key = JSON.stringify(stages);
     if (key !== last) { last = key; fill(drawing, picture(stages, innerWidth < 1180)); }
     if (points.length % 5 === 2 || points.length === 2) drawLanes();
-    letters.show(counters.sum(reading, "spindle_writer_dead_letters_in_stream") ?? 0, counters.sum(reading, "spindle_writer_dead_letters_in_stream_bytes") ?? 0);
+    letters.show(counters.sum(reading, "spindle_writer_dead_letters_in_stream"));
   };
 
   const drawLanes = () => {
@@ -85,13 +85,14 @@ export function pipelineView(): View {
   void look();
   return {
     element, tick: () => current.tick(),
-    close: () => { isClosed = true; clearTimeout(timer); for (const chart of charts) chart.close(); },
+    close: () => { isClosed = true; letters.close(); clearTimeout(timer); for (const chart of charts) chart.close(); },
   };
 }
 
 function say(reading: Reading, ready: { status: number; body: string }, waiting: number | null, points: Point[]): { state: State; title: string; since: number; advice: null; rest: string } {
-  const letters = counters.sum(reading, "spindle_writer_dead_letters_in_stream") ?? 0;
-  const rest = letters > 0 ? `${words.capital(words.counted(letters, "dead letter"))} ${letters === 1 ? "waits" : "wait"} for a decision.` : "No dead letters.";
+  const letters = counters.sum(reading, "spindle_writer_dead_letters_in_stream");
+  // A process without a writer does not count them; the list beside has them.
+  const rest = letters === null ? "" : letters > 0 ? `${words.capital(words.counted(letters, "dead letter"))} ${letters === 1 ? "waits" : "wait"} for a decision.` : "No dead letters.";
   const base = { since: NaN, advice: null, rest };
   if (ready.status !== 200) return { ...base, state: "warning", title: "Not everything is ready", rest: `${words.capital(ready.body.trim())}. What arrives is kept in the streams. ${rest}` };
   if (waiting === null) return { ...base, state: "unknown", title: "The writer runs elsewhere", rest: `This process does not count what is stored. ${rest}` };

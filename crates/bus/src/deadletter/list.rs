@@ -98,7 +98,9 @@ impl DeadLetterPages {
     async fn page(&mut self) -> Result<Vec<DeadLetterHead>, BusError> {
         let consumer = self.consumer().await?;
         let api = self.api("MSG.NEXT", &consumer.cached_info().name);
-        let pulled = pull::ready(&self.bus, &consumer, PAGE, PAGE_BYTES).await;
+        // Nothing behind the last one is wanted.
+        let n_wanted = usize::try_from(self.last_sequence - self.next_sequence).map_or(PAGE, |n| PAGE.min(n + 1));
+        let pulled = pull::ready(&self.bus, &consumer, n_wanted, PAGE_BYTES).await;
         let deliveries = pulled.map_err(|error| self.bus.denied.api_error("read dead letters", &api, error))?;
         if deliveries.is_empty() && self.n_pending(consumer).await? == 0 {
             self.is_finished = true;

@@ -1,5 +1,6 @@
 //! Reading single dead letters with all their bytes, from however many messages hold them.
 
+use async_nats::jetstream::message::StreamMessage;
 use bytes::{Bytes, BytesMut};
 
 use super::head::{DeadLetterFilter, DeadLetterHead, Part};
@@ -15,6 +16,8 @@ pub struct DeadLetter {
     pub head: DeadLetterHead,
     /// Sequences of all messages of the dead letter, in order.
     pub sequences: Vec<u64>,
+    /// All headers of the message that was requested, as they are in the stream.
+    pub headers: Vec<(String, String)>,
     /// Original bytes.
     pub bytes: Bytes,
 }
@@ -29,9 +32,10 @@ impl Bus {
     /// # Errors
     /// Permanent, if a part of it is missing; transient, if NATS does not answer.
     pub async fn dead_letter(&self, sequence: u64) -> Result<Option<DeadLetter>, BusError> {
-        let Some((head, bytes)) = self.dead_letter_message(sequence).await? else { return Ok(None) };
+        let Some((head, message)) = self.dead_letter_message(sequence).await? else { return Ok(None) };
+        let headers = all_headers(&message);
         let Some(part) = head.part else {
-            return Ok(Some(DeadLetter { head, sequences: vec![sequence], bytes }));
+            return Ok(Some(DeadLetter { head, sequences: vec![sequence], headers, bytes: message.payload }));
         };
         let parts = self.parts_of(&head, part).await?;
         let mut bytes = BytesMut::new();
@@ -42,16 +46,16 @@ impl Bus {
                 Some((_, sequence)) => self.dead_letter_message(*sequence).await?,
                 None => None,
             };
-            let Some((_, part_bytes)) = message else {
+            let Some((_, part_message)) = message else {
                 return Err(BusError::new(
                     BusErrorKind::Permanent,
                     format!("dead letter {sequence} is incomplete: part {number} of {} is missing", part.of),
                 ));
             };
-            bytes.extend_from_slice(&part_bytes);
+            bytes.extend_from_slice(&part_message.payload);
         }
         let sequences = parts.into_iter().map(|(_, sequence)| sequence).collect();
-        Ok(Some(DeadLetter { head, sequences, bytes: bytes.freeze() }))
+        Ok(Some(DeadLetter { head, sequences, headers, bytes: bytes.freeze() }))
     }
 
     /// Returns the sequences of all messages that hold a part of the same dead letter; only its own, if it is in one
@@ -101,7 +105,7 @@ impl Bus {
         Ok(self.dead_letter_message(sequence).await?.map(|(head, _)| head))
     }
 
-    async fn dead_letter_message(&self, sequence: u64) -> Result<Option<(DeadLetterHead, Bytes)>, BusError> {
+    async fn dead_letter_message(&self, sequence: u64) -> Result<Option<(DeadLetterHead, StreamMessage)>, BusError> {
         let api = format!("STREAM.MSG.GET.{DEAD_LETTER_STREAM}");
         let stream = self.jetstream.get_stream_no_info(DEAD_LETTER_STREAM).await;
         let stream = stream.map_err(|error| BusError::transient("read dead letters", error))?;
@@ -110,6 +114,11 @@ impl Bus {
         let Some(message) = message else { return Ok(None) };
         let (kept_at, size) = (published(message.time), message.payload.len() as u64);
         let head = DeadLetterHead::read(sequence, kept_at, &message.subject, Some(&message.headers), size);
-        Ok(Some((head, message.payload)))
+        Ok(Some((head, message)))
     }
+}
+
+fn all_headers(message: &StreamMessage) -> Vec<(String, String)> {
+    let headers = message.headers.iter().flat_map(|(name, values)| values.iter().map(move |value| (name, value)));
+    headers.map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }

@@ -37,12 +37,14 @@ impl Bus {
     /// Creates a replayer for the streams as they are now.
     ///
     /// # Errors
-    /// Transient, if NATS does not answer.
+    /// Transient, if NATS does not answer; configuration, if a permission is missing.
     pub async fn replayer(&self) -> Result<Replayer, BusError> {
         let mut subjects = Vec::new();
         for name in [METRICS_STREAM, EVENTS_STREAM] {
             let stream = self.jetstream.get_stream(name).await;
-            let stream = stream.map_err(|error| BusError::transient(format!("look up stream {name}"), error))?;
+            let stream = stream.map_err(|error| {
+                self.denied.api_error(format!("look up stream {name}"), &format!("STREAM.INFO.{name}"), error)
+            })?;
             subjects.push((name, stream.cached_info().config.subjects.clone()));
         }
         Ok(Replayer { bus: self.clone(), subjects })
@@ -67,7 +69,8 @@ impl Replayer {
             // recognizes a second replay, and the next dead letter does not count its replays.
             sent = publish_message(&self.bus, subject, HeaderMap::new(), bytes.clone()).await;
         }
-        Ok(if sent? { Replayed::Duplicate } else { Replayed::Stored })
+        let is_duplicate = sent.map_err(|error| self.bus.denied.or("publish", &[subject], error))?;
+        Ok(if is_duplicate { Replayed::Duplicate } else { Replayed::Stored })
     }
 
     /// Returns the stream and subject that a dead letter came from; nothing is ever published elsewhere.

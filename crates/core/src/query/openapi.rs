@@ -1,5 +1,7 @@
 //! OpenAPI description of the HTTP interface, built from the table of query types.
 
+mod dead_letters;
+
 use serde_json::{Map, Value, json};
 
 use super::table::{Param, ParamKind, QUERY_TYPES, QueryType};
@@ -15,7 +17,7 @@ pub fn openapi(version: &str) -> Value {
     let requests: Vec<Value> =
         schemas.keys().map(|name| json!({ "$ref": format!("#/components/schemas/{name}") })).collect();
     let names: Vec<&str> = QUERY_TYPES.iter().map(|query_type| query_type.name).collect();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "Spindle",
@@ -57,7 +59,11 @@ pub fn openapi(version: &str) -> Value {
             "/api/v1/acknowledge": { "post": decision("acknowledge", "States that somebody works on a device", &["source_device", "reason"]) },
         },
         "components": { "schemas": schemas, "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } } },
-    })
+    });
+    for (path, operations) in dead_letters::paths() {
+        document["paths"][path] = operations;
+    }
+    document
 }
 
 fn schema_name(query_type: &QueryType) -> String {

@@ -1,5 +1,4 @@
-//! `spindle dlq`: lists, shows, replays and drops dead letters. It never changes a dead letter, and removes one only
-//! after its replay is acknowledged or to drop it.
+//! `spindle dlq`: lists, shows, replays and drops dead letters, through [`crate::dead_letter_service`].
 
 mod act;
 mod escape;
@@ -7,66 +6,29 @@ mod list;
 mod show;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use spindle_bus::{Bus, BusError, DeadLetterFilter, DeadLetterHead};
-use tokio::time::{Instant, sleep};
+use spindle_bus::{Bus, DeadLetterFilter, DeadLetterHead};
 
 use crate::cli::{BACKWARDS, DlqTask, Moment, Wanted};
 use crate::clock;
 use crate::config::Config;
 use crate::data_dir::run_file;
+use crate::dead_letter_service::DeadLetterService;
 use crate::outcome::Outcome;
 use crate::output;
-
-/// Pause between two attempts while NATS does not respond.
-const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 pub(crate) async fn run(config: &Config, task: DlqTask) -> Result<Outcome> {
     let settings = run_file::nats_settings(config)?;
     let bus =
         Bus::connect_with_notice(&settings, "spindle-dlq", output::message).await.context("is the system running?")?;
-    let dlq = Dlq { bus, timeout: config.nats.connect_timeout };
+    let dlq = DeadLetterService::new(bus, config.nats.connect_timeout);
     match task {
         DlqTask::List { filter, limit, oldest_first, as_json } => {
             list::run(&dlq, resolve_filter(filter)?, limit, oldest_first, as_json).await
         }
         DlqTask::Show { sequences, raw } => show::run(&dlq, &sequences, raw).await,
         DlqTask::Act { action, which, dry_run, yes } => act::run(&dlq, action, which, dry_run, yes).await,
-    }
-}
-
-/// The dead-letter queue on a connection of its own.
-struct Dlq {
-    bus: Bus,
-    timeout: Duration,
-}
-
-impl Dlq {
-    /// Retries while NATS does not respond, up to the timeout.
-    async fn retrying<T>(&self, mut attempt: impl AsyncFnMut() -> Result<T, BusError>) -> Result<T, BusError> {
-        let deadline = Instant::now() + self.timeout;
-        loop {
-            match attempt().await {
-                Err(error) if error.is_transient() && Instant::now() + RETRY_PAUSE < deadline => {
-                    sleep(RETRY_PAUSE).await;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Passes every dead letter that matches the filter to `visit`, oldest first, page by page. Returns the last
-    /// sequence of the stream.
-    async fn for_each_head(&self, filter: DeadLetterFilter, mut visit: impl FnMut(DeadLetterHead)) -> Result<u64> {
-        let mut letters = self.retrying(async || self.bus.dead_letters(filter.clone()).await).await?;
-        while let Some(page) = self.retrying(async || letters.next().await).await? {
-            for letter in page {
-                visit(letter);
-            }
-        }
-        Ok(letters.last_sequence())
     }
 }
 

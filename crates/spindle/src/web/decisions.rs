@@ -1,31 +1,22 @@
 //! Decisions of operators over HTTP: `POST /api/v1/accept` and `/api/v1/acknowledge`. Success means that JetStream has
-//! the event. Besides [`access`](super::access), which refuses other sites, a page elsewhere is kept out by the content
-//! type, which no form can send.
-
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! the event.
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::StatusCode;
+use axum::response::Response;
 use axum::routing::post;
 use serde_json::{Map, Value, json};
 use spindle_bus::Bus;
-use spindle_core::log_limit::LogLimit;
 use spindle_core::query::Query;
-use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::query_limits::{self, QueryLimits, RETRY_AFTER};
-use super::{MAX_ANSWER_BYTES, receive};
+use super::MAX_ANSWER_BYTES;
+use super::changes::{ChangeRate, json_response, receive_fields};
+use super::query_limits::{self, QueryLimits};
 use crate::clock;
 use crate::decision_service::{self, DecisionError, DecisionRequest, PublishedDecision};
 use crate::query_service::{QueryService, refusal};
-
-/// Decisions per [`PERIOD`]: far above what people decide, yet a page that repeats itself fills no stream.
-const MAX_DECISIONS: u32 = 60;
-const PERIOD: Duration = Duration::from_secs(60);
 
 /// Everything that the routes work with.
 #[derive(Clone)]
@@ -33,7 +24,7 @@ struct Decisions {
     bus: Bus,
     queries: QueryService,
     limits: QueryLimits,
-    rate: Arc<Mutex<LogLimit<Instant>>>,
+    rate: ChangeRate,
 }
 
 /// Reason for a response other than success.
@@ -45,7 +36,7 @@ enum Refused {
 }
 
 pub(super) fn routes(bus: Bus, queries: QueryService, limits: QueryLimits) -> Router {
-    let rate = Arc::new(Mutex::new(LogLimit::new(MAX_DECISIONS, PERIOD)));
+    let rate = ChangeRate::default();
     Router::new()
         .route("/api/v1/accept", post(accept))
         .route("/api/v1/acknowledge", post(acknowledge))
@@ -62,18 +53,14 @@ async fn acknowledge(State(decisions): State<Decisions>, request: Request) -> Re
 
 impl Decisions {
     async fn decide(&self, request: Request, accepts: bool) -> Result<PublishedDecision, Refused> {
-        if !is_json(request.headers()) {
-            let message = "expected the header `Content-Type: application/json`".to_owned();
-            return Err(Refused::Status(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
-        }
-        let body = receive(request).await.map_err(|(status, message)| Refused::Status(status, message))?;
-        let checked = parse(&body, accepts)?.check(clock::now())?;
+        let expected: &[&str] = match accepts {
+            true => &["source_device", "metric", "reason", "until", "by"],
+            false => &["source_device", "reason", "until", "by"],
+        };
+        let checked = parse(&receive_fields(request, expected).await?, accepts)?.check(clock::now())?;
         let answer = self.verdict(&checked.query()).await?;
         let decision = checked.against(&answer)?;
-        if self.rate.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now()).is_none() {
-            let message = format!("more than {MAX_DECISIONS} decisions in {} s: decide later", PERIOD.as_secs());
-            return Err(Refused::Status(StatusCode::TOO_MANY_REQUESTS, message));
-        }
+        self.rate.count("decisions")?;
         if !self.bus.is_connected() {
             let message = "NATS is not connected: nothing was decided".to_owned();
             return Err(Refused::Status(StatusCode::SERVICE_UNAVAILABLE, message));
@@ -97,24 +84,8 @@ impl Decisions {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
-    let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    sent.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
-}
-
 /// Reads the fields of a body; none is guessed.
-fn parse(body: &[u8], accepts: bool) -> Result<DecisionRequest, Refused> {
-    let fields: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
-        Refused::Status(StatusCode::BAD_REQUEST, format!("body is not a valid JSON object: {error}"))
-    })?;
-    let expected: &[&'static str] = match accepts {
-        true => &["source_device", "metric", "reason", "until", "by"],
-        false => &["source_device", "reason", "until", "by"],
-    };
-    if let Some(name) = fields.keys().find(|name| !expected.contains(&name.as_str())) {
-        let message = format!("unknown field {}: expected {}", json!(name), expected.join(", "));
-        return Err(Refused::Status(StatusCode::BAD_REQUEST, message));
-    }
+fn parse(fields: &Map<String, Value>, accepts: bool) -> Result<DecisionRequest, Refused> {
     let text = |name: &'static str| match fields.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -147,12 +118,7 @@ fn respond(decided: Result<PublishedDecision, Refused>) -> Response {
     if status.is_server_error() {
         warn!(%status, error = %String::from_utf8_lossy(&body), "decision refused");
     }
-    let mut response =
-        (status, [(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response();
-    if [StatusCode::SERVICE_UNAVAILABLE, StatusCode::TOO_MANY_REQUESTS].contains(&status) {
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER);
-    }
-    response
+    json_response(status, body)
 }
 
 fn status_of(error: &DecisionError) -> StatusCode {
@@ -168,5 +134,11 @@ fn status_of(error: &DecisionError) -> StatusCode {
 impl From<DecisionError> for Refused {
     fn from(error: DecisionError) -> Self {
         Self::Decision(error)
+    }
+}
+
+impl From<(StatusCode, String)> for Refused {
+    fn from((status, message): (StatusCode, String)) -> Self {
+        Self::Status(status, message)
     }
 }

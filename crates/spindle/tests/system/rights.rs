@@ -39,7 +39,7 @@ pub(crate) struct Role {
 }
 
 impl Role {
-    fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -198,43 +198,7 @@ fn a_missing_right_is_named_with_its_remedy() {
     check("client", &["acknowledge", "disk", "--reason", "x"], "may not subscribe to '_INBOX.spindle-decide.>'");
 }
 
-/// The deployments have no user for the role `web` yet; docs/security.md has its rights.
-#[test]
-fn the_web_decides_with_the_documented_rights_and_names_a_missing_one() {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let documented = page.split("```\n").find(|block| block.contains("user: web")).unwrap();
-    let documented = documented.replace("$NATS_WEB_PASSWORD", "pw-web");
-    let check = |web: &str, expected: u16| {
-        let admin = "{ user: admin, password: pw-admin }";
-        let extra_config = format!("authorization {{ users: [ {admin}\n{web} ] }}");
-        let nats = NatsServer::start_with(Options { extra_config, ..Options::default() }).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let data = folder.path().join("data");
-        let _writer = start(&data, &nats, "admin", &["writer"]);
-        let metric = r#"{"timestamp":"2026-01-01T00:00:00Z","sourceDevice":"disk","metricType":"IOPs","value":1}"#;
-        wait_until(PATIENCE, "the stream exists", || publish_acknowledged(&nats, "events.metrics", metric)).unwrap();
-        let address = format!("127.0.0.1:{}", spindle_testkit::free_port().unwrap());
-        let web = start(&data, &nats, "web", &["web", "--http", &address]);
-        let body = r#"{"source_device":"disk","reason":"x"}"#;
-        let head = "POST /api/v1/acknowledge HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json";
-        let request = format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        let mut last = None;
-        let decided = wait_until(PATIENCE, "the device is known", || {
-            last = std::net::TcpStream::connect(&address).is_ok().then(|| crate::http::exchange(&address, &request));
-            last.as_ref().is_some_and(|response| response.status != 404)
-        });
-        assert!(decided.is_ok(), "{}", web.log());
-        let response = last.unwrap();
-        assert_eq!(response.status, expected, "{}", response.body);
-        response.body
-    };
-    check(&documented, 200);
-    let message = check(&documented.replace("\"events.event\"", "\"nothing\""), 500);
-    assert!(message.contains("the NATS user may not publish to 'events.event'"), "{message}");
-}
-
-fn publish_acknowledged(nats: &NatsServer, subject: &'static str, payload: &'static str) -> bool {
+pub(crate) fn publish_acknowledged(nats: &NatsServer, subject: &'static str, payload: &'static str) -> bool {
     run(async {
         let jetstream = jetstream::new(connect(nats, "admin").await);
         let Ok(ack) = jetstream.publish(subject, Bytes::from_static(payload.as_bytes())).await else { return false };
@@ -279,7 +243,7 @@ fn publish(nats: &NatsServer, user: &str, subject: &'static str, payload: &'stat
 }
 
 /// Returns `true` if the server denies it: it sends a violation asynchronously, before it responds to our ping.
-fn is_denied(nats: &NatsServer, user: &str, subject: &str, publish: bool) -> bool {
+pub(crate) fn is_denied(nats: &NatsServer, user: &str, subject: &str, publish: bool) -> bool {
     use std::io::{BufRead, BufReader, Write};
     let stream = std::net::TcpStream::connect(("127.0.0.1", nats.port())).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();

@@ -4,17 +4,19 @@
 //! not replayed again. An interruption at any moment leaves every dead letter either in its stream or replayed;
 //! running the same command again does the rest.
 
-mod for_each;
 mod removal;
 mod replay;
 
+use std::collections::HashSet;
 use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::{Result, bail};
+use futures::FutureExt;
 use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
-use super::{Dlq, Totals, list, resolve_filter};
+use super::{Totals, list, resolve_filter};
 use crate::cli::{Action, Which};
+use crate::dead_letter_service::{DeadLetterService, LetterAction, LetterOutcome, SelectedLetters, for_each_letter};
 use crate::outcome::Outcome;
 use crate::output::{data, message};
 
@@ -39,7 +41,13 @@ enum Selection {
     Filtered(DeadLetterFilter, u64),
 }
 
-pub(super) async fn run(dlq: &Dlq, action: Action, which: Which, dry_run: bool, yes: bool) -> Result<Outcome> {
+pub(super) async fn run(
+    dlq: &DeadLetterService,
+    action: Action,
+    which: Which,
+    dry_run: bool,
+    yes: bool,
+) -> Result<Outcome> {
     if needs_yes(action, dry_run || yes) {
         bail!(
             "dlq drop removes dead letters permanently and there is no terminal to confirm on: pass --yes, or preview with --dry-run"
@@ -100,33 +108,26 @@ fn confirmed(action: Action, totals: &Totals) -> Result<bool> {
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
 }
 
-async fn survey(dlq: &Dlq, which: Which) -> Result<Plan> {
+async fn survey(dlq: &DeadLetterService, which: Which) -> Result<Plan> {
     match which {
         Which::Sequences(sequences) => survey_named(dlq, sequences).await,
         Which::Filter(wanted) => survey_filtered(dlq, resolve_filter(wanted)?).await,
     }
 }
 
-async fn survey_named(dlq: &Dlq, mut sequences: Vec<u64>) -> Result<Plan> {
+async fn survey_named(dlq: &DeadLetterService, mut sequences: Vec<u64>) -> Result<Plan> {
     sequences.sort_unstable();
     sequences.dedup();
-    let (mut totals, mut named, mut missing) = (Totals::default(), Vec::<DeadLetterHead>::new(), Vec::new());
-    for sequence in sequences {
-        match dlq.retrying(async || dlq.bus.dead_letter_head(sequence).await).await? {
-            // Another part of a dead letter that was already named.
-            Some(part) if named.iter().any(|other| part.part.is_some() && other.parts_key() == part.parts_key()) => {}
-            Some(letter) => {
-                totals.add_whole(&letter);
-                named.push(letter);
-            }
-            None => missing.push(sequence),
-        }
+    let SelectedLetters { letters, missing, .. } = dlq.select(&sequences).await?;
+    let mut totals = Totals::default();
+    for letter in &letters {
+        totals.add_whole(letter);
     }
-    let rows = named.iter().take(MAX_ROWS).cloned().collect();
-    Ok(Plan { totals, rows, missing, selection: Selection::Named(named) })
+    let rows = letters.iter().take(MAX_ROWS).cloned().collect();
+    Ok(Plan { totals, rows, missing, selection: Selection::Named(letters) })
 }
 
-async fn survey_filtered(dlq: &Dlq, filter: DeadLetterFilter) -> Result<Plan> {
+async fn survey_filtered(dlq: &DeadLetterService, filter: DeadLetterFilter) -> Result<Plan> {
     let (mut totals, mut rows) = (Totals::default(), Vec::new());
     let last = dlq
         .for_each_head(filter.clone(), |letter| {
@@ -137,4 +138,26 @@ async fn survey_filtered(dlq: &Dlq, filter: DeadLetterFilter) -> Result<Plan> {
         })
         .await?;
     Ok(Plan { totals, rows, missing: Vec::new(), selection: Selection::Filtered(filter, last) })
+}
+
+/// Passes each selected dead letter to the action once and its outcome to `note`; ends at the first error.
+async fn for_each(
+    dlq: &DeadLetterService,
+    selection: &Selection,
+    action: &LetterAction,
+    mut note: impl FnMut(LetterOutcome),
+) -> Result<()> {
+    let act = |letter| dlq.act(action, letter).boxed();
+    let (filter, last) = match selection {
+        Selection::Named(letters) => return Ok(for_each_letter(letters.clone(), act, note).await?),
+        Selection::Filtered(filter, last) => (filter, last),
+    };
+    let mut parts_seen = HashSet::new();
+    let mut is_first = |letter: &DeadLetterHead| letter.parts_key().is_none_or(|key| parts_seen.insert(key.to_owned()));
+    let mut letters = dlq.retrying(|| dlq.bus.dead_letters(filter.clone())).await?;
+    while let Some(mut page) = dlq.next_page(&mut letters).await? {
+        page.retain(|letter| letter.sequence <= *last && is_first(letter));
+        for_each_letter(page, act, &mut note).await?;
+    }
+    Ok(())
 }

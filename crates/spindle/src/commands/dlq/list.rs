@@ -3,16 +3,16 @@
 use std::collections::VecDeque;
 
 use anyhow::Result;
-use serde_json::{Value, json};
 use spindle_bus::{DeadLetterFilter, DeadLetterHead};
 
-use super::{Dlq, Totals, escape};
+use super::{Totals, escape};
+use crate::dead_letter_service::{DeadLetterService, letter_row};
 use crate::outcome::Outcome;
 use crate::output::{self, data, message, safe};
 
 /// Lists dead letters. Finding none is success.
 pub(super) async fn run(
-    dlq: &Dlq,
+    dlq: &DeadLetterService,
     filter: DeadLetterFilter,
     limit: usize,
     oldest_first: bool,
@@ -54,26 +54,8 @@ fn summary(totals: &Totals, is_filtered: bool, n_rows: usize, oldest_first: bool
 
 /// One dead letter per line, so that the output can be read both as JSON and line by line.
 fn json_array(letters: &[DeadLetterHead]) -> Vec<u8> {
-    let rows: Vec<_> = letters.iter().map(|letter| row(letter).to_string()).collect();
+    let rows: Vec<_> = letters.iter().map(|letter| letter_row(letter).to_string()).collect();
     if rows.is_empty() { b"[]\n".to_vec() } else { format!("[\n{}\n]\n", rows.join(",\n")).into_bytes() }
-}
-
-fn row(letter: &DeadLetterHead) -> Value {
-    json!({
-        "sequence": letter.sequence,
-        "time": letter.kept_at,
-        "reason": letter.reason,
-        "detail": letter.detail,
-        "subject": letter.subject,
-        "stream": letter.stream,
-        "stream_sequence": letter.stream_sequence,
-        "index": letter.index,
-        "published": letter.published,
-        "message_id": letter.message_id,
-        "part": letter.part.map(|part| format!("{}/{}", part.number, part.of)),
-        "replays": letter.n_replays,
-        "size_bytes": letter.size_bytes,
-    })
 }
 
 /// Longer details are cut; `show` and JSON have them in full.

@@ -3,14 +3,15 @@
 use anyhow::Result;
 use spindle_bus::DeadLetter;
 
-use super::{Dlq, escape};
+use super::escape;
+use crate::dead_letter_service::DeadLetterService;
 use crate::outcome::Outcome;
 use crate::output::{data, message, safe};
 
-pub(super) async fn run(dlq: &Dlq, sequences: &[u64], raw: bool) -> Result<Outcome> {
+pub(super) async fn run(dlq: &DeadLetterService, sequences: &[u64], raw: bool) -> Result<Outcome> {
     let mut outcome = Outcome::Good;
     for (number, sequence) in sequences.iter().enumerate() {
-        let Some(whole) = dlq.retrying(async || dlq.bus.dead_letter(*sequence).await).await? else {
+        let Some(whole) = dlq.read(*sequence).await? else {
             message(&format!("no dead letter {sequence}: list them with `spindle dlq ls`"));
             outcome = Outcome::NotGood;
             continue;
