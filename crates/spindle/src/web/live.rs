@@ -59,14 +59,15 @@ impl Live {
     async fn watch(self) {
         let mut ticks = interval(INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch = Watch::default();
+        let mut watch = Watch::from(clock::now());
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => return,
                 _ = ticks.tick() => {}
             }
             if self.sender.receiver_count() == 0 {
-                watch = Watch::default();
+                // A reader who comes within the next second gets what is stored from now on.
+                watch = Watch::from(clock::now());
                 continue;
             }
             let batch = watch.look(&self.service).await;
@@ -118,12 +119,18 @@ fn messages(batch: Batch) -> Vec<Event> {
 }
 
 /// What was known a second ago.
-#[derive(Default)]
 struct Watch {
     fleet: Option<u64>,
-    since: Option<Timestamp>,
-    /// Events sent within [`OVERLAP`].
-    sent: HashSet<String>,
+    /// Events stored before have been looked for.
+    since: Timestamp,
+    /// Events sent within [`OVERLAP`]; `None` before the first look.
+    sent: Option<HashSet<String>>,
+}
+
+impl From<Timestamp> for Watch {
+    fn from(since: Timestamp) -> Self {
+        Self { fleet: None, since, sent: None }
+    }
 }
 
 impl Watch {
@@ -132,24 +139,27 @@ impl Watch {
         let fleet = service.fleet_digest().await.ok();
         let is_changed = fleet.is_some() && self.fleet.is_some() && fleet != self.fleet;
         self.fleet = fleet.or(self.fleet);
-        let since = self.since.unwrap_or(at);
-        let events = match service.events_received(since.minus(OVERLAP), at).await {
-            Ok(found) => self.fresh(found, self.since.is_none()),
+        let events = match service.events_received(self.since.minus(OVERLAP), at).await {
+            Ok(found) => self.fresh(found),
             Err(error) => {
                 debug!(error = format!("{error:#}"), "events for the live page cannot be read");
                 return Batch { at, fleet: is_changed, events: None };
             }
         };
-        self.since = Some(at);
+        self.since = at;
         Batch { at, fleet: is_changed, events: to_json(&events) }
     }
 
-    /// Returns the events that were not sent before; none at the first look.
-    fn fresh(&mut self, found: Vec<EventRecord>, is_first: bool) -> Vec<EventRecord> {
+    /// Returns the events that were not sent before; at the first look, those stored since it began.
+    fn fresh(&mut self, found: Vec<EventRecord>) -> Vec<EventRecord> {
         let identity = |record: &EventRecord| record.event.identity().message_id();
         let known: HashSet<String> = found.iter().map(identity).collect();
-        let fresh = found.into_iter().filter(|record| !is_first && !self.sent.contains(&identity(record))).collect();
-        self.sent = known;
+        let is_fresh = |record: &EventRecord| match &self.sent {
+            Some(sent) => !sent.contains(&identity(record)),
+            None => record.received >= self.since,
+        };
+        let fresh = found.into_iter().filter(is_fresh).collect();
+        self.sent = Some(known);
         fresh
     }
 }
