@@ -1,6 +1,7 @@
 //! Tests of the whole fleet: its guarantees here, its behaviour in the submodules.
 
 mod faults;
+mod past;
 mod physics;
 
 use std::collections::{BTreeMap, BTreeSet};
