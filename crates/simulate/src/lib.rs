@@ -41,7 +41,7 @@ use plan::Plan;
 use site::Site;
 
 use spindle_core::timestamp::Timestamp;
-use spindle_core::wire::Batch;
+use spindle_core::wire::{Batch, Event};
 
 /// Largest fleet; larger sizes are reduced to it. A million devices take about 0.4 GB, their metrics of one tick 1 GB.
 pub const MAX_DEVICES: usize = 1_000_000;
@@ -79,6 +79,13 @@ impl Fleet {
     /// last tick gives an empty batch.
     pub fn tick(&mut self, now: Timestamp) -> Batch {
         self.advance(now, now.minus(MAX_EVENT_AGE))
+    }
+
+    /// Returns all events up to `now` that no tick has returned; no later tick returns them. For a past, whose events are
+    /// known before its measurements.
+    pub fn events_until(&mut self, now: Timestamp) -> Vec<Event> {
+        self.plan.extend(now, &mut self.site);
+        self.plan.take_due(self.last_tick.unwrap_or(self.epoch), now)
     }
 
     /// Does the same as [`Fleet::tick`] for a time of the past, in steps as long as one likes: no event is too old.

@@ -109,7 +109,7 @@ fn events_of_the_past_are_all_in_the_truth_and_rarer_than_those_of_the_present()
         .collect();
     let is_end = |event: &Event| ["DriveReplaced", "FanRestored", "ShelfOnline"].contains(&&*event.event_type);
     assert!(events.iter().all(|event| is_end(event) || ids.contains(&event.id.to_string())));
-    assert!((60..500).contains(&events.len()), "{}", events.len());
+    assert!((30..300).contains(&events.len()), "{}", events.len());
     assert!(fleet.truth().is_sorted_by_key(Truth::begins_at));
 }
 

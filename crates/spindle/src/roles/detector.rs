@@ -181,6 +181,9 @@ impl Detector {
                 if let Some(until) = message.gap_until {
                     judge.gap(until);
                 }
+                if message.is_past {
+                    judge.begin_past(message.published);
+                }
                 judging::take(&mut judge, message.stream, message.published, &message.payload);
                 marks[message.stream] = Some(message.mark);
             }

@@ -42,6 +42,7 @@ impl Outlet {
                 payload: Bytes::copy_from_slice(&encode_event(event)),
                 n_items: 1,
                 urgent: true,
+                as_of: None,
             });
         }
     }
