@@ -30,7 +30,7 @@ export class Spindle {
   async start(...args) {
     const log = join(this.folder, "log");
     const data = join(this.folder, "data");
-    this.child = spawn("sh", ["-c", 'exec "$@" 2>>"$LOG"', "sh", PROGRAM, "up", "--data-dir", data, "--http", this.http, ...args], { env: { ...process.env, LOG: log, SPINDLE_NATS_PORT: "0", SPINDLE_PAST: this.past }, stdio: "ignore" });
+    this.child = spawn("sh", ["-c", 'exec "$@" 2>>"$LOG"', "sh", PROGRAM, "up", "--data-dir", data, "--http", this.http, ...args], { env: { ...process.env, LOG: log, SPINDLE_NATS_PORT: "0", SPINDLE_SIMULATED_PAST: this.past }, stdio: "ignore" });
     const ended = new Promise((resolve) => this.child.once("exit", resolve));
     this.ended = ended;
     let hasEnded = false;

@@ -93,17 +93,18 @@ impl Simulation {
             return Ok(());
         }
         let started = Instant::now();
-        tokio::select! {
+        let told = tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            told = timeout(LONGEST_TELLING, past.tell(&mut self.fleet, stage)) => match told {
-                Ok(n_values) => {
-                    let (from, seconds) = (past.from(), started.elapsed().as_secs_f32());
-                    info!(%from, n_values, seconds, "past of the simulated fleet published");
-                }
-                Err(_) => warn!("past of the simulated fleet cut off: NATS takes it too slowly"),
-            },
-        }
+            told = timeout(LONGEST_TELLING, past.tell(&mut self.fleet, stage)) => told,
+        };
         self.truth.append(&self.fleet.new_truth())?;
+        match told {
+            Ok(n_values) => {
+                let (from, seconds) = (past.from(), started.elapsed().as_secs_f32());
+                info!(%from, n_values, seconds, "past of the simulated fleet published");
+            }
+            Err(_) => warn!("past of the simulated fleet cut off: NATS takes it too slowly"),
+        }
         self.note(&past, Progress::Told)
     }
 
