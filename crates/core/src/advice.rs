@@ -191,7 +191,7 @@ pub fn for_finding(finding: Finding) -> &'static Advice {
 }
 
 /// Findings by the metric type beyond its limit, or the type of the event.
-const BY_NAME: [(&str, Finding); 33] = [
+const BY_NAME: [(&str, Finding); 34] = [
     ("AnomaliesAgree", Finding::Odd),
     ("CapacityUsed", Finding::Full),
     ("DataCorruption", Finding::Corrupt),
@@ -203,6 +203,7 @@ const BY_NAME: [(&str, Finding); 33] = [
     ("FailureRiskRaised", Finding::Reallocated),
     ("FanFailure", Finding::Hot),
     ("Latency", Finding::Slow),
+    ("LatencyRaised", Finding::Odd),
     ("PendingSectors", Finding::Pending),
     ("ReallocatedSectors", Finding::Reallocated),
     ("SelfTestFailed", Finding::SelfReported),

@@ -66,7 +66,8 @@ impl Filling {
 
 /// Returns the whole multiple of `bucket` since the epoch at or before `time`, or the start of the range if that is
 /// later.
-fn bucket_start(time: Timestamp, bucket: Duration) -> Timestamp {
+/// Returns the start of the bucket that contains a time: a whole multiple of `length` since the Unix epoch.
+pub fn bucket_start(time: Timestamp, bucket: Duration) -> Timestamp {
     let Ok(bucket_ns) = i64::try_from(bucket.as_nanos()) else {
         return if time.as_ns() < 0 { Timestamp::from_ns(i64::MIN) } else { Timestamp::from_ns(0) };
     };

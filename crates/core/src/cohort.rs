@@ -9,7 +9,6 @@
 //! Uses earlier minutes only. State is bounded: about 1 KiB a device, at most [`MAX_DEVICES`] devices, each forgotten
 //! after [`FORGET_AFTER`].
 
-mod incidents;
 mod member;
 mod minutes;
 mod onset;
@@ -23,12 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
-pub use incidents::{CohortIncident, DeviceFinding, TOGETHER_WITHIN, group};
 use member::Member;
 pub use minutes::{Minutes, PeerSample, PeerSamples};
 
 /// Fewest peers that support a verdict: with two, the median is as odd as either of them.
 pub const MIN_PEERS: usize = 3;
+/// Largest time between two findings of one cause in an enclosure. Two drives of one shelf that fail on their own within ten
+/// minutes are rarer than a shelf with a bad power supply, cable or expander.
+pub const TOGETHER_WITHIN: Duration = Duration::from_secs(600);
 /// Maximum number of devices; those beyond get no verdict.
 pub const MAX_DEVICES: usize = 100_000;
 /// Time without a value after which the history of a device is dropped.

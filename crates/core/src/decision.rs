@@ -196,7 +196,7 @@ pub(crate) fn is_understood(event: &Event) -> bool {
 
 /// Reads metric, end and value of a decision; the metric of an acknowledgment is empty.
 fn read(event: &Event) -> Result<(&str, Timestamp, Option<f64>), String> {
-    let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name)).map(String::as_str);
+    let label = |name: &str| event.label(name);
     let metric = match (event.event_type.as_str(), label("metric")) {
         (INCIDENT_ACKNOWLEDGED, _) => "",
         (_, Some(metric)) if !metric.is_empty() => metric,

@@ -36,7 +36,7 @@ use window::Windows;
 /// Largest magnitude that enters the sums: squares of it stay finite.
 const MAX_MAGNITUDE: f64 = 1e75;
 /// First byte of a saved detector.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// Online detector of one series.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -3,10 +3,15 @@
 
 /// Note about one series, with the labels `metric`, `value`, `expected_low`, `expected_high` and `score`.
 pub const METRIC_ANOMALY: &str = "MetricAnomaly";
-/// Notes about several metrics of a device, or about several devices of an enclosure, at the same time.
+/// Notes about several metrics of a device, or about one metric of several devices of an enclosure, at the same time. The
+/// label `families` names the metrics; `devices` and `n_devices` are there for an enclosure only.
 pub const ANOMALIES_AGREE: &str = "AnomaliesAgree";
 /// End of [`ANOMALIES_AGREE`].
 pub const ANOMALIES_ENDED: &str = "AnomaliesEnded";
+/// Requests of a device take much longer than in its own past although there are no more of them.
+pub const LATENCY_RAISED: &str = "LatencyRaised";
+/// End of [`LATENCY_RAISED`].
+pub const LATENCY_RAISED_ENDED: &str = "LatencyRaisedEnded";
 /// Device slower than its peers.
 pub const DEVICE_SLOW: &str = "DeviceSlow";
 /// End of [`DEVICE_SLOW`].
@@ -27,6 +32,8 @@ pub fn is_own(event_type: &str) -> bool {
         METRIC_ANOMALY,
         ANOMALIES_AGREE,
         ANOMALIES_ENDED,
+        LATENCY_RAISED,
+        LATENCY_RAISED_ENDED,
         DEVICE_SLOW,
         DEVICE_SLOW_ENDED,
         FAILURE_PREDICTED,

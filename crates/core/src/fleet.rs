@@ -13,7 +13,7 @@ mod signals;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -87,8 +87,8 @@ pub struct DriveReason {
 pub struct DriveFleet {
     drives: BTreeMap<String, DriveHistory>,
     models: Models,
-    /// Drives that failed on the newest day.
-    failed: Vec<String>,
+    /// Known drives that failed on the newest day.
+    failed: BTreeSet<String>,
     /// Newest day of any row: days since the epoch.
     today: Option<i64>,
 }
@@ -129,19 +129,17 @@ impl DriveFleet {
     /// Records that a drive failed at this time. It becomes known on the next day: until then it counts as one of its
     /// model's drives, and no failure.
     pub fn fail(&mut self, device: &str, time: Timestamp) {
-        let day = reasons::day_of(time);
+        let day = time.day();
         if self.today.is_some_and(|today| day < today) {
             self.count_failure(device);
-        } else {
-            self.failed.push(device.to_owned());
+        } else if self.drives.contains_key(device) {
+            self.failed.insert(device.to_owned());
         }
     }
 
     /// Records that another drive has taken the place of one: the history ends, and a failure of it counts at once.
     pub fn replace(&mut self, device: &str) {
-        let n_failed = self.failed.len();
-        self.failed.retain(|failed| failed != device);
-        if self.failed.len() < n_failed {
+        if self.failed.remove(device) {
             self.count_failure(device);
         } else if let Some(drive) = self.drives.remove(device) {
             forget(&mut self.models, &drive);
@@ -155,16 +153,9 @@ impl DriveFleet {
         }
     }
 
-    /// Returns the drives that reported before but not within `days` of the newest row, with their last day.
-    pub fn stale(&self, days: i64) -> impl Iterator<Item = (&str, Timestamp)> {
-        let newest = self.today.unwrap_or_default();
-        let stale = self.drives.iter().filter(move |(_, drive)| drive.last_day < newest - days);
-        stale.map(|(name, drive)| (name.as_str(), reasons::start_of(drive.last_day)))
-    }
-
     /// Returns the day of a row, not before the newest one; forgets drives that are long gone when a day begins.
     fn begin_day(&mut self, time: Timestamp) -> i64 {
-        let day = reasons::day_of(time);
+        let day = time.day();
         match self.today {
             Some(today) if day <= today => return today,
             Some(_) | None => {}

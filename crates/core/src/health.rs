@@ -36,6 +36,7 @@ use crate::advice;
 use crate::decision::DecisionInForce;
 use crate::metric;
 use crate::records::{Arrival, EventRecord, LatestSample, Window};
+use crate::smart::SMART_STANDBY;
 use crate::timestamp::Timestamp;
 
 pub(crate) use accepted::Acceptances;
@@ -48,6 +49,7 @@ pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, se
 pub use silence::{
     CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
 };
+pub(crate) use temperature::TemperatureLimits;
 pub use trend::{earlier_windows, needs_earlier};
 
 /// Health of a device, from best to worst.
@@ -216,6 +218,11 @@ fn advised((health, reason): Finding) -> HealthReason {
         Health::Ok | Health::Unknown => None,
     };
     HealthReason { health, advice: reason.advice.or(advice), ..reason }
+}
+
+/// Returns `true` for a metric that is no evidence, but that the judgement of others reads.
+pub(crate) fn is_statement(metric_type: &str) -> bool {
+    temperature::STATEMENTS.contains(&metric_type) || metric_type == SMART_STANDBY
 }
 
 /// Returns `true` if values of a metric can count against their device.

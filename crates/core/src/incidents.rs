@@ -2,7 +2,7 @@
 //! events show it.
 //!
 //! Pure function of events, decisions and labels. The order of events does not matter; more events that open faults never
-//! remove an incident, though they may join two of them.
+//! remove an incident, though they may join two of them; one that shows an earlier start parts a fault from what it preceded.
 
 mod fault;
 mod grouping;

@@ -19,7 +19,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::decision::FINDING_ACCEPTED;
+use crate::decision::{self, FINDING_ACCEPTED};
 use crate::fleet::DriveFleet;
 use crate::health::MAX_CLOCK_LAG;
 use crate::timestamp::Timestamp;
@@ -29,7 +29,7 @@ pub use device::MAX_DEVICES;
 use device::agreement::Shelves;
 use device::peers::Peers;
 use device::series::NewestSample;
-use device::{Device, Devices, agreement, drives, evidence, notes, own_past, peers, verdicts};
+use device::{Device, Devices, SeriesPlace, agreement, drives, notes, peers, verdicts};
 pub use saved::SavedJudgeError;
 
 /// Largest number of series with a detector; values of others are not judged one by one.
@@ -40,7 +40,6 @@ pub const FORGET_AFTER: Duration = Duration::from_secs(30 * 86_400);
 const TICK_NS: i64 = 10_000_000_000;
 /// Time for which a step waits for messages that the other stream delivers late.
 const SLACK: Duration = Duration::from_secs(5);
-const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Judge of all devices.
 #[derive(Debug, Default)]
@@ -100,29 +99,47 @@ impl FleetJudge {
     }
 
     /// Takes the value of a metric of a known device.
-    fn value(&mut self, place: usize, metric: &DeviceMetric) {
+    fn value(&mut self, place_of_device: usize, metric: &DeviceMetric) {
         let DeviceMetric { timestamp: time, value, .. } = *metric;
         let now = self.now;
-        let device = self.devices.at(place);
-        let Some(place) = device.place_of(metric).filter(|_| value.is_finite()) else {
-            take_other(device, metric, now);
-            return;
+        let device = self.devices.at(place_of_device);
+        let place = match device.place_of(metric) {
+            SeriesPlace::At(place) if value.is_finite() => place,
+            SeriesPlace::At(_) | SeriesPlace::Unused => return take_other(device, metric, now),
+            SeriesPlace::Full => {
+                self.n_left_out += 1;
+                return take_other(device, metric, now);
+            }
         };
         let series = &mut device.series[place];
         let before = series.newest.as_ref().map(|newest| newest.value);
         if !series.take(time, value, now) {
             return;
         }
-        if series.regrade(value, before) {
+        let is_new_limit = series.uses.is_stated && before != Some(value);
+        if series.regrade(value, before, device.limits) || is_new_limit {
             device.standing.is_dirty = true;
             device.due = device.due.min(now);
         }
-        if series.uses.is_of_drive && device.drive.take(series, before, value, now) {
+        // What is that old is a recording: it teaches its series, and is no news.
+        let is_recording = time.plus(MAX_CLOCK_LAG) < now;
+        if series.uses.is_of_drive && !is_recording && device.drive.take(series, before, value, now) {
             device.due = device.due.min(now);
         }
-        if &*series.metric_type == peers::COMPARED {
+        if &*series.metric_type == peers::COMPARED && !is_recording {
             device.peers.add(value);
         }
+        if is_new_limit {
+            device.learn_limits();
+        }
+        self.detect(place_of_device, place, metric, is_recording);
+    }
+
+    /// Judges a value of a series by its past.
+    fn detect(&mut self, device: usize, place: usize, metric: &DeviceMetric, is_recording: bool) {
+        let now = self.now;
+        let device = self.devices.at(device);
+        let series = &mut device.series[place];
         if series.uses.is_detected && series.detector.is_none() {
             if self.n_series >= MAX_SERIES {
                 self.n_left_out += 1;
@@ -131,16 +148,15 @@ impl FleetJudge {
             self.n_series += 1;
             series.detector = Some(Box::default());
         }
-        let Some(score) = series.detect(time, value) else { return };
-        let at = time.min(now);
-        // What is that old is a recording: it teaches, and is no news.
-        let is_quiet = now < self.quiet_until || time.plus(MAX_CLOCK_LAG) < now;
-        if let Some(note) = notes::note(device, place, &score, at, is_quiet) {
+        let Some(score) = series.detect(metric.timestamp, metric.value) else { return };
+        let is_quiet = now < self.quiet_until || is_recording;
+        if let Some(note) = notes::note(device, place, &score, metric.timestamp.min(now), is_quiet) {
             device.say(note, now, &mut self.made);
         }
         if score.alarm && !is_quiet {
             let n_devices = device.enclosure().map_or(0, |enclosure| self.peers.n_in(enclosure));
-            let agreed = agreement::take(device, place, (&score, at), &mut self.shelves, n_devices);
+            // By its arrival: the clocks of two devices need not agree.
+            let agreed = agreement::take(device, place, (&score, now), &mut self.shelves, n_devices);
             if let Some(agreed) = agreed {
                 device.say(agreed, now, &mut self.made);
             }
@@ -167,29 +183,29 @@ impl FleetJudge {
         }
         let at = event.timestamp.min(now);
         match event.event_type.as_str() {
-            FINDING_ACCEPTED => device.standing.forget_page(event),
+            FINDING_ACCEPTED if decision::is_understood(event) => {
+                device.pages.accept(event.label("metric").unwrap_or_default());
+            }
             events::HEALTH_CHANGED => device.standing.adopt(event, at),
             events::DEVICE_SLOW | events::DEVICE_SLOW_ENDED => device.peers.adopt(event, at),
+            events::LATENCY_RAISED | events::LATENCY_RAISED_ENDED => device.own_past.adopt(event, at),
             events::FAILURE_PREDICTED | events::FAILURE_RISK_RAISED | events::FAILURE_PREDICTION_ENDED => {
                 device.drive.adopt(event, at);
             }
-            events::ANOMALIES_AGREE => device.alarms.adopt(event, at),
-            "DriveFailure" => {
+            events::ANOMALIES_AGREE => device.alarms.adopt(at),
+            // One that is told again after the replacement is of the drive before.
+            "DriveFailure" if !device.kept.is_replaced_since(event.timestamp) => {
                 device.drive.fail();
                 self.drives.fail(&device.name, now);
             }
-            "DriveReplaced" => {
-                device.drive.replace(at);
-                device.peers.replace(at);
-                device.own_past = own_past::OwnPast::default();
-                device.alarms.replace();
+            "DriveReplaced" if !device.kept.is_replaced_since(event.timestamp) => {
+                device.replace(event.timestamp, at);
                 self.drives.replace(&device.name);
             }
             _ => {}
         }
-        if event.criticality.level() >= evidence::PAGE && evidence::OF_PLACE.contains(&event.event_type.as_str()) {
-            self.shelves.page(device, at);
-        }
+        device.pages.take(event, at);
+        self.shelves.page(device, event, at);
         if device.kept.take(event, now) {
             device.standing.is_dirty = true;
             device.due = device.due.min(now);
@@ -203,7 +219,7 @@ impl FleetJudge {
             return;
         }
         self.now = now;
-        self.peers.advance(now, &mut self.devices, now < self.quiet_until, &mut self.made);
+        self.peers.advance(now, &mut self.devices, self.quiet_until, &mut self.made);
         loop {
             let next = first_tick_from(self.due.max(Timestamp::from_ns(self.ticked.as_ns().saturating_add(1))));
             if self.devices.len() == 0 || next.plus(SLACK) > now {
@@ -230,18 +246,18 @@ impl FleetJudge {
     }
 
     fn tick(&mut self, now: Timestamp) {
-        let is_new_day = day_of(now) > day_of(self.ticked);
+        let is_new_day = now.day() > self.ticked.day();
         self.ticked = now;
         if is_new_day {
             self.forget(now);
         }
-        let is_quiet = now < self.quiet_until;
+        let quiet_until = self.quiet_until;
         self.due = Timestamp::from_ns(i64::MAX);
         for device in self.devices.iter_mut() {
             if device.due <= now {
-                let drive_at = drives::look(device, &mut self.drives, now, is_quiet, &mut self.made);
-                let alarms_at = agreement::look(device, now, &mut self.made);
-                let verdict_at = verdicts::look(device, &mut self.shelves, now, self.quiet_until, &mut self.made);
+                let drive_at = drives::look(device, &mut self.drives, now, quiet_until, &mut self.made);
+                let alarms_at = agreement::look(device, now, quiet_until, &mut self.made);
+                let verdict_at = verdicts::look(device, &mut self.shelves, now, quiet_until, &mut self.made);
                 device.due = drive_at.into_iter().chain(alarms_at).fold(verdict_at, Timestamp::min);
             }
             self.due = self.due.min(device.due);
@@ -262,12 +278,18 @@ impl FleetJudge {
                 *n_series -= usize::from(!is_kept && series.detector.is_some());
                 is_kept
             });
-            if !is_kept {
+            if is_kept {
+                // The statements may be among the series that are gone.
+                device.learn_limits();
+            } else {
                 peers.forget(device);
             }
             is_kept
         });
         peers.slow.retain(|_, (_, since)| *since >= oldest);
+        if now < self.quiet_until {
+            return;
+        }
         for device in self.devices.iter_mut() {
             lasting::state_again(device, now, &mut self.made);
         }
@@ -284,7 +306,7 @@ impl FleetJudge {
     }
 
     /// Returns the number of values and events left out for lack of room: of devices beyond [`MAX_DEVICES`], and values
-    /// of series beyond [`MAX_SERIES`].
+    /// of series beyond [`MAX_SERIES`], or beyond the 256 of their device.
     pub fn n_left_out(&self) -> u64 {
         self.n_left_out
     }
@@ -309,8 +331,4 @@ fn first_tick_from(time: Timestamp) -> Timestamp {
     let floor = time.as_ns().div_euclid(TICK_NS);
     let is_whole = time.as_ns().rem_euclid(TICK_NS) == 0;
     Timestamp::from_ns((floor + i64::from(!is_whole)).saturating_mul(TICK_NS))
-}
-
-fn day_of(time: Timestamp) -> i64 {
-    time.as_ns().div_euclid(DAY_NS)
 }

@@ -20,6 +20,7 @@ pub mod drive_name;
 pub mod event_id;
 pub mod event_types;
 pub mod fleet;
+pub mod fleet_series;
 pub mod health;
 pub mod identity;
 pub mod incidents;

@@ -84,6 +84,15 @@ pub enum Query {
         /// Window.
         window: Window,
     },
+    /// One metric of all devices in buckets of time.
+    FleetSeries {
+        /// Metric.
+        metric_type: MetricType,
+        /// Window.
+        window: Window,
+        /// Length of a bucket.
+        bucket: Duration,
+    },
     /// Open and recently closed faults by their causes.
     Incidents(IncidentsQuery),
     /// Verdicts on one device over time.
@@ -235,6 +244,7 @@ impl Query {
             Self::FleetHealth(_) => "fleet_health",
             Self::Fleet { .. } => "fleet",
             Self::FleetHistory { .. } => "fleet_history",
+            Self::FleetSeries { .. } => "fleet_series",
             Self::Incidents(_) => "incidents",
             Self::HealthHistory { .. } => "health_history",
             Self::Anomalies(_) => "anomalies",

@@ -13,6 +13,7 @@ use crate::audit::{EpochFindings, Tally};
 use crate::decision::{AcceptanceInForce, DecisionInForce, DecisionNotUnderstood};
 use crate::detect::JudgedBuckets;
 use crate::event_id::EventId;
+use crate::fleet_series::FleetBucket;
 use crate::health::{FleetStep, Verdict};
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
@@ -92,6 +93,17 @@ pub enum Data {
         /// Event types of which some device has more events than one answer reads: its older verdicts are missing.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         cut_off: Vec<EventType>,
+        /// Data it is based on.
+        basis: Basis,
+    },
+    /// Result of `fleet_series`.
+    FleetSeries {
+        /// Buckets, oldest first.
+        data: Vec<FleetBucket>,
+        /// Unit, if the metric table has one.
+        unit: Option<&'static str>,
+        /// Length of a bucket in seconds.
+        bucket_seconds: f64,
         /// Data it is based on.
         basis: Basis,
     },

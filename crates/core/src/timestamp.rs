@@ -7,6 +7,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::{Rfc2822, Rfc3339};
 
+const MINUTE_NS: i64 = 60_000_000_000;
+const DAY_NS: i64 = 86_400_000_000_000;
+
 /// Instant in nanoseconds since 1970-01-01T00:00:00Z, from 1677-09-21 to 2262-04-11: the range of all supported
 /// databases.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,6 +93,32 @@ impl Timestamp {
         Self(self.0.saturating_sub(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)))
     }
 
+    /// Returns the minute, counted from the Unix epoch.
+    pub const fn minute(self) -> i64 {
+        self.0.div_euclid(MINUTE_NS)
+    }
+
+    /// Returns the start of a [`minute`](Self::minute); saturates at the ends of the range.
+    pub const fn of_minute(minute: i64) -> Self {
+        Self(minute.saturating_mul(MINUTE_NS))
+    }
+
+    /// Returns the day in UTC, counted from the Unix epoch.
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(DAY_NS)
+    }
+
+    /// Returns the start of a [`day`](Self::day); saturates at the ends of the range.
+    pub const fn of_day(day: i64) -> Self {
+        Self(day.saturating_mul(DAY_NS))
+    }
+
+    /// Returns the instant cut to the second: people read no nanoseconds.
+    #[must_use]
+    pub const fn whole_second(self) -> Self {
+        Self(self.0.saturating_sub(self.0.rem_euclid(1_000_000_000)))
+    }
+
     /// Returns the seconds from `earlier` to `self`; negative if `earlier` is later.
     pub fn seconds_since(self, earlier: Self) -> f64 {
         self.0.saturating_sub(earlier.0) as f64 / 1e9
@@ -161,6 +190,15 @@ mod tests {
         assert_eq!(utc, Timestamp::parse("2025-06-06T14:08:40.123456789+02:00").unwrap());
         assert_eq!(utc.as_ns() % 1_000_000_000, 123_456_789);
         assert_eq!(utc.to_string(), "2025-06-06T12:08:40.123456789Z");
+    }
+
+    #[test]
+    fn days_minutes_and_seconds_are_cut_downwards() {
+        let time = Timestamp::parse("1969-12-31T23:59:58.5Z").unwrap();
+        assert_eq!((time.day(), time.minute(), time.whole_second()), (-1, -1, Timestamp::from_seconds(-2)));
+        assert_eq!(Timestamp::of_day(time.day()), Timestamp::from_seconds(-86_400));
+        assert_eq!(Timestamp::of_minute(time.minute()), Timestamp::from_seconds(-60));
+        assert_eq!(Timestamp::from_ns(i64::MIN).whole_second().as_ns(), i64::MIN);
     }
 
     #[test]

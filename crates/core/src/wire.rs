@@ -58,6 +58,11 @@ impl Criticality {
     pub fn level(self) -> u8 {
         self.0
     }
+
+    /// Returns `true` for a level that calls a person: a page. Lower ones are notes.
+    pub fn calls(self) -> bool {
+        self.0 >= 7
+    }
 }
 
 impl fmt::Display for Criticality {
@@ -109,6 +114,13 @@ pub struct Event {
     /// Description of the device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<Box<Labels>>,
+}
+
+impl Event {
+    /// Returns a label; `None` if it is missing.
+    pub fn label(&self, key: &str) -> Option<&str> {
+        self.labels.as_ref()?.get(key).map(String::as_str)
+    }
 }
 
 /// Metrics and events that are collected, or stored, together.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests may unwrap as the tests do")]
 
 use proptest::prelude::*;
-use spindle_core::cohort::{Cohorts, DeviceFinding, Minutes, PeerSample, PeerSamples, group};
+use spindle_core::cohort::{Cohorts, Minutes, PeerSample, PeerSamples};
 use spindle_core::{DeviceMetric, DeviceName, MetricType, Timestamp};
 
 fn any_value() -> impl Strategy<Value = f64> {
@@ -76,26 +76,5 @@ proptest! {
             minutes.close()
         };
         prop_assert_eq!(collect(&values.0), collect(&values.1));
-    }
-
-    #[test]
-    fn incidents_hold_every_device_and_ignore_order(
-        findings in prop::collection::vec((0..6_usize, prop::option::of(0..3_usize), any::<i64>()), 0..20).prop_flat_map(|findings| {
-            (Just(findings.clone()), Just(findings).prop_shuffle())
-        })
-    ) {
-        let of = |findings: &[(usize, Option<usize>, i64)]| {
-            let findings: Vec<_> = findings.iter().map(|(index, enclosure, since)| DeviceFinding {
-                device: device(*index),
-                enclosure: enclosure.map(|enclosure| format!("e{enclosure}")),
-                since: Timestamp::from_ns(*since),
-            }).collect();
-            let incidents = group(&findings);
-            for finding in &findings {
-                assert!(incidents.iter().any(|incident| incident.devices.contains(&finding.device)));
-            }
-            incidents
-        };
-        prop_assert_eq!(of(&findings.0), of(&findings.1));
     }
 }

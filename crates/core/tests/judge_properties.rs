@@ -12,7 +12,7 @@ use spindle_core::wire::decode_events;
 use spindle_core::{Criticality, DeviceMetric, DeviceName, Event, EventId, EventType, Labels, MetricType, Timestamp};
 
 const DEVICES: [&str; 5] = ["disk1", "disk2", "disk3", "disk4", "array"];
-const METRICS: [&str; 9] = [
+const METRICS: [&str; 12] = [
     "DiskTemp",
     "Latency",
     "IOPs",
@@ -22,8 +22,11 @@ const METRICS: [&str; 9] = [
     "PowerOnHours",
     "VendorThing",
     "CapacityUsed",
+    "IsFlash",
+    "DiskTempCritical",
+    "smart_failed",
 ];
-const EVENTS: [&str; 10] = [
+const EVENTS: [&str; 16] = [
     "DriveFailure",
     "DriveReplaced",
     "FanFailure",
@@ -34,6 +37,12 @@ const EVENTS: [&str; 10] = [
     "DeviceSlow",
     "FailurePredicted",
     "UnauthorizedAccess",
+    "AnomaliesAgree",
+    "LatencyRaised",
+    "LatencyRaisedEnded",
+    "FailureRiskRaised",
+    "FailurePredictionEnded",
+    "DeviceSlowEnded",
 ];
 /// Monday, 2023-11-20.
 const START_S: i64 = 1_700_438_400;
@@ -81,12 +90,12 @@ fn event(device: usize, event_type: &str, at: Timestamp, criticality: u64, id: u
 fn any_input() -> impl Strategy<Value = Vec<Input>> {
     let time = || prop_oneof![8 => (0..400_000_i64).prop_map(|s| Timestamp::from_seconds(START_S + s)), 1 => any::<i64>().prop_map(Timestamp::from_ns)];
     let value = prop_oneof![6 => 0.0..120.0, 1 => any::<f64>(), 1 => Just(f64::NAN), 1 => Just(-1e300)];
-    let metric = (0..5_usize, 0..9_usize, time(), time(), value, any::<bool>()).prop_map(
+    let metric = (0..5_usize, 0..12_usize, time(), time(), value, any::<bool>()).prop_map(
         |(d, m, at, received, value, is_labelled)| {
             Input::Metric(metric(d, METRICS[m], at, value, is_labelled), received)
         },
     );
-    let event = (0..5_usize, 0..10_usize, time(), time(), 1..=10_u64, any::<u32>()).prop_map(
+    let event = (0..5_usize, 0..16_usize, time(), time(), 1..=10_u64, any::<u32>()).prop_map(
         |(d, e, at, received, criticality, id)| Input::Event(event(d, EVENTS[e], at, criticality, id), received),
     );
     proptest::collection::vec(prop_oneof![8 => metric, 2 => event, 1 => time().prop_map(Input::Time)], 1..200)
@@ -95,7 +104,7 @@ fn any_input() -> impl Strategy<Value = Vec<Input>> {
 /// Days of a small shelf, with faults of all kinds at drawn times: enough for everything that the judge says.
 fn days() -> impl Strategy<Value = Vec<Input>> {
     let fault = (0..5_usize, 0..330_i64, 5..120_i64, 0..4_u8);
-    let events = (0..5_usize, 0..10_usize, 0..330_i64, 1..=10_u64, any::<u32>());
+    let events = (0..5_usize, 0..16_usize, 0..330_i64, 1..=10_u64, any::<u32>());
     (any::<u64>(), proptest::collection::vec(fault, 0..6), proptest::collection::vec(events, 0..8)).prop_map(
         |(seed, faults, events)| {
             let mut inputs = Vec::new();

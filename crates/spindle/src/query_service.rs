@@ -153,6 +153,9 @@ impl QueryService {
                 fleet_columns::fleet(store, &self.fleet, window, metric_types).await.map(Box::new).map(Data::Fleet)
             }
             Query::FleetHistory { window } => fleet_columns::history(store, window).await,
+            Query::FleetSeries { metric_type, window, bucket } => {
+                fleet_columns::series(store, metric_type, window, bucket).await
+            }
             Query::Incidents(query) => incidents::incidents(store, query).await.map(Data::Incidents),
             Query::HealthHistory { source_device, window } => {
                 verdicts::history(store, source_device, window).await.map(Data::HealthHistory)

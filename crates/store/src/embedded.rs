@@ -171,6 +171,19 @@ impl EmbeddedStore {
             .await
     }
 
+    pub(crate) async fn last_of_buckets(
+        &self,
+        metric: &MetricType,
+        window: Window,
+        bucket: Duration,
+    ) -> Result<Vec<(DeviceName, Vec<Sample>)>, StoreError> {
+        let metric = metric.clone();
+        self.read("read a metric of all devices", move |connection| {
+            series::last_of_buckets(connection, &metric, window, bucket)
+        })
+        .await
+    }
+
     pub(crate) async fn events(&self, filter: EventFilter) -> Result<Vec<EventRecord>, StoreError> {
         self.read("read events", move |connection| events::select(connection, &filter)).await
     }

@@ -64,6 +64,20 @@ impl Store {
         }
     }
 
+    /// Returns the last value in each bucket of the window, for every device that has the metric, by name of the device;
+    /// the time of a value is the start of its bucket. Costs a seek a bucket and device, however many values there are.
+    pub async fn last_of_buckets(
+        &self,
+        metric: &MetricType,
+        window: Window,
+        bucket: Duration,
+    ) -> Result<Vec<(DeviceName, Vec<Sample>)>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.last_of_buckets(metric, window, bucket).await,
+            Self::Influx(influx) => influx::series::last_of_buckets(influx, metric, window, bucket).await,
+        }
+    }
+
     /// Returns the window in buckets of length `bucket` (at least 1 ns), oldest first. A bucket starts at a whole
     /// multiple of its length since the Unix epoch, before 1970 too; at the window's edges it holds only the values
     /// inside the window. Empty buckets are omitted.

@@ -14,12 +14,14 @@ import { FleetList } from "./fleet_list";
 import { FleetMap, MAX_BY_PLACE } from "./fleet_map";
 import { FleetTable } from "./fleet_table";
 import { NotOkChart } from "./not_ok";
+import { Pulse } from "./pulse";
 
 export function fleetView(): View {
   const head = h("div");
   const tools = h("div", { class: "tools" });
   const columns = h("div", { class: "columns" });
   const notOk = new NotOkChart();
+  const pulse = new Pulse();
   let map: FleetMap | null = null;
   let table: FleetTable | null = null;
   const list = new FleetList((devices) => map?.ring(devices));
@@ -55,6 +57,11 @@ export function fleetView(): View {
       map.show(fleet, shown);
       columns.classList.toggle("nothing", empty);
       drawTools(tools, fleet, map.scale());
+      pulse.show(fleet);
+      // Under the column that is shorter.
+      const [left, right] = [columns.querySelector(".left"), columns.querySelector(".right")];
+      const home = innerWidth >= 720 && list.element.offsetHeight + 160 < map.element.offsetHeight ? left : right;
+      if (home && pulse.element.parentElement !== home) home.append(pulse.element);
     }
   };
 
@@ -65,7 +72,7 @@ export function fleetView(): View {
       if (event.key === "m") { app.option("view", app.place.options.view === "table" ? "" : "table"); return true; }
       return false;
     },
-    close: () => { map?.close(); table?.close(); },
+    close: () => { map?.close(); table?.close(); pulse.close(); },
   };
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use spindle_core::health::{self, Evidence, HealthReason, PAGING_CRITICALITY, Verdict};
 use spindle_core::judge::events::{
-    ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED, METRIC_ANOMALY,
+    ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED, LATENCY_RAISED, METRIC_ANOMALY,
 };
 use spindle_core::records::{Arrival, EventRecord, LatestSample, Window};
 use spindle_core::{DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
@@ -14,7 +14,7 @@ use spindle_core::{DeviceMetric, DeviceName, Event, EventType, MetricType, Times
 /// Window of `device_health` unless it is asked for another.
 const WINDOW: Duration = Duration::from_secs(3_600);
 /// Types of events by which the detector accuses a device.
-const ACCUSATIONS: [&str; 4] = [ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED];
+const ACCUSATIONS: [&str; 5] = [ANOMALIES_AGREE, DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED, LATENCY_RAISED];
 
 /// Newest values and events of all devices.
 #[derive(Debug, Default)]

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, HashMap};
 use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
 use spindle_core::judge::events::{
-    ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW_ENDED, FAILURE_PREDICTION_ENDED, HEALTH_CHANGED, METRIC_ANOMALY,
+    ANOMALIES_AGREE, ANOMALIES_ENDED, DEVICE_SLOW_ENDED, FAILURE_PREDICTION_ENDED, HEALTH_CHANGED, LATENCY_RAISED,
+    LATENCY_RAISED_ENDED, METRIC_ANOMALY,
 };
 use spindle_core::{Batch, DeviceName, Event, Timestamp};
 
@@ -14,8 +15,6 @@ use super::evidence::{Knowledge, accusation};
 use super::faults::{Fault, Faults};
 use super::tally::{FaultScore, Rank, Tally, VerdictTimes};
 
-/// Criticality from which on an event calls a person.
-const PAGE: u8 = 7;
 /// Most rounds in which events of the judge lead to further ones.
 const MAX_ROUNDS: usize = 8;
 
@@ -52,7 +51,7 @@ impl Recorder {
     /// Takes what NATS received at one time.
     pub(super) fn take(&mut self, batch: &Batch, now: Timestamp) {
         for event in &batch.events {
-            if event.criticality.level() >= PAGE {
+            if event.criticality.calls() {
                 *self.tally.own_pages.entry(event.event_type.to_string()).or_default() += 1;
             }
             self.deliver(event, now);
@@ -180,8 +179,10 @@ pub(super) fn unpaged(fault: &Fault, score: &FaultScore) -> String {
 
 fn rank(event: &Event) -> Rank {
     match event.event_type.as_str() {
-        _ if event.criticality.level() >= PAGE => Rank::Page,
-        HEALTH_CHANGED | ANOMALIES_ENDED | DEVICE_SLOW_ENDED | FAILURE_PREDICTION_ENDED => Rank::Statement,
+        _ if event.criticality.calls() => Rank::Page,
+        HEALTH_CHANGED | ANOMALIES_ENDED | LATENCY_RAISED_ENDED | DEVICE_SLOW_ENDED | FAILURE_PREDICTION_ENDED => {
+            Rank::Statement
+        }
         _ => Rank::Note,
     }
 }
@@ -194,8 +195,9 @@ fn about(event: &Event) -> &str {
         HEALTH_CHANGED => label("why").unwrap_or_default(),
         METRIC_ANOMALY => label("metric").unwrap_or(METRIC_ANOMALY),
         ANOMALIES_AGREE if label("families") == Some("temperature") => "DiskTemp",
-        // Without families, requests take longer than in the device's own past.
-        ANOMALIES_AGREE => label("families").unwrap_or("latency"),
+        ANOMALIES_AGREE => label("families").unwrap_or(ANOMALIES_AGREE),
+        // Requests take longer than in the device's own past.
+        LATENCY_RAISED => "latency",
         other => other,
     }
 }

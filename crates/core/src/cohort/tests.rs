@@ -243,35 +243,3 @@ fn metrics_become_minutes_of_means_by_cohort() {
     assert_eq!((start, samples.len()), (Timestamp::from_seconds(120), 1));
     assert_eq!(minutes.close(), None);
 }
-
-fn finding(device: &str, enclosure: Option<&str>, minute: i64) -> DeviceFinding {
-    let device = DeviceName::new(device).unwrap();
-    DeviceFinding { device, enclosure: enclosure.map(str::to_owned), since: at(minute) }
-}
-
-#[test]
-fn devices_of_an_enclosure_that_fail_together_are_one_incident() {
-    let findings = [
-        finding("d3", Some("e1"), 12),
-        finding("d1", Some("e1"), 0),
-        finding("d2", Some("e1"), 7),
-        finding("d1", Some("e1"), 8),
-        finding("d4", Some("e1"), 300),
-        finding("x", Some("e2"), 5),
-        finding("y", None, 1),
-        finding("z", None, 1),
-    ];
-    let incidents = group(&findings);
-    let shown: Vec<_> = incidents
-        .iter()
-        .map(|incident| {
-            let devices: Vec<_> = incident.devices.iter().map(|device| device.as_str()).collect();
-            (incident.enclosure.as_deref(), devices.join(" "), incident.since)
-        })
-        .collect();
-    let expected = [(Some("e1"), "d1 d2 d3", 0), (None, "y", 1), (None, "z", 1), (None, "x", 5), (None, "d4", 300)];
-    assert_eq!(shown, expected.map(|(enclosure, devices, minute)| (enclosure, devices.to_owned(), at(minute))));
-    let mut reversed = findings.to_vec();
-    reversed.reverse();
-    assert_eq!(group(&reversed), incidents);
-}

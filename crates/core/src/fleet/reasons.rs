@@ -17,7 +17,6 @@ const RARE_SHARE: f64 = 0.02;
 const FAILING_MODEL: f64 = 3.0;
 /// Days for which the replacement of a drive is mentioned.
 const REPLACED_DAYS: i64 = 7;
-const DAY_NS: i64 = 86_400_000_000_000;
 
 /// Returns the verdict on a drive of which nothing is known.
 pub(super) fn nothing() -> DriveVerdict {
@@ -43,7 +42,7 @@ pub(super) fn verdict(terms: &Terms, drive: &DriveHistory, absent_days: i64, day
         reasons.push(DriveReason { expected: reason.clone(), ..plain(Finding::NotUnderstood, metric, None, 0.0) });
     }
     if let Some(on) = drive.replaced_on.filter(|on| day - on <= REPLACED_DAYS) {
-        reasons.push(DriveReason { since: Some(start_of(on)), ..plain(Finding::Replaced, "", None, 0.0) });
+        reasons.push(DriveReason { since: Some(Timestamp::of_day(on)), ..plain(Finding::Replaced, "", None, 0.0) });
     }
     if absent_days > 0 {
         let trend = format!("no data for {absent_days} days before this");
@@ -62,23 +61,13 @@ pub(super) fn verdict(terms: &Terms, drive: &DriveHistory, absent_days: i64, day
     DriveVerdict { risk, score, health, reasons, advice }
 }
 
-/// Returns the day of a time, counted from the epoch.
-pub(super) fn day_of(time: Timestamp) -> i64 {
-    time.as_ns().div_euclid(DAY_NS)
-}
-
-/// Returns the start of a day.
-pub(super) fn start_of(day: i64) -> Timestamp {
-    Timestamp::from_ns(day.saturating_mul(DAY_NS))
-}
-
 fn of_signal(term: &Term, drive: &DriveHistory, day: i64) -> DriveReason {
     let track = drive.tracks[term.signal].as_ref();
     let risen_on = track.and_then(|track| track.first_rise_after(day - RISE_DAYS));
     let trend = match risen_on {
         Some(since) if term.rise > 0.0 => format!("rose by {} in {} h", term.rise, 24 * (day - since + 1)),
         Some(_) | None => {
-            let since = start_of((day - RISE_DAYS).max(drive.first_day)).to_string();
+            let since = Timestamp::of_day((day - RISE_DAYS).max(drive.first_day)).to_string();
             format!("unchanged since {}", since.split('T').next().unwrap_or_default())
         }
     };
@@ -92,7 +81,7 @@ fn of_signal(term: &Term, drive: &DriveHistory, day: i64) -> DriveReason {
         }
         _ => "0, with no other drive of this model known".to_owned(),
     };
-    let since = Some(start_of(risen_on.unwrap_or(drive.first_day)));
+    let since = Some(Timestamp::of_day(risen_on.unwrap_or(drive.first_day)));
     let finding = SIGNALS[term.signal].finding;
     DriveReason { expected, trend, since, ..plain(finding, term.metric, Some(term.value), term.points) }
 }

@@ -50,13 +50,13 @@ impl<'a> Acceptances<'a> {
         };
         if is_no_worse {
             if accepted.value.is_some() && accepted.value == reason.value.or(reason.raw) {
-                reason.trend = Some(format!("unchanged since accepted on {}", day_and_time(accepted.since)));
+                reason.trend = Some(format!("unchanged since accepted on {}", accepted.since.whole_second()));
             }
             reason.accepted = Some(accepted.clone());
             return (Health::Ok, reason);
         }
         let then = accepted.value.map_or_else(String::new, |value| format!(" at {value}"));
-        reason.why = format!("{}; worse than accepted{then} on {}", reason.why, day_and_time(accepted.since));
+        reason.why = format!("{}; worse than accepted{then} on {}", reason.why, accepted.since.whole_second());
         (health, reason)
     }
 }
@@ -65,9 +65,4 @@ impl<'a> Acceptances<'a> {
 /// time.
 fn order(record: &EventRecord) -> (Timestamp, Timestamp) {
     (record.received, record.event.timestamp)
-}
-
-/// Cuts a time to the second: nobody means nanoseconds.
-pub(super) fn day_and_time(time: Timestamp) -> Timestamp {
-    Timestamp::from_seconds(time.as_ns().div_euclid(1_000_000_000))
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::accepted::day_and_time;
 use super::trend::rounded;
 use super::{Evidence, Finding, Health, HealthReason};
 use crate::event_types as events;
@@ -46,6 +45,11 @@ const FAULTS: &[Fault] = &[
     Fault {
         event_type: events::DEVICE_SLOW,
         resolved_by: &[events::DEVICE_SLOW_ENDED, "DriveReplaced"],
+        health: Health::Warning,
+    },
+    Fault {
+        event_type: events::LATENCY_RAISED,
+        resolved_by: &[events::LATENCY_RAISED_ENDED, "DriveReplaced"],
         health: Health::Warning,
     },
     Fault {
@@ -128,7 +132,7 @@ fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
 fn notes(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
     let mut by_metric: BTreeMap<&str, &EventRecord> = BTreeMap::new();
     for record in evidence.events {
-        let metric = record.event.labels.as_ref().and_then(|labels| labels.get("metric"));
+        let metric = record.event.label("metric");
         let is_note = record.event.event_type.as_str() == events::METRIC_ANOMALY && is_in_window(record, evidence);
         if let Some(metric) = metric.filter(|_| is_note) {
             let newest = by_metric.entry(metric).or_insert(record);
@@ -142,7 +146,7 @@ fn notes(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
 }
 
 fn labelled_value(record: &EventRecord) -> Option<f64> {
-    record.event.labels.as_ref()?.get("value")?.parse().ok().filter(|value: &f64| value.is_finite())
+    record.event.label("value")?.parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 fn newest<'a>(evidence: &Evidence<'a>, event_type: &str) -> Option<&'a EventRecord> {
@@ -180,10 +184,10 @@ pub(crate) fn reason_of(record: &EventRecord) -> HealthReason {
     let without_advice = label("advice").and_then(|advice| detail.strip_suffix(advice.as_str()));
     let detail = without_advice.map_or(detail, |detail| detail.trim_end_matches(['.', ' ']));
     let received = match event.timestamp > record.received.plus(super::CLOCK_TOLERANCE) {
-        true => format!(", received {}", day_and_time(record.received)),
+        true => format!(", received {}", record.received.whole_second()),
         false => String::new(),
     };
-    let why = format!("{} at {}{received}: {detail}", event.event_type, day_and_time(event.timestamp));
+    let why = format!("{} at {}{received}: {detail}", event.event_type, event.timestamp.whole_second());
     let reason = HealthReason::without_value(&event.event_type, Some(event.timestamp), why);
     let number = |text: &String| text.parse().map_or_else(|_| text.clone(), |value| rounded(value).to_string());
     let range = label("expected_low").zip(label("expected_high"));

@@ -8,6 +8,8 @@ use crate::metric::{Limits, MetricKind};
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 
+/// Statements that limits depend on.
+pub(super) const STATEMENTS: [&str; 3] = ["DiskTempCritical", "DiskTempWarning", "IsFlash"];
 /// Temperatures of the drive as a whole; `nvme_temperature` repeats `DiskTemp`.
 const JUDGED: [&str; 3] = ["DiskTemp", "smart_190_raw", "smart_194_raw"];
 /// Flash slows itself down from 70 to 85 °C on and switches off from 85 to 95 °C on. Below that, a drive that does not
@@ -19,7 +21,7 @@ const OWN: &str = "hotter than the drive itself allows";
 
 /// What a device states about its temperature.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct TemperatureLimits {
+pub(crate) struct TemperatureLimits {
     warning: Option<f64>,
     critical: Option<f64>,
     is_flash: bool,
@@ -27,7 +29,7 @@ pub(super) struct TemperatureLimits {
 
 impl TemperatureLimits {
     /// Reads the statements among the latest values.
-    pub(super) fn of(latest: &[LatestSample]) -> Self {
+    pub(crate) fn of(latest: &[LatestSample]) -> Self {
         let stated = |metric: &str| {
             let sample = latest.iter().find(|sample| sample.metric_type.as_str() == metric)?;
             match reading::read(metric, sample.value) {
@@ -43,7 +45,7 @@ impl TemperatureLimits {
     }
 
     /// Returns the limits of a metric.
-    pub(super) fn limits(&self, kind: &MetricKind) -> Option<Limits> {
+    pub(crate) fn limits(&self, kind: &MetricKind) -> Option<Limits> {
         let table = kind.limits?;
         if !JUDGED.contains(&kind.name) {
             return Some(table);

@@ -13,8 +13,6 @@ use crate::timestamp::Timestamp;
 
 /// Time after its last event at which a fault without a closing event counts as over.
 const RECENT: Duration = Duration::from_secs(3_600);
-/// Criticality from which on a verdict by values calls a person.
-const CALLS_FROM: u8 = 7;
 
 /// Kind of a fault, which decides what may have the same cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -190,7 +188,7 @@ fn opens(record: &EventRecord) -> bool {
     match event.event_type.as_str() {
         events::HEALTH_CHANGED => {
             let is_critical = Statement::of(record).is_some_and(|statement| statement.health == Health::Critical);
-            is_critical && event.criticality.level() >= CALLS_FROM
+            is_critical && event.criticality.calls()
         }
         event_type if health::is_deciding(event_type) => fault_of(event_type).is_some(),
         _ => event.criticality.level() >= health::PAGING_CRITICALITY,
@@ -248,7 +246,7 @@ fn family<'a>(event_type: &'a str, cause: &'a str, record: &EventRecord) -> Fami
         "FanFailure" => Family::Hot,
         "DataCorruption" => Family::Corrupt,
         "SmartFailed" | "SelfTestFailed" | events::FAILURE_PREDICTED | events::FAILURE_RISK_RAISED => Family::Worn,
-        events::DEVICE_SLOW => Family::Slow,
+        events::DEVICE_SLOW | events::LATENCY_RAISED => Family::Slow,
         events::ANOMALIES_AGREE if is_about_heat(record) => Family::Hot,
         events::ANOMALIES_AGREE => Family::Slow,
         events::HEALTH_CHANGED => of_metric(cause),

@@ -6,6 +6,7 @@ pub(super) mod evidence;
 pub(super) mod note_control;
 pub(super) mod notes;
 pub(super) mod own_past;
+pub(super) mod pages;
 pub(super) mod peers;
 pub(super) mod series;
 pub(super) mod slow;
@@ -19,10 +20,11 @@ use self::drives::DriveWatch;
 use self::evidence::KeptEvents;
 use self::notes::DayOfNotes;
 use self::own_past::OwnPast;
+use self::pages::PageLog;
 use self::peers::PeerWatch;
 use self::series::{NewestSample, Series, Uses};
 use self::verdicts::Standing;
-use crate::health::{self, CLOCK_TOLERANCE};
+use crate::health::{self, CLOCK_TOLERANCE, TemperatureLimits};
 use crate::name::DeviceName;
 use crate::records::{Arrival, LatestSample, Window};
 use crate::timestamp::Timestamp;
@@ -37,6 +39,16 @@ const KEPT_LABELS: [&str; 7] = ["enclosure", "bay", "host", "model", "serial", "
 /// Longest label value that is kept, in bytes.
 const MAX_LABEL_BYTES: usize = 64;
 
+/// Place of a series in the list of its device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SeriesPlace {
+    At(usize),
+    /// Nothing reads it.
+    Unused,
+    /// The device has [`MAX_SERIES_OF_DEVICE`] others.
+    Full,
+}
+
 /// One device.
 #[derive(Debug)]
 pub(super) struct Device {
@@ -50,7 +62,10 @@ pub(super) struct Device {
     pub(super) series: Vec<Series>,
     /// Newest value of any metric that is not in `series`: it shows that the device sends, and nothing else.
     pub(super) other: Option<NewestSample>,
+    /// Limits that the device states about its temperature.
+    pub(super) limits: TemperatureLimits,
     pub(super) kept: KeptEvents,
+    pub(super) pages: PageLog,
     pub(super) standing: Standing,
     pub(super) peers: PeerWatch,
     pub(super) own_past: OwnPast,
@@ -72,7 +87,9 @@ impl Device {
             seen: now,
             series: Vec::new(),
             other: None,
+            limits: TemperatureLimits::default(),
             kept: KeptEvents::default(),
+            pages: PageLog::default(),
             standing: Standing::default(),
             peers: PeerWatch::default(),
             own_past: OwnPast::default(),
@@ -138,8 +155,35 @@ impl Device {
         self.labels.get("enclosure").map(String::as_str)
     }
 
+    /// Reads what the device states about its temperature, and grades its temperatures by that.
+    pub(super) fn learn_limits(&mut self) {
+        let stated = self.series.iter().filter(|series| series.uses.is_stated);
+        let stated: Vec<LatestSample> = stated.filter_map(Series::latest).collect();
+        self.limits = TemperatureLimits::of(&stated);
+        for series in &mut self.series {
+            if let Some(value) = series.newest.as_ref().map(|newest| newest.value) {
+                series.regrade(value, Some(value), self.limits);
+            }
+        }
+    }
+
+    /// Takes the replacement of the drive at `at`; by the clock of the sender at `measured`. What was measured before, and
+    /// what was said about it, is of another drive.
+    pub(super) fn replace(&mut self, measured: Timestamp, at: Timestamp) {
+        self.drive.replace(at);
+        self.peers.replace(at);
+        self.own_past.replace(at);
+        self.alarms.replace();
+        self.pages.replace(at);
+        self.standing.critical.clear();
+        self.series.iter_mut().for_each(|series| series.replace(measured));
+        self.other = self.other.take().filter(|other| other.time > measured);
+        self.learn_limits();
+    }
+
     /// Takes an event that the detector makes about the device: it is evidence at once, and not only once it comes back.
     pub(super) fn say(&mut self, event: Event, now: Timestamp, made: &mut Vec<Event>) {
+        self.pages.take(&event, event.timestamp.min(now));
         if self.kept.take(&event, now) {
             self.standing.is_dirty = true;
             self.due = self.due.min(now);
@@ -147,8 +191,8 @@ impl Device {
         made.push(event);
     }
 
-    /// Returns the place of a series in `series`; enters it if it is new, of use and there is room.
-    pub(super) fn place_of(&mut self, metric: &DeviceMetric) -> Option<usize> {
+    /// Finds a series in `series`; enters it if it is new, of use and there is room.
+    pub(super) fn place_of(&mut self, metric: &DeviceMetric) -> SeriesPlace {
         let wanted = &*metric.metric_type;
         let expected = self.series.get(self.cursor).is_some_and(|series| *series.metric_type == *wanted);
         let place = match expected {
@@ -159,15 +203,18 @@ impl Device {
             Ok(place) => place,
             Err(place) => {
                 let uses = Uses::of(wanted);
-                if !uses.is_any() || self.series.len() >= MAX_SERIES_OF_DEVICE {
-                    return None;
+                if !uses.is_any() {
+                    return SeriesPlace::Unused;
+                }
+                if self.series.len() >= MAX_SERIES_OF_DEVICE {
+                    return SeriesPlace::Full;
                 }
                 self.series.insert(place, Series::new(metric.metric_type.clone(), uses));
                 place
             }
         };
         self.cursor = place + 1;
-        Some(place)
+        SeriesPlace::At(place)
     }
 
     /// Returns the window, by the sender's clock, in which the newest values are current: it ends later than the one of
@@ -180,10 +227,7 @@ impl Device {
     /// Returns the newest values within [`Self::current_window`].
     pub(super) fn latest(&self, window: Window) -> Vec<LatestSample> {
         let current = self.current_window(window);
-        let samples = self.series.iter().filter_map(|series| {
-            let NewestSample { time, value, .. } = series.newest.as_ref()?;
-            Some(LatestSample { metric_type: series.metric_type.clone(), time: *time, value: *value })
-        });
+        let samples = self.series.iter().filter_map(Series::latest);
         let other = self.other.iter().filter_map(NewestSample::named);
         samples.chain(other).filter(|sample| current.contains(sample.time)).collect()
     }

@@ -44,7 +44,8 @@ impl Finding<'_> {
             event_type: EventType::new(event_type).expect("a short printable constant is a name"),
             event_message: Some(message),
             seq: None,
-            labels: Some(Box::new(labels)),
+            // As the wire has it.
+            labels: (!labels.is_empty()).then(|| Box::new(labels)),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::device::Device;
-use super::events::{DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED, Finding};
+use super::events::{DEVICE_SLOW, FAILURE_PREDICTED, FAILURE_RISK_RAISED, Finding, LATENCY_RAISED};
 use super::verdicts;
 use crate::health::Health;
 use crate::records::EventRecord;
@@ -16,7 +16,7 @@ const STATED_AGAIN_AFTER: Duration = Duration::from_secs(7 * 86_400);
 /// Time without data after which a device is not spoken of.
 const SEEN_WITHIN: Duration = Duration::from_secs(86_400);
 /// Faults that last for days.
-const LASTING: [&str; 3] = [FAILURE_PREDICTED, FAILURE_RISK_RAISED, DEVICE_SLOW];
+const LASTING: [&str; 4] = [FAILURE_PREDICTED, FAILURE_RISK_RAISED, DEVICE_SLOW, LATENCY_RAISED];
 /// Criticality of a fault that has called a person before.
 const KNOWN: u8 = 6;
 
@@ -36,9 +36,11 @@ pub(super) fn state_again(device: &mut Device, now: Timestamp, made: &mut Vec<Ev
     let counts = |event_type: &str| {
         verdict.reasons.iter().any(|reason| reason.metric == event_type && reason.health != Health::Ok)
     };
+    // A prediction stands for the risk that came before it.
+    let is_outdone = |event_type: &str| event_type == FAILURE_RISK_RAISED && counts(FAILURE_PREDICTED);
     let again: Vec<Event> = old
         .into_iter()
-        .filter(|(event_type, _)| counts(event_type))
+        .filter(|(event_type, _)| counts(event_type) && !is_outdone(event_type))
         .map(|(name, old)| again(device, name, old, now))
         .collect();
     again.into_iter().for_each(|event| device.say(event, now, made));

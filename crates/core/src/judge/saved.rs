@@ -13,9 +13,10 @@ use super::device::evidence::KeptEvents;
 use super::device::note_control::NoteControl;
 use super::device::notes::DayOfNotes;
 use super::device::own_past::OwnPast;
+use super::device::pages::PageLog;
 use super::device::peers::PeerWatch;
 use super::device::series::{Grade, NewestSample, Series, Uses};
-use super::device::verdicts::{self, Standing, Stated};
+use super::device::verdicts::{Standing, Stated};
 use crate::detect::{Detector, SavedDetectorError};
 use crate::event_id::EventId;
 use crate::health::Health;
@@ -24,7 +25,7 @@ use crate::records::{Arrival, EventRecord};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Event, Labels};
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 /// Longest record: the judge of drives, with a million of them.
 const MAX_RECORD_BYTES: u64 = 2 << 30;
 
@@ -73,7 +74,7 @@ struct SavedDevice {
     other: Option<NewestSample>,
     events: Vec<SavedEvent>,
     decisions: Vec<SavedEvent>,
-    paged: [Option<Timestamp>; 2],
+    pages: PageLog,
     standing: SavedStanding,
     peers: PeerWatch,
     own_past: OwnPast,
@@ -92,7 +93,7 @@ struct SavedStanding {
     pending: Option<(SavedHealth, Timestamp)>,
     again_at: Timestamp,
     changes: Vec<Timestamp>,
-    paged: Vec<(String, Timestamp)>,
+    critical: Vec<String>,
 }
 
 /// The bytes of the detector follow.
@@ -100,6 +101,7 @@ struct SavedStanding {
 struct SavedSeries {
     metric_type: MetricType,
     newest: Option<NewestSample>,
+    interval_before_s: f32,
     grade: Grade,
     control: NoteControl,
 }
@@ -136,10 +138,7 @@ impl FleetJudge {
             put(&mut out, &mut record, &SavedDevice::of(device, history), &[])?;
             for series in &device.series {
                 let detector = series.detector.as_ref().map(|detector| detector.to_bytes()).unwrap_or_default();
-                let Series { metric_type, newest, grade, control, .. } = series;
-                let (metric_type, newest, control) = (metric_type.clone(), newest.clone(), control.clone());
-                let grade = *grade;
-                put(&mut out, &mut record, &SavedSeries { metric_type, newest, grade, control }, &detector)?;
+                put(&mut out, &mut record, &SavedSeries::of(series), &detector)?;
             }
         }
         Ok(())
@@ -174,6 +173,7 @@ impl FleetJudge {
                 judge.n_series += usize::from(series.detector.is_some());
                 device.series.push(series);
             }
+            device.learn_limits();
             judge.peers.count(&device);
             judge.devices.push(device);
         }
@@ -235,7 +235,7 @@ impl SavedDevice {
             other: device.other.clone(),
             events: saved(&device.kept.events),
             decisions: saved(&device.kept.decisions),
-            paged: [device.kept.paged, device.kept.place_paged],
+            pages: device.pages.clone(),
             standing: SavedStanding::of(&device.standing),
             peers: device.peers.clone(),
             own_past: device.own_past.clone(),
@@ -249,14 +249,14 @@ impl SavedDevice {
 
     fn device(self) -> Result<Device, SavedJudgeError> {
         let records = |saved: Vec<SavedEvent>| saved.into_iter().map(SavedEvent::record).collect::<Result<_, _>>();
-        let (events, decisions, [paged, place_paged]) = (records(self.events)?, records(self.decisions)?, self.paged);
-        let kept = KeptEvents { events, decisions, paged, place_paged };
+        let kept = KeptEvents { events: records(self.events)?, decisions: records(self.decisions)? };
         Ok(Device {
             labels: self.labels,
             arrival: self.arrival.map(|(received, measured)| Arrival { received, measured }),
             due: self.due,
             other: self.other,
             kept,
+            pages: self.pages,
             standing: self.standing.standing()?,
             peers: self.peers,
             own_past: self.own_past,
@@ -270,7 +270,7 @@ impl SavedDevice {
 
 impl SavedStanding {
     fn of(standing: &Standing) -> Self {
-        let Standing { is_dirty, is_unknown, stated, pending, again_at, changes, paged } = standing.clone();
+        let Standing { is_dirty, is_unknown, stated, pending, again_at, changes, critical } = standing.clone();
         Self {
             is_dirty,
             is_unknown,
@@ -278,29 +278,35 @@ impl SavedStanding {
             pending: pending.map(|(health, since)| (SavedHealth::of(health), since)),
             again_at,
             changes,
-            paged,
+            critical,
         }
     }
 
     fn standing(self) -> Result<Standing, SavedJudgeError> {
-        let Self { is_dirty, is_unknown, stated, pending, again_at, changes, paged } = self;
+        let Self { is_dirty, is_unknown, stated, pending, again_at, changes, critical } = self;
         let stated =
             stated.map(|(health, since, at)| Ok::<_, SavedJudgeError>(Stated { health: health.read()?, since, at }));
         let pending = pending.map(|(health, since)| Ok::<_, SavedJudgeError>((health.read()?, since)));
         let (stated, pending) = (stated.transpose()?, pending.transpose()?);
-        Ok(Standing { is_dirty, is_unknown, stated, pending, again_at, changes, paged })
+        Ok(Standing { is_dirty, is_unknown, stated, pending, again_at, changes, critical })
     }
 }
 
 impl SavedSeries {
+    fn of(series: &Series) -> Self {
+        let Series { interval_before_s, grade, .. } = *series;
+        let (metric_type, newest) = (series.metric_type.clone(), series.newest.clone());
+        Self { metric_type, newest, interval_before_s, grade, control: series.control.clone() }
+    }
+
     fn series(self, detector: &[u8]) -> Result<Series, SavedJudgeError> {
         let detector = match detector {
             [] => None,
             bytes => Some(Box::new(Detector::from_bytes(bytes)?)),
         };
         let uses = Uses::of(&self.metric_type);
-        let Self { metric_type, newest, grade, control } = self;
-        Ok(Series { metric_type, uses, newest, grade, detector, control })
+        let Self { metric_type, newest, interval_before_s, grade, control } = self;
+        Ok(Series { metric_type, uses, newest, interval_before_s, grade, detector, control })
     }
 }
 
@@ -336,11 +342,11 @@ impl SavedEvent {
 
 impl SavedHealth {
     fn of(health: Health) -> Self {
-        Self(verdicts::name(health).to_owned())
+        Self(health.name().to_owned())
     }
 
     fn read(self) -> Result<Health, SavedJudgeError> {
-        verdicts::parse(&self.0).ok_or(SavedJudgeError::Damaged("a verdict"))
+        Health::of_name(&self.0).ok_or(SavedJudgeError::Damaged("a verdict"))
     }
 }
 

@@ -5,7 +5,9 @@
 mod agreement;
 mod gap;
 mod notes;
+mod pages;
 mod peers;
+mod restarts;
 mod state;
 mod verdicts;
 
@@ -69,7 +71,7 @@ fn send(judge: &mut FleetJudge, device: &str, metric_type: &str, time: Timestamp
 }
 
 fn label<'a>(event: &'a Event, key: &str) -> &'a str {
-    event.labels.as_ref().and_then(|labels| labels.get(key)).map_or("", String::as_str)
+    event.label(key).unwrap_or_default()
 }
 
 fn of_type<'a>(events: &'a [Event], event_type: &str) -> Vec<&'a Event> {
@@ -77,5 +79,5 @@ fn of_type<'a>(events: &'a [Event], event_type: &str) -> Vec<&'a Event> {
 }
 
 fn n_pages(events: &[Event]) -> usize {
-    events.iter().filter(|event| event.criticality.level() >= 7).count()
+    events.iter().filter(|event| event.criticality.calls()).count()
 }

@@ -17,7 +17,7 @@ use super::{
 use crate::health::Health;
 use crate::incidents::IncidentState;
 use crate::name::{DeviceName, EventType, MetricType};
-use crate::records::TimeBasis;
+use crate::records::{TimeBasis, Window};
 use crate::timestamp::{Timestamp, shorten};
 use crate::wire::Criticality;
 
@@ -25,6 +25,10 @@ use crate::wire::Criticality;
 const MAX_BUCKETS: f64 = 10_000.0;
 /// Number of buckets in the response to `series` without a bucket length.
 const DEFAULT_BUCKETS: f64 = 300.0;
+/// Maximum number of buckets in the response to `fleet_series`, and their number without a bucket length: each costs a
+/// seek in every series.
+const MAX_FLEET_BUCKETS: f64 = 500.0;
+const DEFAULT_FLEET_BUCKETS: f64 = 100.0;
 /// Age below which data is left out of an audit without an end: it may still be in flight. Messages in flight in a
 /// killed writer are redelivered after 30 s; the rest is time to store them.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
@@ -161,6 +165,7 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             metric_types: arguments.names("metric_types", MetricType::new)?,
         },
         "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
+        "fleet_series" => fleet_series(arguments)?,
         "incidents" => Query::Incidents(incidents(arguments)?),
         "health_history" => {
             Query::HealthHistory { source_device: arguments.device()?, window: arguments.since_minutes(1_440)? }
@@ -248,19 +253,33 @@ fn events_query(
     })
 }
 
+fn fleet_series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
+    let window = arguments.since_minutes(1_440)?;
+    let metric_type = arguments.required("metric_type", arguments.name("metric_type", MetricType::new)?)?;
+    let fallback = (window.seconds() / DEFAULT_FLEET_BUCKETS).max(60.0).ceil();
+    let bucket = Duration::from_secs_f64(bucket_seconds(arguments, window, fallback, MAX_FLEET_BUCKETS)?);
+    Ok(Query::FleetSeries { metric_type, window, bucket })
+}
+
+/// Returns the length of a bucket, which must be so long that the window has at most `most` of them.
+fn bucket_seconds(arguments: &Arguments<'_>, window: Window, fallback: f64, most: f64) -> Result<f64, QueryError> {
+    let seconds = arguments.number("bucket_seconds", fallback)?;
+    if window.seconds() / seconds > most {
+        let least = (window.seconds() / most * 1000.0).ceil() / 1000.0;
+        return Err(arguments.bad(
+            "bucket_seconds",
+            &seconds.to_string(),
+            format!("at least {least} for this window, so that a response has at most {most} buckets"),
+        ));
+    }
+    Ok(seconds)
+}
+
 fn series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
     let window = arguments.since_minutes(60)?;
     let metric_type = arguments.required("metric_type", arguments.name("metric_type", MetricType::new)?)?;
     let fallback = (window.seconds() / DEFAULT_BUCKETS).max(1.0).ceil();
-    let seconds = arguments.number("bucket_seconds", fallback)?;
-    if window.seconds() / seconds > MAX_BUCKETS {
-        let least = (window.seconds() / MAX_BUCKETS * 1000.0).ceil() / 1000.0;
-        return Err(arguments.bad(
-            "bucket_seconds",
-            &seconds.to_string(),
-            format!("at least {least} for this window, so that a response has at most {MAX_BUCKETS} buckets"),
-        ));
-    }
+    let seconds = bucket_seconds(arguments, window, fallback, MAX_BUCKETS)?;
     Ok(Query::Series {
         source_device: arguments.device()?,
         metric_type,

@@ -238,6 +238,22 @@ pub const QUERY_TYPES: &[QueryType] = &[
         params: &[optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE), FROM, UNTIL],
     },
     QueryType {
+        name: "fleet_series",
+        help: "one metric of all devices per bucket of time: sum, median, and the highest with its device",
+        params: &[
+            required("metric_type", ParamKind::Name, "metric"),
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "1440", SINCE),
+            FROM,
+            UNTIL,
+            optional(
+                "bucket_seconds",
+                ParamKind::Number(1.0, 1e9),
+                "a 100th of the window, at least 60",
+                "length of a bucket in seconds; a response has at most 500 buckets, and each counts the last value of a device in it",
+            ),
+        ],
+    },
+    QueryType {
         name: "incidents",
         help: "what is wrong, worst first: one incident for each cause, with its devices, place, start, state and advice",
         params: &[

@@ -33,7 +33,7 @@ const ALIASES: [Aliases; 14] = [
 ];
 
 /// Names of a query type besides its own; dashes count as underscores.
-const QUERY_TYPES: [(&str, &[&str]); 13] = [
+const QUERY_TYPES: [(&str, &[&str]); 14] = [
     ("alerts_critical", &["alerts", "alert", "critical", "critical_alerts", "critical_events"]),
     ("device_health", &["health", "verdict", "diagnosis"]),
     ("anomaly_temperature", &["anomaly", "temperature_anomaly"]),
@@ -43,6 +43,7 @@ const QUERY_TYPES: [(&str, &[&str]); 13] = [
     ("audit_gaps", &["audit", "gaps", "missing"]),
     ("fleet_health", &["summary", "overview"]),
     ("fleet", &["columns", "map"]),
+    ("fleet_series", &["fleet_curve", "pulse"]),
     ("fleet_history", &["not_ok", "trend"]),
     ("incidents", &["incident", "problems", "issues"]),
     ("health_history", &["verdicts", "ribbon"]),

@@ -21,7 +21,11 @@ pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
         Query::AuditGaps(audit) => audit.source_device.as_mut().map(|device| (device, audit.window)),
         Query::Incidents(query) => query.source_device.as_mut().map(|device| (device, query.window)),
         Query::Anomalies(query) => query.source_device.as_mut().map(|device| (device, query.window)),
-        Query::Devices { .. } | Query::FleetHealth(_) | Query::Fleet { .. } | Query::FleetHistory { .. } => None,
+        Query::Devices { .. }
+        | Query::FleetHealth(_)
+        | Query::Fleet { .. }
+        | Query::FleetHistory { .. }
+        | Query::FleetSeries { .. } => None,
     };
     if let Some((device, window)) = named
         && let Some(meant) = meant(store, device, window).await?

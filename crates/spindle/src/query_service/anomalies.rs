@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use spindle_core::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, METRIC_ANOMALY};
+use spindle_core::judge::events::{
+    ANOMALIES_AGREE, ANOMALIES_ENDED, LATENCY_RAISED, LATENCY_RAISED_ENDED, METRIC_ANOMALY,
+};
 use spindle_core::query::AnomaliesQuery;
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
 use spindle_core::response::{AnomalyRow, Basis, Listing};
@@ -53,7 +55,7 @@ struct Newest {
 async fn newest(store: &Store, query: &AnomaliesQuery, max_searched: usize) -> Result<Newest> {
     let n_wanted = query.offset.saturating_add(query.limit).saturating_add(1);
     let (mut records, mut complete_from) = (Vec::new(), query.window.from);
-    for name in [METRIC_ANOMALY, ANOMALIES_AGREE, ANOMALIES_ENDED] {
+    for name in [METRIC_ANOMALY, ANOMALIES_AGREE, ANOMALIES_ENDED, LATENCY_RAISED, LATENCY_RAISED_ENDED] {
         let mut filter = EventFilter {
             window: query.window,
             basis: TimeBasis::Happened,

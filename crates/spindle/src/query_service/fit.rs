@@ -101,6 +101,7 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
         Response::Success(
             Data::Fleet(_)
             | Data::FleetHistory { .. }
+            | Data::FleetSeries { .. }
             | Data::DeviceHealth { .. }
             | Data::AnomalyTemperature { .. }
             | Data::Series { .. },

@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use spindle_core::fleet_series::fleet_buckets;
 use spindle_core::judge::events::HEALTH_CHANGED;
+use spindle_core::reading::{self, Reading};
 use spindle_core::records::{EventFilter, TimeBasis, Window};
 use spindle_core::response::{Basis, Data, FleetAnswer, FleetColumns};
-use spindle_core::{Criticality, EventType, MetricType, Timestamp, health};
+use spindle_core::{Criticality, EventType, MetricType, Timestamp, health, metric};
 use spindle_store::Store;
 use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
@@ -99,4 +101,26 @@ pub(super) async fn history(store: &Store, window: Window) -> Result<Data> {
     let cut_off = if found.cut.is_empty() { Vec::new() } else { vec![EventType::new(HEALTH_CHANGED)?] };
     let data = spawn_blocking(move || health::fleet_steps(found.by_device.values().map(Vec::as_slice), window)).await?;
     Ok(Data::FleetHistory { data, cut_off, basis: Basis::of(window, n_points as u64) })
+}
+
+/// Returns one metric of all devices per bucket of time.
+pub(super) async fn series(store: &Store, metric_type: MetricType, window: Window, bucket: Duration) -> Result<Data> {
+    let mut devices = store.last_of_buckets(&metric_type, window, bucket).await?;
+    let unit = metric::unit_symbol(&metric_type);
+    let (data, n_points) = spawn_blocking(move || {
+        for (_, samples) in &mut devices {
+            samples.retain_mut(|sample| match reading::read(&metric_type, sample.value) {
+                Reading::Value(value) => {
+                    sample.value = value;
+                    true
+                }
+                Reading::Absent | Reading::Unclear(_) => false,
+            });
+        }
+        let n_points: usize = devices.iter().map(|(_, samples)| samples.len()).sum();
+        (fleet_buckets(&devices), n_points)
+    })
+    .await?;
+    let basis = Basis::of(window, n_points as u64);
+    Ok(Data::FleetSeries { data, unit, bucket_seconds: bucket.as_secs_f64(), basis })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use spindle_core::alias::Alias;
-use spindle_core::buckets::Buckets;
+use spindle_core::buckets::{Buckets, bucket_start};
 use spindle_core::records::{Arrival, Bucket, DeviceRecord, LatestSample, Sample, Window};
 use spindle_core::{DeviceName, Labels, MetricType, Timestamp};
 
@@ -52,6 +52,10 @@ const RANGE_SQL: &str = "
 const LAST_SQL: &str = "
     SELECT time_ns, value FROM samples
     WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3 ORDER BY time_ns DESC LIMIT 1";
+
+/// Reads the list of series, which is short beside their values.
+const SERIES_OF_METRIC_SQL: &str = "
+    SELECT s.id, d.name FROM series s JOIN devices d ON d.id = s.device_id WHERE s.metric_type = ?1 ORDER BY d.name";
 
 const COUNT_SQL: &str = "SELECT count(*) FROM samples WHERE series_id = ?1 AND time_ns >= ?2 AND time_ns < ?3";
 
@@ -160,6 +164,39 @@ pub(super) fn buckets(
         buckets.add(sample.time, sample.value);
     }
     Ok(buckets.finish())
+}
+
+/// `Store::last_of_buckets`.
+pub(super) fn last_of_buckets(
+    connection: &Connection,
+    metric: &MetricType,
+    window: Window,
+    bucket: Duration,
+) -> rusqlite::Result<Vec<(DeviceName, Vec<Sample>)>> {
+    let mut devices = connection.prepare_cached(SERIES_OF_METRIC_SQL)?;
+    let mut last = connection.prepare_cached(LAST_SQL)?;
+    let named = |row: &Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+    let mut found = Vec::new();
+    for row in devices.query_map([metric.as_str()], named)? {
+        let (series_id, name) = row?;
+        let mut samples = Vec::new();
+        // From the newest on: the seek for the last value before a time also skips empty buckets.
+        let mut until = window.until;
+        while until > window.from {
+            let newest = last.query_row(params![series_id, window.from.as_ns(), until.as_ns()], sample).optional()?;
+            let Some(newest) = newest else { break };
+            let start = bucket_start(newest.time, bucket);
+            samples.push(Sample { time: start, ..newest });
+            until = start;
+        }
+        samples.reverse();
+        if !samples.is_empty()
+            && let Ok(name) = DeviceName::new(&name)
+        {
+            found.push((name, samples));
+        }
+    }
+    Ok(found)
 }
 
 fn series_id(connection: &Connection, device: &DeviceName, metric: &MetricType) -> rusqlite::Result<Option<i64>> {

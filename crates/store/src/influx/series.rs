@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use spindle_core::buckets::bucket_start;
 use spindle_core::records::{Bucket, LatestSample, Sample, Window};
 use spindle_core::schema::DEVICE_METRICS;
-use spindle_core::{DeviceName, MetricType};
+use spindle_core::{DeviceName, MetricType, Timestamp};
 
 use super::line::{self, one_of_devices, quoted};
 use super::response::{self, SeriesPart, merge, samples};
@@ -165,6 +166,36 @@ pub(crate) async fn buckets(
         })
         .await?;
     Ok(found.into_values().collect())
+}
+
+/// `Store::last_of_buckets`.
+pub(crate) async fn last_of_buckets(
+    influx: &Influx,
+    metric: &MetricType,
+    window: Window,
+    bucket: Duration,
+) -> Result<Vec<(DeviceName, Vec<Sample>)>, StoreError> {
+    let Some((from, until)) = bounds(window) else { return Ok(Vec::new()) };
+    let length = bucket.as_nanos().clamp(1, i64::MAX as u128);
+    let query = |from, until| {
+        format!(
+            "SELECT last(value) FROM {} WHERE time >= {from} AND time <= {until} AND metric_type = {} GROUP BY time({length}ns), source_device fill(none)",
+            DEVICE_METRICS.name,
+            quoted(metric)
+        )
+    };
+    let mut found: BTreeMap<DeviceName, BTreeMap<Timestamp, Sample>> = BTreeMap::new();
+    influx
+        .select(from, until, query, |series| {
+            let Ok(device) = DeviceName::new(&line::decode(series.tag("source_device"))) else { return };
+            let of_device = found.entry(device).or_default();
+            for Sample { time, value } in samples(series) {
+                let time = bucket_start(time, bucket);
+                of_device.insert(time, Sample { time, value });
+            }
+        })
+        .await?;
+    Ok(found.into_iter().map(|(device, samples)| (device, samples.into_values().collect())).collect())
 }
 
 fn of_series(fields: &str, device: &DeviceName, metric: &MetricType, from: i64, until: i64) -> String {

@@ -43,6 +43,7 @@ macro_rules! conformance {
                 range_gives_the_oldest_up_to_its_limit
                 first_and_last_count_what_lies_between
                 buckets_are_aligned_and_clipped_to_the_window
+                last_values_of_buckets_are_those_of_all_devices
                 nanoseconds_survive_over_the_whole_range_of_time
                 every_bit_of_a_float_survives
                 unknown_names_have_no_data
@@ -224,6 +225,7 @@ macro_rules! influxdb_conformance {
                 range_gives_the_oldest_up_to_its_limit
                 first_and_last_count_what_lies_between
                 buckets_are_aligned_and_clipped_to_the_window
+                last_values_of_buckets_are_those_of_all_devices
                 every_bit_of_a_float_survives
                 unknown_names_have_no_data
             }

@@ -88,6 +88,22 @@ pub(crate) async fn first_and_last_count_what_lies_between(store: &Store) {
     assert_eq!(store.first_and_last_many(&[], window(2, 8)).await.unwrap(), []);
 }
 
+pub(crate) async fn last_values_of_buckets_are_those_of_all_devices(store: &Store) {
+    let rows = [("b", 0, 1.0), ("b", 9, 2.0), ("b", 10, 3.0), ("b", 39, 4.0), ("a", 5, 5.0), ("c", 60, 6.0)];
+    let mut metrics: Vec<_> = rows.iter().map(|(name, time, value)| metric(name, "DiskTemp", *time, *value)).collect();
+    metrics.push(metric("d", "Latency", 5, 7.0));
+    put_metrics(store, metrics).await;
+    let last = async |from, until, ns| {
+        store.last_of_buckets(&kind("DiskTemp"), window(from, until), Duration::from_nanos(ns)).await.unwrap()
+    };
+    let a = (device("a"), vec![sample(0, 5.0)]);
+    let b = (device("b"), vec![sample(0, 2.0), sample(10, 3.0), sample(30, 4.0)]);
+    assert_eq!(last(0, 60, 10).await, [a.clone(), b]);
+    assert_eq!(last(0, 9, 10).await, [a, (device("b"), vec![sample(0, 1.0)])]);
+    assert_eq!(last(70, 80, 10).await, []);
+    assert_eq!(store.last_of_buckets(&kind("None"), window(0, 60), Duration::from_nanos(10)).await.unwrap(), []);
+}
+
 pub(crate) async fn buckets_are_aligned_and_clipped_to_the_window(store: &Store) {
     let rows = [(-11, 1.0), (-10, 2.0), (-1, 4.0), (0, 8.0), (9, 10.0), (10, 5.0), (35, 7.0), (39, 9.0)];
     put_metrics(store, rows.iter().map(|(time, value)| metric("disk", "DiskTemp", *time, *value)).collect()).await;

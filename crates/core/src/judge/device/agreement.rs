@@ -9,11 +9,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Device;
-use super::evidence::PAGED_FOR;
+use super::pages::{PAGED_FOR, is_of_place};
 use super::series::Series;
 use crate::cohort::TOGETHER_WITHIN;
 use crate::detect::RowScore;
-use crate::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding};
+use crate::judge::events::{ANOMALIES_AGREE, ANOMALIES_ENDED, Finding, HEALTH_CHANGED};
 use crate::metric::{self, Unit};
 use crate::name::DeviceName;
 use crate::timestamp::Timestamp;
@@ -46,7 +46,8 @@ pub(in crate::judge) enum Family {
 }
 
 impl Family {
-    fn of(metric_type: &str) -> Self {
+    /// Returns the family of a metric.
+    pub(in crate::judge) fn of(metric_type: &str) -> Self {
         let is_temperature = metric::lookup(metric_type).is_some_and(|kind| kind.unit == Unit::Celsius);
         match metric_type {
             LATENCY => Self::Latency,
@@ -54,6 +55,21 @@ impl Family {
             _ if is_temperature => Self::Temperature,
             _ => Self::Other,
         }
+    }
+
+    /// Returns the name, as in the label `families`.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Latency => "latency",
+            Self::Temperature => "temperature",
+            Self::Other => "other",
+        }
+    }
+
+    /// Returns `true` for metrics that the place of a device can raise in all devices there.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::Latency | Self::Temperature)
     }
 }
 
@@ -63,22 +79,16 @@ pub(in crate::judge) struct RecentAlarms {
     alarms: Vec<(Family, Timestamp)>,
     /// Last alarm of anomalies that agree, until their end.
     open: Option<Timestamp>,
-    paged: Option<Timestamp>,
+    /// Time of the last end: events before it are over.
+    ended: Option<Timestamp>,
 }
 
 impl RecentAlarms {
-    /// Takes an event of another run of the detector.
-    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
-        // Others of this type, about a device beside its own past, have an end of their own.
-        let is_of_notes = event.labels.as_ref().is_some_and(|labels| labels.contains_key("families"));
-        if is_of_notes && self.open.is_none_or(|open| open < at) {
-            (self.open, self.paged) = (Some(at), Some(at));
+    /// Takes the time of an event of another run of the detector.
+    pub(in crate::judge) fn adopt(&mut self, at: Timestamp) {
+        if self.ended.is_none_or(|ended| ended < at) {
+            self.open = self.open.max(Some(at));
         }
-    }
-
-    /// Returns the time of the last page.
-    pub(in crate::judge) fn paged(&self) -> Option<Timestamp> {
-        self.paged
     }
 
     pub(in crate::judge) fn replace(&mut self) {
@@ -127,52 +137,94 @@ pub(in crate::judge) struct Shelves {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Shelf {
-    alarms: Vec<(DeviceName, Family, Timestamp)>,
-    agreed: Option<Timestamp>,
-    /// Newest page about one of its devices.
-    paged: Option<(DeviceName, Timestamp)>,
+    /// Newest alarm of each device, by family.
+    alarms: BTreeMap<Family, BTreeMap<DeviceName, Timestamp>>,
+    /// Last time at which most devices agreed, by family.
+    agreed: BTreeMap<Family, Timestamp>,
+    /// Newest page about the enclosure itself, with the device that told it.
+    place_paged: Option<(DeviceName, Timestamp)>,
+    /// Newest page about its heat.
+    heat_paged: Option<Timestamp>,
+    /// Newest page about a value of one of its devices that the enclosure may have raised.
+    value_paged: BTreeMap<Family, (DeviceName, Timestamp)>,
 }
 
 impl Shelves {
-    /// Records that a page about a device was made.
-    pub(in crate::judge) fn page(&mut self, device: &Device, at: Timestamp) {
-        if let Some(enclosure) = device.enclosure() {
-            self.shelves.entry(enclosure.to_owned()).or_default().paged = Some((device.name.clone(), at));
+    /// Takes a page about a device, or the place where it is; `at` is its time.
+    pub(in crate::judge) fn page(&mut self, device: &Device, event: &Event, at: Timestamp) {
+        let Some(enclosure) = device.enclosure().filter(|_| event.criticality.calls()) else { return };
+        let is_newer = |known: Option<&(DeviceName, Timestamp)>| known.is_none_or(|(_, known)| *known <= at);
+        let page = (device.name.clone(), at);
+        let event_type = event.event_type.as_str();
+        if is_of_place(event) {
+            let shelf = self.shelves.entry(enclosure.to_owned()).or_default();
+            if event_type == ANOMALIES_AGREE {
+                shelf.heat_paged = shelf.heat_paged.max(Some(at));
+            }
+            if is_newer(shelf.place_paged.as_ref()) {
+                shelf.place_paged = Some(page);
+            }
+        } else if event_type == HEALTH_CHANGED
+            && let Some(family) = event.label("why").map(Family::of).filter(|family| family.is_shared())
+        {
+            let shelf = self.shelves.entry(enclosure.to_owned()).or_default();
+            if is_newer(shelf.value_paged.get(&family)) {
+                shelf.value_paged.insert(family, page);
+            }
         }
     }
 
-    /// Returns the other device of the enclosure about which a person was called just before.
-    pub(in crate::judge) fn paged_beside(&self, device: &Device, at: Timestamp) -> Option<&DeviceName> {
-        let (other, paged) = self.shelves.get(device.enclosure()?)?.paged.as_ref()?;
-        (*other != device.name && at <= paged.plus(SHELF_PAGED)).then_some(other)
+    /// Returns the other device of the enclosure with which a person was called just before about the place, or about the
+    /// same family of metrics.
+    pub(in crate::judge) fn paged_beside(
+        &self,
+        device: &Device,
+        families: &[Family],
+        at: Timestamp,
+    ) -> Option<&DeviceName> {
+        let shelf = self.shelves.get(device.enclosure()?)?;
+        let of_values = families.iter().filter_map(|family| shelf.value_paged.get(family));
+        let mut pages = shelf.place_paged.iter().chain(of_values);
+        pages.find(|(other, paged)| *other != device.name && at <= paged.plus(SHELF_PAGED)).map(|(other, _)| other)
     }
 
     /// Forgets what is long over.
     pub(in crate::judge) fn forget(&mut self, oldest: Timestamp) {
         self.shelves.retain(|_, shelf| {
-            let alarms = shelf.alarms.iter().map(|(.., at)| *at);
-            let paged = shelf.paged.as_ref().map(|(_, at)| *at);
-            alarms.chain(shelf.agreed).chain(paged).any(|at| at >= oldest)
+            let alarms = shelf.alarms.values().flat_map(BTreeMap::values).copied();
+            let agreed = shelf.agreed.values().copied().chain(shelf.heat_paged);
+            let paged = shelf.place_paged.iter().chain(shelf.value_paged.values()).map(|(_, at)| *at);
+            alarms.chain(agreed).chain(paged).any(|at| at >= oldest)
         });
     }
 
-    /// Enters an alarm; returns the devices of the enclosure that agree, if they are most of its `n_devices`.
-    fn agree(&mut self, device: &Device, family: Family, at: Timestamp, n_devices: usize) -> Option<Vec<DeviceName>> {
+    /// Enters an alarm; returns the devices of the enclosure that agree, if they are most of its `n_devices`, and `true` if
+    /// that calls a person. A page about one of them says nothing of all of them.
+    pub(in crate::judge) fn agree(
+        &mut self,
+        device: &Device,
+        family: Family,
+        at: Timestamp,
+        n_devices: usize,
+    ) -> Option<(Vec<DeviceName>, bool)> {
         let shelf = self.shelves.entry(device.enclosure()?.to_owned()).or_default();
-        shelf.alarms.retain(|(.., alarm)| *alarm >= at.minus(TOGETHER_WITHIN));
-        if shelf.alarms.len() < 4 * MAX_ALARMS {
-            shelf.alarms.push((device.name.clone(), family, at));
+        let alarms = shelf.alarms.entry(family).or_default();
+        alarms.retain(|_, alarm| *alarm >= at.minus(TOGETHER_WITHIN));
+        alarms.insert(device.name.clone(), at);
+        if alarms.len() < MIN_DEVICES || 2 * alarms.len() <= n_devices {
+            return None;
         }
-        let of_family = shelf.alarms.iter().filter(|(_, other, _)| *other == family);
-        let mut devices: Vec<DeviceName> = of_family.map(|(name, ..)| name.clone()).collect();
-        devices.sort();
-        devices.dedup();
-        let is_most = devices.len() >= MIN_DEVICES && 2 * devices.len() > n_devices;
-        let is_again = shelf.agreed.is_some_and(|agreed| at < agreed.plus(PAGED_FOR));
-        (is_most && !is_again).then(|| {
-            shelf.agreed = Some(at);
-            devices
-        })
+        let devices = alarms.keys().cloned().collect();
+        let is_recent = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| at < paged.plus(length));
+        let place_paged = shelf.place_paged.as_ref().map(|(_, paged)| *paged);
+        // All drives of a shelf wait longer when their work changes, so their latency alone calls nobody.
+        let calls = family != Family::Latency
+            && !is_recent(place_paged, SHELF_PAGED)
+            && !is_recent(shelf.heat_paged, PAGED_FOR);
+        let before = shelf.agreed.insert(family, at);
+        // A note of long ago stands for no page.
+        let is_said = is_recent(before, ENDED_AFTER) || (!calls && is_recent(before, PAGED_FOR));
+        (!is_said).then_some((devices, calls))
     }
 }
 
@@ -196,9 +248,11 @@ pub(in crate::judge) fn take(
         return None;
     }
     if family != Family::Other
-        && let Some(devices) = shelves.agree(device, family, at, n_devices)
+        && let Some((devices, calls)) = shelves.agree(device, family, at, n_devices)
     {
-        return Some(of_enclosure(device, family, &devices, shelves, at));
+        let event = of_enclosure(device, family, &devices, calls, at);
+        shelves.page(device, &event, at);
+        return Some(event);
     }
     let families = device.alarms.families(at);
     if families.len() < MIN_FAMILIES || device.alarms.open.is_some() {
@@ -208,12 +262,17 @@ pub(in crate::judge) fn take(
 }
 
 /// Ends anomalies that agreed. Returns the time at which to look again.
-pub(in crate::judge) fn look(device: &mut Device, now: Timestamp, made: &mut Vec<Event>) -> Option<Timestamp> {
-    let ends_at = device.alarms.ends_at()?;
+pub(in crate::judge) fn look(
+    device: &mut Device,
+    now: Timestamp,
+    quiet_until: Timestamp,
+    made: &mut Vec<Event>,
+) -> Option<Timestamp> {
+    let ends_at = device.alarms.ends_at()?.max(quiet_until);
     if ends_at > now {
         return Some(ends_at);
     }
-    device.alarms.open = None;
+    (device.alarms.open, device.alarms.ended) = (None, Some(ends_at));
     let finding = Finding {
         event_type: ANOMALIES_ENDED,
         criticality: 3,
@@ -232,22 +291,15 @@ fn rises(series: &Series, score: &RowScore) -> bool {
     score.expected.is_some_and(|(low, high)| value > low.midpoint(high))
 }
 
-fn of_device(device: &mut Device, families: &[Family], shelves: &mut Shelves, at: Timestamp) -> Event {
-    let names: Vec<String> = families.iter().map(|family| format!("{family:?}").to_lowercase()).collect();
+fn of_device(device: &mut Device, families: &[Family], shelves: &Shelves, at: Timestamp) -> Event {
+    let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
     let message = format!("{} odd within ten minutes, while the load is as usual", names.join(" and "));
-    agreed(device, message, vec![("families", names.join(","))], (shelves, true), at)
+    let calls = !device.pages.stands(at) && shelves.paged_beside(device, families, at).is_none();
+    agreed(device, message, vec![("families", names.join(","))], calls, at)
 }
 
-fn of_enclosure(
-    device: &mut Device,
-    family: Family,
-    devices: &[DeviceName],
-    shelves: &mut Shelves,
-    at: Timestamp,
-) -> Event {
-    // All drives of a shelf wait longer when their work changes, so their latency alone calls nobody.
-    let may_call = family != Family::Latency;
-    let family = format!("{family:?}").to_lowercase();
+fn of_enclosure(device: &mut Device, family: Family, devices: &[DeviceName], calls: bool, at: Timestamp) -> Event {
+    let family = family.name();
     let mut list = String::new();
     for name in devices {
         if list.len() + name.len() < MAX_LIST_BYTES {
@@ -257,30 +309,25 @@ fn of_enclosure(
     }
     let enclosure = device.enclosure().unwrap_or_default();
     let message = format!("{family} of {} devices of {enclosure} rises within ten minutes", devices.len());
-    let labels = vec![("families", family), ("devices", list), ("n_devices", devices.len().to_string())];
-    agreed(device, message, labels, (shelves, may_call), at)
+    let labels = vec![("families", family.to_owned()), ("devices", list), ("n_devices", devices.len().to_string())];
+    agreed(device, message, labels, calls, at)
 }
 
-fn agreed(
-    device: &mut Device,
-    message: String,
-    more: Vec<(&str, String)>,
-    (shelves, may_call): (&mut Shelves, bool),
-    at: Timestamp,
-) -> Event {
-    let is_recent = |paged: &Timestamp| at < paged.plus(PAGED_FOR);
-    let is_said = !may_call
-        || device.alarms.paged.as_ref().is_some_and(is_recent)
-        || device.kept.has_paged(at)
-        || shelves.paged_beside(device, at).is_some();
+/// Returns the event. `more` begins with the families, which tell events of one device and time apart.
+fn agreed(device: &mut Device, message: String, more: Vec<(&str, String)>, calls: bool, at: Timestamp) -> Event {
     device.alarms.open = Some(at);
-    if !is_said {
-        device.alarms.paged = Some(at);
-        shelves.page(device, at);
-    }
     let mut labels = device.labels_of_event();
+    let subject = more.iter().map(|(_, value)| value.as_str()).next().unwrap_or_default().to_owned();
     labels.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
-    let criticality = if is_said { 6 } else { 7 };
-    Finding { event_type: ANOMALIES_AGREE, criticality, device: &device.name, at, subject: "", message, labels }
-        .into_event()
+    let criticality = if calls { 7 } else { 6 };
+    let finding = Finding {
+        event_type: ANOMALIES_AGREE,
+        criticality,
+        device: &device.name,
+        at,
+        subject: &subject,
+        message,
+        labels,
+    };
+    finding.into_event()
 }

@@ -8,12 +8,11 @@ use super::Device;
 use super::notes::{exact, rounded};
 use super::series::Series;
 use crate::fleet::{self, DriveFleet, DriveReason, DriveRow, DriveVerdict};
-use crate::health::Health;
+use crate::health::{Health, MAX_CLOCK_LAG};
 use crate::judge::events::{FAILURE_PREDICTED, FAILURE_PREDICTION_ENDED, FAILURE_RISK_RAISED, Finding};
 use crate::timestamp::Timestamp;
 use crate::wire::Event;
 
-const DAY_NS: i64 = 86_400_000_000_000;
 /// Change of a temperature, in °C, that is worth a verdict before the next day.
 const CELSIUS: f64 = 5.0;
 /// Time for which a verdict that got worse must hold: a poll arrives value by value.
@@ -46,7 +45,6 @@ pub(in crate::judge) struct DriveWatch {
     changed: Option<Timestamp>,
     /// Verdict that differs from the one said, and since when.
     candidate: Option<(Prediction, Timestamp)>,
-    paged: Option<Timestamp>,
     /// `true` from its failure to its replacement: nothing is left to predict.
     has_failed: bool,
 }
@@ -58,7 +56,7 @@ impl DriveWatch {
             true => (value - self.celsius).abs() >= CELSIUS && self.day.is_some(),
             false => before != Some(value) && !fleet::is_clock(&series.metric_type),
         };
-        let is_first_of_day = self.day != Some(day_of(now));
+        let is_first_of_day = self.day != Some(now.day());
         let is_new = (is_worth || is_first_of_day) && !self.is_changed;
         self.is_changed |= is_new;
         is_new
@@ -67,8 +65,11 @@ impl DriveWatch {
     /// Takes an event of another run of the detector about the drive.
     pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         if self.changed.is_none_or(|changed| changed < at) {
+            let is_again = event.label("stated_before").is_some();
             self.said = match event.event_type.as_str() {
                 FAILURE_PREDICTED => Prediction::Failure,
+                // Said once more it is no news: what was said since stands.
+                FAILURE_RISK_RAISED if is_again => self.said.max(Prediction::Risk),
                 FAILURE_RISK_RAISED => Prediction::Risk,
                 _ => Prediction::Nothing,
             };
@@ -82,7 +83,7 @@ impl DriveWatch {
     }
 
     pub(in crate::judge) fn fail(&mut self) {
-        self.has_failed = true;
+        (self.has_failed, self.candidate) = (true, None);
     }
 
     pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
@@ -96,31 +97,39 @@ impl DriveWatch {
     }
 }
 
-/// Judges a drive if it must be. Returns the time at which to look again.
+/// Judges a drive if it must be. Returns the time at which to look again; a verdict that says nothing waits for the next
+/// value.
 pub(in crate::judge) fn look(
     device: &mut Device,
     fleet: &mut DriveFleet,
     now: Timestamp,
-    is_quiet: bool,
+    quiet_until: Timestamp,
     made: &mut Vec<Event>,
 ) -> Option<Timestamp> {
-    let is_due = device.drive.is_changed || device.drive.due().is_some_and(|due| due <= now);
+    let is_quiet = now < quiet_until;
+    let is_due = device.drive.is_changed || device.drive.due().is_some_and(|due| due <= now && !is_quiet);
+    let mut is_ended = false;
     if is_due && !device.drive.has_failed {
         device.drive.is_changed = false;
         let verdict = judge(device, fleet, now);
-        predict(device, &verdict, now, is_quiet, made);
+        is_ended = predict(device, &verdict, now, is_quiet, made);
     }
-    device.drive.due().map(|due| due.max(now.plus(Duration::from_nanos(1))))
+    match device.drive.due()?.max(quiet_until) {
+        due if due > now => Some(due),
+        _ => is_ended.then(|| now.plus(Duration::from_nanos(1))),
+    }
 }
 
 fn judge(device: &mut Device, fleet: &mut DriveFleet, now: Timestamp) -> DriveVerdict {
     let read = device.series.iter().filter(|series| series.uses.is_of_drive);
-    let values: Vec<(&str, f64)> =
-        read.filter_map(|series| Some((series.metric_type.as_str(), series.newest.as_ref()?.value))).collect();
+    let newest = read.filter_map(|series| Some((series.metric_type.as_str(), series.newest.as_ref()?)));
+    // Older ones are in the history of the drive, or those of a recording.
+    let current = newest.filter(|(_, newest)| newest.time.plus(MAX_CLOCK_LAG) >= now);
+    let values: Vec<(&str, f64)> = current.map(|(metric, newest)| (metric, newest.value)).collect();
     if let Some((_, celsius)) = values.iter().find(|(metric, _)| fleet::is_temperature(metric)) {
         device.drive.celsius = *celsius;
     }
-    device.drive.day = Some(day_of(now));
+    device.drive.day = Some(now.day());
     fleet.judge(&DriveRow {
         device: &device.name,
         model: device.labels.get("model").map_or("", String::as_str),
@@ -130,44 +139,42 @@ fn judge(device: &mut Device, fleet: &mut DriveFleet, now: Timestamp) -> DriveVe
     })
 }
 
-/// Turns a verdict into an event once it has held.
-fn predict(device: &mut Device, verdict: &DriveVerdict, now: Timestamp, is_quiet: bool, made: &mut Vec<Event>) {
+/// Turns a verdict into an event once it has held. Returns `true` if it has ended a prediction and a lower one follows.
+fn predict(device: &mut Device, verdict: &DriveVerdict, now: Timestamp, is_quiet: bool, made: &mut Vec<Event>) -> bool {
     let watch = &mut device.drive;
     let prediction = match verdict.health {
         Health::Critical => Prediction::Failure,
         Health::Warning => Prediction::Risk,
         Health::Ok => Prediction::Nothing,
         // Nothing was understood: what was said before stands.
-        Health::Unknown => return,
+        Health::Unknown => return false,
     };
     if prediction == watch.said {
         watch.candidate = None;
-        return;
+        return false;
     }
     if watch.candidate.is_none_or(|(candidate, _)| candidate != prediction) {
         watch.candidate = Some((prediction, now));
     }
     if is_quiet || watch.due().is_some_and(|due| due > now) {
-        return;
+        return false;
     }
-    watch.candidate = None;
     watch.changed = Some(now);
     // From the failure of a drive to a mere risk there are two steps: the end, and the risk at the next look.
     let is_end = prediction < watch.said;
+    let follows = is_end && prediction != Prediction::Nothing;
     watch.said = if is_end { Prediction::Nothing } else { prediction };
-    watch.is_changed |= is_end;
-    let is_again = watch.paged.is_some_and(|paged| now < paged.plus(PAGE_AGAIN_AFTER));
+    watch.candidate = watch.candidate.filter(|_| follows);
+    let is_again = device.pages.has(FAILURE_PREDICTED, PAGE_AGAIN_AFTER, now);
     let (event_type, criticality) = match prediction {
         _ if is_end => (FAILURE_PREDICTION_ENDED, 3),
         Prediction::Failure if is_again => (FAILURE_PREDICTED, 6),
         Prediction::Failure => (FAILURE_PREDICTED, 8),
         Prediction::Risk | Prediction::Nothing => (FAILURE_RISK_RAISED, 5),
     };
-    if event_type == FAILURE_PREDICTED {
-        watch.paged = Some(now);
-    }
     let event = event(device, verdict, event_type, criticality, now);
     device.say(event, now, made);
+    follows
 }
 
 fn event(device: &Device, verdict: &DriveVerdict, event_type: &'static str, criticality: u8, at: Timestamp) -> Event {
@@ -211,8 +218,4 @@ fn in_words(reason: &DriveReason) -> String {
         part => format!(", {part}"),
     });
     format!("{metric}{value}{}{}", rest[0], rest[1])
-}
-
-fn day_of(time: Timestamp) -> i64 {
-    time.as_ns().div_euclid(DAY_NS)
 }

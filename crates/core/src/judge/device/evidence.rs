@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::decision::{self, FINDING_ACCEPTED};
 use crate::health::{FAULT_LOOKBACK, PAGING_CRITICALITY, is_deciding};
-use crate::judge::events::{ANOMALIES_AGREE, HEALTH_CHANGED, METRIC_ANOMALY};
+use crate::judge::events::{HEALTH_CHANGED, METRIC_ANOMALY};
 use crate::records::EventRecord;
 use crate::timestamp::Timestamp;
 use crate::wire::{Event, Labels};
 
-/// Labels that a verdict reads.
-const READ_LABELS: [&str; 3] = ["metric", "until", "value"];
+/// Labels that a verdict, or a later statement of the same, reads.
+const READ_LABELS: [&str; 5] = ["expected", "metric", "n_devices", "until", "value"];
 /// Longest message that is kept, in characters.
 const MAX_MESSAGE_CHARS: usize = 60;
 /// Most events kept of a device; of more, the oldest go, those first that decide nothing.
@@ -19,24 +19,11 @@ const MAX_DECISIONS: usize = 32;
 /// Time for which an event that decides nothing lastingly is kept: longer than any window of a verdict.
 const KEPT_FOR: Duration = Duration::from_secs(2 * 3600);
 
-/// Criticality from which on an event calls a person.
-pub(in crate::judge) const PAGE: u8 = 7;
-/// Faults of the place where a device is: they concern its other devices as well.
-pub(in crate::judge) const OF_PLACE: [&str; 3] = [ANOMALIES_AGREE, "FanFailure", "ShelfOffline"];
-/// Fault of the data on a device, which explains nothing else.
-const OF_DATA: &str = "DataCorruption";
-/// Time for which a page about a device, or about its place, stands for what follows.
-pub(in crate::judge) const PAGED_FOR: Duration = Duration::from_secs(24 * 3600);
-const PLACE_PAGED_FOR: Duration = Duration::from_secs(1800);
-
 /// Events kept of one device.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(in crate::judge) struct KeptEvents {
     pub(in crate::judge) events: Vec<EventRecord>,
     pub(in crate::judge) decisions: Vec<EventRecord>,
-    /// Newest page about the device itself, and about the place where it is.
-    pub(in crate::judge) paged: Option<Timestamp>,
-    pub(in crate::judge) place_paged: Option<Timestamp>,
 }
 
 impl KeptEvents {
@@ -44,15 +31,6 @@ impl KeptEvents {
     pub(in crate::judge) fn take(&mut self, event: &Event, received: Timestamp) -> bool {
         let event_type = event.event_type.as_str();
         let criticality = event.criticality.level();
-        if criticality >= PAGE && is_deciding(event_type) && event_type != OF_DATA {
-            // Anomalies of a single metric, beside its own past, are the device's.
-            let is_of_place = OF_PLACE.contains(&event_type) && metric_of(event).is_none();
-            let paged = if is_of_place { &mut self.place_paged } else { &mut self.paged };
-            *paged = (*paged).max(Some(event.timestamp.min(received)));
-        }
-        if event_type == "DriveReplaced" {
-            self.paged = self.paged.filter(|paged| event.timestamp.min(received) < *paged);
-        }
         if event_type == FINDING_ACCEPTED {
             // One that is not understood must not displace one that is.
             return decision::is_understood(event) && keep(&mut self.decisions, event, received, MAX_DECISIONS);
@@ -63,10 +41,10 @@ impl KeptEvents {
         is_evidence && keep(&mut self.events, event, received, MAX_EVENTS)
     }
 
-    /// Returns `true` if a person has been called about the device or its place, so that what follows calls nobody.
-    pub(in crate::judge) fn has_paged(&self, now: Timestamp) -> bool {
-        let is_within = |paged: Option<Timestamp>, length| paged.is_some_and(|paged| now < paged.plus(length));
-        is_within(self.paged, PAGED_FOR) || is_within(self.place_paged, PLACE_PAGED_FOR)
+    /// Returns `true` if a replacement of the drive at `time`, or a later one, is known.
+    pub(in crate::judge) fn is_replaced_since(&self, time: Timestamp) -> bool {
+        let of_drive = |record: &&EventRecord| record.event.event_type.as_str() == "DriveReplaced";
+        self.events.iter().filter(of_drive).any(|record| record.event.timestamp >= time)
     }
 
     /// Returns the times at which evidence gets too old for a verdict with a window of `window`, or a decision ends.
@@ -75,7 +53,7 @@ impl KeptEvents {
             let moment = record.event.timestamp.min(record.received);
             [moment.plus(FAULT_LOOKBACK), moment.plus(window), record.received.plus(window)]
         });
-        let until = |record: &EventRecord| Timestamp::parse(record.event.labels.as_ref()?.get("until")?).ok();
+        let until = |record: &EventRecord| Timestamp::parse(record.event.label("until")?).ok();
         of_events.chain(self.decisions.iter().filter_map(until))
     }
 
@@ -120,11 +98,7 @@ fn keep(kept: &mut Vec<EventRecord>, event: &Event, received: Timestamp, max: us
 /// Returns `true` if the newer of two events stands for both: notes and decisions are about a metric each.
 fn is_of_one_kind(one: &Event, other: &Event) -> bool {
     let is_about_metric = [METRIC_ANOMALY, FINDING_ACCEPTED].contains(&one.event_type.as_str());
-    one.event_type == other.event_type && (!is_about_metric || metric_of(one) == metric_of(other))
-}
-
-fn metric_of(event: &Event) -> Option<&str> {
-    event.labels.as_ref()?.get("metric").map(String::as_str)
+    one.event_type == other.event_type && (!is_about_metric || one.label("metric") == other.label("metric"))
 }
 
 fn slim(event: &Event) -> Event {

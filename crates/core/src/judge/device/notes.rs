@@ -13,7 +13,6 @@ use crate::wire::Event;
 
 /// Most notes about one device in a day.
 const MAX_NOTES_A_DAY: u8 = 6;
-const DAY_NS: i64 = 86_400_000_000_000;
 /// Score, and rows without an alarm, from which on a note is more important.
 const STRONG: f64 = 0.7;
 const RARE_ROWS: u32 = 10_000;
@@ -30,7 +29,7 @@ pub(in crate::judge) struct DayOfNotes {
 impl DayOfNotes {
     /// Returns the notes held back before this one; `None` if this one must be held back as well.
     fn admit(&mut self, at: Timestamp) -> Option<u32> {
-        let day = at.as_ns().div_euclid(DAY_NS);
+        let day = at.day();
         if day > self.day {
             (self.day, self.n_notes) = (day, 0);
         }

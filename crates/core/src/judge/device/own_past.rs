@@ -1,5 +1,5 @@
-//! Device beside its own past: requests that take twice as long as usual for ten minutes although there are no more of
-//! them. It needs no peers, and a spike of the latency, however high, is no level. Latency and load agree here: latency
+//! Device beside its own past: requests that take twice as long as usual for ten minutes with values although there are no
+//! more of them. It needs no peers, and a spike of the latency, however high, is no level. Latency and load agree here: latency
 //! alone follows the load.
 //!
 //! Measured (docs/judgement.md): without a fault, the level of a device reaches 1.4 times the usual on a real cluster and
@@ -7,8 +7,16 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::judge::events::LATENCY_RAISED;
+use crate::timestamp::Timestamp;
+use crate::wire::Event;
+
 /// Metric that must rise, then those of the load, which must not.
 const METRICS: [&str; 4] = ["Latency", "IOPs", "ReadThroughput", "WriteThroughput"];
+/// Longest gap within a window, in minutes: what was before it says nothing of what follows.
+const MAX_GAP: i64 = 60;
+/// Age in minutes up to which the level of a load is the present one.
+const LOAD_KEPT: i64 = 10;
 /// Minutes with values over which a level is taken: the least of latency, the mean of load.
 const WINDOW: usize = 10;
 /// Minutes with values after which a level is known as usual.
@@ -32,7 +40,11 @@ const LEAST: f64 = 1e-3;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::judge) struct OwnPast {
     levels: [Level; METRICS.len()],
+    /// Minutes of the latencies in the window, as a ring.
+    minutes: [i64; WINDOW],
     is_slow: bool,
+    /// Time of the last event about it.
+    pub(in crate::judge) changed: Option<Timestamp>,
 }
 
 /// Level of one metric, in logarithms.
@@ -40,15 +52,17 @@ pub(in crate::judge) struct OwnPast {
 struct Level {
     n_minutes: u32,
     usual: f32,
-    /// Last minutes, as a ring.
+    /// Last minutes, as a ring, how many of them have no gap, and the newest.
     recent: [f32; WINDOW],
+    n_recent: u8,
+    newest: i64,
 }
 
 /// Change of a device beside its own past.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(in crate::judge) enum Change {
-    /// Slow from now on: latency of the last minutes and usual latency, both in the unit of the latency.
-    Slow { level: f64, usual: f64 },
+    /// Slow from now on: latency of the last `minutes` and usual latency, both in the unit of the latency.
+    Slow { level: f64, usual: f64, minutes: i64 },
     /// As usual again.
     Usual,
 }
@@ -60,49 +74,93 @@ impl OwnPast {
     }
 
     /// Takes a change back that must not be said yet: what lasts is found again.
-    pub(in crate::judge) fn unsay(&mut self) {
-        self.is_slow = false;
+    pub(in crate::judge) fn unsay(&mut self, change: Change) {
+        self.is_slow = change == Change::Usual;
+    }
+
+    /// Takes the replacement of the drive, whose past is another.
+    pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
+        *self = Self { changed: Some(at), ..Self::default() };
+    }
+
+    /// Takes an event of another run of the detector about the device. It names the usual latency, which cannot be learnt
+    /// while the device is slow.
+    pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
+        if self.changed.is_some_and(|changed| changed >= at) {
+            return;
+        }
+        self.changed = Some(at);
+        let was_slow = std::mem::replace(&mut self.is_slow, event.event_type.as_str() == LATENCY_RAISED);
+        let usual = event.label("expected").and_then(|text| text.parse::<f64>().ok());
+        if let Some(usual) = usual.filter(|usual| usual.is_finite() && *usual > 0.0)
+            && self.is_slow
+            && !was_slow
+            && !self.levels[0].is_known()
+        {
+            let usual = usual.max(LEAST).ln() as f32;
+            self.levels[0] = Level { n_minutes: MIN_MINUTES, usual, ..Level::default() };
+        }
     }
 
     /// Takes a hole: the minutes before it are no longer those just before. Slowness lasts until minutes show its end.
     pub(in crate::judge) fn skip(&mut self) {
-        if !self.is_slow {
-            self.levels.iter_mut().for_each(|level| level.recent = [level.usual; WINDOW]);
-        }
+        self.levels.iter_mut().for_each(|level| level.n_recent = 0);
     }
 
-    /// Takes the values of one minute in the order of [`Self::metrics`]; returns a change. Nothing is judged without a
-    /// latency and a load.
-    pub(in crate::judge) fn push(&mut self, values: [Option<f64>; METRICS.len()]) -> Option<Change> {
+    /// Returns the logarithm of the ratio of the present load to the usual one, the highest over its metrics; `None` before
+    /// that is known.
+    pub(in crate::judge) fn load(&self, minute: i64) -> Option<f32> {
+        let of_load = self.levels[1..].iter().filter(|level| level.is_present(minute));
+        of_load.map(Level::mean).reduce(f32::max)
+    }
+
+    /// Takes the values of one minute, counted from the epoch, in the order of [`Self::metrics`]; returns a change. Nothing
+    /// is judged without a latency and a load.
+    pub(in crate::judge) fn push(&mut self, minute: i64, values: [Option<f64>; METRICS.len()]) -> Option<Change> {
         let latency = values[0].filter(|latency| *latency > 0.0 && latency.is_finite())?;
-        let is_suspicious = self.levels[0].excess() > FAST;
+        let is_suspicious = self.is_slow || self.levels[0].excess() > FAST;
         let rate = if is_suspicious { SUSPICIOUS_RATE } else { 1.0 };
-        self.levels[0].push(latency, rate);
+        self.minutes[self.levels[0].ring_place()] = minute;
+        self.levels[0].push(minute, latency, rate);
         for (level, value) in self.levels.iter_mut().zip(values).skip(1) {
             if let Some(value) = value.filter(|value| value.is_finite()) {
-                level.push(value, rate);
+                level.push(minute, value, rate);
             }
+        }
+        if !self.levels[0].is_known() || !self.levels[0].is_whole() {
+            return None;
         }
         let excess = self.levels[0].excess();
         if self.is_slow {
             self.is_slow = excess >= FAST;
             return (!self.is_slow).then_some(Change::Usual);
         }
-        let load = self.levels[1..].iter().filter(|level| level.is_known()).map(Level::mean).reduce(f32::max)?;
+        let load = self.load(minute)?;
         self.is_slow = excess >= SLOW && LOAD.contains(&load);
-        let Level { usual, .. } = self.levels[0];
+        let usual = self.levels[0].usual;
         let level = f64::from(usual + excess).exp();
-        self.is_slow.then_some(Change::Slow { level, usual: f64::from(usual).exp() })
+        let oldest = self.minutes.iter().copied().min().unwrap_or(minute);
+        let minutes = minute.saturating_sub(oldest) + 1;
+        self.is_slow.then_some(Change::Slow { level, usual: f64::from(usual).exp(), minutes })
     }
 }
 
 impl Level {
-    fn push(&mut self, value: f64, rate: f32) {
+    fn ring_place(&self) -> usize {
+        self.n_minutes as usize % WINDOW
+    }
+
+    fn push(&mut self, minute: i64, value: f64, rate: f32) {
         let value = value.max(LEAST).ln() as f32;
         if self.n_minutes == 0 {
             self.usual = value;
         }
-        self.recent[self.n_minutes as usize % WINDOW] = value;
+        if minute.saturating_sub(self.newest) > MAX_GAP {
+            self.n_recent = 0;
+        }
+        self.recent[self.ring_place()] = value;
+        self.newest = minute;
+        self.n_recent = self.n_recent.saturating_add(1).min(WINDOW as u8);
         self.n_minutes = self.n_minutes.saturating_add(1);
         let step = (value - self.usual).clamp(-MAX_STEP, MAX_STEP);
         self.usual += step * rate / self.n_minutes.min(MEMORY_MINUTES) as f32;
@@ -112,10 +170,20 @@ impl Level {
         self.n_minutes >= MIN_MINUTES
     }
 
+    /// Returns `true` if the window holds no gap.
+    fn is_whole(&self) -> bool {
+        usize::from(self.n_recent) >= WINDOW
+    }
+
+    /// Returns `true` if the level is that of the present load.
+    fn is_present(&self, minute: i64) -> bool {
+        self.is_known() && self.is_whole() && minute.saturating_sub(self.newest) <= LOAD_KEPT
+    }
+
     /// Returns by how much the least of the last minutes exceeds the usual; 0 before that is known.
     fn excess(&self) -> f32 {
         let least = self.recent.iter().copied().fold(f32::INFINITY, f32::min);
-        if self.is_known() { least - self.usual } else { 0.0 }
+        if self.is_known() && self.is_whole() { least - self.usual } else { 0.0 }
     }
 
     /// Returns by how much the mean of the last minutes exceeds the usual.
@@ -125,58 +193,4 @@ impl Level {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Pushes minutes with this latency and load; returns the changes.
-    fn push(past: &mut OwnPast, minutes: usize, latency: f64, iops: f64) -> Vec<Change> {
-        let noise = |minute: usize| 1.0 + 0.05 * ((minute * 7) % 11) as f64 / 11.0;
-        (0..minutes).filter_map(|n| past.push([Some(latency * noise(n)), Some(iops), None, None])).collect()
-    }
-
-    #[test]
-    fn twice_the_latency_without_more_load_is_slow_until_it_is_over() {
-        let mut past = OwnPast::default();
-        assert_eq!(push(&mut past, 300, 5.0, 100.0), []);
-        let found = push(&mut past, 12, 11.5, 60.0);
-        let [Change::Slow { level, usual }] = found[..] else { panic!("{found:?}") };
-        assert!(level > 11.0 && (4.9..5.3).contains(&usual), "{level} {usual}");
-        assert_eq!(push(&mut past, 600, 11.5, 60.0), []);
-        assert!(past.is_slow);
-        assert_eq!(push(&mut past, 12, 5.0, 100.0), [Change::Usual]);
-    }
-
-    #[test]
-    fn load_spikes_and_a_first_hour_explain_slowness() {
-        let usual = || {
-            let mut past = OwnPast::default();
-            push(&mut past, 300, 5.0, 100.0);
-            past
-        };
-        assert_eq!(push(&mut usual(), 60, 12.0, 180.0), [], "more load");
-        assert_eq!(push(&mut usual(), 60, 12.0, 1.0), [], "idle");
-        let mut past = usual();
-        for _ in 0..10 {
-            assert_eq!(push(&mut past, 5, 2_000.0, 60.0), [], "spike");
-            assert_eq!(push(&mut past, 5, 5.0, 100.0), []);
-        }
-        let mut young = OwnPast::default();
-        assert_eq!(push(&mut young, 20, 5.0, 100.0), []);
-        assert_eq!(push(&mut young, 20, 15.0, 100.0), [], "too young");
-        let mut alone = OwnPast::default();
-        let latency_only =
-            (0..300).filter_map(|n| alone.push([Some(if n < 200 { 5.0 } else { 50.0 }), None, None, None]));
-        assert_eq!(latency_only.count(), 0, "no load known");
-    }
-
-    #[test]
-    fn values_of_any_kind_do_no_harm() {
-        let mut past = OwnPast::default();
-        for value in [f64::NAN, f64::INFINITY, -1.0, 0.0, f64::MAX, f64::MIN_POSITIVE] {
-            for _ in 0..100 {
-                past.push([Some(value), Some(value), None, Some(value)]);
-                assert!(past.levels.iter().all(|level| level.usual.is_finite()));
-            }
-        }
-    }
-}
+mod tests;

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::evidence::PAGE;
 use super::notes::{exact, rounded};
-use super::slow;
+use super::slow::{self, NOTE, PAGE};
 use super::{Device, Devices};
 use crate::cohort::{Cohorts, MIN_PEERS, PeerSample, PeerSamples, PeerVerdict, TOGETHER_WITHIN};
 use crate::judge::events::{DEVICE_SLOW, DEVICE_SLOW_ENDED, Finding};
@@ -17,15 +16,57 @@ use crate::wire::{Event, Labels};
 
 /// Metric type that is compared.
 pub(in crate::judge) const COMPARED: &str = "Latency";
-const MINUTE_NS: i64 = 60_000_000_000;
 /// Score from which on a device is called slow at once. From 1 on it is slower than its peers, but a load of its own (a
 /// backup, a working day) explains that too: it reaches 1.9 in a fleet without a fault whose devices have loads of their
 /// own, and 3 and more when they wear out.
 const SURE_SCORE: f64 = 2.0;
 /// Time for which a lower score must last: no daily rhythm does.
 const SURE_AFTER: Duration = Duration::from_secs(24 * 3600);
-/// Criticality of a slow device whose cause has called a person already.
-const NOTE: u8 = 6;
+/// Minutes beside its peers after which the history of a device says that slowness found before it began is over: the
+/// longest window of a cohort.
+const UNPROVEN_MINUTES: u16 = 180;
+/// Between the parts of the name of a cohort: not part of a label, so no two cohorts share a name.
+const SEPARATOR: char = '\u{1f}';
+
+/// Logarithm of the ratio to the usual load, less that of the peers, from which on a device may be slow by a load of its
+/// own: it has 1.35 times as much as they.
+const OWN_LOAD: f32 = 0.3;
+
+/// Loads of the devices of each cohort in a minute, beside their usual ones.
+#[derive(Debug, Default)]
+struct Loads(BTreeMap<String, Vec<f32>>);
+
+impl Loads {
+    fn add(&mut self, cohort: &str, load: Option<f32>) {
+        let Some(load) = load.filter(|load| load.is_finite()) else { return };
+        match self.0.get_mut(cohort) {
+            Some(loads) => loads.push(load),
+            None => {
+                self.0.insert(cohort.to_owned(), vec![load]);
+            }
+        }
+    }
+
+    fn sort(&mut self) {
+        self.0.values_mut().for_each(|loads| loads.sort_by(f32::total_cmp));
+    }
+
+    /// Returns the median of a cohort; `None` without enough loads to compare with.
+    fn median(&self, cohort: &str) -> Option<f32> {
+        let loads = self.0.get(cohort).filter(|loads| loads.len() > MIN_PEERS)?;
+        Some(loads[loads.len() / 2])
+    }
+}
+
+/// Minute in which a device is judged.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    at: Timestamp,
+    /// Nothing is said yet.
+    is_quiet: bool,
+    /// The device has more load than usual, and its peers have not.
+    is_loaded: bool,
+}
 
 /// State of one device beside its peers.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -43,6 +84,8 @@ pub(in crate::judge) struct PeerWatch {
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
+    /// Minutes for which slowness that another run of the detector has found does not end without an alarm.
+    unproven: u16,
 }
 
 impl PeerWatch {
@@ -61,14 +104,18 @@ impl PeerWatch {
     /// Takes an event of another run of the detector about the device.
     pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
         if self.changed.is_none_or(|changed| changed < at) {
-            self.is_slow = event.event_type.as_str() == DEVICE_SLOW;
-            self.changed = Some(at);
+            let is_slow = event.event_type.as_str() == DEVICE_SLOW;
+            if is_slow && !self.is_slow {
+                self.unproven = UNPROVEN_MINUTES;
+            }
+            (self.is_slow, self.changed) = (is_slow, Some(at));
         }
     }
 
     /// Takes the replacement of the drive.
     pub(in crate::judge) fn replace(&mut self, at: Timestamp) {
-        *self = Self { is_slow: false, alarm_since: None, is_excused: true, changed: Some(at), ..std::mem::take(self) };
+        let before = std::mem::take(self);
+        *self = Self { is_slow: false, alarm_since: None, is_excused: true, changed: Some(at), unproven: 0, ..before };
     }
 }
 
@@ -88,7 +135,8 @@ impl Peers {
     /// Enters a device whose labels have changed in its cohorts.
     pub(in crate::judge) fn enter(&mut self, device: &mut Device) {
         let class = device.labels.get("class").map_or("", String::as_str);
-        let named = |key: &str| device.labels.get(key).map(|value| format!("{key} {value} {class}"));
+        let named =
+            |key: &str| device.labels.get(key).map(|value| format!("{key}{SEPARATOR}{value}{SEPARATOR}{class}"));
         let (of_enclosure, of_model) = (named("enclosure"), named("model"));
         if of_enclosure != device.peers.of_enclosure {
             self.leave(device);
@@ -125,7 +173,7 @@ impl Peers {
 
     /// Returns the number of devices in an enclosure.
     pub(in crate::judge) fn n_in(&self, enclosure: &str) -> usize {
-        let prefix = format!("enclosure {enclosure} ");
+        let prefix = format!("enclosure{SEPARATOR}{enclosure}{SEPARATOR}");
         let from_prefix = self.members.range(prefix.clone()..);
         from_prefix.take_while(|(cohort, _)| cohort.starts_with(&prefix)).map(|(_, n_members)| n_members).sum()
     }
@@ -135,29 +183,36 @@ impl Peers {
         &mut self,
         now: Timestamp,
         devices: &mut Devices,
-        is_quiet: bool,
+        quiet_until: Timestamp,
         made: &mut Vec<Event>,
     ) {
-        let minute = now.as_ns().div_euclid(MINUTE_NS);
+        let minute = now.minute();
         let Some(current) = self.minute.filter(|current| *current < minute) else {
             self.minute.get_or_insert(minute);
             return;
         };
         self.minute = Some(minute);
-        let at = Timestamp::from_ns(current.saturating_mul(MINUTE_NS));
+        let at = Timestamp::of_minute(current);
         let end = at.plus(Duration::from_secs(60));
         let mut samples = PeerSamples::new();
+        let mut loads = Loads::default();
         for device in devices.iter_mut().filter(|device| device.peers.n_values > 0) {
             let value = device.peers.sum / f64::from(device.peers.n_values);
             (device.peers.sum, device.peers.n_values) = (0.0, 0);
-            slow::look(device, value, end, is_quiet, made);
+            slow::look(device, value, end, quiet_until, made);
             if let Some(cohort) = self.cohort_of(device) {
+                loads.add(cohort, device.own_past.load(end.minute()));
                 samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
             }
         }
+        loads.sort();
         for verdict in self.cohorts.push(at, &samples) {
             if let Some(device) = devices.find(&verdict.device) {
-                self.judge(device, &verdict, end, is_quiet, made);
+                let usual = self.cohort_of(device).and_then(|cohort| loads.median(cohort));
+                let own = device.own_past.load(end.minute());
+                let is_loaded = own.zip(usual).is_some_and(|(own, usual)| own - usual > OWN_LOAD);
+                let moment = Moment { at: end, is_quiet: end < quiet_until, is_loaded };
+                self.judge(device, &verdict, moment, made);
             }
         }
     }
@@ -169,35 +224,33 @@ impl Peers {
         of_enclosure.as_ref().filter(is_large).or(of_model.as_ref()).map(String::as_str)
     }
 
-    fn judge(
-        &mut self,
-        device: &mut Device,
-        verdict: &PeerVerdict,
-        at: Timestamp,
-        is_quiet: bool,
-        made: &mut Vec<Event>,
-    ) {
+    fn judge(&mut self, device: &mut Device, verdict: &PeerVerdict, moment: Moment, made: &mut Vec<Event>) {
+        let Moment { at, is_quiet, is_loaded } = moment;
         if !verdict.alarm {
-            (device.peers.is_excused, device.peers.alarm_since) = (false, None);
-            if std::mem::take(&mut device.peers.is_slow) {
-                device.peers.changed = Some(at);
+            let watch = &mut device.peers;
+            (watch.is_excused, watch.alarm_since) = (false, None);
+            let is_proven = watch.unproven == 0;
+            watch.unproven = watch.unproven.saturating_sub(1);
+            if watch.is_slow && is_proven && !is_quiet {
+                (watch.is_slow, watch.changed) = (false, Some(at));
                 let event = ended(device, verdict, at);
                 device.say(event, at, made);
             }
             return;
         }
+        device.peers.unproven = 0;
         if verdict.score < 1.0 {
             device.peers.alarm_since = None;
             return;
         }
         let since = *device.peers.alarm_since.get_or_insert(at);
-        let is_sure = verdict.score >= SURE_SCORE || since.plus(SURE_AFTER) <= at;
+        let is_sure = verdict.score >= SURE_SCORE && !is_loaded || since.plus(SURE_AFTER) <= at;
         if !is_sure || device.peers.is_slow || device.peers.is_excused || is_quiet {
             return;
         }
         (device.peers.is_slow, device.peers.changed) = (true, Some(at));
         // What has called a person, another fault of the device included, calls nobody again.
-        let is_again = slow::has_paged(device, at);
+        let is_again = device.pages.stands_for_slowness(at);
         let with = self.slow_beside(device, at);
         let is_page = with.is_none() && !is_again;
         let criticality = if is_page { PAGE } else { NOTE };

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::detect::{Detector, RowScore};
 use crate::fleet;
-use crate::health::CLOCK_TOLERANCE;
-use crate::metric::{self, MetricKind, Unit};
+use crate::health::{self, CLOCK_TOLERANCE, TemperatureLimits};
+use crate::metric::{self, Limits, MetricKind, Unit};
 use crate::name::MetricType;
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
@@ -34,6 +34,8 @@ pub(in crate::judge) struct Uses {
     pub(in crate::judge) limited: Option<&'static MetricKind>,
     /// `true` if the judge of drives reads it.
     pub(in crate::judge) is_of_drive: bool,
+    /// `true` if the judgement of other values reads it.
+    pub(in crate::judge) is_stated: bool,
     /// `true` if it has a detector.
     pub(in crate::judge) is_detected: bool,
     /// Range of values that mean what they say and are below every limit.
@@ -46,6 +48,7 @@ impl Uses {
         Self {
             limited: kind.filter(|kind| kind.limits.is_some()),
             is_of_drive: fleet::is_read(metric_type),
+            is_stated: health::is_statement(metric_type),
             is_detected: is_detected(metric_type, kind),
             fine: fine(metric_type, kind),
         }
@@ -56,7 +59,7 @@ impl Uses {
     }
 
     pub(in crate::judge) fn is_any(self) -> bool {
-        self.limited.is_some() || self.is_of_drive || self.is_detected
+        self.limited.is_some() || self.is_of_drive || self.is_stated || self.is_detected
     }
 }
 
@@ -136,13 +139,15 @@ pub(in crate::judge) struct Series {
     pub(in crate::judge) metric_type: MetricType,
     pub(in crate::judge) uses: Uses,
     pub(in crate::judge) newest: Option<NewestSample>,
+    /// Usual time between two values of the drive before this one, 0 without one: who reads it stays the same.
+    pub(in crate::judge) interval_before_s: f32,
     pub(in crate::judge) grade: Grade,
     pub(in crate::judge) detector: Option<Box<Detector>>,
     pub(in crate::judge) control: NoteControl,
 }
 
 /// Value beside the limits of its metric.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(in crate::judge) enum Grade {
     #[default]
     Fine,
@@ -154,7 +159,13 @@ pub(in crate::judge) enum Grade {
 impl Series {
     pub(in crate::judge) fn new(metric_type: MetricType, uses: Uses) -> Self {
         let (newest, grade, control) = (None, Grade::Fine, NoteControl::default());
-        Self { metric_type, uses, newest, grade, detector: None, control }
+        Self { metric_type, uses, newest, interval_before_s: 0.0, grade, detector: None, control }
+    }
+
+    /// Returns the newest value.
+    pub(in crate::judge) fn latest(&self) -> Option<LatestSample> {
+        let NewestSample { time, value, .. } = self.newest.as_ref()?;
+        Some(LatestSample { metric_type: self.metric_type.clone(), time: *time, value: *value })
     }
 
     /// Takes a value; returns `false` for one that is late or a double.
@@ -162,16 +173,29 @@ impl Series {
         match &mut self.newest {
             Some(newest) => newest.take(time, value, received),
             empty @ None => {
-                *empty = Some(NewestSample::new(None, time, value));
+                let interval_s = self.interval_before_s;
+                *empty = Some(NewestSample { interval_s, ..NewestSample::new(None, time, value) });
                 true
             }
         }
     }
 
-    /// Grades a value by the limits; returns `true` if it may change the verdict on its device.
-    pub(in crate::judge) fn regrade(&mut self, value: f64, before: Option<f64>) -> bool {
+    /// Forgets the values of a drive that was replaced at `time`, by the clock of the sender.
+    pub(in crate::judge) fn replace(&mut self, time: Timestamp) {
+        if let Some(newest) = self.newest.take_if(|newest| newest.time <= time) {
+            (self.interval_before_s, self.grade) = (newest.interval_s, Grade::Fine);
+        }
+    }
+
+    /// Grades a value by the limits; returns `true` if it may change the verdict on its device. Limits of the device
+    /// itself count beside those of the metric, which hold again once it no longer states its own.
+    pub(in crate::judge) fn regrade(&mut self, value: f64, before: Option<f64>, stated: TemperatureLimits) -> bool {
         let Some(kind) = self.uses.limited else { return false };
-        let grade = if self.uses.is_fine(value) { Grade::Fine } else { grade(kind, value) };
+        let own = stated.limits(kind);
+        let grade = match self.uses.is_fine(value) && own.is_none_or(|own| value < own.warning) {
+            true => Grade::Fine,
+            false => grade(kind, kind.limits, value).max(grade(kind, own, value)),
+        };
         // A value beyond a limit may exceed the one that an operator has accepted.
         let may_change = grade != self.grade || (grade != Grade::Fine && before != Some(value));
         self.grade = grade;
@@ -191,8 +215,8 @@ impl Series {
     }
 }
 
-fn grade(kind: &MetricKind, value: f64) -> Grade {
-    let Some(limits) = kind.limits else { return Grade::Fine };
+fn grade(kind: &MetricKind, limits: Option<Limits>, value: f64) -> Grade {
+    let Some(limits) = limits else { return Grade::Fine };
     let value = match reading::read(kind.name, value) {
         Reading::Absent => return Grade::Fine,
         Reading::Value(value) => Some(value),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::Device;
-use super::agreement::Shelves;
-use super::evidence::{OF_PLACE, PAGED_FOR};
+use super::agreement::{Family, Shelves};
+use super::pages::{PAGED_FOR, is_of_place};
 use super::series::{Grade, Series};
 use crate::fleet;
 use crate::health::{self, Evidence, Health, HealthReason, Verdict};
@@ -25,8 +25,8 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(300);
 /// Most changes stated in an hour.
 const MAX_CHANGES: usize = 4;
 const HOUR: Duration = Duration::from_secs(3600);
-/// Most findings of a device whose pages are remembered.
-const MAX_PAGED: usize = 8;
+/// Most values beyond a limit that are known of a device.
+const MAX_CRITICAL: usize = 16;
 
 /// Verdict as stated.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,37 +50,27 @@ pub(in crate::judge) struct Standing {
     pub(in crate::judge) again_at: Timestamp,
     /// Times of the last changes.
     pub(in crate::judge) changes: Vec<Timestamp>,
-    /// Findings that called a person, with the time.
-    pub(in crate::judge) paged: Vec<(String, Timestamp)>,
+    /// Metrics that were critical at the last look: no news.
+    pub(in crate::judge) critical: Vec<String>,
 }
 
 impl Standing {
     /// Takes a statement of another run of the detector.
     pub(in crate::judge) fn adopt(&mut self, event: &Event, at: Timestamp) {
-        let label = |name: &str| event.labels.as_ref().and_then(|labels| labels.get(name));
-        let health = label("to").and_then(|text| parse(text));
-        let since = label("since").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(at);
-        let is_newer = self.stated.is_none_or(|stated| stated.at < at);
-        if let Some(health) = health.filter(|_| is_newer) {
-            self.stated = Some(Stated { health, since, at });
+        let Some(health) = event.label("to").and_then(Health::of_name) else { return };
+        if self.stated.is_some_and(|stated| stated.at >= at) {
+            return;
         }
-        if let Some(why) = label("why").filter(|_| event.criticality.level() >= 7) {
-            self.remember_page(why, at);
+        let since = event.label("since").and_then(|text| Timestamp::parse(text).ok()).unwrap_or(at);
+        self.stated = Some(Stated { health, since, at });
+        if health != Health::Critical {
+            self.critical.clear();
+        } else if let Some(why) = event.label("why")
+            && self.critical.len() < MAX_CRITICAL
+            && !self.critical.iter().any(|known| known == why)
+        {
+            self.critical.push(why.to_owned());
         }
-    }
-
-    /// Forgets the page about a finding that an operator has accepted: if it gets worse, it must call again.
-    pub(in crate::judge) fn forget_page(&mut self, accepted: &Event) {
-        let metric = accepted.labels.as_ref().and_then(|labels| labels.get("metric"));
-        self.paged.retain(|(paged, _)| Some(paged) != metric);
-    }
-
-    fn remember_page(&mut self, why: &str, at: Timestamp) {
-        self.paged.retain(|(metric, paged)| metric != why && at < paged.plus(PAGED_FOR));
-        if self.paged.len() >= MAX_PAGED {
-            self.paged.remove(0);
-        }
-        self.paged.push((why.to_owned(), at));
     }
 
     /// Returns how long a verdict must hold before it is stated.
@@ -135,8 +125,12 @@ pub(in crate::judge) fn look(
     let again = if is_silent { Duration::MAX } else { STATED_AGAIN_AFTER };
     let repeat_at = device.standing.stated.map(|stated| stated.at.plus(again));
     let state_at = change_at.or(repeat_at).unwrap_or(now).max(quiet_until);
-    if state_at <= now {
-        made.push(state(device, &verdict, shelves, now));
+    let called = if now < quiet_until { None } else { calls(device, &verdict, now) };
+    if state_at <= now || called.is_some() {
+        let event = state(device, &verdict, called, shelves, now);
+        shelves.page(device, &event, now);
+        device.pages.take(&event, now);
+        made.push(event);
     } else {
         again_at = again_at.min(state_at);
     }
@@ -196,8 +190,14 @@ pub(in crate::judge) fn judge(device: &Device, now: Timestamp) -> Verdict {
     })
 }
 
-/// States a verdict: a change, or the same once more.
-fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Timestamp) -> Event {
+/// States a verdict: a change, the same once more, or a value that has become critical and calls a person.
+fn state(
+    device: &mut Device,
+    verdict: &Verdict,
+    called: Option<&HealthReason>,
+    shelves: &Shelves,
+    now: Timestamp,
+) -> Event {
     let before = device.standing.stated;
     let changed = device.standing.pending.take();
     let since = match (changed, before) {
@@ -210,20 +210,16 @@ fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Tim
     }
     let from = before.map_or(verdict.health, |stated| stated.health);
     device.standing.stated = Some(Stated { health: verdict.health, since, at: now });
-    let is_page = changed.is_some() && calls(device, verdict, now);
-    let with = shelves.paged_beside(device, now).filter(|_| is_page).cloned();
-    let criticality = match (is_page, &with) {
-        (false, _) => 3,
-        (true, Some(_)) => 6,
-        (true, None) => {
-            shelves.page(device, now);
-            8
-        }
+    let with = called.and_then(|reason| shelves.paged_beside(device, &[Family::of(&reason.metric)], now));
+    let criticality = match (called, with) {
+        (None, _) => 3,
+        (Some(_), Some(_)) => 6,
+        (Some(_), None) => 8,
     };
     let mut labels = device.labels_of_event();
     let mut label = |key: &str, value: String| labels.insert(key.to_owned(), value);
-    label("from", name(from).to_owned());
-    label("to", name(verdict.health).to_owned());
+    label("from", from.name().to_owned());
+    label("to", verdict.health.name().to_owned());
     label("since", since.to_string());
     if let Some(with) = with {
         label("with", with.to_string());
@@ -231,7 +227,7 @@ fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Tim
     if let Some(score) = verdict.score {
         label("score", score.to_string());
     }
-    let reason = verdict.reasons.first().filter(|reason| reason.health != Health::Ok);
+    let reason = called.or(verdict.reasons.first().filter(|reason| reason.health != Health::Ok));
     if let Some(HealthReason { metric, advice, .. }) = reason {
         label("why", metric.clone());
         if let Some(advice) = advice {
@@ -244,49 +240,32 @@ fn state(device: &mut Device, verdict: &Verdict, shelves: &mut Shelves, now: Tim
         criticality,
         device: &device.name,
         at: now,
-        subject: name(verdict.health),
-        message: format!("{} since {since}: {reason}", name(verdict.health)),
+        subject: verdict.health.name(),
+        message: format!("{} since {since}: {reason}", verdict.health.name()),
         labels,
     };
     finding.into_event()
 }
 
-/// Returns `true` if a verdict calls a person: it is critical by a value that no event has reported and that has called
-/// nobody for a day. A fleet has counters beyond their limits from the beginning, which health names and nobody need be
-/// woken for.
-fn calls(device: &mut Device, verdict: &Verdict, now: Timestamp) -> bool {
-    let Some(reason) = verdict.reasons.first().filter(|reason| reason.limit.is_some()) else { return false };
-    if verdict.health != Health::Critical {
-        return false;
-    }
-    let place = device.series.binary_search_by(|series| (*series.metric_type).cmp(&reason.metric));
+/// Returns the value that calls a person: it has become critical, no event has reported it, and nothing has called for a
+/// day. Others that are critical as well hide it not. A fleet has counters beyond their limits from the beginning, which
+/// health names and nobody need be woken for.
+fn calls<'v>(device: &mut Device, verdict: &'v Verdict, now: Timestamp) -> Option<&'v HealthReason> {
     // Counters of drives are judged beside other drives and their own history, which predicts failures.
-    let is_counter = |series: &Series| series.uses.is_of_drive && !fleet::is_temperature(&series.metric_type);
-    if place.is_ok_and(|place| is_counter(&device.series[place])) {
-        return false;
+    let is_counter = |metric: &str| fleet::is_read(metric) && !fleet::is_temperature(metric);
+    let is_beyond = |reason: &&HealthReason| reason.health == Health::Critical && reason.limit.is_some();
+    let beyond = verdict.reasons.iter().filter(is_beyond).filter(|reason| !is_counter(&reason.metric));
+    let critical: Vec<&HealthReason> = beyond.take(MAX_CRITICAL).collect();
+    let names = critical.iter().map(|reason| reason.metric.clone()).collect();
+    let known = std::mem::replace(&mut device.standing.critical, names);
+    let is_open_at_place = device.kept.events.iter().map(|record| &record.event).any(|event| {
+        let counts = |reason: &HealthReason| *reason.metric == *event.event_type && reason.health != Health::Ok;
+        is_of_place(event) && verdict.reasons.iter().any(counts)
+    });
+    if is_open_at_place || device.pages.stands(now) {
+        return None;
     }
-    let is_recent = |at: Timestamp| now < at.plus(PAGED_FOR);
-    let is_of_place = |reason: &HealthReason| OF_PLACE.contains(&reason.metric.as_str());
-    let is_said = device.kept.has_paged(now) || verdict.reasons.iter().any(is_of_place);
-    let has_paged = device.standing.paged.iter().any(|(metric, at)| *metric == reason.metric && is_recent(*at));
-    if is_said || has_paged {
-        return false;
-    }
-    device.standing.remember_page(&reason.metric, now);
-    true
-}
-
-/// Returns the name of a verdict, as on the wire.
-pub(in crate::judge) fn name(health: Health) -> &'static str {
-    match health {
-        Health::Ok => "ok",
-        Health::Unknown => "unknown",
-        Health::Warning => "warning",
-        Health::Critical => "critical",
-    }
-}
-
-/// Returns the verdict of a name.
-pub(in crate::judge) fn parse(text: &str) -> Option<Health> {
-    [Health::Ok, Health::Unknown, Health::Warning, Health::Critical].into_iter().find(|health| name(*health) == text)
+    let is_new =
+        |reason: &&HealthReason| !known.contains(&reason.metric) && !device.pages.has(&reason.metric, PAGED_FOR, now);
+    critical.into_iter().find(is_new)
 }

@@ -35,6 +35,26 @@ fn a_slow_drive_is_found_once_and_its_end_too() {
     assert_eq!(of_slow, ["ok", "warning", "ok"]);
 }
 
+/// A load of its own slows a drive: nobody is called. The load of all of them explains nothing.
+#[test]
+fn a_drive_with_a_load_of_its_own_is_not_slow() {
+    for (own, of_all, n_slow) in [(1.0, 1.0, 1), (2.0, 1.0, 0), (2.0, 2.0, 1)] {
+        let mut judge = FleetJudge::default();
+        let mut events = Vec::new();
+        for i in 0..600 {
+            let is_slow = (300..500).contains(&i);
+            for drive in 0..12 {
+                let factor = if drive == 0 { own } else { of_all };
+                let load = 100.0 * if is_slow { factor } else { 1.0 } * (1.0 + 0.1 * noise(90 * i + drive));
+                judge.metric(&metric(&format!("disk{drive:02}"), "IOPs", minute(i), load), minute(i));
+            }
+            shelf(&mut judge, i, if is_slow { &[2.0] } else { &[] });
+            events.extend(judge.take());
+        }
+        assert_eq!(of_type(&events, events::DEVICE_SLOW).len(), n_slow, "{own} {of_all}");
+    }
+}
+
 #[test]
 fn several_slow_drives_of_one_enclosure_are_one_page() {
     let mut judge = FleetJudge::default();
@@ -126,4 +146,22 @@ fn a_risk_around_the_threshold_is_said_once() {
     }
     let said: Vec<_> = events.iter().filter(|event| event.event_type.as_str().starts_with("Failure")).collect();
     assert!((1..=2).contains(&said.len()) && n_pages(&events) <= 1, "{said:?}");
+}
+
+/// Without peers, a device is compared with its own past; a load that is no longer sent excuses and accuses nothing.
+#[test]
+fn latency_beside_the_own_past_needs_a_present_load() {
+    for (is_load_sent, n_expected) in [(true, 1), (false, 0)] {
+        let mut judge = FleetJudge::default();
+        for i in 0..400 {
+            let factor = if i < 320 { 1.0 } else { 2.4 };
+            send(&mut judge, "array", "Latency", minute(i), factor * (5.0 + 0.2 * noise(i)));
+            if i < 280 || is_load_sent {
+                send(&mut judge, "array", "IOPs", minute(i), 100.0 + noise(i));
+            }
+        }
+        let events = judge.take();
+        assert_eq!(of_type(&events, events::LATENCY_RAISED).len(), n_expected, "{events:?}");
+        assert_eq!(n_pages(&events), n_expected);
+    }
 }

@@ -17,6 +17,7 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "fleet_health" => judgement::fleet(response),
         "fleet" => judgement::columns(data),
         "fleet_history" => rows(data, &["time", "critical", "warning", "unknown"]),
+        "fleet_series" => rows(data, &["time", "n_devices", "sum", "median", "max", "max_device"]),
         "incidents" => judgement::incidents(response),
         "health_history" => judgement::history(data),
         "anomalies" => judgement::anomalies(data),

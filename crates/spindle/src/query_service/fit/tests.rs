@@ -166,6 +166,7 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::Anomalies(page) => (page.data.len(), page),
             Data::Fleet(_)
             | Data::FleetHistory { .. }
+            | Data::FleetSeries { .. }
             | Data::DeviceHealth { .. }
             | Data::AnomalyTemperature { .. }
             | Data::Series { .. } => {
