@@ -14,6 +14,9 @@ use spindle_core::wire::Labels;
 /// Largest fleet whose devices have the plain names of their class.
 const MAX_PLAIN_NAMES: usize = 3;
 
+/// Label `host` of all simulated devices: grouped by it, they stand apart from real ones.
+const HOST: &str = "demo-fleet";
+
 /// Growth and clean-up of the data on a device, in percent of its capacity.
 #[derive(Clone, Copy, Debug)]
 struct Filling {
@@ -186,6 +189,7 @@ impl Device {
             ("capacity_bytes".to_owned(), self.profile.capacity_bytes.to_string()),
             ("class".to_owned(), self.class.name().to_owned()),
             ("enclosure".to_owned(), enclosure.to_owned()),
+            ("host".to_owned(), HOST.to_owned()),
             ("model".to_owned(), self.profile.model.to_owned()),
             ("serial".to_owned(), self.serial(self.generation)),
             ("source".to_owned(), "simulate".to_owned()),
