@@ -111,7 +111,7 @@ DaemonConfig "daemon." {
     /// Seed of the simulated fleet: the same seed gives the same fleet
     seed: u64 as "value::integer::<0, { i64::MAX as u64 }, _, _>" = 1 ["SPINDLE_SEED"] flag "seed";
     /// Length of the past that the simulated fleet gives at once when it starts for the first time and nothing was ever
-    /// published, up to 24h, in steps of 2 minutes or more; beyond 1,200 devices there is none; 0 for none
+    /// published, up to 24h; shorter from 105 devices on, none beyond 2,500; 0 for none
     past: Option<Duration> as "value::past" = "24h" ["SPINDLE_SIMULATED_PAST"] flag "past";
     /// Speed of a replay: 1x as recorded, 60x sixty times faster, max without waiting
     replay_speed: Pace as "value::pace" = "max" ["SPINDLE_REPLAY_SPEED"] flag "replay-speed";

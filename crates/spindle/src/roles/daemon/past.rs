@@ -22,8 +22,10 @@ use super::sequence_numbers;
 
 /// Longest past: what arrives more than a day late counts as a recording if its time is not understood.
 const LONGEST: Duration = Duration::from_secs(86_400 - 600);
-/// Possible steps in minutes.
-const STEPS: [u64; 6] = [2, 5, 10, 15, 30, 60];
+/// Possible steps in seconds. With hourly values the detector would take small lasting differences for slow devices.
+const STEPS: [u64; 2] = [120, 300];
+/// Fewest steps of a past: an hour.
+const MIN_STEPS: u64 = 12;
 /// Values of a whole past: 30 MB on the wire, and seconds of work for writer and detector.
 const MAX_VALUES: u64 = 300_000;
 /// Values of a device at one time, on average.
@@ -106,11 +108,14 @@ impl Past {
     }
 }
 
-/// Returns the shortest step in seconds that keeps a past within bounds, and the number of steps.
+/// Returns the step in seconds and the number of steps that keep a past within bounds: the shortest step with which it is
+/// whole, else a shorter past.
 fn steps(n_devices: usize, longest: Duration) -> Option<(u64, u64)> {
-    let all = STEPS.into_iter().map(|minutes| (minutes * 60, longest.as_secs() / (minutes * 60)));
-    let n_values = |n_steps: u64| (n_devices as u64).saturating_mul(VALUES_PER_DEVICE).saturating_mul(n_steps);
-    all.filter(|(_, n_steps)| *n_steps > 0).find(|(_, n_steps)| n_values(*n_steps) <= MAX_VALUES)
+    let most = MAX_VALUES / (n_devices as u64).saturating_mul(VALUES_PER_DEVICE).max(1);
+    let whole = |step: u64| (step, longest.as_secs() / step);
+    let fitting = STEPS.into_iter().map(whole).find(|(_, n_steps)| *n_steps <= most);
+    let shorter = STEPS.last().map(|step| (*step, most)).filter(|(_, n_steps)| *n_steps >= MIN_STEPS);
+    fitting.or(shorter).filter(|(_, n_steps)| *n_steps > 0)
 }
 
 #[cfg(test)]
@@ -118,12 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_larger_fleet_has_longer_steps_and_the_largest_no_past() {
+    fn a_larger_fleet_has_longer_steps_then_a_shorter_past_and_the_largest_none() {
         let minutes = |n_devices| steps(n_devices, LONGEST).map(|(step, n_steps)| (step / 60, n_steps));
         assert_eq!(minutes(10), Some((2, 715)));
         assert_eq!(minutes(100), Some((5, 286)));
-        assert_eq!(minutes(1_000), Some((60, 23)));
-        assert_eq!((minutes(1_400), minutes(100_000)), (None, None));
+        assert_eq!(minutes(1_000), Some((5, 30)));
+        assert_eq!((minutes(2_501), minutes(100_000)), (None, None));
         assert_eq!(steps(10, Duration::from_secs(600)), Some((120, 5)));
         assert_eq!(steps(10, Duration::from_secs(60)), None);
     }
