@@ -34,7 +34,7 @@ COPY --from=build /spindle /usr/local/bin/spindle
 COPY --from=build --chown=10001:10001 /data /data
 USER 10001:10001
 # The health port is not reachable from outside the container, unless SPINDLE_HEALTH names another address.
-ENV SPINDLE_DATA_DIR=/data SPINDLE_HEALTH=127.0.0.1:8081
+ENV SPINDLE_DATA_DIR=/data SPINDLE_HEALTH=127.0.0.1:8081 LANG=C.UTF-8
 WORKDIR /data
 STOPSIGNAL SIGTERM
 # Ready: NATS is connected, and the store is available if the role uses one.

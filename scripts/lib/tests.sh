@@ -48,6 +48,7 @@ run_tests() {
     --test system answers:: pipeline:: client:: faults::nothing_acknowledged
   end_beside
   if can_run chromium; then step browser browse_page; else note_skipped browser; fi
+  step fuzz-http env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" scripts/fuzz-http
   step doctest cargo test --workspace --doc --locked
   step fuzz scripts/fuzz --no-build
   print_summary

@@ -212,7 +212,9 @@ export class LaneChart {
 
   private expectedAt(index: number): string {
     const band = this.lane.expected[index];
-    return band ? `expected ${words.value(band[0], this.lane.unit)} to ${words.value(band[1], this.lane.unit)}` : "";
+    if (!band) return "";
+    const [low, high] = band.map((end) => words.value(end, this.lane.unit));
+    return low === high ? `expected ${low ?? ""}` : `expected ${low ?? ""} to ${high ?? ""}`;
   }
 
   /** Value and expected range at the cursor, or now. */

@@ -16,6 +16,7 @@ pub mod cohort;
 pub mod dead_letter;
 pub mod decision;
 pub mod detect;
+pub mod device_labels;
 pub mod drive_name;
 pub mod event_id;
 pub mod event_types;

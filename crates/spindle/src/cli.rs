@@ -4,10 +4,12 @@ mod decide;
 mod detect;
 mod dlq;
 mod query;
+mod top;
 mod words;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -83,6 +85,8 @@ enum CommandLine {
     /// Run a query: `spindle query devices`, `spindle query device_health source_device=DiskUnit`
     #[command(after_help = query_help())]
     Query(query::QueryArgs),
+    /// Show the fleet in the terminal, live: sentence, incidents, pipeline, critical events; q quits
+    Top(top::TopArgs),
     /// Accept a finding: it leaves the verdict until it gets worse or the time is over
     ///
     /// Without a finding of that name in the verdict, nothing is accepted. `spindle query device_health` lists the
@@ -228,6 +232,7 @@ pub(crate) enum Command {
     Web,
     Client { once: bool },
     Query(Question),
+    Top { interval: Duration },
     Decide(DecisionRequest),
     Dlq(DlqTask),
     Detect(DetectTask),
@@ -280,6 +285,7 @@ pub(crate) fn parse(words: impl Iterator<Item = OsString>) -> Result<(Command, O
             Command::Client { once: client.once }
         }
         CommandLine::Query(query) => Command::Query(query::question(query)?),
+        CommandLine::Top(args) => Command::Top { interval: args.interval },
         CommandLine::Accept(args) => Command::Decide(args.into()),
         CommandLine::Acknowledge(args) => Command::Decide(args.into()),
         CommandLine::Dlq { command } => Command::Dlq(dlq::task(command)?),

@@ -7,3 +7,4 @@ pub(crate) mod dlq;
 pub(crate) mod health;
 pub(crate) mod judge;
 pub(crate) mod query;
+pub(crate) mod top;

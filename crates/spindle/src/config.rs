@@ -185,6 +185,19 @@ pub(crate) fn columns() -> Option<u16> {
     std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok())
 }
 
+/// Returns `true` if the locale of the terminal is one of UTF-8, from `LC_ALL`, `LC_CTYPE` and `LANG`.
+pub(crate) fn is_utf8() -> bool {
+    let set = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let locale = set.into_iter().find(|text| !text.is_empty()).unwrap_or_default().to_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// Returns `true` if output shall have no colour, from `NO_COLOR` and `TERM`.
+pub(crate) fn is_colour_unwanted() -> bool {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|text| !text.is_empty());
+    is_unwanted || std::env::var("TERM").is_ok_and(|term| term == "dumb")
+}
+
 /// Returns the login name of the user, from `USER` or `LOGNAME`.
 pub(crate) fn login_name() -> Option<String> {
     let named = ["USER", "LOGNAME"].into_iter().filter_map(|name| std::env::var(name).ok());

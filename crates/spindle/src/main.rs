@@ -69,6 +69,7 @@ fn dispatch(command: Command, overrides: &config::Overrides) -> Result<Outcome> 
         Command::Health => commands::health::run(run_file::health_address(&config), config.http_token()?.as_ref()),
         Command::Check { as_json } => runtime.block_on(commands::check::run(&config, as_json)),
         Command::Query(question) => runtime.block_on(commands::query::run(&config, question)),
+        Command::Top { interval } => runtime.block_on(commands::top::run(&config, interval)),
         Command::Decide(task) => runtime.block_on(commands::decide::run(&config, task)),
         Command::Dlq(task) => runtime.block_on(commands::dlq::run(&config, task)),
         role => {

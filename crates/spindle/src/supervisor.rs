@@ -18,6 +18,7 @@ use crate::cli::Command;
 use crate::config::Config;
 use crate::outcome::Outcome;
 use parts::role_span;
+pub(crate) use signals::Signals;
 
 /// Runs a command that continues until it is stopped.
 pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
@@ -30,6 +31,7 @@ pub(crate) async fn run(command: Command, config: Config) -> Result<Outcome> {
         Command::Web => standalone::web(config).instrument(role_span("web")).await,
         Command::Client { once } => standalone::client(config, once).instrument(role_span("client")).await,
         Command::Query(_)
+        | Command::Top { .. }
         | Command::Decide(_)
         | Command::Dlq(_)
         | Command::Detect(_)

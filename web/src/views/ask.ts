@@ -8,7 +8,7 @@ import { icon, shape } from "../shapes";
 import type { State } from "../types";
 import * as words from "../words";
 
-interface Param { type: string; enum?: string[]; minimum?: number; maximum?: number; default?: string | number; description?: string; format?: string; "x-default"?: string }
+interface Param { type?: string | string[]; enum?: (string | null)[]; minimum?: number; maximum?: number; default?: string | number; description?: string; format?: string; "x-default"?: string }
 interface Question { type: string; text: string; params: [string, Param][]; required: string[] }
 interface Schema { description?: string; "x-order"?: string[]; properties: { query_type: { const: string }; params: { properties: Record<string, Param>; required?: string[] } } }
 
@@ -60,7 +60,8 @@ export function askView(): View {
 
   const values = (): Record<string, string> => Object.fromEntries([...form.querySelectorAll<HTMLInputElement | HTMLSelectElement>(".field")].filter((each) => each.value.trim() !== "").map((each) => [each.name, each.value.trim()]));
   const params = (question: Question): Record<string, unknown> => Object.fromEntries(Object.entries(values()).map(([name, text]) => {
-    const type = question.params.find(([key]) => key === name)?.[1].type;
+    const types = question.params.find(([key]) => key === name)?.[1].type ?? [];
+    const type = [types].flat()[0];
     return [name, (type === "integer" || type === "number") && text !== "" && Number.isFinite(Number(text)) ? Number(text) : type === "boolean" ? text === "true" : text];
   }));
 
@@ -115,10 +116,11 @@ function phoneChoice(all: Question[], own: Question): HTMLElement {
 function field(question: Question, name: string, param: Param): HTMLElement {
   const value = app.place.options[name] ?? "";
   const fallback = String(param.default ?? param["x-default"] ?? (question.required.includes(name) ? "required" : ""));
-  const range = param.enum ? `one of ${param.enum.length} words` : param.minimum !== undefined ? `${words.whole(param.minimum)} to ${words.whole(param.maximum ?? 0)}` : param.format === "date-time" ? "RFC 3339" : "";
-  const input = param.enum
-    ? h("select", { class: "field", name }, h("option", { value: "" }, fallback), ...param.enum.map((each) => h("option", { value: each, selected: each === value }, each)))
-    : h("input", { class: "field", name, value, placeholder: fallback, autocomplete: "off", spellcheck: "false", inputmode: param.type === "integer" ? "numeric" : null });
+  const choices = param.enum?.filter((each) => each !== null);
+  const range = param.enum ? `one of ${choices?.length ?? 0} words` : param.minimum !== undefined ? `${words.whole(param.minimum)} to ${words.whole(param.maximum ?? 0)}` : param.format === "date-time" ? "RFC 3339" : "";
+  const input = choices
+    ? h("select", { class: "field", name }, h("option", { value: "" }, fallback), ...choices.map((each) => h("option", { value: each, selected: each === value }, each)))
+    : h("input", { class: "field", name, value, placeholder: fallback, autocomplete: "off", spellcheck: "false", inputmode: [param.type].flat()[0] === "integer" ? "numeric" : null });
   return h("label", { "data-param": name }, h("span", { class: "ask-label" }, h("span", null, name), h("span", { class: "faint" }, range)), input, h("span", { class: "faint small" }, param.description ?? ""));
 }
 

@@ -17,7 +17,7 @@ export function shelf(fleet: Fleet, device: string): HTMLElement | null {
   const others = members.filter((index) => index !== own);
   const bad = others.filter((index) => !["ok", "asleep"].includes(fleet.state(index))).length;
   const bay = fleet.label(own, "bay");
-  const note = [bay && `bay ${bay}`, others.length === 0 ? "" : bad === 0 ? `the other ${others.length} are ok` : `${bad} of the other ${others.length} ${bad === 1 ? "is" : "are"} not ok`].filter(Boolean).join("; ");
+  const note = [bay && `bay ${bay}`, others.length === 0 ? "" : bad === 0 ? (others.length === 1 ? "the other one is ok" : `the other ${others.length} are ok`) : `${bad} of the other ${others.length} ${bad === 1 ? "is" : "are"} not ok`].filter(Boolean).join("; ");
   return h("section", null, h("div", { class: "side-head" }, h("h2", { dir: "auto" }, words.short(enclosure, 24)), h("span", { class: "muted" }, note)),
     h("div", { class: "shelf" }, ...members.slice(0, MAX_BAYS).map((index) => {
       const name = fleet.device(index);

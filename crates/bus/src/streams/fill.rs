@@ -172,6 +172,15 @@ impl Bus {
         Ok(fill)
     }
 
+    /// Returns the number of messages that a durable consumer has not acknowledged; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// Transient, if NATS does not answer; configuration, if a permission is missing.
+    pub async fn consumer_backlog(&self, stream: &str, durable: &str) -> Result<Option<u64>, BusError> {
+        let consumer = self.raw_consumer(stream, durable).await?;
+        Ok(consumer.map(|consumer| consumer.num_pending + consumer.num_ack_pending))
+    }
+
     /// Returns the fill level of a stream that was looked up: counts its subjects if each has a limit, and takes in the
     /// account's limit if this user may ask for it.
     pub(crate) async fn fill(&self, name: &str, stream: &RawStream) -> Result<StreamFill, BusError> {

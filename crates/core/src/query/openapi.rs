@@ -5,12 +5,16 @@ use serde_json::{Map, Value, json};
 use super::table::{Param, ParamKind, QUERY_TYPES, QueryType};
 use crate::name::MAX_NAME_BYTES;
 
+/// Names have no control characters.
+const NAME_PATTERN: &str = r"^[^\u0000-\u001f\u007f-\u009f]+$";
+
 /// Returns the OpenAPI 3.1 document of the HTTP interface.
 pub fn openapi(version: &str) -> Value {
     let schemas: Map<String, Value> =
         QUERY_TYPES.iter().map(|query_type| (schema_name(query_type), query_schema(query_type))).collect();
     let requests: Vec<Value> =
         schemas.keys().map(|name| json!({ "$ref": format!("#/components/schemas/{name}") })).collect();
+    let names: Vec<&str> = QUERY_TYPES.iter().map(|query_type| query_type.name).collect();
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -26,6 +30,12 @@ pub fn openapi(version: &str) -> Value {
                     "operationId": "query",
                     "summary": "Answers a query",
                     "requestBody": { "required": true, "content": { "application/json": { "schema": { "oneOf": requests } } } },
+                    "responses": responses(),
+                },
+                "get": {
+                    "operationId": "query_by_address",
+                    "summary": "Answers a query in the address: query_type and its parameters",
+                    "parameters": [{ "name": "query_type", "in": "query", "required": true, "schema": { "enum": names } }],
                     "responses": responses(),
                 },
             },
@@ -72,19 +82,27 @@ fn query_schema(query_type: &QueryType) -> Value {
         "x-order": query_type.params.iter().map(|param| param.name).collect::<Vec<_>>(),
         "properties": {
             "query_type": { "const": query_type.name },
-            "params": { "type": "object", "additionalProperties": false, "required": required, "properties": properties },
+            "params": { "type": if required.is_empty() { json!(["object", "null"]) } else { json!("object") }, "additionalProperties": false, "required": required, "properties": properties },
         },
     })
 }
 
 fn param_schema(param: &Param) -> Value {
+    // What may be left out may be null.
+    let is_optional = param.default.is_some();
+    let of_type = |name: &str| if is_optional { json!([name, "null"]) } else { json!(name) };
     let mut schema = match param.kind {
-        ParamKind::Integer(min, max) => json!({ "type": "integer", "minimum": min, "maximum": max }),
-        ParamKind::Number(min, max) => json!({ "type": "number", "minimum": min, "maximum": max }),
-        ParamKind::Name => json!({ "type": "string", "minLength": 1, "maxLength": MAX_NAME_BYTES }),
-        ParamKind::Place | ParamKind::Names(_) => json!({ "type": "string" }),
-        ParamKind::Time => json!({ "type": "string", "format": "date-time" }),
-        ParamKind::Choice(words) => json!({ "enum": words }),
+        ParamKind::Integer(min, max) => json!({ "type": of_type("integer"), "minimum": min, "maximum": max }),
+        ParamKind::Number(min, max) => json!({ "type": of_type("number"), "minimum": min, "maximum": max }),
+        ParamKind::Name => {
+            json!({ "type": of_type("string"), "minLength": 1, "maxLength": MAX_NAME_BYTES, "pattern": NAME_PATTERN })
+        }
+        ParamKind::Place | ParamKind::Names(_) => json!({ "type": of_type("string") }),
+        ParamKind::Time => json!({ "type": of_type("string"), "format": "date-time" }),
+        ParamKind::Choice(words) => {
+            let words = words.iter().map(|word| Value::from(*word));
+            json!({ "enum": words.chain(is_optional.then_some(Value::Null)).collect::<Vec<_>>() })
+        }
     };
     schema["description"] = param.help.into();
     if let Some(default) = param.default {
@@ -110,7 +128,7 @@ fn responses() -> Value {
 
 fn decision(operation: &str, summary: &str, required: &[&str]) -> Value {
     let mut properties: Map<String, Value> =
-        required.iter().map(|name| ((*name).to_owned(), json!({ "type": "string" }))).collect();
+        required.iter().map(|name| ((*name).to_owned(), json!({ "type": "string", "minLength": 1 }))).collect();
     properties.insert("until".to_owned(), json!({ "type": "string" }));
     properties.insert("by".to_owned(), json!({ "type": "string" }));
     let schema =
@@ -118,6 +136,8 @@ fn decision(operation: &str, summary: &str, required: &[&str]) -> Value {
     let mut responses = responses();
     responses["403"] = json!({ "description": "a request of another site" });
     responses["404"] = json!({ "description": "no such device or finding" });
+    responses["415"] = json!({ "description": "a body that is not declared as application/json" });
+    responses["429"] = json!({ "description": "too many decisions within a minute" });
     json!({
         "operationId": operation,
         "summary": summary,

@@ -15,11 +15,12 @@ const DLQ: &str = " dlq";
 /// For the program itself; no suggestion names it.
 const INTERNAL: &str = "guard";
 
-const ALIASES: [Aliases; 14] = [
+const ALIASES: [Aliases; 15] = [
     ("", "up", &["start"], &["run", "serve", "server", "launch"]),
     ("", "daemon", &[], &["agent", "collector", "collect"]),
     ("", "client", &[], &["watch", "follow", "tail"]),
     ("", "query", &["get"], &["ask", "q", "select", "show", "describe"]),
+    ("", "top", &[], &["monitor", "htop", "tui"]),
     ("", "accept", &[], &["ignore", "mute", "silence", "snooze", "suppress"]),
     ("", "acknowledge", &["ack"], &["acked", "claim", "assign"]),
     ("", "dlq", &[], &["dead-letters", "dead-letter", "deadletters", "deadletter", "dead_letters", "letters"]),
@@ -62,7 +63,7 @@ const COMMANDS: &[Tip] = &[
         "each process logs to its standard error (SPINDLE_LOG sets the level); `./run.sh logs` shows the logs of the platform",
     ),
     (
-        &["ps", "top", "list", "ls", "stats", "wait"],
+        &["ps", "list", "ls", "stats", "wait"],
         "`spindle query devices` lists the devices, `spindle dlq ls` the dead letters; `spindle health` shows the state",
     ),
     (
@@ -143,8 +144,8 @@ const COMMANDS: &[Tip] = &[
         "`spindle --help` and `spindle COMMAND --help` show the words; docs/ has the manual",
     ),
     (
-        &["ui", "gui", "dashboard", "open", "console", "grafana", "monitor"],
-        "grafana/ has dashboards; `spindle client` follows the critical events",
+        &["ui", "gui", "dashboard", "open", "console", "grafana"],
+        "`spindle top` shows the fleet in the terminal, the HTTP server a page at /; grafana/ has dashboards",
     ),
     (
         &["bucket", "buckets", "database", "org", "retention", "df", "du", "usage", "size", "compact"],
@@ -195,7 +196,7 @@ const OPTIONS: &[Tip] = &[
         &["--token", "-t", "--user", "-u", "--username", "--password", "--creds", "--org", "--bucket", "--database"],
         "credentials are settings, see `spindle config` and docs/configuration.md: NATS_USER, NATS_CREDS, INFLUXDB_TOKEN and others",
     ),
-    (&["-f", "--follow", "-w", "--watch"], "`spindle client` follows the critical events"),
+    (&["-f", "--follow", "-w", "--watch"], "`spindle top` follows the fleet, `spindle client` the critical events"),
 ];
 
 /// Adds the aliases to the command line.

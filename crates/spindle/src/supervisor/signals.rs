@@ -13,7 +13,8 @@ const ONE_REQUEST: Duration = Duration::from_millis(50);
 /// Signals that are ignored, as a hexadecimal mask. Linux only.
 const STATUS: &str = "/proc/self/status";
 
-pub(super) struct Signals {
+/// Signals that stop a process; a second one ends it at once.
+pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
     /// `None` if it keeps its effect.
@@ -21,7 +22,7 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let on = |kind| signal(kind).context("cannot listen for signals");
         let takes_hang_up = std::fs::read_to_string(STATUS).is_ok_and(|status| !ignores_hang_up(&status));
         let hang_up = takes_hang_up.then(|| on(SignalKind::hangup())).transpose()?;
@@ -31,7 +32,7 @@ impl Signals {
     }
 
     /// Resolves at the next signal to stop.
-    pub(super) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         let Self { interrupt, terminate, hang_up } = self;
         let hang_up = async {
             match hang_up {

@@ -42,6 +42,9 @@ mod smart;
 mod start_lines;
 mod stopping;
 mod streams;
+// The options of `script` differ elsewhere.
+#[cfg(target_os = "linux")]
+mod top;
 mod truth_of_writes;
 mod undrained;
 mod upgrade;

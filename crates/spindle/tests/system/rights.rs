@@ -16,7 +16,7 @@ use crate::harness::{PATIENCE, spindle};
 const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "client"];
 
 /// Starts a server with the shipped permissions, and passwords filled in.
-fn server() -> NatsServer {
+pub(crate) fn server() -> NatsServer {
     NatsServer::start_with(Options { extra_config: rights(), ..Options::default() }).unwrap()
 }
 
@@ -33,7 +33,7 @@ fn rights() -> String {
     rights
 }
 
-struct Role {
+pub(crate) struct Role {
     child: Child,
     log: std::path::PathBuf,
 }
@@ -61,7 +61,7 @@ fn command(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Co
     command
 }
 
-fn start(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Role {
+pub(crate) fn start(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Role {
     let log = data.parent().unwrap().join(format!("{user}.log"));
     let file = File::create(&log).unwrap();
     let mut command = command(data, nats, user, arguments);

@@ -5,7 +5,7 @@
 
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, params};
-use spindle_core::{Batch, DeviceMetric, Event, Timestamp};
+use spindle_core::{Batch, DeviceMetric, Event, Timestamp, device_labels};
 
 use super::device::{KnownDevices, labels_to_sql};
 use super::error::EmbeddedError;
@@ -165,7 +165,7 @@ impl Inserter {
         )?;
         for event in events {
             let device_id = self.devices.device_id(connection, &event.source_device)?;
-            self.devices.merge_labels(connection, device_id, event.labels.as_deref())?;
+            self.devices.merge_labels(connection, device_id, device_labels::of_event(event))?;
             let n_inserted = insert_event(&mut insert, event, device_id, received)?;
             written.n_events += n_inserted;
             written.n_events_known += 1 - n_inserted;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Write;
 
 use spindle_core::schema::PIPELINE;
-use spindle_core::{Batch, DeviceMetric, Identity, Timestamp};
+use spindle_core::{Batch, DeviceMetric, Identity, Timestamp, device_labels};
 
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
@@ -113,12 +113,11 @@ async fn write_labels(
 ) -> Result<(), StoreError> {
     let refused: HashSet<RefusedItem> = written.refused.iter().map(|refused| refused.item).collect();
     let of_metrics = batch.metrics.iter().enumerate().filter_map(|(index, metric)| {
-        Some((RefusedItem::Metric(index), &metric.source_device, metric.labels.as_ref()?))
+        Some((RefusedItem::Metric(index), &metric.source_device, metric.labels.as_deref()?))
     });
-    let of_events =
-        batch.events.iter().enumerate().filter_map(|(index, event)| {
-            Some((RefusedItem::Event(index), &event.source_device, event.labels.as_ref()?))
-        });
+    let of_events = batch.events.iter().enumerate().filter_map(|(index, event)| {
+        Some((RefusedItem::Event(index), &event.source_device, device_labels::of_event(event)?))
+    });
     let mut newest = NewLabels::new();
     for (_, device, labels) in of_metrics.chain(of_events).filter(|(item, ..)| !refused.contains(item)) {
         for (key, value) in labels.iter() {

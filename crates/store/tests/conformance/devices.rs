@@ -33,11 +33,17 @@ pub(crate) async fn merge_labels_with_the_newest_value_winning(store: &Store) {
     assert_eq!(stored().await, labels(&[]));
     put_metrics(store, vec![labelled(1, &[("model", "A"), ("host", "n1")]), labelled(2, &[("host", "n2")])]).await;
     assert_eq!(stored().await, labels(&[("host", "n2"), ("model", "A")]));
-    let mut event = event(1, "disk", "Moved", NOON, 3);
-    event.labels = Some(Box::new(labels(&[("host", "n3"), ("slot", "7 \"ü\"")])));
-    put_events(store, vec![event]).await;
+    let mut moved = event(1, "disk", "Moved", NOON, 3);
+    moved.labels = Some(Box::new(labels(&[("host", "n3"), ("slot", "7 \"ü\"")])));
+    put_events(store, vec![moved]).await;
     put_metrics(store, vec![metric("disk", "IOPs", 3, 1.0), labelled(4, &[])]).await;
-    assert_eq!(stored().await, labels(&[("host", "n3"), ("model", "A"), ("slot", "7 \"ü\"")]));
+    let described = labels(&[("host", "n3"), ("model", "A"), ("slot", "7 \"ü\"")]);
+    assert_eq!(stored().await, described);
+    // Labels of a finding describe the finding.
+    let mut finding = event(2, "disk", "HealthChanged", NOON, 3);
+    finding.labels = Some(Box::new(labels(&[("to", "warning"), ("score", "75")])));
+    put_events(store, vec![finding]).await;
+    assert_eq!(stored().await, described);
 }
 
 pub(crate) async fn know_their_first_and_last_sign_of_life(store: &Store) {

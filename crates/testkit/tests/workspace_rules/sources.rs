@@ -16,7 +16,7 @@ struct Rule {
 const EVERYWHERE: &[&str] = &["crates/"];
 const PROGRAM: &[&str] = &["crates/core/", "crates/bus/", "crates/store/", "crates/spindle/"];
 
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 9] = [
     Rule {
         words: &["async_nats::", "use async_nats"],
         under: EVERYWHERE,
@@ -40,6 +40,12 @@ const RULES: [Rule; 8] = [
         under: EVERYWHERE,
         homes: &["crates/spindle/src/cli", "crates/bench/src/"],
         reason: "only the command line handles flags",
+    },
+    Rule {
+        words: &["ratatui::", "use ratatui", "crossterm::"],
+        under: EVERYWHERE,
+        homes: &["crates/spindle/src/commands/top"],
+        reason: "only `spindle top` draws on the terminal",
     },
     Rule {
         words: &[

@@ -33,6 +33,8 @@ const ENDED_AFTER: Duration = Duration::from_secs(6 * 3600);
 /// Time for which a page about a device of an enclosure stands for its other devices.
 const SHELF_PAGED: Duration = Duration::from_secs(3600);
 const MAX_ALARMS: usize = 16;
+/// Score of an alarm that is clear.
+const CLEAR: f32 = 0.7;
 /// Longest list of devices in a label, in bytes.
 const MAX_LIST_BYTES: usize = 240;
 
@@ -76,7 +78,7 @@ impl Family {
 /// Alarms of a device in the last minutes.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(in crate::judge) struct RecentAlarms {
-    alarms: Vec<(Family, Timestamp)>,
+    alarms: Vec<(Family, Timestamp, f32)>,
     /// Last alarm of anomalies that agree, until their end.
     open: Option<Timestamp>,
     /// Time of the last end: events before it are over.
@@ -100,27 +102,37 @@ impl RecentAlarms {
         self.open = self.open.map(|open| open.plus(hole));
     }
 
-    fn push(&mut self, family: Family, at: Timestamp) {
-        self.alarms.retain(|(_, alarm)| *alarm >= at.minus(LOAD_EXPLAINS));
+    fn push(&mut self, family: Family, at: Timestamp, score: f64) {
+        self.alarms.retain(|(_, alarm, _)| *alarm >= at.minus(LOAD_EXPLAINS));
         if self.alarms.len() >= MAX_ALARMS {
             self.alarms.remove(0);
         }
-        self.alarms.push((family, at));
+        self.alarms.push((family, at, score as f32));
         if self.open.is_some() {
             self.open = Some(at);
         }
     }
 
     fn is_loaded(&self) -> bool {
-        self.alarms.iter().any(|(family, _)| *family == Family::Load)
+        self.alarms.iter().any(|(family, ..)| *family == Family::Load)
     }
 
     fn families(&self, at: Timestamp) -> Vec<Family> {
-        let recent = self.alarms.iter().filter(|(_, alarm)| *alarm >= at.minus(TOGETHER_WITHIN));
-        let mut families: Vec<Family> = recent.map(|(family, _)| *family).collect();
+        let mut families: Vec<Family> = self.recent(at).map(|(family, _)| family).collect();
         families.sort_unstable();
         families.dedup();
         families
+    }
+
+    /// Returns `true` if each of the families is clearly odd: two weak alarms meet by chance now and then.
+    fn are_clear(&self, families: &[Family], at: Timestamp) -> bool {
+        let is_clear = |family: &Family| self.recent(at).any(|(other, score)| other == *family && score >= CLEAR);
+        families.iter().all(is_clear)
+    }
+
+    fn recent(&self, at: Timestamp) -> impl Iterator<Item = (Family, f32)> {
+        let since = at.minus(TOGETHER_WITHIN);
+        self.alarms.iter().filter(move |(_, alarm, _)| *alarm >= since).map(|(family, _, score)| (*family, *score))
     }
 
     /// Returns the time at which open anomalies are over if no other alarm follows.
@@ -243,7 +255,7 @@ pub(in crate::judge) fn take(
     if family != Family::Other && !rises {
         return None;
     }
-    device.alarms.push(family, at);
+    device.alarms.push(family, at, score.anomaly_score);
     if family == Family::Load || device.alarms.is_loaded() {
         return None;
     }
@@ -294,7 +306,8 @@ fn rises(series: &Series, score: &RowScore) -> bool {
 fn of_device(device: &mut Device, families: &[Family], shelves: &Shelves, at: Timestamp) -> Event {
     let names: Vec<&str> = families.iter().map(|family| family.name()).collect();
     let message = format!("{} odd within ten minutes, while the load is as usual", names.join(" and "));
-    let calls = !device.pages.stands(at) && shelves.paged_beside(device, families, at).is_none();
+    let is_clear = device.alarms.are_clear(families, at);
+    let calls = is_clear && !device.pages.stands(at) && shelves.paged_beside(device, families, at).is_none();
     agreed(device, message, vec![("families", names.join(","))], calls, at)
 }
 

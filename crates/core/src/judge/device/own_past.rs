@@ -114,6 +114,12 @@ impl OwnPast {
         of_load.map(Level::mean).reduce(f32::max)
     }
 
+    /// Returns the logarithm of the present number of requests, in the metric's unit; `None` if it is not known.
+    pub(in crate::judge) fn requests(&self, minute: i64) -> Option<f32> {
+        let level = &self.levels[1];
+        level.is_present(minute).then(|| level.mean() + level.usual)
+    }
+
     /// Takes the values of one minute, counted from the epoch, in the order of [`Self::metrics`]; returns a change. Nothing
     /// is judged without a latency and a load.
     pub(in crate::judge) fn push(&mut self, minute: i64, values: [Option<f64>; METRICS.len()]) -> Option<Change> {

@@ -28,33 +28,62 @@ const UNPROVEN_MINUTES: u16 = 180;
 /// Between the parts of the name of a cohort: not part of a label, so no two cohorts share a name.
 const SEPARATOR: char = '\u{1f}';
 
-/// Logarithm of the ratio to the usual load, less that of the peers, from which on a device may be slow by a load of its
-/// own: it has 1.35 times as much as they.
-const OWN_LOAD: f32 = 0.3;
+/// Logarithm of a ratio to the peers from which on a load explains slowness: 1.35 times as much.
+const MORE_LOAD: f32 = 0.3;
 
-/// Loads of the devices of each cohort in a minute, beside their usual ones.
+/// Loads of the devices of each cohort in a minute.
 #[derive(Debug, Default)]
-struct Loads(BTreeMap<String, Vec<f32>>);
+struct Loads(BTreeMap<String, CohortLoads>);
+
+/// Logarithms of the loads of a cohort.
+#[derive(Debug, Default)]
+struct CohortLoads {
+    /// Beside the usual load of the device itself.
+    beside_usual: Vec<f32>,
+    /// Numbers of requests.
+    requests: Vec<f32>,
+}
 
 impl Loads {
-    fn add(&mut self, cohort: &str, load: Option<f32>) {
-        let Some(load) = load.filter(|load| load.is_finite()) else { return };
-        match self.0.get_mut(cohort) {
-            Some(loads) => loads.push(load),
-            None => {
-                self.0.insert(cohort.to_owned(), vec![load]);
-            }
-        }
+    fn add(&mut self, cohort: &str, device: &Device, minute: i64) {
+        let loads = match self.0.get_mut(cohort) {
+            Some(loads) => loads,
+            None => self.0.entry(cohort.to_owned()).or_default(),
+        };
+        loads.beside_usual.extend(device.own_past.load(minute).filter(|load| load.is_finite()));
+        loads.requests.extend(device.own_past.requests(minute).filter(|load| load.is_finite()));
     }
 
     fn sort(&mut self) {
-        self.0.values_mut().for_each(|loads| loads.sort_by(f32::total_cmp));
+        for loads in self.0.values_mut() {
+            loads.beside_usual.sort_by(f32::total_cmp);
+            loads.requests.sort_by(f32::total_cmp);
+        }
     }
 
-    /// Returns the median of a cohort; `None` without enough loads to compare with.
-    fn median(&self, cohort: &str) -> Option<f32> {
-        let loads = self.0.get(cohort).filter(|loads| loads.len() > MIN_PEERS)?;
-        Some(loads[loads.len() / 2])
+    /// Compares the loads of a device with those of its cohort.
+    fn moment(&self, cohort: Option<&str>, device: &Device, at: Timestamp, is_quiet: bool) -> Moment {
+        let loads = cohort.and_then(|cohort| self.0.get(cohort));
+        let compared = |all: fn(&CohortLoads) -> &Vec<f32>| loads.map(all).filter(|all| all.len() > MIN_PEERS);
+        let is_more = |own: f32, all: &Vec<f32>| own - all[all.len() / 2] > MORE_LOAD;
+        let is_uneven = |all: &Vec<f32>| all[all.len() * 3 / 4] - all[all.len() / 4] > MORE_LOAD;
+        let is_busier =
+            |own: f32, all: &Vec<f32>| is_more(own, all) || is_uneven(all) && own > all[(all.len() - 1) / 2];
+        let minute = at.minute();
+        Moment {
+            at,
+            is_quiet,
+            is_loaded: device
+                .own_past
+                .load(minute)
+                .zip(compared(|loads| &loads.beside_usual))
+                .is_some_and(|(own, all)| is_more(own, all)),
+            is_busier: device
+                .own_past
+                .requests(minute)
+                .zip(compared(|loads| &loads.requests))
+                .is_some_and(|(own, all)| is_busier(own, all)),
+        }
     }
 }
 
@@ -66,6 +95,8 @@ struct Moment {
     is_quiet: bool,
     /// The device has more load than usual, and its peers have not.
     is_loaded: bool,
+    /// The device has more requests than its peers, perhaps always; or more than most of them, where their loads differ.
+    is_busier: bool,
 }
 
 /// State of one device beside its peers.
@@ -81,6 +112,9 @@ pub(in crate::judge) struct PeerWatch {
     is_slow: bool,
     /// Time since when its score has been 1 or above.
     alarm_since: Option<Timestamp>,
+    /// Newest minutes in which it had a load of its own, and in which it was busier than its peers.
+    loaded: Option<Timestamp>,
+    busier: Option<Timestamp>,
     /// `true` for a replaced drive until its predecessor's slowness has left the windows.
     is_excused: bool,
     changed: Option<Timestamp>,
@@ -201,17 +235,14 @@ impl Peers {
             (device.peers.sum, device.peers.n_values) = (0.0, 0);
             slow::look(device, value, end, quiet_until, made);
             if let Some(cohort) = self.cohort_of(device) {
-                loads.add(cohort, device.own_past.load(end.minute()));
+                loads.add(cohort, device, end.minute());
                 samples.insert(device.name.clone(), PeerSample { cohort: cohort.to_owned(), value });
             }
         }
         loads.sort();
         for verdict in self.cohorts.push(at, &samples) {
             if let Some(device) = devices.find(&verdict.device) {
-                let usual = self.cohort_of(device).and_then(|cohort| loads.median(cohort));
-                let own = device.own_past.load(end.minute());
-                let is_loaded = own.zip(usual).is_some_and(|(own, usual)| own - usual > OWN_LOAD);
-                let moment = Moment { at: end, is_quiet: end < quiet_until, is_loaded };
+                let moment = loads.moment(self.cohort_of(device), device, end, end < quiet_until);
                 self.judge(device, &verdict, moment, made);
             }
         }
@@ -225,7 +256,13 @@ impl Peers {
     }
 
     fn judge(&mut self, device: &mut Device, verdict: &PeerVerdict, moment: Moment, made: &mut Vec<Event>) {
-        let Moment { at, is_quiet, is_loaded } = moment;
+        let Moment { at, is_quiet, is_loaded, is_busier } = moment;
+        if is_loaded {
+            device.peers.loaded = Some(at);
+        }
+        if is_busier {
+            device.peers.busier = Some(at);
+        }
         if !verdict.alarm {
             let watch = &mut device.peers;
             (watch.is_excused, watch.alarm_since) = (false, None);
@@ -244,7 +281,11 @@ impl Peers {
             return;
         }
         let since = *device.peers.alarm_since.get_or_insert(at);
-        let is_sure = verdict.score >= SURE_SCORE && !is_loaded || since.plus(SURE_AFTER) <= at;
+        // A window that a load of its own reaches into says nothing.
+        let window = Duration::from_secs(60 * verdict.window_minutes as u64);
+        let is_over = |last: Option<Timestamp>| last.is_none_or(|last| last.plus(window) < at);
+        let is_sudden = verdict.score >= SURE_SCORE && is_over(device.peers.loaded);
+        let is_sure = is_sudden || since.plus(SURE_AFTER) <= at && is_over(device.peers.busier);
         if !is_sure || device.peers.is_slow || device.peers.is_excused || is_quiet {
             return;
         }

@@ -38,7 +38,7 @@ fn a_slow_drive_is_found_once_and_its_end_too() {
 /// A load of its own slows a drive: nobody is called. The load of all of them explains nothing.
 #[test]
 fn a_drive_with_a_load_of_its_own_is_not_slow() {
-    for (own, of_all, n_slow) in [(1.0, 1.0, 1), (2.0, 1.0, 0), (2.0, 2.0, 1)] {
+    for (own, of_all, n_slow) in [(1.0, 1.0, 1), (2.0, 1.0, 0), (2.0, 2.0, 1), (2.0, 0.5, 0)] {
         let mut judge = FleetJudge::default();
         let mut events = Vec::new();
         for i in 0..600 {
