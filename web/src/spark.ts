@@ -12,18 +12,21 @@ const MAX_KEPT = 400;
 const AT_ONCE = 3;
 const POINTS = 120;
 
-const kept = new Map<string, { at: number; answer: Promise<unknown> }>();
+const kept = new Map<string, { at: number; keep: number; answer: Promise<unknown> }>();
 const waiting: (() => void)[] = [];
 let running = 0;
+
+/** Time for which an answer is kept. A page opened with the first start sees the past being stored: what it asked then changes. */
+export function lasting(): number { return performance.now() < KEEP_MS ? KEEP_MS / 12 : KEEP_MS; }
 
 /** Asks, unless the same was asked within a minute. */
 export function keptAnswer<T>(type: string, params: Record<string, unknown>): Promise<T> {
   const key = `${type} ${JSON.stringify(params)}`;
   const found = kept.get(key);
-  if (found && Date.now() - found.at < KEEP_MS) return found.answer as Promise<T>;
+  if (found && Date.now() - found.at < found.keep) return found.answer as Promise<T>;
   const answer = turn().then(() => api.ask<T>(type, params)).finally(() => { running -= 1; waiting.shift()?.(); });
   answer.catch(() => kept.delete(key));
-  kept.set(key, { at: Date.now(), answer });
+  kept.set(key, { at: Date.now(), keep: lasting(), answer });
   if (kept.size > MAX_KEPT) { const [first] = kept.keys(); if (first !== undefined) kept.delete(first); }
   return answer;
 }

@@ -40,6 +40,7 @@ pub(crate) async fn run(nats: &str, n_values: usize, per_message: usize) -> Resu
                 payload: payload.into(),
                 n_items: n_items as u64,
                 urgent: false,
+                as_of: None,
             })
             .await;
     }

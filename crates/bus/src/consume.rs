@@ -15,6 +15,7 @@ use spindle_core::Timestamp;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::as_of::as_of;
 use crate::connect::Bus;
 use crate::consumer_check::{self, CONSUMING, Place};
 use crate::error::{BusError, BusErrorKind};
@@ -240,6 +241,11 @@ impl Delivery {
     /// Returns the time at which the server took it; 1970 if the server sent none.
     pub(crate) fn published(&self) -> Timestamp {
         self.message.info().map_or(Timestamp::from_ns(0), |info| published(info.published))
+    }
+
+    /// Returns the time as of which it tells a simulated past; `None` if it tells none.
+    pub fn as_of(&self) -> Option<Timestamp> {
+        as_of(self.headers(), self.published())
     }
 
     /// Returns its sequence and time, which identify it in its stream even if that was deleted and created again.

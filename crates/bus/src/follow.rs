@@ -23,6 +23,7 @@ use spindle_core::Timestamp;
 use tokio::time::Instant;
 use tracing::{error, warn};
 
+use crate::as_of::as_of;
 use crate::connect::Bus;
 use crate::consumer_check::{self, FOLLOWING, Place};
 use crate::error::{BusError, BusErrorKind};
@@ -183,7 +184,9 @@ impl Follower {
             let reply = message.reply.clone();
             let mark = StreamMark { position: *received, generation: self.generation, reply };
             let payload = message.message.payload.clone();
-            followed.messages.push(FollowedMessage { payload, published, is_behind_gap, mark });
+            let as_of = as_of(message.headers.as_ref(), published);
+            let (is_past, published) = (as_of.is_some(), as_of.unwrap_or(published));
+            followed.messages.push(FollowedMessage { payload, published, is_past, is_behind_gap, mark });
         }
         true
     }

@@ -7,6 +7,7 @@
 
 #![warn(missing_docs)]
 
+mod as_of;
 mod connect;
 mod consume;
 mod consumer_check;

@@ -17,7 +17,7 @@ use support::{LIMITS, TIMEOUT, config_of, connect, ends, ids, names, started, un
 
 fn metric(id: &str, n_bytes: usize) -> Outgoing {
     let payload = vec![b'x'; n_bytes].into();
-    Outgoing { subject: METRICS_SUBJECT, message_id: id.to_owned(), payload, n_items: 2, urgent: false }
+    Outgoing { subject: METRICS_SUBJECT, message_id: id.to_owned(), payload, n_items: 2, urgent: false, as_of: None }
 }
 
 fn event(id: &str) -> Outgoing {

@@ -19,7 +19,7 @@ const MESSAGE_BYTES: usize = 100;
 
 fn metric(id: &str) -> Outgoing {
     let payload = vec![b'x'; MESSAGE_BYTES].into();
-    Outgoing { subject: METRICS_SUBJECT, message_id: id.to_owned(), payload, n_items: 1, urgent: false }
+    Outgoing { subject: METRICS_SUBJECT, message_id: id.to_owned(), payload, n_items: 1, urgent: false, as_of: None }
 }
 
 fn event(id: &str) -> Outgoing {

@@ -13,12 +13,16 @@ pub struct FleetConfig {
     pub epoch: Timestamp,
     /// Rates of faults.
     pub rates: EventRates,
+    /// Time until which the fleet is given a past at once; `None` for a fleet without one. Before it, random faults are
+    /// ten to forty times rarer; around it, a few are certain: a drive that is failing, a shelf that runs hot, an array that fills
+    /// up and a device that fell silent, as far as the fleet is large enough.
+    pub past_until: Option<Timestamp>,
 }
 
 impl FleetConfig {
     /// Returns a fleet with the default rates.
     pub fn new(n_devices: usize, seed: u64, epoch: Timestamp) -> Self {
-        Self { n_devices, seed, epoch, rates: EventRates::default() }
+        Self { n_devices, seed, epoch, rates: EventRates::default(), past_until: None }
     }
 }
 
@@ -57,6 +61,22 @@ impl Default for EventRates {
 }
 
 impl EventRates {
+    /// Returns the rates that apply while nobody watches: with those of the demonstration, each device of a small fleet
+    /// would have been ill all day.
+    pub(super) fn of_the_past(&self) -> Self {
+        const SHARE: f64 = 0.1;
+        // These are over within minutes, and many of them would hide the rest.
+        const SHARE_OF_SHORT: f64 = 0.025;
+        Self {
+            unauthorized_accesses_per_hour: self.unauthorized_accesses_per_hour * SHARE_OF_SHORT,
+            corruptions_per_hour: self.corruptions_per_hour * SHARE_OF_SHORT,
+            fan_failures_per_hour: self.fan_failures_per_hour * SHARE,
+            shelf_outages_per_hour: self.shelf_outages_per_hour * SHARE_OF_SHORT,
+            wear_out_share_per_day: self.wear_out_share_per_day * SHARE,
+            min_wear_outs_per_day: self.min_wear_outs_per_day * SHARE,
+        }
+    }
+
     /// No faults: normal operation only.
     pub const NONE: Self = Self {
         unauthorized_accesses_per_hour: 0.0,

@@ -7,11 +7,15 @@ use super::load::LoadShape;
 use super::random::{Purpose, RandomStream, key};
 use super::wear::WearOut;
 use spindle_core::name::DeviceName;
+use spindle_core::records::Window;
 use spindle_core::timestamp::Timestamp;
 use spindle_core::wire::Labels;
 
 /// Largest fleet whose devices have the plain names of their class.
 const MAX_PLAIN_NAMES: usize = 3;
+
+/// Label `host` of all simulated devices: grouped by it, they stand apart from real ones.
+const HOST: &str = "demo-fleet";
 
 /// Growth and clean-up of the data on a device, in percent of its capacity.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,12 @@ impl Profile {
         }
     }
 
+    /// Makes it fill by `percent_per_hour` on average, so that it is at `level` after `busy_hours`. It is cleaned up at `top`.
+    pub(super) fn fill_up(&mut self, busy_hours: f64, level: f64, percent_per_hour: f64, top: f64) {
+        let Filling { start, percent_per_hour: rate, top: limit, .. } = &mut self.filling;
+        (*start, *rate, *limit) = (level - percent_per_hour * busy_hours, percent_per_hour, top);
+    }
+
     /// Returns the percentage of the capacity in use after `busy_hours`: it fills, is cleaned up, fills again.
     pub(super) fn capacity_percent(&self, busy_hours: f64) -> f64 {
         let Filling { start, percent_per_hour, top, floor } = self.filling;
@@ -91,6 +101,8 @@ pub(super) struct Device {
     pub(super) old_reallocated_sectors: f64,
     /// Number of replacements.
     pub(super) generation: u64,
+    /// Time in which it reports nothing although it works.
+    pub(super) silence: Option<Window>,
     /// Present and future wear-outs, in order, never overlapping.
     pub(super) wear_outs: Vec<WearOut>,
     in_service_since: Timestamp,
@@ -113,6 +125,7 @@ impl Device {
             // 9 % of a running fleet has a few (Backblaze, 2013-04-10).
             old_reallocated_sectors: if random.unit() < 0.09 { random.whole(1, 8) as f64 } else { 0.0 },
             generation: 0,
+            silence: None,
             wear_outs: Vec::new(),
             in_service_since: epoch,
             hours_before: random.between(500.0, 40_000.0),
@@ -135,10 +148,17 @@ impl Device {
         self.wear_out_at(now).is_some_and(|wear_out| wear_out.fails_at <= now)
     }
 
-    /// Returns `true` if nothing is planned between two instants, with `margin` around.
+    /// Returns `true` if it works and cannot be heard.
+    pub(super) fn is_unheard_at(&self, now: Timestamp) -> bool {
+        self.silence.is_some_and(|silence| silence.contains(now))
+    }
+
+    /// Returns `true` if nothing is planned between two instants, with `margin` around, and no wear-out later.
     pub(super) fn is_free(&self, from: Timestamp, until: Timestamp, margin: Duration) -> bool {
         let (from, until) = (from.minus(margin), until.plus(margin));
-        self.wear_outs.iter().all(|wear_out| wear_out.replaced_at < from || until < wear_out.onset)
+        self.silence.is_none_or(|silence| silence.until < from || until < silence.from)
+            // One that precedes another would change the serial number that the other has announced.
+            && self.wear_outs.iter().all(|wear_out| wear_out.replaced_at < from)
     }
 
     /// Carries out all replacements due by `now`. `celsius` is the temperature of the surrounding air.
@@ -169,6 +189,7 @@ impl Device {
             ("capacity_bytes".to_owned(), self.profile.capacity_bytes.to_string()),
             ("class".to_owned(), self.class.name().to_owned()),
             ("enclosure".to_owned(), enclosure.to_owned()),
+            ("host".to_owned(), HOST.to_owned()),
             ("model".to_owned(), self.profile.model.to_owned()),
             ("serial".to_owned(), self.serial(self.generation)),
             ("source".to_owned(), "simulate".to_owned()),

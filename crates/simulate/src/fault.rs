@@ -63,7 +63,13 @@ fn plan_wear_out(
     }
 }
 
-fn report_wear_out(hour: &mut PlannedHour, device: usize, wear_out: &WearOut, random: &mut RandomStream, site: &Site) {
+pub(super) fn report_wear_out(
+    hour: &mut PlannedHour,
+    device: usize,
+    wear_out: &WearOut,
+    random: &mut RandomStream,
+    site: &Site,
+) {
     let worn = &site.devices[device];
     // Earlier wear-outs in the list will have ended in replacements by then.
     let n_before = worn.wear_outs.iter().take_while(|other| other.onset < wear_out.onset).count() as u64;
@@ -123,7 +129,7 @@ pub(super) fn plan_fan_failures(hour: &mut PlannedHour, per_hour: f64, site: &mu
     }
 }
 
-fn report_fan_failure(hour: &mut PlannedHour, enclosure: usize, fault: &FanFault, fan: u64, site: &Site) {
+pub(super) fn report_fan_failure(hour: &mut PlannedHour, enclosure: usize, fault: &FanFault, fan: u64, site: &Site) {
     let Window { from, until } = fault.window;
     let heat_celsius = fault.heat_celsius;
     let name = site.enclosures[enclosure].name.clone();

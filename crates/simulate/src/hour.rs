@@ -37,6 +37,11 @@ impl PlannedHour {
         RandomStream::new(self.seed, purpose, self.hour as u64)
     }
 
+    /// Returns the start of the fleet.
+    pub(super) fn epoch(&self) -> Timestamp {
+        self.epoch
+    }
+
     /// Returns `true` for the first hour of the fleet.
     pub(super) fn is_first(&self) -> bool {
         self.hour == 0

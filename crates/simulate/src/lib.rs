@@ -26,6 +26,7 @@ mod plan;
 mod random;
 mod site;
 mod step;
+mod story;
 mod truth;
 mod wear;
 
@@ -40,7 +41,7 @@ use plan::Plan;
 use site::Site;
 
 use spindle_core::timestamp::Timestamp;
-use spindle_core::wire::Batch;
+use spindle_core::wire::{Batch, Event};
 
 /// Largest fleet; larger sizes are reduced to it. A million devices take about 0.4 GB, their metrics of one tick 1 GB.
 pub const MAX_DEVICES: usize = 1_000_000;
@@ -64,6 +65,9 @@ impl Fleet {
         let n_devices = config.n_devices.min(MAX_DEVICES);
         let mut site = Site::new(n_devices, config.seed, config.epoch);
         let mut plan = Plan::new(config.seed, config.epoch, &config.rates, n_devices);
+        if let Some(until) = config.past_until {
+            plan = plan.with_past(&config.rates, &mut site, until);
+        }
         plan.extend(config.epoch, &mut site);
         Self { site, plan, epoch: config.epoch, last_tick: None }
     }
@@ -74,11 +78,27 @@ impl Fleet {
     /// After a gap the state has advanced, but events older than [`MAX_EVENT_AGE`] are omitted. A `now` at or before the
     /// last tick gives an empty batch.
     pub fn tick(&mut self, now: Timestamp) -> Batch {
+        self.advance(now, now.minus(MAX_EVENT_AGE))
+    }
+
+    /// Returns all events up to `now` that no tick has returned; no later tick returns them. For a past, whose events are
+    /// known before its measurements.
+    pub fn events_until(&mut self, now: Timestamp) -> Vec<Event> {
+        self.plan.extend(now, &mut self.site);
+        self.plan.take_due(self.last_tick.unwrap_or(self.epoch), now)
+    }
+
+    /// Does the same as [`Fleet::tick`] for a time of the past, in steps as long as one likes: no event is too old.
+    pub fn tick_past(&mut self, now: Timestamp) -> Batch {
+        self.advance(now, self.epoch)
+    }
+
+    fn advance(&mut self, now: Timestamp, oldest: Timestamp) -> Batch {
         if self.last_tick.is_some_and(|last| now <= last) {
             return Batch::default();
         }
         self.plan.extend(now, &mut self.site);
-        let events = self.plan.take_due(self.last_tick.unwrap_or(self.epoch), now);
+        let events = self.plan.take_due(self.last_tick.unwrap_or(self.epoch).max(oldest), now);
         let metrics = self.site.measure(self.last_tick, now);
         self.last_tick = Some(now);
         Batch { metrics, events }

@@ -8,6 +8,7 @@ use super::config::EventRates;
 use super::fault;
 use super::hour::{HOUR_NS, PlannedHour};
 use super::site::Site;
+use super::story;
 use super::truth::Truth;
 use spindle_core::timestamp::Timestamp;
 use spindle_core::wire::Event;
@@ -59,6 +60,10 @@ pub(super) struct Plan {
     seed: u64,
     epoch: Timestamp,
     rates: HourlyRates,
+    /// Rates of the hours that begin before a time, if the fleet has a past.
+    past: Option<(HourlyRates, Timestamp)>,
+    /// Truths that no hour has planned, until the plan reaches the hour in which they begin.
+    certain: Vec<Truth>,
     /// First hour after the epoch that is not planned.
     next_hour: i64,
     /// Events not due yet; the number separates those of one instant, in the order of planning.
@@ -76,12 +81,25 @@ impl Plan {
             seed,
             epoch,
             rates: HourlyRates::new(rates, n_devices),
+            past: None,
+            certain: Vec::new(),
             next_hour: 0,
             pending: BTreeMap::new(),
             n_planned: 0,
             truth: Vec::new(),
             n_returned: 0,
         }
+    }
+
+    /// Takes what is certain to happen around the end of the fleet's past, and makes the hours before calmer.
+    pub(super) fn with_past(mut self, rates: &EventRates, site: &mut Site, until: Timestamp) -> Self {
+        self.past = Some((HourlyRates::new(&rates.of_the_past(), site.devices.len()), until));
+        if let Some(mut hour) = PlannedHour::new(self.seed, self.epoch, story::NUMBER, LOOK_BACK_HOURS) {
+            story::plan(&mut hour, until, site);
+            self.certain = std::mem::take(&mut hour.truth);
+            self.keep(hour.events);
+        }
+        self
     }
 
     /// Plans the hours up to [`HORIZON_HOURS`] after `now` that are not planned yet.
@@ -101,23 +119,30 @@ impl Plan {
     }
 
     fn plan_hour(&mut self, mut hour: PlannedHour, site: &mut Site) {
+        let rates = self.past.filter(|(_, until)| hour.at(0.0) < *until).map_or(self.rates, |(rates, _)| rates);
         // Wear-outs and outages first: a silent device cannot report anything else.
-        fault::plan_wear_outs(&mut hour, self.rates.wear_outs, site);
-        fault::plan_fan_failures(&mut hour, self.rates.fan_failures, site);
-        fault::plan_shelf_outages(&mut hour, self.rates.shelf_outages, site);
-        fault::plan_corruptions(&mut hour, self.rates.corruptions, site);
-        fault::plan_unauthorized_accesses(&mut hour, self.rates.unauthorized_accesses, site);
-        for event in hour.events {
-            self.pending.insert((event.timestamp, self.n_planned), event);
-            self.n_planned += 1;
-        }
+        fault::plan_wear_outs(&mut hour, rates.wear_outs, site);
+        fault::plan_fan_failures(&mut hour, rates.fan_failures, site);
+        fault::plan_shelf_outages(&mut hour, rates.shelf_outages, site);
+        fault::plan_corruptions(&mut hour, rates.corruptions, site);
+        fault::plan_unauthorized_accesses(&mut hour, rates.unauthorized_accesses, site);
+        let end = hour.at(3600.0);
+        hour.truth.extend(self.certain.extract_if(.., |truth| truth.begins_at() < end));
+        self.keep(hour.events);
         hour.truth.sort_by_key(Truth::begins_at);
         self.truth.append(&mut hour.truth);
     }
 
-    /// Returns the events in (`last`, `now`] that are not too old; drops earlier ones.
-    pub(super) fn take_due(&mut self, last: Timestamp, now: Timestamp) -> Vec<Event> {
-        let oldest = last.max(now.minus(MAX_EVENT_AGE));
+    /// Keeps events until they are due.
+    fn keep(&mut self, events: Vec<Event>) {
+        for event in events {
+            self.pending.insert((event.timestamp, self.n_planned), event);
+            self.n_planned += 1;
+        }
+    }
+
+    /// Returns the events in (`oldest`, `now`]; drops earlier ones.
+    pub(super) fn take_due(&mut self, oldest: Timestamp, now: Timestamp) -> Vec<Event> {
         let mut events = Vec::new();
         while let Some(entry) = self.pending.first_entry() {
             if entry.key().0 > now {

@@ -17,6 +17,7 @@ pub(super) enum Purpose {
     UnauthorizedAccesses = 8,
     Serial = 9,
     Bursts = 10,
+    Story = 11,
 }
 
 /// Mixes two numbers into one whose bits depend on all bits of both (the finalizer of SplitMix64).

@@ -69,9 +69,9 @@ impl Site {
     }
 }
 
-/// Returns `true` for a failed device, and for a disk whose shelf is offline.
+/// Returns `true` for a failed device, for one that cannot be heard, and for a disk whose shelf is offline.
 fn is_silent(device: &Device, is_offline: bool, at: Timestamp) -> bool {
-    (is_offline && device.class == Class::DiskUnit) || device.is_dead_at(at)
+    (is_offline && device.class == Class::DiskUnit) || device.is_dead_at(at) || device.is_unheard_at(at)
 }
 
 fn advance_to(device: &mut Device, enclosure: &Enclosure, steps: &[Step]) {

@@ -1,6 +1,7 @@
 //! Tests of the whole fleet: its guarantees here, its behaviour in the submodules.
 
 mod faults;
+mod past;
 mod physics;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -136,7 +137,9 @@ fn classes_report_their_metrics_and_labels_come_once_per_device() {
         assert!(metrics[1..].iter().all(|metric| metric.labels.is_none()));
         let labels = metrics[0].labels.as_ref().unwrap();
         assert!(
-            ["model", "serial", "enclosure", "class", "capacity_bytes"].iter().all(|key| labels.contains_key(*key))
+            ["model", "serial", "enclosure", "class", "capacity_bytes", "host", "source"]
+                .iter()
+                .all(|key| labels.contains_key(*key))
         );
     }
 }

@@ -65,6 +65,26 @@ pub enum Truth {
         /// Id of the `ShelfOffline`.
         event_id: Uuid,
     },
+    /// Device that fills up until it is cleaned up.
+    FillsUp {
+        /// Device.
+        device: DeviceName,
+        /// First time at which its capacity is watched: the start of the fleet.
+        from: Timestamp,
+        /// Time by which it has been cleaned up; at most an hour late.
+        until: Timestamp,
+        /// Mean growth in percent of the capacity.
+        percent_per_hour: f64,
+    },
+    /// Device that works and reports nothing, and says nothing about it.
+    Silence {
+        /// Device.
+        device: DeviceName,
+        /// Start of the silence.
+        from: Timestamp,
+        /// Time from which it reports again.
+        until: Timestamp,
+    },
     /// Data found corrupt (`DataCorruption`), without other symptoms.
     Corruption {
         /// Device.
@@ -94,7 +114,10 @@ impl Truth {
     pub fn begins_at(&self) -> Timestamp {
         match self {
             Self::WearOut { onset, .. } => *onset,
-            Self::FanFailure { from, .. } | Self::ShelfOffline { from, .. } => *from,
+            Self::FanFailure { from, .. }
+            | Self::ShelfOffline { from, .. }
+            | Self::FillsUp { from, .. }
+            | Self::Silence { from, .. } => *from,
             Self::Corruption { at, .. } | Self::UnauthorizedAccess { at, .. } => *at,
         }
     }
@@ -103,7 +126,10 @@ impl Truth {
     pub fn ends_at(&self) -> Timestamp {
         match self {
             Self::WearOut { replaced_at, .. } => *replaced_at,
-            Self::FanFailure { until, .. } | Self::ShelfOffline { until, .. } => *until,
+            Self::FanFailure { until, .. }
+            | Self::ShelfOffline { until, .. }
+            | Self::FillsUp { until, .. }
+            | Self::Silence { until, .. } => *until,
             Self::Corruption { at, .. } | Self::UnauthorizedAccess { at, .. } => *at,
         }
     }

@@ -160,6 +160,9 @@ struct Sources {
     /// Seed of the simulated fleet
     #[arg(long, value_name = "S")]
     seed: Option<String>,
+    /// Length of the past that a new simulated fleet gives at once (default: 24h; 0 for none)
+    #[arg(long, value_name = "TIME")]
+    past: Option<String>,
     /// Time between two collections
     #[arg(long, value_name = "TIME")]
     interval: Option<String>,
@@ -318,6 +321,7 @@ fn set_sources(sources: Sources, set: &mut impl FnMut(&'static str, Option<Strin
     set("daemon.sources", (!sources.source.is_empty()).then(|| sources.source.join(",")));
     set("daemon.devices", sources.devices);
     set("daemon.seed", sources.seed);
+    set("daemon.past", sources.past);
     set("daemon.interval", sources.interval);
     set("daemon.metrics_per_message", sources.metrics_per_message);
     set("daemon.replay_speed", sources.replay_speed);

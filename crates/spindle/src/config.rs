@@ -13,6 +13,7 @@ mod value;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use spindle_bus::{Credentials, NatsSettings, StreamLimits};
@@ -91,6 +92,12 @@ impl Config {
             secret::GOOD_TOKEN
         );
         Ok(token)
+    }
+
+    /// Returns the longest past of a simulated fleet: well within the retention, beyond which values are dead letters.
+    pub(crate) fn longest_past(&self) -> Option<Duration> {
+        let kept = self.store.retention.map_or(Duration::MAX, |retention| retention.mul_f64(0.9));
+        self.daemon.past.map(|past| past.min(kept))
     }
 
     /// Returns the log file of the client.

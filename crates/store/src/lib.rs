@@ -201,7 +201,7 @@ impl Store {
     /// stops waiting may be stored all the same.
     pub async fn write(&self, batch: Arc<Batch>, moment: impl Into<WriteTime>) -> Result<Written, StoreError> {
         let moment = moment.into();
-        let received = moment.received;
+        let received = moment.as_of.unwrap_or(moment.received);
         let oldest = match self {
             Self::Embedded(store) => store.oldest(moment),
             Self::Influx(influx) => influx.oldest(moment).await?,

@@ -18,11 +18,13 @@ pub struct WriteTime {
     pub earliest: Timestamp,
     /// The clocks disagree.
     pub is_disputed: bool,
+    /// Time noted as the arrival, for a simulated past.
+    pub as_of: Option<Timestamp>,
 }
 
 impl From<Timestamp> for WriteTime {
     fn from(received: Timestamp) -> Self {
-        Self { received, earliest: received, is_disputed: false }
+        Self { received, earliest: received, is_disputed: false, as_of: None }
     }
 }
 
@@ -54,7 +56,7 @@ mod tests {
     #[test]
     fn the_earliest_clock_judges_while_they_disagree() {
         let at = |minutes: i64| Timestamp::from_seconds(minutes * 60);
-        let moment = |earliest, is_disputed| WriteTime { received: at(100), earliest: at(earliest), is_disputed };
+        let moment = |earliest, is_disputed| WriteTime { earliest: at(earliest), is_disputed, ..at(100).into() };
         for (others, earliest, is_disputed) in [
             (vec![], 100, false),
             (vec![95, 105], 100, false),

@@ -10,6 +10,7 @@ import { ofFleet } from "../sentence";
 import type { State } from "../types";
 import { verdict } from "../verdict";
 import * as words from "../words";
+import { DemoNote } from "./demo_note";
 import { FleetList } from "./fleet_list";
 import { FleetMap, MAX_BY_PLACE } from "./fleet_map";
 import { FleetTable } from "./fleet_table";
@@ -22,10 +23,11 @@ export function fleetView(): View {
   const columns = h("div", { class: "columns" });
   const notOk = new NotOkChart();
   const pulse = new Pulse();
+  const demo = new DemoNote();
   let map: FleetMap | null = null;
   let table: FleetTable | null = null;
   const list = new FleetList((devices) => map?.ring(devices));
-  const element = h("div", { class: "fleet" }, head, tools, columns);
+  const element = h("div", { class: "fleet" }, head, demo.element, tools, columns);
   let current = verdict();
 
   const update = () => {
@@ -35,6 +37,7 @@ export function fleetView(): View {
     const said = ofFleet(fleet, app.incidents);
     fill(head, current.show(said, notOk.element));
     notOk.show(fleet);
+    demo.show(fleet);
     const shown = filtered(fleet);
     drawTools(tools, fleet, map?.scale() ?? null);
     const isTable = app.place.options.view === "table";

@@ -5,7 +5,7 @@ import { app } from "../app";
 import { span, windowOf } from "../address";
 import { h, svg } from "../dom";
 import type { Fleet } from "../fleet_model";
-import { keptAnswer } from "../spark";
+import { keptAnswer, lasting } from "../spark";
 import * as words from "../words";
 
 interface Step { time: string; critical: number; warning: number; unknown: number }
@@ -19,7 +19,7 @@ export class NotOkChart {
   show(fleet: Fleet): void {
     const n = fleet.needy().length;
     const { from, until } = span(app.place.range, api.now());
-    const key = JSON.stringify([app.place.range, n, Math.floor(Date.now() / 60_000)]);
+    const key = JSON.stringify([app.place.range, n, Math.floor(Date.now() / lasting())]);
     if (key === this.key) return;
     this.key = key;
     keptAnswer<{ data: Step[] }>("fleet_history", windowOf(app.place.range)).then((answer) => this.draw(answer.data, from, until, n, fleet.size)).catch(() => this.element.replaceChildren());

@@ -5,7 +5,7 @@ import { app } from "../app";
 import { span, windowOf } from "../address";
 import { h, svg } from "../dom";
 import type { Fleet } from "../fleet_model";
-import { keptAnswer } from "../spark";
+import { keptAnswer, lasting } from "../spark";
 import * as words from "../words";
 
 interface FleetBucket { time: string; sum: number; median: number; max: number; max_device: string }
@@ -22,7 +22,7 @@ export class Pulse {
   private key = "";
 
   show(fleet: Fleet): void {
-    const key = JSON.stringify([app.place.range, Math.floor(Date.now() / 60_000), fleet.size]);
+    const key = JSON.stringify([app.place.range, Math.floor(Date.now() / lasting()), fleet.size]);
     if (key === this.key) return;
     this.key = key;
     const { from, until } = span(app.place.range, api.now());

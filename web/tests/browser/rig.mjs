@@ -25,12 +25,12 @@ export async function until(what, look, ms = PATIENCE_MS) {
 
 /** A running `spindle up` in a folder of its own. */
 export class Spindle {
-  constructor() { this.folder = mkdtempSync(join(tmpdir(), "spindle-page-")); this.http = "127.0.0.1:0"; }
+  constructor() { this.folder = mkdtempSync(join(tmpdir(), "spindle-page-")); this.http = "127.0.0.1:0"; this.past = "0"; }
 
   async start(...args) {
     const log = join(this.folder, "log");
     const data = join(this.folder, "data");
-    this.child = spawn("sh", ["-c", 'exec "$@" 2>>"$LOG"', "sh", PROGRAM, "up", "--data-dir", data, "--http", this.http, ...args], { env: { ...process.env, LOG: log, SPINDLE_NATS_PORT: "0" }, stdio: "ignore" });
+    this.child = spawn("sh", ["-c", 'exec "$@" 2>>"$LOG"', "sh", PROGRAM, "up", "--data-dir", data, "--http", this.http, ...args], { env: { ...process.env, LOG: log, SPINDLE_NATS_PORT: "0", SPINDLE_SIMULATED_PAST: this.past }, stdio: "ignore" });
     const ended = new Promise((resolve) => this.child.once("exit", resolve));
     this.ended = ended;
     let hasEnded = false;

@@ -188,7 +188,14 @@ impl<'p> Stage<'p> {
             let subject = if urgent { EVENTS_SUBJECT } else { METRICS_SUBJECT };
             let message_id = format!("{prefix}-{number}");
             publisher
-                .enqueue_when_room(Outgoing { subject, message_id, payload: text.into(), n_items: 1, urgent })
+                .enqueue_when_room(Outgoing {
+                    subject,
+                    message_id,
+                    payload: text.into(),
+                    n_items: 1,
+                    urgent,
+                    as_of: None,
+                })
                 .await;
         }
         publisher.drained().await;

@@ -65,7 +65,11 @@ impl Fault {
                 silent_devices.extend(slow_devices);
                 Self { kind: SHELF_OUTAGE, devices: silent_devices, from, until, settled: until.plus(AFTERMATH) }
             }
-            Truth::Corruption { .. } | Truth::UnauthorizedAccess { .. } => return None,
+            // Only a fleet with a past fills up or falls silent.
+            Truth::FillsUp { .. }
+            | Truth::Silence { .. }
+            | Truth::Corruption { .. }
+            | Truth::UnauthorizedAccess { .. } => return None,
         })
     }
 

@@ -43,8 +43,10 @@ pub struct FollowedMessages {
 pub struct FollowedMessage {
     /// Its bytes.
     pub payload: Bytes,
-    /// Time at which the server took it.
+    /// Time at which the server took it, or as of which a simulated past is told.
     pub published: Timestamp,
+    /// Part of a simulated past.
+    pub is_past: bool,
     /// Messages before it may be missing: they were removed, or the stream was replaced.
     pub is_behind_gap: bool,
     /// Its place, to acknowledge everything up to it.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use spindle_core::Timestamp;
 
 /// A message to be published.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub struct Outgoing {
     pub n_items: u64,
     /// Urgent messages go first and are dropped last: events before metrics.
     pub urgent: bool,
+    /// Time as of which a simulated past is told; as if NATS had taken the message then.
+    pub as_of: Option<Timestamp>,
 }
 
 fn allocated(n_bytes: usize) -> usize {
@@ -177,7 +180,14 @@ mod tests {
     use super::*;
 
     fn message(id: &str, bytes: usize, urgent: bool) -> Outgoing {
-        Outgoing { subject: "s", message_id: id.to_owned(), payload: vec![0; bytes].into(), n_items: 1, urgent }
+        Outgoing {
+            subject: "s",
+            message_id: id.to_owned(),
+            payload: vec![0; bytes].into(),
+            n_items: 1,
+            urgent,
+            as_of: None,
+        }
     }
 
     /// A buffer with room for messages whose payloads have these sizes.

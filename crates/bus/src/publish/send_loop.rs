@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 use super::jetstream::{Ack, hand_over};
 use super::outbound::{Buffered, Outgoing, Queue};
 use super::shared::Shared;
+use crate::as_of::AS_OF;
 use crate::connect::{Bus, NO_JITTER};
 use crate::error::{BusError, BusErrorKind, chain_message};
 
@@ -282,5 +283,8 @@ impl SendLoop {
 async fn send(bus: Bus, message: Outgoing) -> Result<Ack, BusError> {
     let mut headers = HeaderMap::new();
     headers.insert(async_nats::header::NATS_MESSAGE_ID, message.message_id);
+    if let Some(as_of) = message.as_of {
+        headers.insert(AS_OF, as_of.to_string());
+    }
     hand_over(&bus, message.subject, headers, message.payload).await
 }

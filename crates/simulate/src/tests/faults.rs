@@ -177,9 +177,11 @@ fn a_silent_device_reports_no_corruption_and_no_access() {
         let (silent, from, until) = match truth {
             Truth::WearOut { device, fails_at, replaced_at, .. } => (vec![device.clone()], fails_at, replaced_at),
             Truth::ShelfOffline { silent_devices, from, until, .. } => (silent_devices.clone(), from, until),
-            Truth::FanFailure { .. } | Truth::Corruption { .. } | Truth::UnauthorizedAccess { .. } => {
-                continue;
-            }
+            Truth::Silence { device, from, until } => (vec![device.clone()], from, until),
+            Truth::FanFailure { .. }
+            | Truth::FillsUp { .. }
+            | Truth::Corruption { .. }
+            | Truth::UnauthorizedAccess { .. } => continue,
         };
         let inside =
             |event: &&&Event| silent.contains(&event.source_device) && (from..until).contains(&&event.timestamp);

@@ -110,6 +110,9 @@ DaemonConfig "daemon." {
     devices: usize as "value::integer::<0, 100_000, _, _>" = 10 ["SPINDLE_DEVICES"] flag "devices";
     /// Seed of the simulated fleet: the same seed gives the same fleet
     seed: u64 as "value::integer::<0, { i64::MAX as u64 }, _, _>" = 1 ["SPINDLE_SEED"] flag "seed";
+    /// Length of the past that the simulated fleet gives at once when it starts for the first time and nothing was ever
+    /// published, up to 24h; shorter from 105 devices on, none beyond 2,500; 0 for none
+    past: Option<Duration> as "value::past" = "24h" ["SPINDLE_SIMULATED_PAST"] flag "past";
     /// Speed of a replay: 1x as recorded, 60x sixty times faster, max without waiting
     replay_speed: Pace as "value::pace" = "max" ["SPINDLE_REPLAY_SPEED"] flag "replay-speed";
     /// Shift the timestamps of a recording so that it begins now

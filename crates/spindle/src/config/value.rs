@@ -116,6 +116,10 @@ readers! {
         "off" => Some(None),
         _ => parse_duration(text).filter(|age| age.as_secs() >= 60).map(Some),
     });
+    past -> Option<Duration> = text_or_number("0, or a duration such as 12h, at most 24h", |text| {
+        let past = parse_duration(text).filter(|past| *past <= Duration::from_secs(86_400))?;
+        Some(Some(past).filter(|past| !past.is_zero()))
+    });
     influx_version -> Option<InfluxVersion> = text_or_number("auto, 1, 2, 3 or opengemini", |text| match text {
         "auto" => Some(None),
         "1" => Some(Some(InfluxVersion::V1)),

@@ -3,6 +3,7 @@
 //! ack stay in a bounded buffer; dropped ones are counted and logged.
 
 mod host;
+mod past;
 mod publish_readiness;
 mod publish_stage;
 mod replay;
@@ -17,7 +18,6 @@ use anyhow::{Context, Result};
 use spindle_bus::{BufferLimits, Bus, PublishStats, Publisher};
 use spindle_core::Timestamp;
 use spindle_core::log_limit::LogLimit;
-use spindle_simulate::{Fleet, FleetConfig};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -31,6 +31,7 @@ use crate::sources::smart::SmartOptions;
 pub(crate) use publish_readiness::PublishReadiness;
 use publish_stage::PublishStage;
 use sequence_numbers::SequenceNumbers;
+use simulation::Simulation;
 
 /// Interval at which the publisher's counters are exported.
 const EXPORT_INTERVAL: Duration = Duration::from_secs(1);
@@ -59,28 +60,36 @@ pub(crate) struct Inputs {
 
 /// A source, opened and checked.
 enum Source {
-    Simulate { fleet: Box<Fleet>, truth: PathBuf },
+    Simulate(Box<Simulation>),
     Host { hostname: String, register: PathBuf },
     Smart(Box<SmartOptions>),
     Replay(Box<Replay>),
 }
 
 /// Opens every source, so that a wrong path is reported before any role starts.
-pub(crate) fn open_inputs(config: &config::DaemonConfig, data_dir: &Path) -> Result<Inputs> {
+/// `longest_past` is that of a simulated fleet.
+pub(crate) fn open_inputs(
+    config: &config::DaemonConfig,
+    data_dir: &Path,
+    longest_past: Option<Duration>,
+) -> Result<Inputs> {
     // Earlier than the time of anything that a source reports.
     let opened_at = clock::now();
-    let sources = config.sources.iter().map(|spec| open_source(spec, config, data_dir)).collect::<Result<_>>()?;
+    let sources =
+        config.sources.iter().map(|spec| open_source(spec, config, data_dir, longest_past)).collect::<Result<_>>()?;
     Ok(Inputs { sources, opened_at, data_dir: data_dir.to_owned() })
 }
 
-fn open_source(spec: &SourceSpec, config: &config::DaemonConfig, data_dir: &Path) -> Result<Source> {
+fn open_source(
+    spec: &SourceSpec,
+    config: &config::DaemonConfig,
+    data_dir: &Path,
+    longest_past: Option<Duration>,
+) -> Result<Source> {
     match spec {
         SourceSpec::Simulate => {
-            let state = data_dir.join("simulation.json");
-            let epoch = simulation::epoch(&state, config, clock::now())
-                .with_context(|| format!("cannot keep the simulation's state in {}", state.display()))?;
-            let fleet = Fleet::new(FleetConfig::new(config.devices, config.seed, epoch));
-            Ok(Source::Simulate { fleet: Box::new(fleet), truth: data_dir.join("truth.ndjson") })
+            let simulation = Simulation::open(data_dir, config, longest_past, clock::now());
+            Ok(Source::Simulate(Box::new(simulation.context("cannot start the simulated fleet")?)))
         }
         SourceSpec::Host => Ok(Source::Host { hostname: hostname(), register: data_dir.join(HOST_REGISTER) }),
         SourceSpec::Smart => {
@@ -103,7 +112,7 @@ fn hostname() -> String {
 /// everything else has started, since a failed start would use them up.
 async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers>> {
     let is_live = |source: &Source| match source {
-        Source::Simulate { .. } | Source::Host { .. } | Source::Smart(_) => true,
+        Source::Simulate(_) | Source::Host { .. } | Source::Smart(_) => true,
         Source::Replay(_) => false,
     };
     if !inputs.sources.iter().any(is_live) {
@@ -115,14 +124,21 @@ async fn open_sequence_numbers(inputs: &Inputs) -> Result<Option<SequenceNumbers
 
 /// Collects until `stop`, then waits for the last acks.
 pub(crate) async fn run(parts: Parts, stop: CancellationToken) -> Result<()> {
-    let Parts { bus, config, inputs, readiness, shutdown_timeout } = parts;
+    let Parts { bus, config, mut inputs, readiness, shutdown_timeout } = parts;
     let sequence_numbers = open_sequence_numbers(&inputs).await?;
     let bus = bus.another_for_publishing("spindle-daemon").await?;
+    let claiming = bus.clone();
     let max_payload = bus.max_payload();
     let limits = BufferLimits { max_bytes: config.buffer_bytes, ..BufferLimits::default() };
     let (publisher, send_loop) = Publisher::new(bus, limits);
     let send_loop = tokio::spawn(send_loop.in_current_span());
     let stage = PublishStage::new(publisher.clone(), sequence_numbers.clone(), config.metrics_per_message, max_payload);
+    // Before the other sources: a past precedes all that is.
+    for source in &mut inputs.sources {
+        if let Source::Simulate(simulation) = source {
+            simulation.tell_past(&claiming, &stage, &stop).await?;
+        }
+    }
     let mut running = Running::new(publisher, spawn_sources(inputs.sources, &config, &stage, &stop));
     let mut ticker = interval(EXPORT_INTERVAL);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -155,7 +171,7 @@ fn spawn_sources(
         let (stage, stop, config) = (stage.clone(), stop.clone(), config.clone());
         let run = async move {
             match source {
-                Source::Simulate { fleet, truth } => simulation::run(*fleet, truth, config.interval, stage, stop).await,
+                Source::Simulate(simulation) => simulation.run(config.interval, stage, stop).await,
                 Source::Host { hostname, register } => {
                     host::run(hostname, register, config.interval, stage, stop).await
                 }

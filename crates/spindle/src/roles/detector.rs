@@ -169,6 +169,7 @@ impl Detector {
     async fn judge(&mut self, caught_up: Option<Instant>) -> Result<usize> {
         let messages: Vec<_> = std::iter::from_fn(|| self.intake.next()).collect();
         let time = |at: Option<Instant>| Some(time_at(at?, self.nats_clock?).minus(CLOCK_GRACE));
+        let is_past = messages.iter().any(|message| message.is_past);
         let (gap_until, now) = (time(self.intake.gap_until()), time(caught_up));
         let mut judge = self.judge.take().context("the judge is gone")?;
         let judged = spawn_blocking(move || {
@@ -180,6 +181,9 @@ impl Detector {
             for message in messages {
                 if let Some(until) = message.gap_until {
                     judge.gap(until);
+                }
+                if message.is_past {
+                    judge.begin_past(message.published);
                 }
                 judging::take(&mut judge, message.stream, message.published, &message.payload);
                 marks[message.stream] = Some(message.mark);
@@ -196,7 +200,7 @@ impl Detector {
         self.judge = Some(judge);
         self.intake.judged(marks);
         self.n_unsaved += n_messages as u64;
-        self.outlet.add(&made);
+        self.outlet.add(&made, is_past);
         Ok(n_messages)
     }
 

@@ -26,6 +26,7 @@ mod failpoints;
 mod housekeeping;
 mod indexes;
 mod lane;
+mod past;
 mod readiness;
 mod refused;
 mod restore;

@@ -23,7 +23,7 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(2);
 
 pub(super) async fn daemon(config: Config) -> Result<Outcome> {
     data_dir::prepare(&config.data_dir)?;
-    let inputs = roles::daemon::open_inputs(&config.daemon, &config.data_dir)?;
+    let inputs = roles::daemon::open_inputs(&config.daemon, &config.data_dir, config.longest_past())?;
     data_dir::make_private(&config.data_dir);
     let bus = connect(&config, "spindle-daemon", StreamUse::Publish).await?;
     let process = Standalone::new("daemon", &config);

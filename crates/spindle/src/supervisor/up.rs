@@ -85,9 +85,9 @@ async fn build(config: &Config) -> Result<Built> {
     let lock = data_dir::lock(&config.data_dir)?;
     let detector_lock = config.detector.enabled.then(|| data_dir::lock_detector(&config.data_dir)).transpose()?;
     data_dir::make_private(&config.data_dir);
-    let (daemon_config, data_dir) = (config.daemon.clone(), config.data_dir.clone());
+    let (daemon_config, data_dir, past) = (config.daemon.clone(), config.data_dir.clone(), config.longest_past());
     // Opening a pipe blocks until its writer opens it; Ctrl-C must work meanwhile.
-    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir)).await??;
+    let inputs = tokio::task::spawn_blocking(move || daemon::open_inputs(&daemon_config, &data_dir, past)).await??;
     let listener = bind(config).await?;
     let (nats, settings, url) = match &config.nats.url {
         Some(url) => (None, config.nats_settings(url), without_userinfo(url)),

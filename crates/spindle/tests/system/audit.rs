@@ -33,7 +33,7 @@ fn flow(system: &System) {
 }
 
 /// Waits until everything in the streams is stored.
-async fn drained(system: &System) {
+pub(crate) async fn drained(system: &System) {
     let jetstream = jetstream::new(system.nats().await);
     for name in ["METRICS", "EVENTS"] {
         let stream = jetstream.get_stream(name).await.unwrap();

@@ -49,6 +49,8 @@ pub(crate) fn spindle_at(program: &Path, data_dir: &Path) -> Command {
     command.env_remove("RUST_BACKTRACE");
     command.env("SPINDLE_NATS_SERVER", Program::find("nats-server").unwrap().path);
     command.env("SPINDLE_DATA_DIR", data_dir).env("SPINDLE_HTTP", "127.0.0.1:0").env("SPINDLE_NATS_PORT", "0");
+    // Most tests count what is stored.
+    command.env("SPINDLE_SIMULATED_PAST", "0");
     command.current_dir(data_dir.parent().unwrap()).stdin(Stdio::null());
     command
 }

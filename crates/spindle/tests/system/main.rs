@@ -30,6 +30,7 @@ mod judgement;
 mod memory;
 mod mistakes;
 mod page;
+mod past;
 mod pipeline;
 mod poison;
 mod private;

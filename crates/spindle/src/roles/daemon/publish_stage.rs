@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use spindle_bus::{EVENTS_SUBJECT, METRICS_SUBJECT, Outgoing, Publisher};
+use spindle_core::Timestamp;
 use spindle_core::wire::{Batch, DeviceMetric, encode_event, encode_metrics};
 use uuid::Uuid;
 
@@ -44,20 +45,43 @@ impl PublishStage {
         if let Some(sequence_numbers) = &self.sequence_numbers {
             sequence_numbers.assign(&mut batch);
         }
-        for message in self.messages(&batch) {
+        for message in self.messages(&batch, None) {
             self.publisher.enqueue(message);
         }
     }
 
     /// Takes a batch of a recording, which can wait: nothing is ever dropped. It keeps the numbers it has.
     pub(super) async fn deliver(&self, batch: &Batch) {
-        for message in self.messages(batch) {
+        for message in self.messages(batch, None) {
             self.publisher.enqueue_when_room(message).await;
         }
     }
 
+    /// Takes a batch of a simulated past, which can wait and is numbered. `name` and the index of a message of metrics are
+    /// its id: a past that is told again after a crash is the same, message by message.
+    pub(super) async fn deliver_past(&self, batch: &Batch, as_of: Timestamp, name: &str) {
+        for (index, mut message) in self.messages(batch, Some(as_of)).into_iter().enumerate() {
+            if !message.urgent {
+                message.message_id = format!("{name}-{index}");
+            }
+            self.publisher.enqueue_when_room(message).await;
+        }
+    }
+
+    /// Takes a sign that all events of a simulated past up to `as_of` have been delivered: an array without events.
+    pub(super) async fn deliver_end_of_past(&self, as_of: Timestamp, message_id: String) {
+        let (payload, as_of) = (Bytes::from_static(b"[]"), Some(as_of));
+        let message = Outgoing { subject: EVENTS_SUBJECT, message_id, payload, n_items: 0, urgent: true, as_of };
+        self.publisher.enqueue_when_room(message).await;
+    }
+
+    /// Waits until NATS has acknowledged everything.
+    pub(super) async fn settled(&self) {
+        self.publisher.drained().await;
+    }
+
     /// Builds the messages of a batch, events first: they must not wait for metrics.
-    fn messages(&self, batch: &Batch) -> Vec<Outgoing> {
+    fn messages(&self, batch: &Batch, as_of: Option<Timestamp>) -> Vec<Outgoing> {
         DAEMON_COLLECTED.with_label_values(&["metric"]).inc_by(batch.metrics.len() as u64);
         DAEMON_COLLECTED.with_label_values(&["event"]).inc_by(batch.events.len() as u64);
         let mut messages: Vec<_> = batch
@@ -69,21 +93,22 @@ impl PublishStage {
                 payload: exact(&encode_event(event)),
                 n_items: 1,
                 urgent: true,
+                as_of: as_of.map(|_| event.timestamp),
             })
             .collect();
         for metrics in batch.metrics.chunks(self.metrics_per_message) {
-            self.push_metrics(metrics, &mut messages);
+            self.push_metrics(metrics, as_of, &mut messages);
         }
         messages
     }
 
     /// Adds messages of metrics; an array too large for a message is halved until it fits.
-    fn push_metrics(&self, metrics: &[DeviceMetric], messages: &mut Vec<Outgoing>) {
+    fn push_metrics(&self, metrics: &[DeviceMetric], as_of: Option<Timestamp>, messages: &mut Vec<Outgoing>) {
         let payload = encode_metrics(metrics);
         if payload.len() > self.max_payload && metrics.len() > 1 {
             let (left, right) = metrics.split_at(metrics.len() / 2);
-            self.push_metrics(left, messages);
-            self.push_metrics(right, messages);
+            self.push_metrics(left, as_of, messages);
+            self.push_metrics(right, as_of, messages);
             return;
         }
         let number = self.n_messages.fetch_add(1, Ordering::Relaxed);
@@ -94,6 +119,7 @@ impl PublishStage {
             payload: exact(&payload),
             n_items: metrics.len() as u64,
             urgent: false,
+            as_of,
         });
     }
 }

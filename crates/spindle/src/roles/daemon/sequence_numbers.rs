@@ -118,6 +118,18 @@ impl Inner {
     }
 }
 
+/// Records an epoch of its own for readings that are numbered apart; `None` if the clock is wrong. Call it before
+/// [`SequenceNumbers::open`].
+pub(super) fn epoch_apart(data_dir: &Path, now: Timestamp) -> Result<Option<ProducerEpoch>> {
+    let path = data_dir.join(FILE);
+    let kept = read(&path)?;
+    let Some(epoch) = ProducerEpoch::begin(now, kept.as_ref().map(|kept| kept.producer_epoch)) else { return Ok(None) };
+    // The counters of the others stay: they go on in the epoch that follows.
+    let devices = kept.map(|kept| kept.devices).unwrap_or_default();
+    write(&path, &Kept { producer_epoch: epoch, devices })?;
+    Ok(Some(epoch))
+}
+
 /// Records an epoch and returns its counters; `None` if the clock is wrong and no earlier epoch is known.
 fn start(path: &Path, now: Timestamp) -> Result<Option<Sequencer>> {
     let kept = read(path)?;

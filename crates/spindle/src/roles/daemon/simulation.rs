@@ -7,71 +7,175 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use spindle_bus::Bus;
 use spindle_core::Timestamp;
-use spindle_simulate::{Fleet, Truth};
-use tokio::time::{MissedTickBehavior, interval};
+use spindle_simulate::{Fleet, FleetConfig, Truth};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::past::{Past, Progress};
 use super::publish_stage::PublishStage;
 use crate::clock;
 use crate::config;
 use crate::data_dir::atomic_file;
 
+/// Longest time for the past of a fleet; the other sources wait for it.
+const LONGEST_TELLING: Duration = Duration::from_secs(30);
+const LONGEST_CLAIM: Duration = Duration::from_secs(5);
+
 /// Persistent state of the simulation: the same fleet continues after a restart.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct SimulationState {
     seed: u64,
     n_devices: usize,
     epoch: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    past: Option<Past>,
 }
 
-/// Returns the start time of the fleet: from the state file, or `now` for a new fleet.
-pub(super) fn epoch(path: &Path, config: &config::DaemonConfig, now: Timestamp) -> Result<Timestamp> {
-    let saved = match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice::<SimulationState>(&bytes)
-            .inspect_err(
-                |error| warn!(%error, path = %path.display(), "simulation state damaged, starting a new fleet"),
-            )
-            .ok(),
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(error.into()),
-    };
-    let is_ours = |state: &SimulationState| state.seed == config.seed && state.n_devices == config.devices;
-    match saved.filter(is_ours) {
-        Some(state) if state.epoch <= now => return Ok(state.epoch),
-        Some(state) => warn!(epoch = %state.epoch, %now, "simulation began in the future, starting a new fleet"),
-        None => {}
+impl SimulationState {
+    fn write(&self, path: &Path) -> Result<()> {
+        atomic_file::write(path, &serde_json::to_vec(self)?)
+            .with_context(|| format!("cannot keep the simulation's state in {}", path.display()))
     }
-    let state = SimulationState { seed: config.seed, n_devices: config.devices, epoch: now };
-    atomic_file::write(path, &serde_json::to_vec(&state)?)?;
-    Ok(now)
+
+    fn fleet(&self) -> Fleet {
+        let past_until = self.past.as_ref().map(|past| past.until);
+        Fleet::new(FleetConfig { past_until, ..FleetConfig::new(self.n_devices, self.seed, self.epoch) })
+    }
 }
 
-/// Runs the simulated fleet until `stop`; appends its ground truth to `truth`, one JSON object a line.
-pub(super) async fn run(
-    mut fleet: Fleet,
-    truth: PathBuf,
-    every: Duration,
-    stage: PublishStage,
-    stop: CancellationToken,
-) -> Result<()> {
-    info!(truth = %truth.display(), "simulated fleet started");
-    let mut truth_log = TruthLog::open(truth)?;
-    let mut ticker = interval(every);
-    ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return Ok(()),
-            _ = ticker.tick() => {}
+/// The simulated fleet with its files.
+#[derive(Debug)]
+pub(super) struct Simulation {
+    state: SimulationState,
+    path: PathBuf,
+    fleet: Fleet,
+    truth: TruthLog,
+}
+
+impl Simulation {
+    /// Continues the fleet of the state file. Without one that is of use, begins a fleet at `now`; with a past of up to
+    /// `longest_past`, if no fleet ever was in this directory.
+    pub(super) fn open(
+        data_dir: &Path,
+        config: &config::DaemonConfig,
+        longest_past: Option<Duration>,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let path = data_dir.join("simulation.json");
+        let is_ours = |state: &SimulationState| state.seed == config.seed && state.n_devices == config.devices;
+        let past = match saved(&path)? {
+            Saved::State(state) if is_ours(&state) && state.epoch <= now => return Self::of(state, path, data_dir),
+            Saved::State(state) if is_ours(&state) => {
+                warn!(epoch = %state.epoch, %now, "simulation began in the future, starting a new fleet");
+                None
+            }
+            Saved::State(_) | Saved::Damaged => None,
+            Saved::None => Past::plan(config.devices, data_dir, longest_past, now)?,
+        };
+        let epoch = past.as_ref().map_or(now, Past::from);
+        let state = SimulationState { seed: config.seed, n_devices: config.devices, epoch, past };
+        state.write(&path)?;
+        Self::of(state, path, data_dir)
+    }
+
+    fn of(state: SimulationState, path: PathBuf, data_dir: &Path) -> Result<Self> {
+        let truth = TruthLog::open(data_dir.join("truth.ndjson"))?;
+        Ok(Self { fleet: state.fleet(), state, path, truth })
+    }
+
+    /// Tells the past of the fleet, if it has one that was not told. Without it, the fleet begins where it would have ended.
+    pub(super) async fn tell_past(&mut self, bus: &Bus, stage: &PublishStage, stop: &CancellationToken) -> Result<()> {
+        let Some(past) = self.state.past.clone().filter(|past| past.progress != Progress::Told) else { return Ok(()) };
+        if past.progress == Progress::Planned && !self.claim(&past, bus).await? {
+            return Ok(());
         }
-        stage.offer(fleet.tick(clock::now()));
-        truth_log.append(&fleet.new_truth())?;
+        let started = Instant::now();
+        let told = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            told = timeout(LONGEST_TELLING, past.tell(&mut self.fleet, stage)) => told,
+        };
+        self.truth.append(&self.fleet.new_truth())?;
+        match told {
+            Ok(n_values) => {
+                let (from, seconds) = (past.from(), started.elapsed().as_secs_f32());
+                info!(%from, n_values, seconds, "past of the simulated fleet published");
+            }
+            Err(_) => warn!("past of the simulated fleet cut off: NATS takes it too slowly"),
+        }
+        self.note(&past, Progress::Told)
+    }
+
+    /// Returns `true` if the past is ours to tell, and notes it.
+    async fn claim(&mut self, past: &Past, bus: &Bus) -> Result<bool> {
+        let claimed = timeout(LONGEST_CLAIM, past.claim(bus)).await;
+        match claimed {
+            Ok(Ok(true)) => {
+                self.note(past, Progress::Begun)?;
+                return Ok(true);
+            }
+            Ok(Ok(false)) => info!("values were published before, so the simulated fleet has no past"),
+            Ok(Err(error)) => warn!(%error, "past of the simulated fleet left out"),
+            Err(_) => warn!("past of the simulated fleet left out: NATS does not answer"),
+        }
+        let SimulationState { seed, n_devices, .. } = self.state;
+        self.state = SimulationState { seed, n_devices, epoch: past.until, past: None };
+        self.fleet = self.state.fleet();
+        self.state.write(&self.path)?;
+        Ok(false)
+    }
+
+    fn note(&mut self, past: &Past, progress: Progress) -> Result<()> {
+        let mut past = past.clone();
+        past.progress = progress;
+        self.state.past = Some(past);
+        self.state.write(&self.path)
+    }
+}
+
+enum Saved {
+    None,
+    Damaged,
+    State(SimulationState),
+}
+
+fn saved(path: &Path) -> Result<Saved> {
+    let bytes = match std::fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Saved::None),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    Ok(serde_json::from_slice(&bytes).map_or_else(
+        |error| {
+            warn!(%error, path = %path.display(), "simulation state damaged, starting a new fleet");
+            Saved::Damaged
+        },
+        Saved::State,
+    ))
+}
+
+impl Simulation {
+    /// Runs the fleet until `stop`; appends its ground truth to its file, one JSON object a line.
+    pub(super) async fn run(mut self, every: Duration, stage: PublishStage, stop: CancellationToken) -> Result<()> {
+        info!(truth = %self.truth.path.display(), "simulated fleet started");
+        let mut ticker = interval(every);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                _ = ticker.tick() => {}
+            }
+            stage.offer(self.fleet.tick(clock::now()));
+            self.truth.append(&self.fleet.new_truth())?;
+        }
     }
 }
 
 /// The file of the ground truth. A fleet that continues after a restart reports the same truth again: each line is
 /// written once.
+#[derive(Debug)]
 struct TruthLog {
     path: PathBuf,
     lines: HashSet<String>,
@@ -124,7 +228,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("simulation.json");
         let config = Config::load(&config::Overrides::default()).unwrap().daemon;
-        let at = |now| epoch(&path, &config, now).unwrap();
+        let open = |now| Simulation::open(folder.path(), &config, None, now);
+        let at = |now| open(now).unwrap().state.epoch;
         let later = NOW.plus(Duration::from_secs(60));
         assert_eq!((at(NOW), at(later)), (NOW, NOW));
         let future = Timestamp::from_seconds(4_070_908_800);
@@ -137,7 +242,7 @@ mod tests {
         }
         std::fs::remove_file(&path).unwrap();
         std::fs::create_dir(&path).unwrap();
-        assert!(epoch(&path, &config, NOW).is_err());
+        assert!(open(NOW).is_err());
     }
 
     #[test]

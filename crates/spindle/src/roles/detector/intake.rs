@@ -27,6 +27,8 @@ const MAX_BYTES: usize = 4 << 20;
 /// Interval at which a detector that stands by looks whether the other is gone.
 const STAND_BY_INTERVAL: Duration = Duration::from_secs(5);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// Longest pause between two metrics of a simulated past; what comes later is late.
+const LONGEST_PAUSE_OF_PAST: Duration = Duration::from_secs(10);
 /// One process opens few pulls.
 const NO_JITTER: f64 = 1.0;
 
@@ -38,6 +40,8 @@ pub(super) type Marks = [Option<StreamMark>; STREAMS];
 pub(super) struct Received {
     pub(super) stream: usize,
     pub(super) published: Timestamp,
+    /// Part of a simulated past, which is told as of that time.
+    pub(super) is_past: bool,
     /// Time until which metrics may be missing, if that was found now.
     pub(super) gap_until: Option<Timestamp>,
     pub(super) payload: Bytes,
@@ -49,6 +53,7 @@ pub(super) struct Received {
 struct Waiting {
     payload: Bytes,
     mark: StreamMark,
+    is_past: bool,
     /// Metrics may be missing before it.
     is_behind_gap: bool,
 }
@@ -61,6 +66,8 @@ pub(super) struct Intake {
     is_outdated: bool,
     /// Time until which metrics may be missing, if none has come since.
     gap_until: Option<Instant>,
+    /// Time at which the newest metrics came, if they told a simulated past.
+    past_at: Option<Instant>,
     readiness: DetectorReadiness,
     backoff: Backoff,
     n_failures: u64,
@@ -78,6 +85,7 @@ impl Intake {
             marks: Marks::default(),
             is_outdated: false,
             gap_until: None,
+            past_at: None,
             readiness,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
             n_failures: 0,
@@ -111,7 +119,13 @@ impl Intake {
             return None;
         }
         self.note(failure).await;
-        (is_at_end && self.n_failures == 0).then_some(before)
+        (is_at_end && self.n_failures == 0 && !self.is_in_past()).then_some(before)
+    }
+
+    /// Returns `true` while a simulated past is being told: what comes next may be older than what came, until the present
+    /// follows. Its events come before its metrics, so that the two can be put in order.
+    fn is_in_past(&self) -> bool {
+        self.past_at.is_some_and(|at| at.elapsed() < LONGEST_PAUSE_OF_PAST)
     }
 
     /// Takes the answer to a pull. `newest` is the newest time of a message received before.
@@ -126,14 +140,17 @@ impl Intake {
             self.marks[stream] = Some(StreamMark::at(replaced));
             self.is_outdated = true;
         }
-        if followed.is_end {
+        if let Some(last) = followed.messages.last().filter(|_| FOLLOWED[stream] == METRICS_STREAM) {
+            self.past_at = last.is_past.then(Instant::now);
+        }
+        if followed.is_end && !self.is_in_past() {
             self.merge.end(stream, newest);
         }
         let messages = followed.messages.into_iter().map(|message| {
-            let FollowedMessage { payload, published, is_behind_gap, mark } = message;
+            let FollowedMessage { payload, published, is_past, is_behind_gap, mark } = message;
             // Events that are missing leave no hole in time: each device is judged by its metrics.
             let is_behind_gap = is_behind_gap && FOLLOWED[stream] == METRICS_STREAM;
-            (published, Waiting { payload, mark, is_behind_gap })
+            (published, Waiting { payload, mark, is_past, is_behind_gap })
         });
         self.merge.push(stream, messages);
     }
@@ -237,9 +254,9 @@ impl Intake {
 fn next(merge: &mut Merge<Waiting>) -> Option<Received> {
     // Of either stream: before a message of the other one lets time pass in it.
     let gap_until = merge.heads().filter(|(_, waiting)| waiting.is_behind_gap).map(|(at, _)| at).max();
-    let (stream, published, Waiting { payload, mark, .. }) = merge.next()?;
+    let (stream, published, Waiting { payload, mark, is_past, .. }) = merge.next()?;
     merge.heads().filter(|(at, _)| Some(*at) == gap_until).for_each(|(_, waiting)| waiting.is_behind_gap = false);
-    Some(Received { stream, published, gap_until, payload, mark })
+    Some(Received { stream, published, is_past, gap_until, payload, mark })
 }
 
 /// Returns `true` if the other detector takes nothing from a stream in which messages wait, and nothing from the other one:
@@ -267,7 +284,7 @@ mod tests {
         let at = Timestamp::from_seconds;
         let waiting = |seconds, is_behind_gap| {
             let mark = StreamMark::at(StreamPosition { created: at(0), sequence: 1 });
-            (at(seconds), Waiting { payload: Bytes::new(), mark, is_behind_gap })
+            (at(seconds), Waiting { payload: Bytes::new(), mark, is_past: false, is_behind_gap })
         };
         let mut merge = Merge::default();
         merge.push(0, [waiting(100, false), waiting(400, false), waiting(900, false)]);

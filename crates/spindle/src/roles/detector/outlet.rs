@@ -31,8 +31,8 @@ impl Outlet {
         Self { publisher, sending, waiting: VecDeque::new(), readiness }
     }
 
-    /// Takes events to publish.
-    pub(super) fn add(&mut self, events: &[Event]) {
+    /// Takes events to publish. Those about a simulated past are part of it: nobody need be called.
+    pub(super) fn add(&mut self, events: &[Event], is_past: bool) {
         for event in events {
             let tier = if event.criticality.level() < PAGE { "note" } else { "page" };
             DETECTOR_EVENTS.with_label_values(&[tier]).inc();
@@ -42,6 +42,7 @@ impl Outlet {
                 payload: Bytes::copy_from_slice(&encode_event(event)),
                 n_items: 1,
                 urgent: true,
+                as_of: is_past.then_some(event.timestamp),
             });
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use spindle_bus::Delivery;
-use spindle_core::Batch;
+use spindle_core::{Batch, Timestamp};
 use spindle_store::{Refusal, Refused, RefusedItem};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
@@ -33,6 +33,8 @@ pub(super) struct InFlight {
     pub(super) batch: Arc<Batch>,
     pub(super) messages: Vec<Message>,
     pub(super) ticket: Ticket,
+    /// Newest time of a simulated past that the messages tell.
+    pub(super) as_of: Option<Timestamp>,
     /// The lane's right to one more batch in flight.
     pub(super) _permit: Option<OwnedSemaphorePermit>,
 }
@@ -63,6 +65,7 @@ enum Disposition {
 struct Target<'a> {
     store_writer: &'a StoreWriter,
     room: usize,
+    as_of: Option<Timestamp>,
     stop: &'a CancellationToken,
 }
 
@@ -94,7 +97,7 @@ impl InFlight {
         }
         tokio::select! { biased; () = stop.cancelled() => return None, () = self.ticket.wait_turn() => {} }
         let all = 0..self.messages.len();
-        let target = Target { store_writer, room, stop };
+        let target = Target { store_writer, room, as_of: self.as_of, stop };
         self.write_messages(all, self.batch.clone(), &mut refused, &target).await?;
         Some(refused)
     }
@@ -110,7 +113,7 @@ impl InFlight {
         if items.is_empty() {
             return Some(());
         }
-        match target.store_writer.write_until_stored(items, target.room, target.stop).await? {
+        match target.store_writer.write_until_stored(items, target.room, target.as_of, target.stop).await? {
             WriteEnd::Written(written) => self.note_refused(range.start, written.refused, refused),
             WriteEnd::Panicked(panic) if range.len() == 1 => {
                 let poison = Reject::poison(self.messages[range.start].delivery.payload(), panic.as_ref());

@@ -18,6 +18,7 @@ use super::breaker::random;
 use super::commit::{InFlight, Message};
 use super::dead_letters::DeadLetters;
 use super::decode::{Decoder, decode_all};
+use super::past;
 use super::readiness::Problem;
 use super::restore::Restorer;
 use super::restore_claim::RestoreClaim;
@@ -88,7 +89,15 @@ impl Lane {
                     backoff.reset();
                     n_failures = 0;
                     self.dead_letters.deferrals.readiness().clear(self.stream, Problem::Fetch);
-                    if !deliveries.is_empty() {
+                    let mut permit = permit;
+                    for deliveries in past::by_arrival(deliveries) {
+                        let permit = match permit.take() {
+                            Some(permit) => Some(permit),
+                            None => tokio::select! {
+                                () = stop.cancelled() => break,
+                                permit = self.permits.clone().acquire_owned() => permit.ok(),
+                            },
+                        };
                         let batch = self.decode(deliveries, permit).await;
                         let (lane, stop) = (self.clone(), stop.clone());
                         let commit = async move { batch.commit(&lane.store_writer, &lane.dead_letters, &stop).await };
@@ -121,6 +130,7 @@ impl Lane {
     }
 
     async fn decode(&self, deliveries: Vec<Delivery>, permit: Option<OwnedSemaphorePermit>) -> InFlight {
+        let as_of = deliveries.iter().filter_map(Delivery::as_of).max();
         let n_redelivered = deliveries.iter().filter(|delivery| delivery.n_delivered() > 1).count();
         WRITER_REDELIVERED.with_label_values(&[self.stream]).inc_by(n_redelivered as u64);
         self.dead_letters.warn_of_many_deliveries(&deliveries);
@@ -130,7 +140,7 @@ impl Lane {
             deliveries.into_iter().zip(decoded).map(|(delivery, decoded)| Message { delivery, decoded }).collect();
         let batch = Arc::new(batch);
         let ticket = self.order.lock().unwrap_or_else(PoisonError::into_inner).join(&batch);
-        InFlight { stream: self.stream, batch, messages, ticket, _permit: permit }
+        InFlight { stream: self.stream, batch, messages, ticket, as_of, _permit: permit }
     }
 }
 

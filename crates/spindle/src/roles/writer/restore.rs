@@ -300,7 +300,7 @@ impl Restorer {
         let batch = Arc::new(batch);
         let ticket = self.order.lock().unwrap_or_else(PoisonError::into_inner).join(&batch);
         ticket.wait_turn().await;
-        match self.store_writer.write_until_stored(batch, usize::MAX, stop).await {
+        match self.store_writer.write_until_stored(batch, usize::MAX, None, stop).await {
             None => bail!("stopped"),
             Some(WriteEnd::Written(written)) => {
                 self.check_refused(&written)?;

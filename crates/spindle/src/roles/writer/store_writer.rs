@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
-use spindle_core::Batch;
-use spindle_store::{Refusal, RefusedItem, Store, StoreError, Written};
+use spindle_core::{Batch, Timestamp};
+use spindle_store::{Refusal, RefusedItem, Store, StoreError, WriteTime, Written};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -73,11 +73,12 @@ impl StoreWriter {
     }
 
     /// Retries until the store has the batch; `None` only if `stop` came first. A few elements, `room`, may stay out for
-    /// a reason that may pass; with more of them the batch counts as not stored.
+    /// a reason that may pass; with more of them the batch counts as not stored. `as_of` is the arrival of a simulated past.
     pub(super) async fn write_until_stored(
         &self,
         batch: Arc<Batch>,
         room: usize,
+        as_of: Option<Timestamp>,
         stop: &CancellationToken,
     ) -> Option<WriteEnd> {
         loop {
@@ -90,7 +91,7 @@ impl StoreWriter {
             let write = async {
                 #[cfg(debug_assertions)]
                 super::failpoints::panic_on_write(&batch);
-                self.store.write(batch.clone(), self.clocks.moment()).await
+                self.store.write(batch.clone(), WriteTime { as_of, ..self.clocks.moment() }).await
             };
             let outcome = AssertUnwindSafe(write).catch_unwind().await;
             timer.observe_duration();
