@@ -79,7 +79,15 @@ fn is_in_range(query: &Query) {
             is_window(window);
             assert!((1..=1_000).contains(limit) && *offset <= 10_000_000 && (1..=10).contains(min_criticality));
         }
-        Query::HealthHistory { window, .. } => is_window(window),
+        Query::Fleet { window, metric_types } => {
+            is_window(window);
+            assert!(metric_types.len() <= 16);
+        }
+        Query::FleetSeries { window, bucket, .. } => {
+            is_window(window);
+            assert!(bucket.as_secs() >= 1 && window.seconds() / bucket.as_secs_f64() <= 501.0, "{window:?} {bucket:?}");
+        }
+        Query::FleetHistory { window } | Query::HealthHistory { window, .. } => is_window(window),
         Query::Anomalies(AnomaliesQuery { window, limit, offset, .. }) => {
             is_window(window);
             assert!((1..=10_000).contains(limit) && *offset <= 10_000_000);

@@ -32,7 +32,8 @@ fn check(load: &str, divisor: u32, max_mib: u64) {
 
 #[test]
 fn the_hold_of_a_daemon_takes_what_it_counts() {
-    check("hold", 8, 64);
+    // Some 50 MiB of it are the debug program itself, which grows with its code.
+    check("hold", 8, 72);
 }
 
 #[test]

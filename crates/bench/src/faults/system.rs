@@ -159,6 +159,7 @@ impl System {
             let mut variables = vec![
                 ("NATS_URL".to_owned(), nats),
                 ("SPINDLE_DATA_DIR".to_owned(), self.data_dir.display().to_string()),
+                ("SPINDLE_SIMULATED_PAST".to_owned(), "0".to_owned()),
                 ("SPINDLE_CLIENT_LOG".to_owned(), folder.join("client.ndjson").display().to_string()),
             ];
             if self.influx.is_some() {

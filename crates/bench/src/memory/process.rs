@@ -37,6 +37,7 @@ impl Process {
         command
             .arg(role)
             .env("SPINDLE_DATA_DIR", folder.join("data"))
+            .env("SPINDLE_SIMULATED_PAST", "0")
             .env(listen, &address)
             .envs(variables.iter().copied())
             .stdin(Stdio::null())

@@ -79,6 +79,7 @@ impl Rig {
             ("SPINDLE_DATA_DIR".to_owned(), self.data_dir().display().to_string()),
             ("SPINDLE_NATS_SERVER".to_owned(), Program::find("nats-server")?.path.display().to_string()),
             ("SPINDLE_HTTP".to_owned(), "127.0.0.1:0".to_owned()),
+            ("SPINDLE_SIMULATED_PAST".to_owned(), "0".to_owned()),
             ("SPINDLE_STORE".to_owned(), self.backend.to_string()),
         ]);
         if let Some(influx) = &self.influx {

@@ -137,7 +137,8 @@ impl Watch {
     async fn look(&mut self, service: &QueryService) -> Batch {
         let at = clock::now();
         let fleet = service.fleet_digest().await.ok();
-        let is_changed = fleet.is_some() && self.fleet.is_some() && fleet != self.fleet;
+        // At the first look too: it cannot be known what its readers have seen.
+        let is_changed = fleet.is_some() && fleet != self.fleet;
         self.fleet = fleet.or(self.fleet);
         let events = match service.events_received(self.since.minus(OVERLAP), at).await {
             Ok(found) => self.fresh(found),
