@@ -20,6 +20,8 @@ export interface View {
   close?(): void;
 }
 
+/** Devices from which on the map has no room for values. */
+const LARGE = 240;
 /** Metrics that the page shows of every device. */
 export const SHOWN_METRICS = ["DiskTemp", "Latency", "IOPs", "CapacityUsed"];
 
@@ -62,9 +64,12 @@ class App {
   private async loadOnce(): Promise<void> {
     try {
       const colour = this.place.options.colour;
-      const metrics = [...new Set([...SHOWN_METRICS, ...(colour ? [colour] : [])])];
+      // A map of many devices shows no values unless it is coloured by one; each metric of 10,000 devices is 20 kB.
+      const isMap = this.place.view === "fleet" && this.place.options.view !== "table";
+      const shown = isMap && (this.fleet?.size ?? 0) > LARGE ? [] : SHOWN_METRICS;
+      const metrics = [...new Set([...shown, ...(colour ? [colour] : [])])];
       const [fleet, incidents] = await Promise.all([
-        api.ask<FleetAnswer>("fleet", { metric_types: metrics.join(",") }),
+        api.ask<FleetAnswer>("fleet", metrics.length > 0 ? { metric_types: metrics.join(",") } : {}),
         api.ask<{ data: Incident[] }>("incidents", { state: "any", limit: 200 }),
       ]);
       this.fleet = new Fleet(fleet);

@@ -197,7 +197,8 @@ export class LaneChart {
       ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
       ctx.font = `${11 * ratio}px 'Inter Cut', system-ui`;
       ctx.textAlign = "left";
-      ctx.fillText(limit.word, bbox.left + 4 * ratio, y - 3 * ratio);
+      ctx.textBaseline = "bottom";
+      ctx.fillText(limit.word, bbox.left + 6 * ratio, y - 2 * ratio);
     }
     ctx.setLineDash([]);
     const last = this.lane.buckets[this.lane.buckets.length - 1];

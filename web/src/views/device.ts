@@ -73,7 +73,7 @@ export function deviceView(): View {
     fill(element,
       crumbs(health.device, labels),
       head.show({ state, ...sentence(health, state), since: words.millis(health.since ?? (state === "silent" ? health.last_received : null)), rest: facts(health, labels) }, buttons),
-      h("div", { class: "device-columns" }, h("div", null, why(health, () => void load(true)), lanes), side));
+      h("div", { class: "device-columns" }, h("div", null, why(health, row, () => void load(true)), lanes), side));
     const icons = element.querySelector(".verdict > .shape");
     if (acknowledged) icons?.replaceWith(shape(state, 26, true));
     void drawLanes(lanes, axis, health, row, history, events, silentSince, signal);
@@ -120,28 +120,27 @@ export function deviceView(): View {
     close: () => { abort.abort(); for (const chart of charts) chart.close(); },
   };
 
-  function why(health: DeviceHealth, again: () => void): HTMLElement {
+  function why(health: DeviceHealth, row: DeviceRow | null, again: () => void): HTMLElement {
     const bad = health.reasons.filter((reason) => reason.health !== "ok" || reason.accepted);
     const notes = health.reasons.filter((reason) => reason.health === "ok" && !reason.accepted);
     const line = notes.length > 0 ? h("p", { class: "as-expected" }, shape("ok", 12), h("span", null, `Also seen: ${notes.slice(0, 3).map((reason) => words.reason(reason.why)).join("; ")}${notes.length > 3 ? ` and ${notes.length - 3} more` : ""}.`)) : null;
     if (bad.length === 0) return h("div", null, line ?? h("p", { class: "as-expected" }, shape("ok", 12), h("span", null, "Everything is as expected.")));
     return h("div", null, h("table", { class: "why" },
       h("thead", null, h("tr", null, h("th", null), h("th", null, "Why"), h("th", { class: "right" }, "Now"), h("th", null, "Against what is expected"), h("th", null, "Since"), h("th", null, h("span", { class: "hidden" }, "decide")))),
-      h("tbody", null, ...bad.map((reason) => reasonRow(health.device, reason, again)))), line);
+      h("tbody", null, ...bad.map((reason) => reasonRow(health.device, reason, reason.metric in (row?.metrics ?? {}), again)))), line);
   }
 }
 
-function reasonRow(device: string, reason: Reason, again: () => void): HTMLElement {
-  const since = words.millis(reason.since ?? reason.time);
+function reasonRow(device: string, reason: Reason, isMetric: boolean, again: () => void): HTMLElement {
+  const since = words.millis(reason.since);
   const detail = [reason.expected && `expected ${reason.expected}`, reason.trend].filter(Boolean).join("; ") || words.reason(reason.why);
-  const isEvent = reason.value !== null && !reason.limit && /^[A-Z]/.test(reason.metric) && reason.why.length > 0 && reason.expected === undefined;
   const decide = reason.accepted
     ? h("span", { class: "muted", title: reason.accepted.reason ?? "" }, "accepted")
     : button(["Accept…"], "link", () => accept(device, reason.metric, again));
   return h("tr", null,
     h("td", { class: "shape-cell" }, shape(reason.health, 13, Boolean(reason.accepted))),
     h("td", { class: "what" }, words.metric(reason.metric)),
-    h("td", { class: "right num now" }, isEvent ? "" : words.number(reason.value)),
+    h("td", { class: "right num now" }, isMetric ? words.number(reason.value) : ""),
     h("td", null, h("span", { title: reason.why }, detail), detail === words.reason(reason.why) ? null : h("div", { class: "faint" }, words.reason(reason.why))),
     h("td", { class: "num muted since" }, Number.isNaN(since) ? "" : `${words.clock(since, api.now())}, ${words.duration((api.now() - since) / 1000)}`),
     h("td", { class: "right" }, decide));
@@ -232,10 +231,12 @@ function laneOf(metric: string, answer: SeriesAnswer, reason: Reason | undefined
   const state: State = reason ? reason.health : "ok";
   const flagged = (answer.flagged ?? []).map(([from, until]): [number, number] => [words.millis(from), words.millis(until)]);
   const since = words.millis(reason?.since);
+  // What was never below zero is not expected there.
+  const isCount = answer.unit !== "°C" && answer.data.every((bucket) => bucket.min >= 0);
   if (flagged.length === 0 && (state === "critical" || state === "warning") && !Number.isNaN(since)) flagged.push([since, words.millis(answer.data[answer.data.length - 1]?.time)]);
   return {
     key: metric, title: words.metric(metric), state, unit: answer.unit, buckets: answer.data, bucketSeconds: answer.bucket_seconds,
-    expected: answer.expected ?? [], flagged, limits: answer.limits ?? (reason?.limit ? [{ value: reason.limit, word: `limit ${words.number(reason.limit)}` }] : []), silentSince,
+    expected: (answer.expected ?? []).map((band) => (band && isCount ? [Math.max(0, band[0]), band[1]] : band)), flagged, limits: answer.limits ?? (reason?.limit ? [{ value: reason.limit, word: `limit ${words.number(reason.limit)}` }] : []), silentSince,
     isCounter: /^smart_\d+_raw$|Errors|Sectors|Count|Hours/.test(metric),
   };
 }

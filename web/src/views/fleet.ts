@@ -107,7 +107,7 @@ function drawTools(tools: HTMLElement, fleet: Fleet, scale: [number, number] | n
   const group = options.group ?? (fleet.labelKeys().includes("enclosure") ? "enclosure" : "class");
   const view = (text: string, wanted: string) => {
     const button = h("button", { "aria-pressed": (options.view ?? "") === wanted ? "true" : "false" }, text);
-    button.addEventListener("click", () => app.option("view", wanted));
+    button.addEventListener("click", () => { app.option("view", wanted); void app.load(); });
     return button;
   };
   const colour = options.colour;
