@@ -86,7 +86,7 @@ check_page() {
 
 # In a real browser, against the built program.
 browse_page() {
-  need_node && install_page_tools && in_web env SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" npm run --silent browser
+  need_node && install_page_tools && in_web env SPINDLE_CHROMIUM="$(find_chromium)" SPINDLE_TEST_PROGRAM="$(target_dir)/debug/spindle" npm run --silent browser
 }
 
 find_chromium() {
