@@ -1,7 +1,13 @@
-// Before the first paint, so that a dark page never flashes light.
-try {
-  const theme = localStorage.getItem("spindle.theme");
-  if (theme === "dark" || theme === "light") document.documentElement.dataset.theme = theme;
-} catch {
-  // Without storage the page follows the system.
+// Names the theme before the first paint, so that a dark page never flashes light: the one that was chosen, else the system's.
+const system = matchMedia("(prefers-color-scheme: dark)");
+function applyTheme() {
+  let chosen = null;
+  try {
+    chosen = localStorage.getItem("spindle.theme");
+  } catch {
+    // Without storage the page follows the system.
+  }
+  document.documentElement.dataset.theme = chosen === "dark" || chosen === "light" ? chosen : system.matches ? "dark" : "light";
 }
+applyTheme();
+system.addEventListener("change", applyTheme);

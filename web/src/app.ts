@@ -12,6 +12,8 @@ export interface View {
   move?(place: Place): void;
   /** New fleet or incidents. */
   update?(): void;
+  /** More events came than the stream carries. */
+  missed?(): void;
   /** New events came. */
   events?(rows: unknown[]): void;
   /** One second has passed. */
@@ -31,7 +33,7 @@ class App {
   incidents: Incident[] = [];
   /** Reason why the newest question about the fleet failed. */
   failure: api.AnswerError | null = null;
-  /** Time of the newest sign of life from the server, in ms of this clock. */
+  /** Time of the newest answer about the fleet, in ms of this clock: what is seen is as old as that. */
   heard = 0;
   isPaused = false;
   private listeners = new Set<() => void>();

@@ -3,7 +3,7 @@
 import uPlot from "uplot";
 import { now } from "./api";
 import { h } from "./dom";
-import { readColours } from "./views/fleet_map";
+import { readColours } from "./colours";
 import type { Bucket, State } from "./types";
 import * as words from "./words";
 

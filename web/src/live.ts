@@ -3,11 +3,12 @@
 import * as api from "./api";
 
 export interface LiveHandlers {
-  /** Something came, a heartbeat at least. */
+  /** Something came, a heartbeat at least. It says that the server lives, not that its data are new. */
   heard(): void;
   /** States of devices changed: the fleet is to be asked for again. */
   changed(): void;
-  events(rows: unknown[]): void;
+  /** New events; `hasMore` if there were too many for the stream. */
+  events(rows: unknown[], hasMore: boolean): void;
   lost(retryAt: number): void;
 }
 
@@ -56,7 +57,10 @@ export function follow(handlers: LiveHandlers): { stop: () => void; retry: () =>
       if (field === "event") kind = value; else if (field === "data") data += value; else if (field === "id") last = value;
     }
     if (kind === "fleet") handlers.changed();
-    if (kind === "events") handlers.events((JSON.parse(data) as { data: unknown[] }).data);
+    if (kind === "events") {
+      const batch = JSON.parse(data) as { data: unknown[]; has_more: boolean };
+      handlers.events(batch.data, batch.has_more);
+    }
   };
 
   void connect();

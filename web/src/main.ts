@@ -173,8 +173,7 @@ function tick(): void {
 
 function turnTheme(): void {
   const root = document.documentElement;
-  const isDark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
-  root.dataset.theme = isDark ? "light" : "dark";
+  root.dataset.theme = root.dataset.theme === "dark" ? "light" : "dark";
   try { localStorage.setItem("spindle.theme", root.dataset.theme); } catch { /* Then the choice lasts until the page is left. */ }
   redraw();
 }
@@ -219,9 +218,12 @@ addEventListener("keydown", key);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 document.addEventListener("visibilitychange", () => { if (!document.hidden) tick(); });
 const stream = follow({
-  heard: () => { app.heard = Date.now(); retryAt = 0; },
+  heard: () => { retryAt = 0; },
   changed: () => { if (!app.isPaused && !document.hidden) { refreshed = Date.now(); void app.load(); } },
-  events: (rows) => { if (!document.hidden) view?.events?.(rows as EventRow[]); },
+  events: (rows, hasMore) => {
+    if (hasMore) view?.missed?.();
+    else if (!document.hidden) view?.events?.(rows as EventRow[]);
+  },
   lost: (at) => { retryAt = at; },
 });
 refreshed = Date.now();

@@ -46,6 +46,8 @@ pub enum Query {
     },
     /// Devices by name, with their labels and latest values.
     Devices {
+        /// Only this device.
+        source_device: Option<DeviceName>,
         /// Names after this one.
         after: Option<DeviceName>,
         /// Maximum number of devices.

@@ -14,6 +14,7 @@ mod fleet_columns;
 mod incidents;
 mod judged_events;
 mod judged_fleet;
+mod kept_fleet;
 mod listings;
 #[cfg(test)]
 mod test_data;
@@ -30,7 +31,7 @@ use spindle_core::{Criticality, Timestamp};
 use spindle_store::Store;
 use tracing::error;
 
-use fleet_columns::KeptFleet;
+use kept_fleet::KeptFleet;
 
 use crate::metrics::{QUERIES, QUERY_SECONDS};
 
@@ -84,18 +85,21 @@ impl QueryService {
         Ok(hasher.finish())
     }
 
-    /// Returns the newest events stored in a time, newest first; at most 500.
-    pub(crate) async fn events_received(&self, from: Timestamp, until: Timestamp) -> Result<Vec<EventRecord>> {
+    /// Returns the newest events stored in a time, newest first, at most 500; and `true` if there are more.
+    pub(crate) async fn events_received(&self, from: Timestamp, until: Timestamp) -> Result<(Vec<EventRecord>, bool)> {
         let filter = EventFilter {
             window: Window { from, until: until.plus(Duration::from_nanos(1)) },
             basis: TimeBasis::Received,
             source_device: None,
             event_type: None,
             min_criticality: Criticality::MIN,
-            limit: MAX_NEW_EVENTS,
+            limit: MAX_NEW_EVENTS + 1,
             offset: 0,
         };
-        Ok(self.store.events(filter).await?)
+        let mut events = self.store.events(filter).await?;
+        let has_more = events.len() > MAX_NEW_EVENTS;
+        events.truncate(MAX_NEW_EVENTS);
+        Ok((events, has_more))
     }
 
     /// Runs a query. Never fails: an error, of the query itself too, becomes a response.
@@ -139,7 +143,10 @@ impl QueryService {
         match alias::resolve(store, query).await? {
             Query::AlertsCritical(query) => listings::events(store, query, true).await.map(Data::AlertsCritical),
             Query::Events(query) => listings::events(store, query, false).await.map(Data::Events),
-            Query::Devices { after, limit, at } => listings::devices(store, after, limit, at).await.map(Data::Devices),
+            Query::Devices { source_device, after, limit, at } => match source_device {
+                Some(device) => listings::device(store, device, after.as_ref(), at).await.map(Data::Devices),
+                None => listings::devices(store, after, limit, at).await.map(Data::Devices),
+            },
             Query::DeviceHealth { source_device, window } => device::health(store, source_device, window).await,
             Query::AnomalyTemperature { source_device, threshold, window } => {
                 device::temperature_anomaly(store, source_device, threshold, window).await

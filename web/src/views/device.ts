@@ -14,7 +14,7 @@ import { verdict } from "../verdict";
 import * as words from "../words";
 import { bigRibbon } from "./ribbon";
 import { peers, shelf } from "./device_side";
-import { statePage } from "../states";
+import { notFound, statePage } from "../states";
 
 interface SeriesAnswer { data: Bucket[]; unit: string | null; bucket_seconds: number; expected?: ([number, number] | null)[]; flagged?: [string, string][]; limits?: { value: number; word: string }[] }
 export interface DeviceRow { source_device: string; labels: Record<string, string>; metrics: Record<string, { value: number | null; unit?: string; time: string; note?: string }> }
@@ -46,6 +46,7 @@ export function deviceView(): View {
       ]);
       if (signal.aborted) return;
       reloaded = Date.now();
+      if (row === null && events.data.length === 0) { fill(element, notFound("No metric and no event of this device is stored.")); loaded = name; return; }
       draw(health.data, row, history.data, events.data, signal);
       loaded = name;
     } catch (error) {
@@ -213,10 +214,8 @@ export function stepNeedy(by: number): void {
 }
 
 async function findRow(name: string, signal: AbortSignal): Promise<DeviceRow | null> {
-  // The answer is a page of devices after a name: the name just before is not known, so its last letter is lowered.
-  const before = name.slice(0, -1) + String.fromCharCode(Math.max(32, name.charCodeAt(name.length - 1) - 1)) + "\uffff";
-  const answer = await api.ask<{ data: DeviceRow[] }>("devices", { after: before.slice(0, 200), limit: 20 }, signal).catch(() => null);
-  return answer?.data.find((row) => row.source_device === name) ?? null;
+  const answer = await api.ask<{ data: DeviceRow[] }>("devices", { source_device: name }, signal);
+  return answer.data[0] ?? null;
 }
 
 /** Metrics with evidence first, in its order; then the others by name. */

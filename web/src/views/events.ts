@@ -72,7 +72,7 @@ export function eventsView(): View {
 
   const draw = () => {
     current = verdict();
-    fill(head, current.show(say(rows, total)));
+    fill(head, current.show(say(rows, total, next !== null)));
     drawFilters();
     arrange();
     drawHistogram();
@@ -199,6 +199,7 @@ export function eventsView(): View {
     element,
     move: () => { if (key === keyOf()) draw(); else { key = keyOf(); void load(); } },
     update: () => drawFilters(),
+    missed: () => { if (!app.isPaused) void load(); },
     tick: () => current.tick(),
     events: (fresh) => {
       const { type, device, min } = app.place.options;
@@ -228,7 +229,7 @@ function eventRow({ row, n }: Folded, isChosen: boolean): HTMLElement {
     h("span", { class: "strong cut" }, words.name(row.event_type), n > 1 ? h("span", { class: "muted num" }, ` × ${n}`) : ""), h("span", { class: "cut", dir: "auto", title: row.source_device }, words.short(row.source_device, 40)), h("span", { class: "muted cut message", dir: "auto" }, words.name(row.event_message ?? "")));
 }
 
-function say(rows: EventRow[], total: number): { state: "critical" | "warning" | "ok"; title: string; since: number; advice: null; rest: string } {
+function say(rows: EventRow[], total: number, hasMore: boolean): { state: "critical" | "warning" | "ok"; title: string; since: number; advice: null; rest: string } {
   const critical = rows.filter((row) => row.criticality >= 8);
   const warning = rows.some((row) => row.criticality >= 5);
   const range = app.place.range;
@@ -237,11 +238,11 @@ function say(rows: EventRow[], total: number): { state: "critical" | "warning" |
   const [first] = critical;
   const [only] = sources;
   const last = first ? `the last was ${words.duration((api.now() - words.millis(first.time)) / 1000)} ago` : "";
-  const rest = critical.length === 0 ? "None of them is critical." : sources.size === 1 && critical.length > 1 ? `The critical ones all come from ${words.name(only ?? "")}; ${last}.` : `${words.capital(last)}, from ${words.name(first?.source_device ?? "")}.`;
+  const rest = critical.length === 0 ? hasMore ? "None of the newest is critical." : "None of them is critical." : sources.size === 1 && critical.length > 1 ? `The critical ones all come from ${words.name(only ?? "")}; ${last}.` : `${words.capital(last)}, from ${words.name(first?.source_device ?? "")}.`;
   const known = Math.max(total, rows.length);
   return {
     state: critical.length > 0 ? "critical" : warning ? "warning" : "ok", since: NaN, advice: null, rest: known === 0 ? "" : rest,
-    title: known === 0 ? `No events ${time}` : `${words.whole(known)} ${known === 1 ? "event" : "events"} ${time}${critical.length > 0 ? `, ${known > rows.length ? "at least " : ""}${words.whole(critical.length)} critical` : ""}`,
+    title: known === 0 ? `No events ${time}` : `${hasMore ? "More than " : ""}${words.whole(hasMore ? rows.length : known)} ${known === 1 ? "event" : "events"} ${time}${critical.length > 0 ? `, ${hasMore ? "at least " : ""}${words.whole(critical.length)} critical` : ""}`,
   };
 }
 

@@ -22,7 +22,7 @@ export class NotOkChart {
     const key = JSON.stringify([app.place.range, n, Math.floor(Date.now() / lasting())]);
     if (key === this.key) return;
     this.key = key;
-    keptAnswer<{ data: Step[] }>("fleet_history", windowOf(app.place.range)).then((answer) => this.draw(answer.data, from, until, n, fleet.size)).catch(() => this.element.replaceChildren());
+    keptAnswer<{ data: Step[] }>("fleet_history", windowOf(app.place.range)).then((answer) => this.draw(answer.data, from, until, n, fleet.size)).catch(() => this.element.replaceChildren(h("p", { class: "muted" }, "Devices not ok: could not be read.")));
   }
 
   private draw(steps: Step[], from: number, until: number, n: number, size: number): void {

@@ -27,6 +27,32 @@ test("the store is away", async () => {
   await page.done();
 });
 
+test("a store that goes away is said, though the stream goes on", async () => {
+  let isAway = false;
+  const page = await browser.page(spindle.base, { allowed: /Failed to load resource/ });
+  await page.route("**/api/v1/query", (route) => (isAway ? route.fulfill({ status: 503, contentType: "application/json", body: JSON.stringify({ status: "error", message: "cannot read from the store: gone" }) }) : route.fallback()));
+  await page.see("/");
+  await page.locator(".live", { hasText: "Live" }).waitFor();
+  isAway = true;
+  await page.locator(".banner", { hasText: "The store does not answer" }).waitFor({ timeout: 30_000 });
+  assert.match(await page.locator(".banner").innerText(), /gone/);
+  assert.match(await page.locator(".live").innerText(), /old/);
+  isAway = false;
+  await page.locator(".live", { hasText: "Live" }).waitFor();
+  await page.done();
+});
+
+test("more events than the stream carries are asked for", async () => {
+  const page = await browser.page(spindle.base);
+  await page.see("/events?t=1h");
+  await page.locator("h1").waitFor();
+  const time = Date.now();
+  const events = Array.from({ length: 1200 }, (_, index) => ({ id: `storm-${index}`, criticality: 5, timestamp: new Date(time - index).toISOString(), sourceDevice: `storm-${index % 40}`, eventType: "StormEvent", eventMessage: `number ${index}` }));
+  await spindle.publish("events.event", events);
+  await page.locator("h1", { hasText: "More than 500 events" }).waitFor();
+  await page.done();
+});
+
 test("a token is asked for", async () => {
   const page = await open("/", "*", failure(401, "a token is required"));
   await page.locator("h1", { hasText: "A token is needed" }).waitFor();
@@ -44,7 +70,7 @@ test("no devices", async () => {
 test("a device that is not known", async () => {
   const page = await browser.page(spindle.base, { allowed: /Failed to load resource/ });
   await page.see("/device/nobody?t=1h");
-  await page.locator("h1").waitFor();
+  await page.locator("h1", { hasText: "nobody is not known" }).waitFor();
   await page.shot("unknown-device");
   await page.done();
 });

@@ -149,6 +149,7 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             window: arguments.window_minutes(20)?,
         },
         "devices" => Query::Devices {
+            source_device: arguments.name("source_device", DeviceName::new)?,
             after: arguments.name("after", DeviceName::new)?,
             limit: arguments.integer("limit", 200)? as usize,
             at: arguments.time("at")?.unwrap_or(arguments.now),

@@ -143,7 +143,12 @@ pub const QUERY_TYPES: &[QueryType] = &[
     QueryType {
         name: "devices",
         help: "the devices by name, with labels and latest values (those of the week before a device's last sign of life)",
-        params: &[MAX_DEVICES, AFTER_DEVICE, optional("at", ParamKind::Time, "now", "instant of the response")],
+        params: &[
+            ANY_DEVICE,
+            MAX_DEVICES,
+            AFTER_DEVICE,
+            optional("at", ParamKind::Time, "now", "instant of the response"),
+        ],
     },
     QueryType {
         name: "events",

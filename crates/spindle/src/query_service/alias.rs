@@ -1,12 +1,17 @@
 //! Aliases in queries: `host:sda` means the drive that is there now. A device of exactly that name (an earlier version
 //! named drives so) is answered for itself as far as its data reach into the window.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use spindle_core::DeviceName;
 use spindle_core::alias::Alias;
 use spindle_core::query::Query;
 use spindle_core::records::Window;
 use spindle_store::Store;
+
+/// Age of data of a device that is there now.
+const RECENT: Duration = Duration::from_secs(3600);
 
 /// Replaces an alias in a query by the device that it means; any other query stays as it is.
 pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
@@ -21,11 +26,10 @@ pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
         Query::AuditGaps(audit) => audit.source_device.as_mut().map(|device| (device, audit.window)),
         Query::Incidents(query) => query.source_device.as_mut().map(|device| (device, query.window)),
         Query::Anomalies(query) => query.source_device.as_mut().map(|device| (device, query.window)),
-        Query::Devices { .. }
-        | Query::FleetHealth(_)
-        | Query::Fleet { .. }
-        | Query::FleetHistory { .. }
-        | Query::FleetSeries { .. } => None,
+        Query::Devices { source_device, at, .. } => {
+            source_device.as_mut().map(|device| (device, Window::ending_at(*at, RECENT)))
+        }
+        Query::FleetHealth(_) | Query::Fleet { .. } | Query::FleetHistory { .. } | Query::FleetSeries { .. } => None,
     };
     if let Some((device, window)) = named
         && let Some(meant) = meant(store, device, window).await?

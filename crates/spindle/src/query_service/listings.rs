@@ -59,6 +59,17 @@ fn count_by_device(records: &[EventRecord]) -> Vec<(DeviceName, u64)> {
     counts.into_iter().collect()
 }
 
+/// Returns one device with its latest values; no row if it is not known, or does not sort after `after`.
+pub(super) async fn device(
+    store: &Store,
+    device: DeviceName,
+    after: Option<&DeviceName>,
+    at: Timestamp,
+) -> Result<Listing<DeviceRow>> {
+    let found = store.device(&device).await?.filter(|_| after.is_none_or(|after| device > *after));
+    rows(store, found.into_iter().collect(), 1, at).await
+}
+
 /// Returns devices by name, with their latest values.
 pub(super) async fn devices(
     store: &Store,
@@ -67,6 +78,10 @@ pub(super) async fn devices(
     at: Timestamp,
 ) -> Result<Listing<DeviceRow>> {
     let records = store.devices(after.as_ref(), limit + 1).await?;
+    rows(store, records, limit, at).await
+}
+
+async fn rows(store: &Store, records: Vec<DeviceRecord>, limit: usize, at: Timestamp) -> Result<Listing<DeviceRow>> {
     let names: Vec<_> = records.iter().map(|record| record.source_device.clone()).collect();
     let until = at.plus(ONE_NS);
     let mut latest = latest(store, &records, until).await?;

@@ -1,5 +1,5 @@
 //! Stream of changes as server-sent events: one batch a second. `fleet` says that verdicts have changed, `events` has new
-//! events, `beat` shows that the stream lives. One task looks for all readers, while there are any.
+//! events, and `has_more` if there were too many for a batch; `beat` shows that the stream lives. One task looks for all readers, while there are any.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -83,8 +83,11 @@ impl Live {
             Some(after) => self.service.events_received(after, clock::now()).await.ok(),
             None => None,
         };
-        let first =
-            Batch { at: clock::now(), fleet: after.is_some(), events: missed.and_then(|found| to_json(&found)) };
+        let first = Batch {
+            at: clock::now(),
+            fleet: after.is_some(),
+            events: missed.and_then(|(found, has_more)| to_json(&found, has_more)),
+        };
         let batches = stream::unfold(receiver, |mut receiver| async move {
             match receiver.recv().await {
                 Ok(batch) => Some((batch, receiver)),
@@ -141,14 +144,17 @@ impl Watch {
         let is_changed = fleet.is_some() && fleet != self.fleet;
         self.fleet = fleet.or(self.fleet);
         let events = match service.events_received(self.since.minus(OVERLAP), at).await {
-            Ok(found) => self.fresh(found),
+            Ok((found, has_more)) => {
+                let fresh = self.fresh(found);
+                to_json(&fresh, has_more)
+            }
             Err(error) => {
                 debug!(error = format!("{error:#}"), "events for the live page cannot be read");
                 return Batch { at, fleet: is_changed, events: None };
             }
         };
         self.since = at;
-        Batch { at, fleet: is_changed, events: to_json(&events) }
+        Batch { at, fleet: is_changed, events }
     }
 
     /// Returns the events that were not sent before; at the first look, those stored since it began.
@@ -166,10 +172,10 @@ impl Watch {
 }
 
 /// Returns events as JSON, newest first; `None` without any.
-fn to_json(events: &[EventRecord]) -> Option<String> {
+fn to_json(events: &[EventRecord], has_more: bool) -> Option<String> {
     if events.is_empty() {
         return None;
     }
     let rows: Vec<EventRow> = events.iter().cloned().map(EventRow::from).collect();
-    Some(json!({ "data": rows }).to_string())
+    Some(json!({ "data": rows, "has_more": has_more }).to_string())
 }

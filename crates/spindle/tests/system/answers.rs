@@ -118,6 +118,20 @@ async fn check_lists(requester: &Requester) {
         (&devices["data"][0]["source_device"], &devices["next"]["after"]),
         (&json!("DiskUnit"), &json!("DiskUnit"))
     );
+    for (params, expected) in [
+        (json!({"source_device":"StorageArray"}), vec!["StorageArray"]),
+        (json!({"source_device":"StorageArray","after":"DiskUnit"}), vec!["StorageArray"]),
+        (json!({"source_device":"StorageArray","after":"StorageArray"}), vec![]),
+        (json!({"source_device":"nobody"}), vec![]),
+    ] {
+        let found = requester.query(json!({"query_type":"devices","params":params}).to_string()).await;
+        let names: Vec<_> = found["data"].as_array().unwrap().iter().map(|row| row["source_device"].clone()).collect();
+        assert_eq!(
+            (names, &found["next"]),
+            (expected.into_iter().map(Value::from).collect(), &Value::Null),
+            "{params}"
+        );
+    }
     let found = requester.client.request("$SRV.INFO.spindle-reader", "".into()).await.unwrap();
     let info: Value = serde_json::from_slice(&found.payload).unwrap();
     assert!(info["endpoints"].as_array().unwrap().iter().any(|endpoint| endpoint["subject"] == "reader.query"));

@@ -33,7 +33,7 @@ fn every_mistake_is_named_with_its_remedy() {
     check(r#"{"query_type":"devices","params":[]}"#, "'params' is []: expected an object");
     check(
         r#"{"query_type":"devices","params":{"lim":1}}"#,
-        "unknown parameter 'lim' for devices: expected limit, after, at",
+        "unknown parameter 'lim' for devices: expected source_device, limit, after, at",
     );
     check(
         r#"{"query_type":"devices","params":{"limit":0}}"#,

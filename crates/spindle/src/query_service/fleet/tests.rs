@@ -16,7 +16,8 @@ use spindle_testkit::{FacadeOptions, Generation, InfluxFacade, InfluxServer};
 use super::*;
 use crate::clock;
 use crate::query_service::device;
-use crate::query_service::fleet_columns::{self, KeptFleet};
+use crate::query_service::fleet_columns;
+use crate::query_service::kept_fleet::KeptFleet;
 use crate::query_service::test_data::{event, metric, put};
 
 const MINUTE: Duration = Duration::from_secs(60);
