@@ -29,6 +29,8 @@ export function deviceView(): View {
   let charts: LaneChart[] = [];
   let head = verdict();
   let loaded = "";
+  /** Device that is asked for: an answer that takes longer than the fleet's updates must not be asked for again and again. */
+  let loading: string | null = null;
   let reloaded = 0;
 
   const load = async (isQuiet = false) => {
@@ -36,6 +38,7 @@ export function deviceView(): View {
     abort = new AbortController();
     const { signal } = abort;
     const name = app.place.subject;
+    loading = name;
     const window = windowOf(app.place.range);
     try {
       const [health, row, history, events] = await Promise.all([
@@ -53,6 +56,8 @@ export function deviceView(): View {
       if (signal.aborted) return;
       if (isQuiet) return;
       fill(element, statePage(error, () => void load()));
+    } finally {
+      if (!signal.aborted) loading = null;
     }
   };
 
@@ -111,8 +116,8 @@ export function deviceView(): View {
   return {
     element,
     move: () => void load(),
-    update: () => { if (loaded !== app.place.subject) void load(); },
-    tick: () => { head.tick(); if (!app.isPaused && "minutes" in app.place.range && Date.now() - reloaded > RELOAD_MS && !element.matches(":hover") && !element.contains(document.activeElement) && !document.hidden) void load(true); },
+    update: () => { if (loaded !== app.place.subject && loading !== app.place.subject) void load(); },
+    tick: () => { head.tick(); if (loading === null && !app.isPaused && "minutes" in app.place.range && Date.now() - reloaded > RELOAD_MS && !element.matches(":hover") && !element.contains(document.activeElement) && !document.hidden) void load(true); },
     key: (event) => {
       if (event.key === "a") { acknowledge(app.place.subject, () => void load(true)); return true; }
       if (event.key === "c") { element.querySelector<HTMLButtonElement>(".buttons button")?.click(); return true; }

@@ -42,6 +42,21 @@ test("a store that goes away is said, though the stream goes on", async () => {
   await page.done();
 });
 
+test("a store that takes longer than the updates still shows a device", async () => {
+  const { data: [{ source_device: device }] } = await spindle.query("devices");
+  const page = await browser.page(spindle.base);
+  await page.route("**/api/v1/query", async (route) => {
+    const { query_type: type } = JSON.parse(route.request().postData() ?? "{}");
+    if (!["fleet", "incidents"].includes(type)) await new Promise((resolve) => setTimeout(resolve, 4000));
+    await route.fallback();
+  });
+  await page.see(`/device/${encodeURIComponent(device)}?t=15m`);
+  await page.locator(".device h1").waitFor();
+  await page.locator(".lane").first().waitFor();
+  await page.unrouteAll({ behavior: "ignoreErrors" });
+  await page.done();
+});
+
 test("more events than the stream carries are asked for", async () => {
   const page = await browser.page(spindle.base);
   await page.see("/events?t=1h");
