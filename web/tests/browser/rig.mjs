@@ -92,7 +92,7 @@ export class Browser {
     const { allowed = /$^/, ...rest } = options;
     const context = await this.browser.newContext({ viewport: { width: 1440, height: 900 }, ...rest });
     const page = await context.newPage();
-    page.setDefaultTimeout(20_000);
+    page.setDefaultTimeout(45_000);
     page.complaints = [];
     page.on("console", (message) => { if (["error", "warning"].includes(message.type()) && !allowed.test(message.text())) page.complaints.push(message.text()); });
     page.on("pageerror", (error) => page.complaints.push(String(error.stack)));

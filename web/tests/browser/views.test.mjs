@@ -84,6 +84,7 @@ test("keys alone lead everywhere", async () => {
   await page.waitForURL("**/events");
   await page.keyboard.press("g");
   await page.keyboard.press("f");
+  await page.locator(".map-surface canvas").first().waitFor();
   await page.locator(".map-surface").focus();
   await page.keyboard.press("ArrowRight");
   await page.keyboard.press("ArrowDown");
@@ -99,6 +100,8 @@ test("keys alone lead everywhere", async () => {
   await page.keyboard.press("?");
   await page.locator(".help-box").waitFor();
   await page.keyboard.press("Escape");
+  // Chromium closes a dialog a moment after the key.
+  await page.locator(".help-box").waitFor({ state: "detached" });
   await page.keyboard.press("2");
   await page.waitForURL("**t=1h");
   await page.keyboard.press("d");

@@ -11,7 +11,7 @@ use spindle_store::{InfluxSettings, Store};
 use spindle_testkit::{InfluxServer, Program, wait_until};
 
 /// Long enough for a loaded machine; every wait ends as soon as its condition holds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_spindle");
 
