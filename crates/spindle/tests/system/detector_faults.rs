@@ -176,9 +176,10 @@ async fn one_that_stood_by_takes_over_and_counts_what_it_missed() {
     publish(&jetstream, &messages[..20]).await;
     wait_until_judged(&first, 500);
     let second = detector(folder.path(), &nats, &[]);
+    // Until then the first may get some of the next.
+    first.wait_for_readiness("the first stands by", |state| state.contains("another detector"));
     publish(&jetstream, &messages[20..30]).await;
     wait_until_judged(&second, 750);
-    first.wait_for_readiness("the first stands by", |state| state.contains("another detector"));
     drop(second);
     let metrics = jetstream.get_stream("METRICS").await.unwrap();
     metrics.purge().sequence(26).await.unwrap();
