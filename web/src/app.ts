@@ -12,7 +12,7 @@ export interface View {
   move?(place: Place): void;
   /** New fleet or incidents. */
   update?(): void;
-  /** More events came than the stream carries. */
+  /** Events came that the stream does not carry, or while nobody looked. */
   missed?(): void;
   /** New events came. */
   events?(rows: unknown[]): void;

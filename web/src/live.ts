@@ -30,7 +30,11 @@ export function follow(handlers: LiveHandlers): { stop: () => void; retry: () =>
       const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
       if (!reader) throw new Error("no body");
       pause = FIRST_MS;
-      if (isResumed) handlers.changed();
+      if (isResumed) {
+        handlers.changed();
+        // Without an id the server cannot know what was missed.
+        if (last === "") handlers.events([], true);
+      }
       let text = "";
       for (let part = await reader.read(); !part.done; part = await reader.read()) {
         handlers.heard();

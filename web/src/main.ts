@@ -168,6 +168,7 @@ function showAge(): void {
 function tick(): void {
   showAge();
   view?.tick?.();
+  if (isBehind && !app.isPaused && !document.hidden) { isBehind = false; view?.missed?.(); }
   if (!app.isPaused && !document.hidden && Date.now() - refreshed > REFRESH_MS) { refreshed = Date.now(); void app.load(); }
 }
 
@@ -183,6 +184,8 @@ function redraw(): void {
   render();
 }
 
+/** Events came while nobody looked: the view asks for them once somebody does. */
+let isBehind = false;
 let isGoing = 0;
 function key(event: KeyboardEvent): void {
   if ((event.ctrlKey || event.metaKey) && event.key === "k") { event.preventDefault(); overlays.find(); return; }
@@ -221,8 +224,9 @@ const stream = follow({
   heard: () => { retryAt = 0; },
   changed: () => { if (!app.isPaused && !document.hidden) { refreshed = Date.now(); void app.load(); } },
   events: (rows, hasMore) => {
-    if (hasMore) view?.missed?.();
-    else if (!document.hidden) view?.events?.(rows as EventRow[]);
+    if (app.isPaused || document.hidden) isBehind = true;
+    else if (hasMore) view?.missed?.();
+    else view?.events?.(rows as EventRow[]);
   },
   lost: (at) => { retryAt = at; },
 });

@@ -199,7 +199,7 @@ export function eventsView(): View {
     element,
     move: () => { if (key === keyOf()) draw(); else { key = keyOf(); void load(); } },
     update: () => drawFilters(),
-    missed: () => { if (!app.isPaused) void load(); },
+    missed: () => { if (scrollY < 40) void load(); else { pill.hidden = false; pill.textContent = "New events"; } },
     tick: () => current.tick(),
     events: (fresh) => {
       const { type, device, min } = app.place.options;

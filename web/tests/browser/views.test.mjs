@@ -58,6 +58,21 @@ test("an event appears without a reload", async () => {
   await page.done();
 });
 
+test("what came during a pause is there after it", async () => {
+  const page = await browser.page(spindle.base);
+  await page.see("/events?t=1h");
+  await page.locator(".event-row").first().waitFor();
+  await page.keyboard.press(" ");
+  await page.locator(".live", { hasText: "Paused" }).waitFor();
+  await spindle.publish("events.event", { id: "page-paused", criticality: 8, timestamp: new Date().toISOString(), sourceDevice: device, eventType: "PausedFault", eventMessage: "meanwhile" });
+  await until("the event", async () => (await spindle.query("events", { event_type: "PausedFault" })).data?.length === 1);
+  await page.waitForTimeout(3000);
+  assert.equal(await page.locator(".event-row", { hasText: "PausedFault" }).count(), 0);
+  await page.keyboard.press(" ");
+  await page.locator(".event-row", { hasText: "PausedFault" }).waitFor();
+  await page.done();
+});
+
 test("a device that becomes critical changes the sentence, and an acknowledgment its shape", async () => {
   const page = await browser.page(spindle.base);
   await page.see("/");

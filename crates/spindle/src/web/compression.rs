@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::Response;
 use flate2::Compression;
@@ -28,15 +29,16 @@ pub(super) async fn of(body: Vec<u8>, headers: &HeaderMap) -> (Vec<u8>, bool) {
     if body.len() < MIN_BYTES || !takes_gzip(headers) {
         return (body, false);
     }
+    let body = Bytes::from(body);
+    let source = body.clone();
     let compress = move || {
-        let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::new(LEVEL));
-        match encoder.write_all(&body).and_then(|()| encoder.finish()) {
-            Ok(compressed) => (compressed, true),
-            // Memory does not fail to be written to.
-            Err(_) => (body, false),
-        }
+        let mut encoder = GzEncoder::new(Vec::with_capacity(source.len() / 4), Compression::new(LEVEL));
+        encoder.write_all(&source).and_then(|()| encoder.finish())
     };
-    spawn_blocking(compress).await.unwrap_or_default()
+    match spawn_blocking(compress).await {
+        Ok(Ok(compressed)) => (compressed, true),
+        _ => (body.into(), false),
+    }
 }
 
 /// Adds the headers of a body that may be compressed.

@@ -1,5 +1,6 @@
 //! Stream of changes as server-sent events: one batch a second. `fleet` says that verdicts have changed, `events` has new
-//! events, and `has_more` if there were too many for a batch; `beat` shows that the stream lives. One task looks for all readers, while there are any.
+//! events, and `has_more` if there are others that it does not carry; `beat` shows that the stream lives. One task looks
+//! for all readers, while there are any.
 
 use std::collections::HashSet;
 use std::convert::Infallible;
@@ -25,6 +26,8 @@ use crate::query_service::QueryService;
 const INTERVAL: Duration = Duration::from_secs(1);
 /// Batches kept for a reader that is slow; a slower one is told to ask for everything.
 const KEPT: usize = 64;
+/// Longest absence after which the missed events are sent; after a longer one they are to be asked for.
+const LONGEST_ABSENCE_SECONDS: f64 = 3600.0;
 /// Time for which events are looked for again: a store may show them a while after their arrival.
 const OVERLAP: Duration = Duration::from_secs(5);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -40,11 +43,30 @@ pub(super) struct Live {
 /// What has changed in a second.
 #[derive(Clone, Debug)]
 struct Batch {
+    /// Events stored before have been sent.
     at: Timestamp,
     /// Verdicts have changed.
     fleet: bool,
     /// New events as JSON; `None` without any.
     events: Option<String>,
+}
+
+impl Batch {
+    /// Tells a reader to ask for everything.
+    fn of_unknown(at: Timestamp) -> Self {
+        Self { at, fleet: true, events: Some(rows_to_json(&[], true)) }
+    }
+}
+
+/// What a reader had seen when its last stream ended.
+#[derive(Clone, Copy, Debug)]
+enum Seen {
+    /// It has no earlier stream.
+    Nothing,
+    /// Events stored before this time.
+    Before(Timestamp),
+    /// Too long ago, or an id that is not ours.
+    Unknown,
 }
 
 impl Live {
@@ -76,22 +98,22 @@ impl Live {
         }
     }
 
-    /// Returns the stream of one reader, which begins with the events behind `after`.
-    async fn follow(self, after: Option<Timestamp>) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+    /// Returns the stream of one reader, which begins with the events that it has not seen.
+    async fn follow(self, seen: Seen) -> impl Stream<Item = Result<Event, Infallible>> + Send {
         let receiver = self.sender.subscribe();
-        let missed = match after {
-            Some(after) => self.service.events_received(after, clock::now()).await.ok(),
-            None => None,
-        };
-        let first = Batch {
-            at: clock::now(),
-            fleet: after.is_some(),
-            events: missed.and_then(|(found, has_more)| to_json(&found, has_more)),
+        let at = clock::now();
+        let first = match seen {
+            Seen::Nothing => Batch { at, fleet: false, events: None },
+            Seen::Before(time) => match self.service.events_received(time.minus(OVERLAP), at).await {
+                Ok((found, has_more)) => Batch { at, fleet: true, events: to_json(&found, has_more) },
+                Err(_) => Batch::of_unknown(at),
+            },
+            Seen::Unknown => Batch::of_unknown(at),
         };
         let batches = stream::unfold(receiver, |mut receiver| async move {
             match receiver.recv().await {
                 Ok(batch) => Some((batch, receiver)),
-                Err(RecvError::Lagged(_)) => Some((Batch { at: clock::now(), fleet: true, events: None }, receiver)),
+                Err(RecvError::Lagged(_)) => Some((Batch::of_unknown(clock::now()), receiver)),
                 Err(RecvError::Closed) => None,
             }
         });
@@ -105,9 +127,14 @@ impl Live {
 
 /// Handler of `/api/v1/live`.
 pub(super) async fn live(State(live): State<Live>, headers: HeaderMap) -> Response {
-    let last = headers.get(LAST_EVENT_ID).and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
-    let after = last.map(Timestamp::from_ns).filter(|after| clock::now().seconds_since(*after) < 3600.0);
-    Sse::new(live.follow(after).await).into_response()
+    Sse::new(live.follow(seen(&headers, clock::now())).await).into_response()
+}
+
+fn seen(headers: &HeaderMap, now: Timestamp) -> Seen {
+    let Some(id) = headers.get(LAST_EVENT_ID) else { return Seen::Nothing };
+    let time = id.to_str().ok().and_then(|text| text.parse().ok()).map(Timestamp::from_ns);
+    let is_recent = |time: &Timestamp| now.seconds_since(*time) < LONGEST_ABSENCE_SECONDS;
+    time.filter(is_recent).map_or(Seen::Unknown, Seen::Before)
 }
 
 fn messages(batch: Batch) -> Vec<Event> {
@@ -150,7 +177,7 @@ impl Watch {
             }
             Err(error) => {
                 debug!(error = format!("{error:#}"), "events for the live page cannot be read");
-                return Batch { at, fleet: is_changed, events: None };
+                return Batch { at: self.since, fleet: is_changed, events: None };
             }
         };
         self.since = at;
@@ -171,11 +198,12 @@ impl Watch {
     }
 }
 
-/// Returns events as JSON, newest first; `None` without any.
+/// Returns events as JSON, newest first; `None` if there is nothing to tell.
 fn to_json(events: &[EventRecord], has_more: bool) -> Option<String> {
-    if events.is_empty() {
-        return None;
-    }
+    (!events.is_empty() || has_more).then(|| rows_to_json(events, has_more))
+}
+
+fn rows_to_json(events: &[EventRecord], has_more: bool) -> String {
     let rows: Vec<EventRow> = events.iter().cloned().map(EventRow::from).collect();
-    Some(json!({ "data": rows, "has_more": has_more }).to_string())
+    json!({ "data": rows, "has_more": has_more }).to_string()
 }
