@@ -124,6 +124,11 @@ fn streams_an_event(platform: &Platform, nats: &NatsServer) {
         json!({ "id": "streamed", "criticality": 9, "timestamp": now(), "sourceDevice": "disk", "eventType": "Noise" });
     publish(nats, "daemon", "events.event", &event.to_string());
     stream.until(|line| line.starts_with("data:") && line.contains("streamed"));
+    // A probe at the other address does not hide the open page: the stream, and the connection that asks.
+    assert_eq!(get(&platform.health, "/readyz", "").status, 200);
+    let metrics = get(&platform.page, "/metrics", &authorization()).body;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("spindle_web_open_connections ")).unwrap();
+    assert!(open.parse::<u32>().unwrap() >= 2, "{open}");
 }
 
 fn decides(platform: &Platform) {
