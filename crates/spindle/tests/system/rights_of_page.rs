@@ -29,6 +29,9 @@ impl Platform {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
         let writer = start(&data, nats, "writer", &["writer"]);
+        // It creates the streams: what is published before is lost.
+        let started = wait_until(PATIENCE, "the writer has started", || writer.log().contains("writer started"));
+        assert!(started.is_ok(), "{}", writer.log());
         let [page, health] = [free_port().unwrap(), free_port().unwrap()];
         let variables = [
             ("SPINDLE_HTTP", format!("0.0.0.0:{page}")),
@@ -124,9 +127,9 @@ fn streams_an_event(platform: &Platform, nats: &NatsServer) {
         json!({ "id": "streamed", "criticality": 9, "timestamp": now(), "sourceDevice": "disk", "eventType": "Noise" });
     publish(nats, "daemon", "events.event", &event.to_string());
     stream.until(|line| line.starts_with("data:") && line.contains("streamed"));
-    // A probe at the other address does not hide the open page: the stream, and the connection that asks.
+    // The server of the probes does not hide the open page: the stream, and the connection that asks.
     assert_eq!(get(&platform.health, "/readyz", "").status, 200);
-    let metrics = get(&platform.page, "/metrics", &authorization()).body;
+    let metrics = get(&platform.health, "/metrics", &authorization()).body;
     let open = metrics.lines().find_map(|line| line.strip_prefix("spindle_web_open_connections ")).unwrap();
     assert!(open.parse::<u32>().unwrap() >= 2, "{open}");
 }
