@@ -137,7 +137,7 @@ def identities(world):
 
 
 def references(world):
-    """Autoscalers, disruption budgets and workloads refer to existing objects; selectors match their pods."""
+    """Autoscalers, disruption budgets, services and workloads refer to existing objects; selectors match pods."""
     labels = {one.id: one.get("spec", "template", "metadata", "labels") or {} for one in world.of_kind(*WORKLOADS)}
 
     def selects(document, selector):
@@ -153,11 +153,22 @@ def references(world):
             scaled = world.find(dig(target, "kind"), namespace, dig(target, "name"))
             if not scaled or scaled.get("spec", "replicas") is not None:
                 yield f"{document}: its target must exist and must not set replicas"
+        if document.kind == "Service":
+            chosen = [world.find(*id) for id in selects(document, {"matchLabels": document.get("spec", "selector")})]
+            wanted = {port.get("targetPort", port.get("port")) for port in document.get("spec", "ports") or []}
+            if not chosen or not all(wanted <= ports_of(one) for one in chosen):
+                yield f"{document}: selects no pods, or its ports are not among theirs"
         if document.kind == "PodDisruptionBudget":
             if not selects(document, document.get("spec", "selector")):
                 yield f"{document}: selects no pods"
             if document.get("spec", "unhealthyPodEvictionPolicy") != "AlwaysAllow":
                 yield f"{document}: without unhealthyPodEvictionPolicy: AlwaysAllow, an unavailable store blocks every drain"
+
+
+def ports_of(workload):
+    """Names and numbers of the ports of a workload's containers."""
+    ports = [port for one in workload.get("spec", "template", "spec", "containers") for port in one.get("ports") or []]
+    return {port.get("name") for port in ports} | {port["containerPort"] for port in ports}
 
 
 def namespaces(world):

@@ -16,6 +16,11 @@ ROLES = {
     "detector": {"NATS_PASSWORD": "NATS_DETECTOR_PASSWORD"},
     "reader": {"NATS_PASSWORD": "NATS_READER_PASSWORD", "INFLUXDB_TOKEN": "INFLUXDB_TOKEN"},
     "client": {"NATS_PASSWORD": "NATS_CLIENT_PASSWORD"},
+    "web": {
+        "NATS_PASSWORD": "NATS_WEB_PASSWORD",
+        "INFLUXDB_TOKEN": "INFLUXDB_TOKEN",
+        "SPINDLE_HTTP_TOKEN": "SPINDLE_HTTP_TOKEN",
+    },
 }
 PROBES = {"startupProbe": "/healthz", "livenessProbe": "/healthz", "readinessProbe": "/readyz"}
 NAME = r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b"
@@ -83,8 +88,15 @@ def secrets(workload, _settings):
     for name, value in workload.values.items():
         if value and name.endswith(("_PASSWORD", "_TOKEN")):
             yield f"has {name} in plain text"
+    served = ":" + str(ports(workload).get("http"))
+    if "SPINDLE_HTTP_TOKEN" in wanted and not workload.values.get("SPINDLE_HTTP", "").endswith(served):
+        yield f"SPINDLE_HTTP is '{workload.values.get('SPINDLE_HTTP')}', but the port http is {served[1:]}"
     if any("secret" in volume for volume in workload.pod.get("volumes") or []):
         yield "mounts a whole secret, with every role's password"
+
+
+def ports(workload):
+    return {one.get("name"): str(one["containerPort"]) for one in workload.container.get("ports") or []}
 
 
 def probes(workload, _settings):
@@ -92,10 +104,10 @@ def probes(workload, _settings):
     host = "127.0.0.1" if workload.is_on_host_network else None
     if address != (host or "0.0.0.0"):
         yield f"SPINDLE_HEALTH listens on {address}; expected {host or '0.0.0.0'}"
-    ports = {one.get("name"): str(one["containerPort"]) for one in workload.container.get("ports") or []}
+    named = ports(workload)
     for kind, path in PROBES.items():
         probe = dig(workload.container, kind, "httpGet") or {}
-        found = (probe.get("path"), ports.get(probe.get("port"), str(probe.get("port"))), probe.get("host"))
+        found = (probe.get("path"), named.get(probe.get("port"), str(probe.get("port"))), probe.get("host"))
         if found != (path, port, host):
             yield f"{kind} requests {found} (path, port, host); expected {(path, port, host)}"
     if dig(workload.document.get("spec", "template", "metadata", "annotations"), "prometheus.io/port") not in (None, port):

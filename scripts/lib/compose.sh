@@ -192,6 +192,7 @@ compose_addresses() {
   esac
   cat <<TEXT
 Spindle is running in containers (project $(setting COMPOSE_PROJECT_NAME), InfluxDB $version).
+  live page   $(published WEB_PORT web 8080 http)   any user name / $(setting WEB_TOKEN)
   Grafana     $(published GRAFANA_PORT grafana 3000 http)   $(setting GRAFANA_ADMIN_USER) / $(setting GRAFANA_ADMIN_PASSWORD)
   InfluxDB    $(published INFLUXDB_PORT influxdb 8086 http)   $login
   NATS        $(published SPINDLE_NATS_PORT nats 4222 nats)   admin / $(setting NATS_ADMIN_PASSWORD)

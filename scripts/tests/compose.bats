@@ -18,7 +18,7 @@ setup() {
   : >"$FAKE/log"
   : >"$FAKE/engine"
   : >"$FAKE/plugin"
-  printf '%s\n' nats influxdb grafana daemon writer detector reader client >"$FAKE/services"
+  printf '%s\n' nats influxdb grafana daemon writer detector reader web client >"$FAKE/services"
   all_are "Up 3 seconds (healthy)"
   ln -s "$FAKES/docker" "$FAKES/docker-compose" "$FAKE/path/"
   PATH="$FAKE/path:$PATH"
@@ -48,7 +48,8 @@ asked() {
   good
   says "$err" ".env: generated" "mode: compose (a Docker engine is available)" "starting with docker compose"
   asked compose up -d
-  says "$out" "http://127.0.0.1:3000   admin / $(value GRAFANA_ADMIN_PASSWORD)" \
+  says "$out" "http://127.0.0.1:8080   any user name / $(value WEB_TOKEN)" \
+    "http://127.0.0.1:3000   admin / $(value GRAFANA_ADMIN_PASSWORD)" \
     "http://127.0.0.1:8086   admin / $(value INFLUXDB_ADMIN_PASSWORD)" \
     "nats://127.0.0.1:4222   admin / $(value NATS_ADMIN_PASSWORD)" "./run.sh stop"
 }
@@ -117,7 +118,7 @@ hide_compose() {
   mv "$FAKE/states" "$FAKE/next/3"
   try start
   good
-  says "$err" "waiting for client daemon detector grafana influxdb nats reader writer" "waiting for writer"
+  says "$err" "waiting for client daemon detector grafana influxdb nats reader web writer" "waiting for writer"
   [ -z "$(ls "$FAKE/next")" ]
 }
 
@@ -166,7 +167,7 @@ hide_compose() {
   asked compose up -d client
   : >"$FAKE/log"
   try start writter
-  is_usage_error "no service 'writter': expected client daemon detector grafana influxdb nats reader writer"
+  is_usage_error "no service 'writter': expected client daemon detector grafana influxdb nats reader web writer"
   not grep -q -F '[up]' "$FAKE/log"
 }
 
@@ -282,8 +283,8 @@ hide_compose() {
 
 @test "a port 0 is told as Docker chose it; a port of the environment wins" {
   try init
-  GRAFANA_PORT=0 INFLUXDB_PORT=9999 try start
-  says "$out" "Grafana     http://127.0.0.1:13000" "InfluxDB    http://127.0.0.1:9999"
+  GRAFANA_PORT=0 INFLUXDB_PORT=9999 WEB_PORT=0 try start
+  says "$out" "live page   http://127.0.0.1:18080" "Grafana     http://127.0.0.1:13000" "InfluxDB    http://127.0.0.1:9999"
 }
 
 @test "an engine that does not answer does not hold us" {

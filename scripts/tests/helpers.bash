@@ -22,7 +22,7 @@ clean_environment() {
   while read -r name; do
     case "$name" in
       SPINDLE_NATS_SERVER | SPINDLE_INFLUXD | SPINDLE_TEST_*) ;;
-      SPINDLE_* | NATS_* | INFLUXDB_* | COMPOSE_* | GRAFANA_* | GENERATION_* | CLIENT_* | DOCKER_*) unset "$name" ;;
+      SPINDLE_* | NATS_* | INFLUXDB_* | COMPOSE_* | GRAFANA_* | GENERATION_* | CLIENT_* | WEB_* | DOCKER_*) unset "$name" ;;
     esac
   done < <(compgen -e)
   export SPINDLE_NATS_PORT=0 SPINDLE_HTTP=127.0.0.1:0

@@ -15,7 +15,7 @@ setup() {
 }
 
 SECRETS="NATS_DAEMON_PASSWORD NATS_WRITER_PASSWORD NATS_DETECTOR_PASSWORD NATS_READER_PASSWORD NATS_CLIENT_PASSWORD
-NATS_ADMIN_PASSWORD INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
+NATS_WEB_PASSWORD NATS_ADMIN_PASSWORD WEB_TOKEN INFLUXDB_ADMIN_PASSWORD INFLUXDB_TOKEN GRAFANA_ADMIN_PASSWORD"
 
 has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
 
@@ -31,7 +31,7 @@ has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
   for name in $SECRETS; do
     is_secret "$(value "$name")"
   done
-  [ "$(for name in $SECRETS; do value "$name"; done | sort -u | wc -l)" -eq 9 ]
+  [ "$(for name in $SECRETS; do value "$name"; done | sort -u | wc -l)" -eq 11 ]
   [ "$(value GRAFANA_INFLUXDB_AUTHORIZATION)" = "Token $(value INFLUXDB_TOKEN)" ]
   [ "$(value COMPOSE_FILE)" = docker-compose.yml ]
 }
@@ -83,6 +83,20 @@ has_no_placeholder() { not grep -q '^[A-Z_]*=.*[<>]' "$CHECKOUT/.env"; }
   [ "$(mode_of "$CHECKOUT/.env")" = "-rw-------" ]
   try init
   says "$err" "nothing was changed"
+}
+
+@test "init: an installation without the live page gets its password, its token and its port, and nothing else changes" {
+  try init
+  sed -i.bak -e '/^NATS_WEB_PASSWORD=/d' -e '/^WEB_TOKEN=/d' -e '/^WEB_PORT=/d' "$CHECKOUT/.env"
+  mv "$CHECKOUT/.env" "$BATS_TEST_TMPDIR/before"
+  cp "$BATS_TEST_TMPDIR/before" "$CHECKOUT/.env"
+  rm "$CHECKOUT/.env.bak"
+  try init
+  good
+  says "$err" "added NATS_WEB_PASSWORD, WEB_TOKEN, WEB_PORT; existing values are unchanged"
+  is_secret "$(value NATS_WEB_PASSWORD)"
+  is_secret "$(value WEB_TOKEN)"
+  cmp <(head -n "$(wc -l <"$BATS_TEST_TMPDIR/before")" "$CHECKOUT/.env") "$BATS_TEST_TMPDIR/before"
 }
 
 @test "init: a copy of the example gets its secrets" {

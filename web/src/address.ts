@@ -71,7 +71,12 @@ export function span(range: Range, now: number): { from: number; until: number }
 }
 
 export function rangeWord(range: Range, clock: (at: number) => string): string {
-  if ("from" in range) return `${clock(range.from)} to ${clock(range.until)}`;
+  if ("from" in range) {
+    const [from, until] = [clock(range.from), clock(range.until)];
+    // The day of the end is said if it is another one.
+    const [, day = "", time = until] = /^(.+ )(\d+:\d+)$/.exec(until) ?? [];
+    return `${from} to ${from.startsWith(day) ? time : until}`;
+  }
   return RANGES.find((each) => each.minutes === range.minutes)?.word ?? `Last ${range.minutes} min`;
 }
 

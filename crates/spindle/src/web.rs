@@ -49,6 +49,8 @@ pub(crate) struct Parts {
     pub(crate) dependencies: Dependencies,
     /// The token that every request must carry, if one is set; see [`access`].
     pub(crate) token: Option<Secret>,
+    /// Address of a Grafana that the page links to.
+    pub(crate) grafana: Option<String>,
 }
 
 /// What the routes of queries work with.
@@ -61,7 +63,7 @@ struct Queries {
 /// Serves until `stop`; requests in flight are finished.
 pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationToken) -> Result<()> {
     info!(address = %listener.local_addr()?, requires_token = parts.token.is_some(), "web started");
-    let Parts { store, dependencies, token } = parts;
+    let Parts { store, dependencies, token, grafana } = parts;
     let limits = QueryLimits::default();
     let service = QueryService::new(store);
     let decisions = decisions::routes(dependencies.bus.clone(), service.clone(), limits.clone());
@@ -73,7 +75,7 @@ pub(crate) async fn run(parts: Parts, listener: TcpListener, stop: CancellationT
         .route("/api/v1/live", get(live::live))
         .with_state(live)
         .route("/api/v1/openapi.json", get(description))
-        .merge(page::routes())
+        .merge(page::routes(grafana.as_deref()))
         .merge(decisions)
         .merge(dead_letters)
         .merge(probes::routes(dependencies));

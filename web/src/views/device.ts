@@ -6,6 +6,7 @@ import type { View } from "../app";
 import { span, windowOf } from "../address";
 import { acknowledge, accept } from "../decide";
 import { fill, h } from "../dom";
+import { grafanaLink } from "../grafana";
 import { LaneChart, TimeAxis } from "../lanes";
 import type { Axis, Lane } from "../lanes";
 import { icon, shape, stateOf } from "../shapes";
@@ -72,6 +73,7 @@ export function deviceView(): View {
     const axis: Axis = { from, until, marks: events.filter((event) => event.criticality >= 8).map((event) => words.millis(event.time)) };
     const acknowledged = Boolean(health.acknowledged);
     const buttons = h("div", { class: "buttons" },
+      grafanaLink(health.device, app.place.range),
       button([icon("copy", 14), "Copy JSON"], "", (own) => { void navigator.clipboard.writeText(JSON.stringify(health, null, 2)); own.lastChild?.replaceWith("Copied"); }),
       button([acknowledged ? "Acknowledged" : "Acknowledge"], "primary", () => acknowledge(health.device, () => void load(true))));
     const lanes = h("div", { class: "lanes" });

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { format, parse, span } from "../../src/address";
+import { format, parse, rangeWord, span } from "../../src/address";
 
 const round = (address: string) => { const [path = "", search = ""] = address.split("?"); return format(parse(path, search)); };
 
@@ -15,4 +15,12 @@ test("what is not understood is the default", () => {
 
 test("a relative range ends now", () => {
   expect(span(parse("/", "t=1h").range, 7_200_000)).toEqual({ from: 3_600_000, until: 7_200_000 });
+});
+
+test("a fixed range says its day once", () => {
+  const word = (from: string, until: string) => rangeWord({ from: 0, until: 1 }, (at) => (at === 0 ? from : until));
+  expect(word("29 Nov 10:00", "29 Nov 12:00")).toBe("29 Nov 10:00 to 12:00");
+  expect(word("yesterday 23:00", "01:00")).toBe("yesterday 23:00 to 01:00");
+  expect(word("28 Nov 10:00", "29 Nov 12:00")).toBe("28 Nov 10:00 to 29 Nov 12:00");
+  expect(word("29 Nov 2024", "29 Nov 2025")).toBe("29 Nov 2024 to 29 Nov 2025");
 });

@@ -182,12 +182,15 @@ HttpConfig "http." {
     token: Option<Secret> ["SPINDLE_HTTP_TOKEN"] shown Secret;
     /// File with that token, instead of the token itself
     token_file: Option<PathBuf> ["SPINDLE_HTTP_TOKEN_FILE"];
+    /// Address of a Grafana with Spindle's dashboards as a browser reaches it, such as http://localhost:3000; the page of
+    /// a device then links to its dashboard
+    grafana_url: Option<String> as "value::page_address" = "" ["SPINDLE_GRAFANA_URL"] shown Address;
 }
 
 /// Health probes of a standalone role.
 HealthConfig "health." {
     /// Address of the health probes and Prometheus metrics of a standalone role, such as 127.0.0.1:8081; it serves no
-    /// data, so it needs no token on any address; `up` and `web` serve them with their HTTP
+    /// data, so it needs no token on any address; `up` and `web` serve them with their HTTP, `web` here too
     listen: Option<SocketAddr> as "value::optional_listen" = "" ["SPINDLE_HEALTH"];
 }
 }

@@ -104,6 +104,35 @@ fn the_token_comes_from_a_setting_or_a_file_and_is_needed_beyond_the_loopback() 
 }
 
 #[test]
+fn grafana_is_a_page_of_the_web_without_a_password() {
+    let address = |text: &str| load("", &[("http.grafana_url", text)]).map(|config| config.http.grafana_url);
+    assert_eq!(address("").unwrap(), None);
+    for (given, expected) in [
+        ("http://localhost:3000/", "http://localhost:3000"),
+        ("https://host/grafana/", "https://host/grafana"),
+        ("http://[::1]:3000", "http://[::1]:3000"),
+        ("http://h/<\"&>", "http://h/%3C%22&%3E"),
+    ] {
+        assert_eq!(address(given).unwrap().as_deref(), Some(expected));
+    }
+    for wrong in [
+        "javascript:alert(1)",
+        "file:///etc",
+        "localhost:3000",
+        "//h",
+        "http://",
+        "http://h?a=b",
+        "http://h#a",
+        "ftp://h",
+    ] {
+        let error = address(wrong).map(drop).unwrap_err().to_string();
+        assert!(error.contains("http.grafana_url") && error.contains("expected an http or https address"), "{error}");
+    }
+    let error = address("http://me:sesame@h:3000").map(drop).unwrap_err().to_string();
+    assert!(error.contains("without user") && !error.contains("sesame"), "{error}");
+}
+
+#[test]
 fn nothing_that_is_secret_is_shown() {
     let secrets = [
         ("nats.url", "nats://me:sesame-1@h:4222"),

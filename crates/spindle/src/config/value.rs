@@ -9,6 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 use spindle_core::Criticality;
 use spindle_core::smart::SmartTarget;
 use spindle_store::InfluxVersion;
+use url::Url;
 
 use super::pace::Pace;
 
@@ -29,6 +30,8 @@ pub(crate) enum SourceSpec {
 }
 
 pub(crate) const DURATION: &str = "a duration such as 2s, 500ms, 30d, or a number of seconds";
+const PAGE_ADDRESS: &str =
+    "an http or https address without user, query and fragment, such as http://localhost:3000 or https://host/grafana";
 const SIZE: &str = "a size such as 64MiB, or a number of bytes";
 
 pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
@@ -140,6 +143,11 @@ readers! {
     });
     /// Reads an address to listen on. Whether it needs a token is decided when a role listens.
     listen -> SocketAddr = text("an address such as 127.0.0.1:8080", parse_listen);
+    /// Reads an address that a page links to. Everybody who sees the page can read it, so it must hold no password.
+    page_address -> Option<String> = text(PAGE_ADDRESS, |text| match text {
+        "" => Some(None),
+        _ => Url::parse(text).ok().filter(is_page).map(|url| Some(url.as_str().trim_end_matches('/').to_owned())),
+    });
     optional_listen -> Option<SocketAddr> = text("an address such as 127.0.0.1:8081", |text| match text {
         "" => Some(None),
         _ => parse_listen(text).map(Some),
@@ -153,6 +161,13 @@ pub(super) fn size<'de, T: TryFrom<u64>, D: Deserializer<'de>>(from: D) -> Resul
 pub(super) fn criticality<'de, D: Deserializer<'de>>(from: D) -> Result<Criticality, D::Error> {
     let level = u64::deserialize(from).ok().and_then(Criticality::new);
     level.ok_or_else(|| D::Error::custom("a whole number from 1 to 10"))
+}
+
+/// A page of the web: no script or file, and nothing that is confidential.
+fn is_page(url: &Url) -> bool {
+    let is_web = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    is_web && is_anonymous && url.query().is_none() && url.fragment().is_none()
 }
 
 fn parse_listen(text: &str) -> Option<SocketAddr> {

@@ -81,10 +81,14 @@ pub(super) async fn web(config: Config) -> Result<Outcome> {
     let bus = connect(&config, "spindle-web", StreamUse::Unused).await?;
     let process = Standalone::new("web", &config);
     let dependencies = Dependencies { store: Some(store.clone()), ..Dependencies::new(bus) };
-    let role = tokio::spawn(
-        web::run(web::Parts { store, dependencies, token }, listener, process.stop.clone()).in_current_span(),
-    );
-    process.run(role, Probes(None)).await
+    // HTTP serves the probes as well. An address of their own keeps them apart from the page.
+    let probes = match config.health.listen {
+        Some(address) if address != config.http.listen => process.serve_probes(&config, dependencies.clone()).await?,
+        _ => Probes(None),
+    };
+    let parts = web::Parts { store, dependencies, token, grafana: config.http.grafana_url.clone() };
+    let role = tokio::spawn(web::run(parts, listener, process.stop.clone()).in_current_span());
+    process.run(role, probes).await
 }
 
 pub(super) async fn client(config: Config, once: bool) -> Result<Outcome> {

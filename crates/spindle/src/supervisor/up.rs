@@ -208,7 +208,8 @@ impl System {
             daemon: Some(publishing.clone()),
             detector,
         };
-        let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token };
+        let grafana = config.http.grafana_url.clone();
+        let parts = web::Parts { store: self.store.clone(), dependencies, token: http_token, grafana };
         self.spawn("web", web::run(parts, listener, self.answering.clone()));
         let parts = parts::client(config, self.bus.another("spindle-client").await?, false)?;
         self.spawn("client", client::run(parts, false, self.answering.clone()));

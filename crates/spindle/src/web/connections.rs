@@ -53,7 +53,6 @@ pub(super) async fn serve(listener: TcpListener, router: Router, stop: Cancellat
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
-        WEB_CONNECTIONS.set(i64::try_from(connections.len()).unwrap_or(i64::MAX));
         tokio::select! {
             () = stop.cancelled() => break,
             Some(ended) = connections.join_next() => log_panic(ended),
@@ -90,6 +89,22 @@ async fn accept(listener: &TcpListener, permits: &Arc<Semaphore>) -> (OwnedSemap
     }
 }
 
+/// Counts a connection while it is open. The servers of a process, one for probes and one for the page, share the gauge.
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        WEB_CONNECTIONS.inc();
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        WEB_CONNECTIONS.dec();
+    }
+}
+
 async fn connection(
     permit: OwnedSemaphorePermit,
     stream: TcpStream,
@@ -97,6 +112,7 @@ async fn connection(
     router: Router,
     stop: CancellationToken,
 ) {
+    let _counted = Counted::new();
     let _ = stream.set_nodelay(true);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -1,7 +1,9 @@
 //! The live page, embedded when the program was built; without it, a plain page that tells how to get it.
 
+use std::sync::Arc;
+
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -13,20 +15,35 @@ const INDEX: &str = "/index.html";
 /// Names below this contain a hash of the content.
 const HASHED: &str = "/assets/";
 
-/// Routes of the page: its views and its files.
-pub(super) fn routes() -> Router {
+/// Routes of the page: its views, which link to the Grafana at `grafana`, and its files.
+pub(super) fn routes(grafana: Option<&str>) -> Router {
     let views = ["/", "/device/{*name}", "/events", "/pipeline", "/ask", "/ask/{*query_type}"];
-    let mut router = Router::new().route("/page.css", get(style));
+    let mut router: Router<Index> = Router::new().route("/page.css", get(style));
     for view in views {
         router = router.route(view, get(index));
     }
     for (name, _) in FILES.iter().filter(|(name, _)| *name != INDEX && !name.ends_with(".gz")) {
         router = router.route(name, get(file));
     }
-    router
+    router.with_state(Index(grafana.and_then(linked_to)))
 }
 
-async fn index(headers: HeaderMap) -> Response {
+/// The page with what is configured; `None` is the page as it was built.
+#[derive(Clone)]
+struct Index(Option<Arc<str>>);
+
+/// Returns the page with an address that it reads as it starts: no request, and no inline script.
+fn linked_to(grafana: &str) -> Option<Arc<str>> {
+    let (_, page) = FILES.iter().find(|(name, _)| *name == INDEX)?;
+    let address = grafana.replace('&', "&amp;").replace('"', "&quot;");
+    let tag = format!("<meta name=\"spindle-grafana\" content=\"{address}\" />\n  </head>");
+    Some(std::str::from_utf8(page).ok()?.replacen("</head>", &tag, 1).into())
+}
+
+async fn index(State(Index(page)): State<Index>, headers: HeaderMap) -> Response {
+    if let Some(page) = page {
+        return ([(header::CACHE_CONTROL, "no-store")], Html(page.to_string())).into_response();
+    }
     send(INDEX, &headers).unwrap_or_else(|| Html(include_str!("index.html")).into_response())
 }
 

@@ -36,6 +36,7 @@ mod poison;
 mod private;
 mod rig;
 mod rights;
+mod rights_of_page;
 mod rights_of_web;
 mod roles;
 mod shared_restore;

@@ -34,6 +34,26 @@ fn every_view_is_the_page_and_its_files_are_kept() {
 }
 
 #[test]
+fn the_page_names_the_grafana_that_is_configured() {
+    let tag = |system: &System, path: &str| {
+        let page = get(system, path, "Accept-Encoding: gzip\r\n");
+        assert!(page.status == 200 && page.head.contains("cache-control: no-store"), "{}", page.head);
+        assert!(page.head.contains("script-src 'self'; style-src 'self'"), "{}", page.head);
+        let is_built = get(system, "/", "").body.contains("/assets/");
+        let tag = page.body.split("<meta name=\"spindle-grafana\" content=\"").nth(1);
+        (is_built, tag.and_then(|rest| rest.split('"').next()).map(str::to_owned))
+    };
+    let (_, named) = tag(&System::start(NO_SOURCES, &[]), "/device/disk");
+    assert_eq!(named, None);
+    let named =
+        format!("{NO_SOURCES}\n[http]\nlisten = \"127.0.0.1:0\"\ngrafana_url = \"https://grafana.example.org/a&b/\"");
+    let system = System::start(&named, &[]);
+    // The plain page of a program built without npm has no links from devices.
+    let (is_built, named) = tag(&system, "/device/disk");
+    assert_eq!(named.as_deref(), is_built.then_some("https://grafana.example.org/a&amp;b"));
+}
+
+#[test]
 fn the_interface_is_described_as_it_is() {
     let system = System::start(NO_SOURCES, &[]);
     let document: Value = serde_json::from_str(&get(&system, "/api/v1/openapi.json", "").body).unwrap();
@@ -75,7 +95,7 @@ async fn changes_are_streamed_and_a_reader_that_comes_back_misses_no_event() {
         nats.publish("events.event", event.to_string().into()).await.unwrap();
         nats.flush().await.unwrap();
     };
-    let mut reader = follow(&system, "");
+    let mut reader = follow(&system.http(), "");
     assert!(reader.head.contains("text/event-stream"), "{}", reader.head);
     reader.until(|line| line.starts_with("event: beat"));
     send("first").await;
@@ -92,24 +112,24 @@ async fn changes_are_streamed_and_a_reader_that_comes_back_misses_no_event() {
     send("missed").await;
     let is_stored = |answer: &Value| answer["data"].as_array().is_some_and(|events| events.len() == 2);
     system.wait_for(&["events"], "both events are stored", is_stored);
-    let mut again = follow(&system, &format!("Last-Event-ID: {}\r\n", id.trim_start_matches("id: ")));
+    let mut again = follow(&system.http(), &format!("Last-Event-ID: {}\r\n", id.trim_start_matches("id: ")));
     again.until(|line| line.starts_with("data:") && line.contains("missed"));
     // After too long, or with an id of somebody else, the events are to be asked for.
     for id in ["1", "-1", "yesterday"] {
-        let mut long_away = follow(&system, &format!("Last-Event-ID: {id}\r\n"));
+        let mut long_away = follow(&system.http(), &format!("Last-Event-ID: {id}\r\n"));
         long_away.until(|line| line == "event: fleet");
         long_away.until(|line| line == r#"data: {"data":[],"has_more":true}"#);
     }
 }
 
 /// Reader of the stream of changes.
-struct Stream {
-    head: String,
+pub(crate) struct Stream {
+    pub(crate) head: String,
     lines: BufReader<std::net::TcpStream>,
 }
 
-fn follow(system: &System, headers: &str) -> Stream {
-    let mut stream = connect(&system.http());
+pub(crate) fn follow(address: &str, headers: &str) -> Stream {
+    let mut stream = connect(address);
     write!(stream, "GET /api/v1/live HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").unwrap();
     let mut lines = BufReader::new(stream);
     let mut head = String::new();
@@ -121,7 +141,7 @@ fn follow(system: &System, headers: &str) -> Stream {
 
 impl Stream {
     /// Reads until a line is the wanted one, and returns it.
-    fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
+    pub(crate) fn until(&mut self, mut wanted: impl FnMut(&str) -> bool) -> String {
         let began = std::time::Instant::now();
         loop {
             let mut line = String::new();

@@ -13,7 +13,7 @@ use spindle_testkit::{NatsServer, Options, wait_until};
 
 use crate::harness::{PATIENCE, spindle};
 
-const USERS: [&str; 6] = ["admin", "daemon", "writer", "detector", "reader", "client"];
+const USERS: [&str; 7] = ["admin", "daemon", "writer", "detector", "reader", "client", "web"];
 
 /// Starts a server with the shipped permissions, and passwords filled in.
 pub(crate) fn server() -> NatsServer {
@@ -21,7 +21,7 @@ pub(crate) fn server() -> NatsServer {
 }
 
 /// Returns the shipped permissions, with passwords.
-fn rights() -> String {
+pub(crate) fn rights() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/nats/nats-server.conf");
     let shipped = std::fs::read_to_string(path).unwrap();
     let mut rights = shipped[shipped.find("authorization {").unwrap()..].to_owned();
@@ -62,9 +62,21 @@ fn command(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Co
 }
 
 pub(crate) fn start(data: &Path, nats: &NatsServer, user: &str, arguments: &[&str]) -> Role {
+    start_with(data, nats, user, arguments, &[])
+}
+
+/// Starts a role with further variables in its environment.
+pub(crate) fn start_with(
+    data: &Path,
+    nats: &NatsServer,
+    user: &str,
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Role {
     let log = data.parent().unwrap().join(format!("{user}.log"));
     let file = File::create(&log).unwrap();
     let mut command = command(data, nats, user, arguments);
+    command.envs(variables.iter().copied());
     Role { child: command.stdout(file.try_clone().unwrap()).stderr(file).spawn().unwrap(), log }
 }
 
@@ -234,10 +246,10 @@ async fn connect(nats: &NatsServer, user: &str) -> async_nats::Client {
     options.connect(nats.url()).await.unwrap()
 }
 
-fn publish(nats: &NatsServer, user: &str, subject: &'static str, payload: &'static str) {
+pub(crate) fn publish(nats: &NatsServer, user: &str, subject: &'static str, payload: &str) {
     run(async {
         let client = connect(nats, user).await;
-        client.publish(subject, Bytes::from_static(payload.as_bytes())).await.unwrap();
+        client.publish(subject, Bytes::copy_from_slice(payload.as_bytes())).await.unwrap();
         client.flush().await.unwrap();
     });
 }

@@ -1,20 +1,18 @@
-//! The role `web` with the rights that docs/security.md has for it: the deployments have no user for it yet.
-
-use std::path::Path;
+//! The role `web` with its shipped rights, and with one of them missing.
 
 use serde_json::Value;
 use spindle_testkit::{NatsServer, Options, wait_until};
 
 use crate::harness::PATIENCE;
 use crate::http::{HttpResponse, exchange};
-use crate::rights::{Role, is_denied, publish_acknowledged, start};
+use crate::rights::{Role, is_denied, publish_acknowledged, rights, start};
 
-/// Returns the user of the documentation, with a password.
-fn documented() -> String {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/security.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let documented = page.split("```\n").find(|block| block.contains("user: web")).unwrap();
-    documented.replace("$NATS_WEB_PASSWORD", "pw-web")
+/// Returns the shipped user alone, with a password.
+fn shipped() -> String {
+    let rights = rights();
+    let at = rights.find("user: web").unwrap();
+    let (from, until) = (rights[..at].rfind("    {\n").unwrap(), at + rights[at..].find("\n    }\n").unwrap());
+    rights[from..until + "\n    }\n".len()].to_owned()
 }
 
 fn server(web: &str) -> NatsServer {
@@ -78,7 +76,7 @@ impl Site {
 }
 
 #[test]
-fn the_web_decides_with_the_documented_rights_and_names_a_missing_one() {
+fn the_web_decides_with_the_shipped_rights_and_names_a_missing_one() {
     let check = |web: &str, expected: u16| {
         let nats = server(web);
         let site = Site::start(&nats);
@@ -87,14 +85,14 @@ fn the_web_decides_with_the_documented_rights_and_names_a_missing_one() {
         assert_eq!(response.status, expected, "{}", response.body);
         response.body
     };
-    check(&documented(), 200);
-    let message = check(&documented().replace("\"events.event\"", "\"nothing\""), 500);
+    check(&shipped(), 200);
+    let message = check(&shipped().replace("\"events.event\"", "\"nothing\""), 500);
     assert!(message.contains("the NATS user may not publish to 'events.event'"), "{message}");
 }
 
 #[test]
-fn the_web_works_on_dead_letters_with_the_documented_rights_and_no_more() {
-    let nats = server(&documented());
+fn the_web_works_on_dead_letters_with_the_shipped_rights_and_no_more() {
+    let nats = server(&shipped());
     let site = Site::start(&nats);
     for _ in 0..3 {
         assert!(publish_acknowledged(&nats, "events.metrics", "no json"));
@@ -135,8 +133,8 @@ fn without_a_right_the_answer_about_dead_letters_names_it() {
         ("$JS.API.STREAM.MSG.DELETE.DEADLETTER", Some(("drop", r#"{"sequences":[1],"confirm":1}"#))),
     ] {
         let quoted = format!("\"{right}\"");
-        assert!(documented().contains(&quoted), "{right}");
-        let nats = server(&documented().replace(&quoted, "\"nothing\""));
+        assert!(shipped().contains(&quoted), "{right}");
+        let nats = server(&shipped().replace(&quoted, "\"nothing\""));
         let site = Site::start(&nats);
         assert!(publish_acknowledged(&nats, "events.metrics", "no json"));
         let subject = right.trim_end_matches('>');

@@ -1,8 +1,9 @@
-//! Checks the layout of panels: position, legend, columns, links.
+//! Checks the layout of panels: position, legend, columns.
 
 use serde_json::Value;
 
 use crate::json::{list, panels, text};
+use crate::links::{link_violations, variable};
 use crate::query::{Token, tokens};
 
 /// Columns of Grafana's page grid.
@@ -23,14 +24,11 @@ pub(crate) fn dashboard_violations(dashboard: &Value, all: &[(String, Value)]) -
         }
         for target in list(&panel["targets"]) {
             let unknown = variables_of(text(&target["query"]));
-            let unknown = unknown.into_iter().filter(|name| !has_variable(dashboard, name));
+            let unknown = unknown.into_iter().filter(|name| variable(dashboard, name).is_none());
             violations.extend(unknown.map(|name| format!("{title}: the dashboard has no variable {name}")));
         }
     }
-    let written = dashboard.to_string();
-    for url in written.split('"').filter(|piece| piece.starts_with("/d/")) {
-        violations.extend(link_violation(url, all));
-    }
+    violations.extend(link_violations(dashboard, all));
     violations
 }
 
@@ -50,21 +48,6 @@ fn overlap(one: Rect, other: Rect) -> bool {
 /// Returns the names in `${…}`, without a format.
 fn variables_of(query: &str) -> Vec<&str> {
     query.split("${").skip(1).filter_map(|rest| rest.split([':', '}']).next()).collect()
-}
-
-fn has_variable(dashboard: &Value, name: &str) -> bool {
-    list(&dashboard["templating"]["list"]).iter().any(|variable| variable["name"] == name)
-}
-
-/// Checks a link `/d/<uid>?var-<variable>=…`: both must exist.
-fn link_violation(url: &str, all: &[(String, Value)]) -> Option<String> {
-    let uid = url["/d/".len()..].split(['?', '/']).next().unwrap_or_default();
-    let Some((_, dashboard)) = all.iter().find(|(_, dashboard)| dashboard["uid"] == uid) else {
-        return Some(format!("a link leads to the dashboard {uid:?}, which is not there"));
-    };
-    let named = url.split("var-").skip(1).filter_map(|rest| rest.split('=').next());
-    let lost = named.into_iter().find(|name| !has_variable(dashboard, name))?;
-    Some(format!("a link sets the variable {lost:?}, which {uid} has not"))
 }
 
 /// Checks that a chart names its lines, and that a table refers only to existing columns.

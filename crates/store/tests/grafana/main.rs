@@ -9,6 +9,7 @@ mod files;
 mod firing;
 mod json;
 mod layout;
+mod links;
 mod mutations;
 mod query;
 

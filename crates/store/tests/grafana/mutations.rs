@@ -35,6 +35,9 @@ fn planted_violations_are_found() {
         ("${SourceDevice:regex}", "${Device:regex}", "no variable Device"),
         ("last(\"value\")", "sample(\"value\", 1)", "sample is neither"),
         (" AND time <= now()", "", "its own bounds"),
+        ("raw}/device/", "raw}/devices/", "is not the page of a device"),
+        ("&to=${__to:date:iso}", "", "is not the page of a device"),
+        ("to=${__to:date:iso}", "to=${__to}", "unexpected format of __to"),
     ] {
         expect_violation(&replaced(old, new), message);
     }
@@ -45,6 +48,8 @@ fn planted_violations_are_found() {
         ("/panels/0/datasource/uid", json!("other"), "data source"),
         ("/panels/1/gridPos/x", json!(2), "Latency overlaps \"Temperature\""),
         ("/links/0/url", json!("/d/nowhere"), "\"nowhere\", which is not there"),
+        ("/templating/list/1/query", json!("javascript:alert(1)"), "is not the page of a device"),
+        ("/templating/list/1/name", json!("spindle"), "no variable spindle_url"),
     ] {
         let mut boards = Boards::read();
         let (_, device) = boards.dashboards.iter_mut().find(|(file, _)| file == "device.json").unwrap();

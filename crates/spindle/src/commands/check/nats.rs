@@ -159,7 +159,7 @@ fn stream(name: &str, finding: Result<StreamFinding, BusError>) -> Finding {
         Err(error) if error.kind() == BusErrorKind::Configuration => Finding::warn(
             check,
             chain(error),
-            "the writer needs this permission for all three streams, daemon and detector for METRICS and EVENTS, other roles for none",
+            "writer and web need this permission for all three streams, daemon and detector for METRICS and EVENTS, other roles for none",
         ),
         Err(error) => Finding::fail(check, chain(error), "check that JetStream is enabled and has a leader"),
     }
