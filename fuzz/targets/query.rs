@@ -87,6 +87,10 @@ fn is_in_range(query: &Query) {
             is_window(window);
             assert!(bucket.as_secs() >= 1 && window.seconds() / bucket.as_secs_f64() <= 501.0, "{window:?} {bucket:?}");
         }
+        Query::Pipeline { window, bucket } => {
+            is_window(window);
+            assert!(bucket.as_secs() >= 1 && window.seconds() / bucket.as_secs_f64() <= 1_001.0, "{window:?} {bucket:?}");
+        }
         Query::FleetHistory { window } | Query::HealthHistory { window, .. } => is_window(window),
         Query::Anomalies(AnomaliesQuery { window, limit, offset, .. }) => {
             is_window(window);

@@ -29,6 +29,7 @@ pub mod judge;
 pub mod log_limit;
 pub mod metric;
 pub mod name;
+pub mod pipeline;
 pub mod query;
 pub mod reading;
 pub mod recording;

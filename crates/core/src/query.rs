@@ -95,6 +95,13 @@ pub enum Query {
         /// Length of a bucket.
         bucket: Duration,
     },
+    /// Rates and backlog of the pipeline itself in buckets of time.
+    Pipeline {
+        /// Window.
+        window: Window,
+        /// Length of a bucket.
+        bucket: Duration,
+    },
     /// Open and recently closed faults by their causes.
     Incidents(IncidentsQuery),
     /// Verdicts on one device over time.
@@ -247,6 +254,7 @@ impl Query {
             Self::Fleet { .. } => "fleet",
             Self::FleetHistory { .. } => "fleet_history",
             Self::FleetSeries { .. } => "fleet_series",
+            Self::Pipeline { .. } => "pipeline",
             Self::Incidents(_) => "incidents",
             Self::HealthHistory { .. } => "health_history",
             Self::Anomalies(_) => "anomalies",

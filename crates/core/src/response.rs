@@ -17,6 +17,7 @@ use crate::fleet_series::FleetBucket;
 use crate::health::{FleetStep, Verdict};
 use crate::metric;
 use crate::name::{DeviceName, EventType, MetricType};
+use crate::pipeline::PipelineBucket;
 use crate::reading::{self, Reading};
 use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
@@ -102,6 +103,15 @@ pub enum Data {
         data: Vec<FleetBucket>,
         /// Unit, if the metric table has one.
         unit: Option<&'static str>,
+        /// Length of a bucket in seconds.
+        bucket_seconds: f64,
+        /// Data it is based on.
+        basis: Basis,
+    },
+    /// Result of `pipeline`.
+    Pipeline {
+        /// Buckets, oldest first.
+        data: Vec<PipelineBucket>,
         /// Length of a bucket in seconds.
         bucket_seconds: f64,
         /// Data it is based on.

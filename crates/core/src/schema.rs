@@ -144,6 +144,7 @@ pub const PIPELINE: Measurement = Measurement {
         float("dead_letters_per_second", "dead letters kept by this writer, 1/s"),
         float("redelivered_per_second", "messages delivered more than once, 1/s"),
         float("store_latency_seconds", "mean time of a write to the store, s"),
+        float("store_latency_p99_seconds", "upper bound of the 99th percentile of that time, s"),
         float("store_retries_per_second", "writes that failed and are retried, 1/s"),
         float("ready", "1 if the writer can store, else 0"),
         float("uptime_seconds", "time since the writer started, s"),

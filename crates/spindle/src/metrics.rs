@@ -44,6 +44,16 @@ fn durations(name: &str, help: &str) -> Histogram {
     register(Histogram::with_opts(HistogramOpts::new(name, help).buckets(DURATION_BUCKETS.to_vec())))
 }
 
+/// Number of observations up to the upper bound of each bucket.
+pub(crate) fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
+    let families = histogram.collect();
+    let histograms = families.iter().flat_map(|family| family.get_metric()).map(|metric| metric.get_histogram());
+    let of = |histogram: &prometheus::proto::Histogram| -> Vec<(f64, u64)> {
+        histogram.get_bucket().iter().map(|bucket| (bucket.upper_bound(), bucket.cumulative_count())).collect()
+    };
+    histograms.flat_map(of).collect()
+}
+
 /// Sum of a counter over all its labels.
 pub(crate) fn sum(counters: &IntCounterVec) -> f64 {
     let families = counters.collect();

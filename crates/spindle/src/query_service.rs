@@ -24,9 +24,10 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use anyhow::Result;
+use spindle_core::pipeline::pipeline_buckets;
 use spindle_core::query::{Query, QueryError};
 use spindle_core::records::{EventFilter, EventRecord, TimeBasis, Window};
-use spindle_core::response::{Data, FleetRow, Response};
+use spindle_core::response::{Basis, Data, FleetRow, Response};
 use spindle_core::{Criticality, Timestamp};
 use spindle_store::Store;
 use tracing::error;
@@ -163,6 +164,7 @@ impl QueryService {
             Query::FleetSeries { metric_type, window, bucket } => {
                 fleet_columns::series(store, metric_type, window, bucket).await
             }
+            Query::Pipeline { window, bucket } => pipeline(store, window, bucket).await,
             Query::Incidents(query) => incidents::incidents(store, query).await.map(Data::Incidents),
             Query::HealthHistory { source_device, window } => {
                 verdicts::history(store, source_device, window).await.map(Data::HealthHistory)
@@ -170,6 +172,12 @@ impl QueryService {
             Query::Anomalies(query) => anomalies::anomalies(store, query).await.map(Data::Anomalies),
         }
     }
+}
+
+async fn pipeline(store: &Store, window: Window, bucket: Duration) -> Result<Data> {
+    let data = pipeline_buckets(store.pipeline(window, bucket).await?);
+    let n_points = data.iter().map(|bucket| bucket.n_writers).sum();
+    Ok(Data::Pipeline { data, bucket_seconds: bucket.as_secs_f64(), basis: Basis::of(window, n_points) })
 }
 
 fn oversized(n_bytes: usize, max_bytes: usize) -> Failure {

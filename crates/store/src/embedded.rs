@@ -4,6 +4,7 @@
 //! - `commit_thread`: the only thread that writes; groups waiting requests into one fsync.
 //! - `insert`, `device`: writes a batch to the tables, and caches between batches.
 //! - `removal`: retention, in small steps.
+//! - `pipeline`: reports of writers on themselves.
 //! - `readers`: pool of read-only connections.
 //! - `series`, `events`, `sequences`: queries; `event_id`: the cell of an event's id.
 //! - `error`: converts SQLite's errors.
@@ -20,6 +21,7 @@ mod error;
 mod event_id;
 mod events;
 mod insert;
+mod pipeline;
 mod readers;
 mod removal;
 mod schema;
@@ -35,6 +37,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
+use spindle_core::pipeline::{PipelinePoint, WriterReport};
 use spindle_core::records::{Arrival, Bucket, DeviceRecord, EventFilter, EventRecord, LatestSample, Sample, Window};
 use spindle_core::{Batch, DeviceName, Labels, MetricType, Timestamp};
 use tokio_util::sync::CancellationToken;
@@ -226,6 +229,17 @@ impl EmbeddedStore {
             removal = self.commits.remove(removal).await?;
         }
         Ok(removal.removed())
+    }
+
+    pub(crate) async fn write_self_metrics(&self, instance: &str, points: &[PipelinePoint]) -> Result<(), StoreError> {
+        let Some(newest) = points.iter().map(|point| point.at).max() else { return Ok(()) };
+        let kept = self.retention.map_or(pipeline::LONGEST, |retention| retention.min(pipeline::LONGEST));
+        self.commits.write_self_metrics(instance.to_owned(), points.to_vec(), newest.minus(kept)).await
+    }
+
+    pub(crate) async fn pipeline(&self, window: Window, bucket: Duration) -> Result<Vec<WriterReport>, StoreError> {
+        self.read("read the metrics of the pipeline", move |connection| pipeline::reports(connection, window, bucket))
+            .await
     }
 
     /// Returns the size of database and write-ahead log together.

@@ -15,6 +15,7 @@
 //! - `session`: [`Influx`], which owns all of the above.
 //! - `event_position`, `event_order`: the time and slot of an event's point; the order of events in a response.
 //! - `series`, `devices`: queries for values and devices.
+//! - `pipeline`: reports of writers on themselves.
 //! - `places`: reads points at exact places.
 //! - `arrivals`, `events`: queries for events, by their arrival too.
 //! - `verdict`, `send`: whose fault a refusal is; sending.
@@ -50,6 +51,7 @@ mod line;
 mod noted_devices;
 #[cfg(test)]
 mod open_gemini_outcomes;
+pub(crate) mod pipeline;
 mod placements;
 mod places;
 mod provision;

@@ -35,6 +35,7 @@ use std::time::Duration;
 
 use spindle_core::alias::Alias;
 use spindle_core::audit::{SeqVisitor, Tally};
+use spindle_core::pipeline::{PipelinePoint, WriterReport};
 use spindle_core::records::{Arrival, DeviceRecord, EventFilter, EventRecord, Window};
 use spindle_core::{Batch, DeviceName, Labels, Timestamp};
 
@@ -175,17 +176,21 @@ impl Store {
         }
     }
 
-    /// Stores the writer's own metrics ([`spindle_core::schema::PIPELINE`]) for dashboards. The embedded store
-    /// keeps none: its page reads them from the writer.
-    pub async fn write_self_metrics(
-        &self,
-        instance: &str,
-        at: Timestamp,
-        values: &[(&'static str, f64)],
-    ) -> Result<(), StoreError> {
+    /// Stores a writer's own metrics ([`spindle_core::schema::PIPELINE`]). Idempotent: a point is that of an instance and
+    /// a time. The embedded store keeps them for 30 days, or for the retention if that is shorter.
+    pub async fn write_self_metrics(&self, instance: &str, points: &[PipelinePoint]) -> Result<(), StoreError> {
         match self {
-            Self::Embedded(_) => Ok(()),
-            Self::Influx(influx) => influx::write::write_self_metrics(influx, instance, at, values).await,
+            Self::Embedded(store) => store.write_self_metrics(instance, points).await,
+            Self::Influx(influx) => influx::pipeline::write(influx, instance, points).await,
+        }
+    }
+
+    /// Returns what each writer reported of itself in each bucket of the window, oldest first; buckets as in
+    /// [`Self::buckets`].
+    pub async fn pipeline(&self, window: Window, bucket: Duration) -> Result<Vec<WriterReport>, StoreError> {
+        match self {
+            Self::Embedded(store) => store.pipeline(window, bucket).await,
+            Self::Influx(influx) => influx::pipeline::reports(influx, window, bucket).await,
         }
     }
 

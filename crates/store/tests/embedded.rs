@@ -62,7 +62,7 @@ async fn arrivals_are_taken_over_from_an_older_format() {
     let connection = Connection::open(&path).unwrap();
     connection
         .execute_batch(
-            "DROP TABLE last_arrivals; DROP TABLE replaced; DROP INDEX events_by_type; DROP INDEX events_of_type; PRAGMA user_version = 2;",
+            "DROP TABLE pipeline; DROP TABLE last_arrivals; DROP TABLE replaced; DROP INDEX events_by_type; DROP INDEX events_of_type; PRAGMA user_version = 2;",
         )
         .unwrap();
     drop(connection);
@@ -154,7 +154,7 @@ async fn what_cannot_be_opened_says_why_in_one_line() {
     let newer = folder.path().join("newer.db");
     Store::open_embedded(&newer).await.unwrap().close().await.unwrap();
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    check(newer, "has format 99, this version supports formats up to 6: use a newer Spindle").await;
+    check(newer, "has format 99, this version supports formats up to 7: use a newer Spindle").await;
 }
 
 #[tokio::test]

@@ -29,6 +29,10 @@ const DEFAULT_BUCKETS: f64 = 300.0;
 /// seek in every series.
 const MAX_FLEET_BUCKETS: f64 = 500.0;
 const DEFAULT_FLEET_BUCKETS: f64 = 100.0;
+/// Maximum number of buckets in the response to `pipeline`, and their number without a bucket length. Writers report
+/// every 10 s.
+const MAX_PIPELINE_BUCKETS: f64 = 1_000.0;
+const DEFAULT_PIPELINE_BUCKETS: f64 = 300.0;
 /// Age below which data is left out of an audit without an end: it may still be in flight. Messages in flight in a
 /// killed writer are redelivered after 30 s; the rest is time to store them.
 const SETTLED_AFTER: Duration = Duration::from_secs(60);
@@ -167,6 +171,7 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         },
         "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
         "fleet_series" => fleet_series(arguments)?,
+        "pipeline" => pipeline(arguments)?,
         "incidents" => Query::Incidents(incidents(arguments)?),
         "health_history" => {
             Query::HealthHistory { source_device: arguments.device()?, window: arguments.since_minutes(1_440)? }
@@ -260,6 +265,13 @@ fn fleet_series(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
     let fallback = (window.seconds() / DEFAULT_FLEET_BUCKETS).max(60.0).ceil();
     let bucket = Duration::from_secs_f64(bucket_seconds(arguments, window, fallback, MAX_FLEET_BUCKETS)?);
     Ok(Query::FleetSeries { metric_type, window, bucket })
+}
+
+fn pipeline(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
+    let window = arguments.since_minutes(60)?;
+    let fallback = (window.seconds() / DEFAULT_PIPELINE_BUCKETS).max(10.0).ceil();
+    let bucket = Duration::from_secs_f64(bucket_seconds(arguments, window, fallback, MAX_PIPELINE_BUCKETS)?);
+    Ok(Query::Pipeline { window, bucket })
 }
 
 /// Returns the length of a bucket, which must be so long that the window has at most `most` of them.

@@ -259,6 +259,21 @@ pub const QUERY_TYPES: &[QueryType] = &[
         ],
     },
     QueryType {
+        name: "pipeline",
+        help: "rates, backlog and store latency of the pipeline itself per bucket of time, as its writers report them every 10 s",
+        params: &[
+            optional("since_minutes", ParamKind::Integer(1, MAX_MINUTES), "60", SINCE),
+            FROM,
+            UNTIL,
+            optional(
+                "bucket_seconds",
+                ParamKind::Number(1.0, 1e9),
+                "a 300th of the window, at least 10",
+                "length of a bucket in seconds; a response has at most 1000 buckets; one without a report is left out",
+            ),
+        ],
+    },
+    QueryType {
         name: "incidents",
         help: "what is wrong, worst first: one incident for each cause, with its devices, place, start, state and advice",
         params: &[

@@ -34,7 +34,7 @@ const ALIASES: [Aliases; 15] = [
 ];
 
 /// Names of a query type besides its own; dashes count as underscores.
-const QUERY_TYPES: [(&str, &[&str]); 14] = [
+const QUERY_TYPES: [(&str, &[&str]); 15] = [
     ("alerts_critical", &["alerts", "alert", "critical", "critical_alerts", "critical_events"]),
     ("device_health", &["health", "verdict", "diagnosis"]),
     ("anomaly_temperature", &["anomaly", "temperature_anomaly"]),
@@ -45,6 +45,7 @@ const QUERY_TYPES: [(&str, &[&str]); 14] = [
     ("fleet_health", &["summary", "overview"]),
     ("fleet", &["columns", "map"]),
     ("fleet_series", &["fleet_curve", "pulse"]),
+    ("pipeline", &["throughput", "backlog", "lag", "spindle_pipeline"]),
     ("fleet_history", &["not_ok", "trend"]),
     ("incidents", &["incident", "problems", "issues"]),
     ("health_history", &["verdicts", "ribbon"]),

@@ -29,7 +29,11 @@ pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
         Query::Devices { source_device, at, .. } => {
             source_device.as_mut().map(|device| (device, Window::ending_at(*at, RECENT)))
         }
-        Query::FleetHealth(_) | Query::Fleet { .. } | Query::FleetHistory { .. } | Query::FleetSeries { .. } => None,
+        Query::FleetHealth(_)
+        | Query::Fleet { .. }
+        | Query::FleetHistory { .. }
+        | Query::FleetSeries { .. }
+        | Query::Pipeline { .. } => None,
     };
     if let Some((device, window)) = named
         && let Some(meant) = meant(store, device, window).await?

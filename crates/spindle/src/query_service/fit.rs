@@ -102,6 +102,7 @@ pub(super) fn to_json_within(data: Data, max_bytes: usize) -> Result<Vec<u8>, us
             Data::Fleet(_)
             | Data::FleetHistory { .. }
             | Data::FleetSeries { .. }
+            | Data::Pipeline { .. }
             | Data::DeviceHealth { .. }
             | Data::AnomalyTemperature { .. }
             | Data::Series { .. },

@@ -32,6 +32,7 @@ mod mistakes;
 mod page;
 mod past;
 mod pipeline;
+mod pipeline_history;
 mod poison;
 mod private;
 mod rig;

@@ -13,11 +13,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use rusqlite::{Connection, TransactionBehavior};
+use spindle_core::pipeline::PipelinePoint;
 use spindle_core::{Batch, Timestamp};
 use tokio::sync::{mpsc, oneshot};
 
 use super::error::EmbeddedError;
 use super::insert::Inserter;
+use super::pipeline;
 use super::removal::{Oldest, Removal};
 use crate::{StoreError, Written};
 
@@ -40,6 +42,7 @@ pub(super) struct CommitThread {
 
 enum Request {
     Write(WriteRequest),
+    Report(Report),
     Remove { removal: Box<Removal>, reply: oneshot::Sender<Result<Box<Removal>, StoreError>> },
     Close,
 }
@@ -48,6 +51,14 @@ struct WriteRequest {
     batch: Arc<Batch>,
     received: Timestamp,
     reply: oneshot::Sender<Result<Written, StoreError>>,
+}
+
+/// Points of a writer about itself, and the time before which older ones go.
+struct Report {
+    instance: String,
+    points: Vec<PipelinePoint>,
+    oldest: Timestamp,
+    reply: oneshot::Sender<Result<(), StoreError>>,
 }
 
 impl CommitThread {
@@ -72,6 +83,15 @@ impl CommitThread {
             return Ok(Written::default());
         }
         self.request(|reply| Request::Write(WriteRequest { batch, received, reply })).await
+    }
+
+    pub(super) async fn write_self_metrics(
+        &self,
+        instance: String,
+        points: Vec<PipelinePoint>,
+        oldest: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.request(|reply| Request::Report(Report { instance, points, oldest, reply })).await
     }
 
     /// Performs one step of a removal.
@@ -129,6 +149,7 @@ impl Committer {
                 continue;
             }
             match taken.pop_front() {
+                Some(Request::Report(report)) => self.report(report),
                 Some(Request::Remove { removal, reply }) => {
                     // An error means that the caller has stopped waiting.
                     let _gone = reply.send(self.remove(removal));
@@ -184,6 +205,13 @@ impl Committer {
         outcome
     }
 
+    fn report(&mut self, Report { instance, points, oldest, reply }: Report) {
+        let outcome = in_transaction(&mut self.connection, |connection| {
+            Ok(pipeline::insert(connection, &instance, &points, oldest.as_ns())?)
+        });
+        let _gone = reply.send(outcome.map_err(|error| error.into_error("store the pipeline's metrics", &self.path)));
+    }
+
     fn remove(&mut self, mut removal: Box<Removal>) -> Result<Box<Removal>, StoreError> {
         let n_names = |removal: &Removal| removal.removed().n_series + removal.removed().n_devices;
         let n_before = n_names(&removal);
@@ -233,7 +261,7 @@ fn next_group(taken: &mut VecDeque<Request>) -> Vec<WriteRequest> {
     while let Some(request) = taken.get(at) {
         let (is_wanted, n_more) = match request {
             Request::Write(write) => (!has_urgent || is_urgent(request), write.batch.len()),
-            Request::Remove { .. } => (false, 0),
+            Request::Remove { .. } | Request::Report(_) => (false, 0),
             Request::Close => break,
         };
         if !is_wanted && has_urgent {

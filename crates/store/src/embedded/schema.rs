@@ -45,6 +45,7 @@ const STATEMENT_CACHE: usize = 64;
 /// - Format 5 keeps when the newest values of each device arrived. `events_by_type` finds the faults of a device among
 ///   any number of its other events.
 /// - Format 6: `events_of_type` finds the faults of a whole fleet among any number of its other events.
+/// - Format 7: `pipeline` has what writers report of themselves, a column for each field of its schema.
 const FORMATS: &[&str] = &[
     "
     CREATE TABLE devices (
@@ -113,6 +114,25 @@ const FORMATS: &[&str] = &[
     CREATE INDEX events_by_type ON events (device_id, event_type, time_ns);
 ",
     "CREATE INDEX events_of_type ON events (event_type, time_ns);",
+    "
+    CREATE TABLE pipeline (
+        time_ns INTEGER NOT NULL,
+        instance TEXT NOT NULL,
+        values_per_second REAL,
+        events_per_second REAL,
+        metrics_lag REAL,
+        events_lag REAL,
+        dead_letters REAL,
+        dead_letters_per_second REAL,
+        redelivered_per_second REAL,
+        store_latency_seconds REAL,
+        store_latency_p99_seconds REAL,
+        store_retries_per_second REAL,
+        ready REAL,
+        uptime_seconds REAL,
+        PRIMARY KEY (time_ns, instance)
+    ) WITHOUT ROWID;
+",
 ];
 
 /// Returns the path of a database's write-ahead log.

@@ -1,16 +1,14 @@
 //! Writing a batch: values, then labels, then events.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt::Write;
 
-use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, DeviceMetric, Identity, Timestamp, device_labels};
 
 use super::chunk::{BatchShape, Chunk};
 use super::concurrency::ConcurrencyLimit;
 use super::labels::NewLabels;
 use super::noted_devices::REFRESH_NS;
-use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all, send_own};
+use super::send::{OUT_OF_TIME, SMALL_CHUNK_LINES, send_all};
 use super::session::{Influx, MAX_TIME, MIN_TIME};
 use super::write_devices::note_times;
 use super::write_events::write_events;
@@ -77,29 +75,6 @@ fn count_events(batch: &Batch, written: &mut Written) {
     let n_refused = written.refused.iter().filter(is_event).count();
     written.n_events = written.n_events.min(batch.events.len() - n_refused);
     written.n_events_known = batch.events.len() - n_refused - written.n_events;
-}
-
-/// `Store::write_self_metrics`.
-pub(crate) async fn write_self_metrics(
-    influx: &Influx,
-    instance: &str,
-    at: Timestamp,
-    values: &[(&'static str, f64)],
-) -> Result<(), StoreError> {
-    let mut chunk = Chunk::default();
-    let lines = &mut chunk.lines;
-    let _ = write!(lines, "{},role=writer,instance={} ", PIPELINE.name, line::tag(instance));
-    // A line without fields is invalid, and openGemini drops one with an empty field in silence.
-    let values = values.iter().filter(|(_, value)| value.is_finite());
-    if values.clone().next().is_none() {
-        return Ok(());
-    }
-    for (number, (name, value)) in values.enumerate() {
-        let _ = write!(lines, "{}{name}={value:?}", if number == 0 { "" } else { "," });
-    }
-    let _ = write!(lines, " {}", at.as_ns());
-    chunk.assign((), (instance, at.as_ns()));
-    send_own(influx, vec![chunk], &influx.event_limit).await
 }
 
 /// Writes the labels not known to be stored. The newest value of a key is the one written last. A refused label keeps no

@@ -11,6 +11,7 @@ mod idempotence;
 mod meeting;
 mod model;
 mod pages;
+mod pipeline;
 mod retention;
 mod series;
 
@@ -47,6 +48,10 @@ macro_rules! conformance {
                 nanoseconds_survive_over_the_whole_range_of_time
                 every_bit_of_a_float_survives
                 unknown_names_have_no_data
+            }
+            checks! { $place, pipeline:
+                reports_are_means_of_rates_and_highest_levels_of_each_writer
+                reports_are_no_data_of_devices
             }
             checks! { $place, events:
                 windows_go_by_the_time_asked_for

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use spindle_core::metric::METRICS;
+use spindle_core::pipeline::PipelinePoint;
 use spindle_core::schema::PIPELINE;
 use spindle_core::{Batch, Criticality, DeviceMetric, DeviceName, Event, EventType, MetricType, Timestamp};
 use spindle_simulate::{Fleet, FleetConfig};
@@ -125,7 +126,8 @@ async fn fill(server: &InfluxServer, now: Timestamp) {
     for seconds in (0..180).step_by(10) {
         for (instance, waiting, stored) in WRITERS {
             let at = now.minus(Duration::from_secs(seconds));
-            store.write_self_metrics(instance, at, &self_metrics(waiting, stored)).await.unwrap();
+            let point = PipelinePoint { at, values: self_metrics(waiting, stored) };
+            store.write_self_metrics(instance, &[point]).await.unwrap();
         }
     }
     store.close().await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use spindle_core::pipeline::PipelinePoint;
 use spindle_store::{InfluxSettings, InfluxVersion, Store, StoreErrorKind};
 use spindle_testkit::{Fault, Generation, InfluxFacade};
 
@@ -160,8 +161,9 @@ async fn no_field_is_ever_empty() {
     let mut message = event(1);
     message.event_message = Some(String::new());
     write(&store, metrics(&["a"]), vec![message]).await.unwrap();
-    store.write_self_metrics("i", Timestamp::from_ns(NOON), &[("ready", f64::NAN)]).await.unwrap();
-    store.write_self_metrics("i", Timestamp::from_ns(NOON), &[("lag", f64::INFINITY), ("ready", 1.0)]).await.unwrap();
+    let point = |values: &[_]| PipelinePoint { at: Timestamp::from_ns(NOON), values: values.to_vec() };
+    store.write_self_metrics("i", &[point(&[("ready", f64::NAN)])]).await.unwrap();
+    store.write_self_metrics("i", &[point(&[("lag", f64::INFINITY), ("ready", 1.0)])]).await.unwrap();
     for request in facade.record_of("/write") {
         for line in request.text().lines() {
             assert!(!line.contains("=,") && !line.contains("= ") && line.split(' ').count() == 3, "{line}");

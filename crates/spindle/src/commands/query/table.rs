@@ -18,6 +18,17 @@ pub(super) fn render(query_type: &str, response: &Value) -> String {
         "fleet" => judgement::columns(data),
         "fleet_history" => rows(data, &["time", "critical", "warning", "unknown"]),
         "fleet_series" => rows(data, &["time", "n_devices", "sum", "median", "max", "max_device"]),
+        "pipeline" => rows(
+            data,
+            &[
+                "time",
+                "values_per_second",
+                "events_per_second",
+                "metrics_lag",
+                "events_lag",
+                "store_latency_p99_seconds",
+            ],
+        ),
         "incidents" => judgement::incidents(response),
         "health_history" => judgement::history(data),
         "anomalies" => judgement::anomalies(data),

@@ -167,6 +167,7 @@ fn by_serialising(mut data: Data, max_bytes: usize) -> Result<Vec<u8>, usize> {
             Data::Fleet(_)
             | Data::FleetHistory { .. }
             | Data::FleetSeries { .. }
+            | Data::Pipeline { .. }
             | Data::DeviceHealth { .. }
             | Data::AnomalyTemperature { .. }
             | Data::Series { .. } => {

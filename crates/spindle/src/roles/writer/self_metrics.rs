@@ -1,10 +1,13 @@
-//! The writer's own metrics, written straight to the store every 10 s: dashboards then need no Prometheus.
+//! The writer's own metrics, written straight to the store every 10 s: page and dashboards then need no Prometheus. While
+//! the store is away they are kept, so that afterwards it shows what waited meanwhile.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use spindle_bus::{Bus, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
+use spindle_core::pipeline::PipelinePoint;
 use spindle_store::Store;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -12,10 +15,16 @@ use super::Readiness;
 use crate::clock;
 use crate::metrics::{
     DEAD_LETTER_BYTES, DEAD_LETTERS_IN_STREAM, WRITER_DEAD_LETTERS, WRITER_LAG, WRITER_REDELIVERED, WRITER_RETRIES,
-    WRITER_STORE_WRITE_SECONDS, WRITER_STORED, sum,
+    WRITER_STORE_WRITE_SECONDS, WRITER_STORED, buckets, sum,
 };
 
 const INTERVAL: Duration = Duration::from_secs(10);
+/// Longest write: shorter than the interval, so that a store that hangs leaves no hole.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Points kept while the store is away: the newest ten hours, about 1 MB.
+const MAX_KEPT: usize = 3_600;
+/// Points of one write: a few hundred kilobytes.
+const MAX_WRITTEN: usize = 1_000;
 
 /// Counters at one instant.
 struct Counters {
@@ -27,6 +36,8 @@ struct Counters {
     retries: f64,
     store_seconds: f64,
     n_writes: f64,
+    /// Writes up to a time in seconds, for each bucket of the histogram.
+    writes_within: Vec<(f64, u64)>,
 }
 
 impl Counters {
@@ -40,7 +51,17 @@ impl Counters {
             retries: sum(&WRITER_RETRIES),
             store_seconds: WRITER_STORE_WRITE_SECONDS.get_sample_sum(),
             n_writes: WRITER_STORE_WRITE_SECONDS.get_sample_count() as f64,
+            writes_within: buckets(&WRITER_STORE_WRITE_SECONDS),
         }
+    }
+
+    /// Returns the upper bound of the 99th percentile of the writes since `before`, in seconds; `None` without a write,
+    /// or if it lies beyond the last bucket.
+    fn p99_since(&self, before: &Self) -> Option<f64> {
+        let wanted = ((self.n_writes - before.n_writes) * 0.99).ceil().max(1.0) as u64;
+        let at = |(now, before): (&(f64, u64), &(f64, u64))| (now.0, now.1.saturating_sub(before.1));
+        let mut counts = self.writes_within.iter().zip(&before.writes_within).map(at);
+        counts.find(|(_, count)| *count >= wanted).map(|(bound, _)| bound).filter(|bound| bound.is_finite())
     }
 }
 
@@ -49,23 +70,42 @@ pub(super) async fn run(bus: Bus, store: Store, readiness: Readiness, stop: Canc
     // One per process: two writers on one machine are two series.
     let instance = format!("{}-{}", rustix::system::uname().nodename().to_string_lossy(), std::process::id());
     let mut before = Counters::now();
+    let mut waiting = VecDeque::new();
     let mut ticker = interval(INTERVAL);
     ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! { () = stop.cancelled() => return, _ = ticker.tick() => {} }
         let now = Counters::now();
         let dead_letters = n_dead_letters(&bus).await;
-        let fields = fields(&before, &now, dead_letters, readiness.is_ready(), started);
-        // The lanes report an unavailable store; these points are not worth keeping.
-        tokio::select! {
-            () = stop.cancelled() => return,
-            written = store.write_self_metrics(&instance, clock::now(), &fields) => {
-                if let Err(error) = written {
-                    debug!(%error, "self metrics not stored");
-                }
-            }
+        let values = fields(&before, &now, dead_letters, readiness.is_ready(), started);
+        // The first one covers no time.
+        if now.at - before.at > INTERVAL / 2 {
+            waiting.push_back(PipelinePoint { at: clock::now(), values });
         }
         before = now;
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = write(&store, &instance, &mut waiting) => {}
+        }
+    }
+}
+
+/// Writes what waits; what the store does not take stays.
+async fn write(store: &Store, instance: &str, waiting: &mut VecDeque<PipelinePoint>) {
+    while waiting.len() > MAX_KEPT {
+        waiting.pop_front();
+    }
+    let n_points = waiting.len().min(MAX_WRITTEN);
+    let points = &waiting.make_contiguous()[..n_points];
+    match timeout(PATIENCE, store.write_self_metrics(instance, points)).await {
+        Ok(Ok(())) => drop(waiting.drain(..n_points)),
+        // The lanes report an unavailable store.
+        Ok(Err(error)) if error.is_transient() => debug!(%error, "self metrics not stored yet"),
+        Ok(Err(error)) => {
+            debug!(%error, "self metrics refused");
+            waiting.drain(..n_points);
+        }
+        Err(_) => debug!("self metrics not stored yet: the store does not answer"),
     }
 }
 
@@ -103,6 +143,7 @@ fn fields(
     if n_writes > 0.0 {
         fields.push(("store_latency_seconds", (now.store_seconds - before.store_seconds) / n_writes));
     }
+    fields.extend(now.p99_since(before).map(|seconds| ("store_latency_p99_seconds", seconds)));
     fields
 }
 
@@ -119,6 +160,7 @@ mod tests {
             at: before.at + INTERVAL,
             values: before.values + 50.0,
             n_writes: before.n_writes + 2.0,
+            writes_within: before.writes_within.iter().map(|(bound, count)| (*bound, count + 2)).collect(),
             ..Counters::now()
         };
         let fields = fields(&before, &now, Some(3), true, before.at);
@@ -128,5 +170,23 @@ mod tests {
         known.sort_unstable();
         assert_eq!(names, known);
         assert!(fields.contains(&("values_per_second", 5.0)));
+    }
+
+    #[test]
+    fn the_percentile_is_that_of_the_writes_between() {
+        let counters = |n_writes, writes_within: [(f64, u64); 3]| Counters {
+            n_writes,
+            writes_within: writes_within.to_vec(),
+            ..Counters::now()
+        };
+        let before = counters(1_000.0, [(0.1, 0), (1.0, 1_000), (f64::INFINITY, 1_000)]);
+        let after = |fast, slow| {
+            let n_writes = 1_000 + fast + slow;
+            counters(n_writes as f64, [(0.1, fast), (1.0, n_writes), (f64::INFINITY, n_writes)])
+        };
+        assert_eq!(after(0, 0).p99_since(&before), None);
+        assert_eq!(after(1, 0).p99_since(&before), Some(0.1));
+        assert_eq!(after(98, 2).p99_since(&before), Some(1.0));
+        assert_eq!(after(99, 1).p99_since(&before), Some(0.1));
     }
 }
