@@ -16,6 +16,7 @@ mod judged_events;
 mod judged_fleet;
 mod kept_fleet;
 mod listings;
+mod onset;
 #[cfg(test)]
 mod test_data;
 mod verdicts;

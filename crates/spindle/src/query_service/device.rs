@@ -12,7 +12,7 @@ use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
 use super::bounded_events::ReadLimits;
-use super::{arrivals, evidence, judged_events};
+use super::{arrivals, evidence, judged_events, onset};
 
 /// The metric that `anomaly_temperature` compares.
 const TEMPERATURE: &str = "DiskTemp";
@@ -32,7 +32,9 @@ async fn health_within(store: &Store, device: DeviceName, window: Window, limits
     let mut events = judged_events::read(store, Some(&device), window, is_past, limits).await?;
     let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window, is_past).await?;
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
-    let verdict = evidence.judge();
+    let mut verdict = evidence.judge();
+    let begin = health::history_begins(&evidence.events);
+    onset::date(store, &device, &mut verdict.reasons, begin).await?;
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
     let data = Box::new(DeviceHealth {
         device,
@@ -62,11 +64,7 @@ pub(super) async fn series(
     // What was usual before the window is expected at its start.
     let taught = Window { from: window.from.minus(taught_for(window)), ..window };
     let read = if with_expected { taught } else { window };
-    let (mut data, n_not_understood) = if reading::is_encoded(metric_type) {
-        decoded_buckets(store, device, metric_type, read, bucket).await?
-    } else {
-        (store.buckets(device, metric_type, read, bucket).await?, 0)
-    };
+    let (mut data, n_not_understood) = buckets(store, device, metric_type, read, bucket).await?;
     let judged = with_expected.then(|| judge_buckets(&data, bucket, window.from));
     data.retain(|found| found.time.plus(bucket) > window.from);
     let n_points = data.iter().map(|bucket| bucket.count).sum::<u64>() + n_not_understood;
@@ -83,6 +81,21 @@ pub(super) async fn series(
 /// Returns the time before a window from which a detector learns what to expect in it.
 fn taught_for(window: Window) -> Duration {
     Duration::from_secs_f64(window.seconds().min(MAX_TAUGHT.as_secs_f64()))
+}
+
+/// Returns buckets of decoded values, and the number of those that do not decode.
+pub(super) async fn buckets(
+    store: &Store,
+    device: &DeviceName,
+    metric_type: &MetricType,
+    window: Window,
+    length: Duration,
+) -> Result<(Vec<Bucket>, u64)> {
+    if reading::is_encoded(metric_type) {
+        decoded_buckets(store, device, metric_type, window, length).await
+    } else {
+        Ok((store.buckets(device, metric_type, window, length).await?, 0))
+    }
 }
 
 /// Returns buckets of the values that decode, and the number of those that do not.
