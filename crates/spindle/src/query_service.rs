@@ -157,8 +157,11 @@ impl QueryService {
             }
             Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
             Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Box::new).map(Data::FleetHealth),
-            Query::Fleet { window, metric_types } => {
-                fleet_columns::fleet(store, &self.fleet, window, metric_types).await.map(Box::new).map(Data::Fleet)
+            Query::Fleet { window, metric_types, with_serials } => {
+                fleet_columns::fleet(store, &self.fleet, window, (metric_types, with_serials))
+                    .await
+                    .map(Box::new)
+                    .map(Data::Fleet)
             }
             Query::FleetHistory { window } => fleet_columns::history(store, window).await,
             Query::FleetSeries { metric_type, window, bucket } => {

@@ -16,3 +16,8 @@ test("what is not understood is the default", () => {
 test("a relative range ends now", () => {
   expect(span(parse("/", "t=1h").range, 7_200_000)).toEqual({ from: 3_600_000, until: 7_200_000 });
 });
+
+test("a question says its time in its fields, not as the range of the page", () => {
+  const place = { view: "ask" as const, subject: "events", options: { since_minutes: "5" }, range: { from: 0, until: 60_000 } };
+  expect(format(place)).toBe("/ask/events?since_minutes=5");
+});
