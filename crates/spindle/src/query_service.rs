@@ -6,6 +6,7 @@ mod anomalies;
 mod arrivals;
 mod audit;
 mod bounded_events;
+mod decoded;
 mod device;
 mod evidence;
 mod fit;

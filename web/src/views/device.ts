@@ -84,6 +84,7 @@ export function deviceView(): View {
     replace(headBox, header);
     replace(whyBox, why(health, row?.metrics ?? {}, again));
     replace(notesBox, notes(health));
+    expectedLine.hidden = !Number.isNaN(silentSince);
     replace(side, app.fleet && shelf(app.fleet, health.device), app.fleet && peers(app.fleet, health.device), eventList(health.device, events), labelList(labels));
     const axis: Axis = { ...span(app.place.range, api.now()), marks: events.filter((event) => event.criticality >= 8).map((event) => words.millis(event.time)) };
     lanes.show({ axis, health, metrics: Object.keys(row?.metrics ?? {}), history, events, silentSince }, signal);

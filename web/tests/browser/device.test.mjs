@@ -140,7 +140,11 @@ test("a drag zooms all, shift pans, Ctrl and the wheel zoom, a double click lead
     await page.mouse.move(box.x + box.width * to, box.y + 22, { steps: 6 });
     await page.mouse.up();
   };
+  const stood = await page.evaluate(() => scrollY);
+  await over.hover();
   await page.mouse.wheel(0, 40);
+  await until("the page to scroll", async () => (await page.evaluate(() => scrollY)) !== stood);
+  await page.waitForTimeout(400);
   assert.ok(page.url().endsWith("t=6h"));
   await drag(0.25, 0.75);
   await page.waitForURL(/from=/);

@@ -9,7 +9,7 @@ use spindle_core::records::Window;
 use spindle_core::{DeviceName, MetricType, Timestamp};
 use spindle_store::Store;
 
-use super::device;
+use super::decoded;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -48,7 +48,7 @@ async fn find(
         let from = begin.map_or(time.minus(age), |begin| begin.max(time.minus(age)));
         let window = Window { from, until };
         if let Some(bucket) =
-            health::onset(&device::buckets(store, device, metric_type, window, length).await?.0, limit)
+            health::onset(&decoded::buckets(store, device, metric_type, window, length).await?.0, limit)
         {
             let inside = Window { from: bucket.max(from), until: until.min(bucket.plus(length)) };
             return first_at(store, device, metric_type, inside, limit).await.map(|first| first.or(Some(bucket)));
@@ -65,7 +65,7 @@ async fn first_at(
     window: Window,
     limit: f64,
 ) -> Result<Option<Timestamp>> {
-    let (seconds, _) = device::buckets(store, device, metric_type, window, Duration::from_secs(1)).await?;
+    let (seconds, _) = decoded::buckets(store, device, metric_type, window, Duration::from_secs(1)).await?;
     Ok(seconds.iter().find(|second| second.max >= limit).map(|second| second.time.max(window.from)))
 }
 
@@ -76,6 +76,7 @@ mod tests {
 
     use super::*;
     use crate::clock;
+    use crate::query_service::device;
     use crate::query_service::test_data::{event, metric, name, put};
 
     /// Returns the reasons of a device whose values, one a minute, are given with the newest last.
