@@ -19,6 +19,8 @@ import { drawPane } from "./event_pane";
 const PAGE = 500;
 const ROW = 34;
 const MARGIN_ROWS = 10;
+/** Distance of the day from the top of the window: below the bar and the head of the table. */
+const STUCK = 84;
 const BINS = 96;
 /** Most events of a bin that are drawn as blocks. */
 const BLOCKS = 8;
@@ -32,7 +34,8 @@ export function eventsView(): View {
   const filters = h("div", { class: "tools" });
   const histogram = h("figure", { class: "histogram" });
   const body = h("div", { class: "event-rows", tabindex: "0", role: "listbox", "aria-label": "events, newest first" });
-  const pane = h("aside", { class: "event-pane", "aria-label": "the chosen event" });
+  const hint = h("p", { class: "muted" }, "Choose an event to see what happened around it.");
+  const pane = h("aside", { class: "event-pane", "aria-label": "the chosen event" }, hint);
   const pill = h("button", { class: "control pill", hidden: true });
   /** Day of the first line on the screen, if its own line is above. */
   const stuck = h("div", { class: "event-stuck", "aria-hidden": "true" });
@@ -40,11 +43,15 @@ export function eventsView(): View {
   let rows: EventRow[] = [];
   let waiting: EventRow[] = [];
   let lines: Line[] = [];
+  /** Lines with a day. */
+  let days: { index: number; day: string }[] = [];
   let next: Record<string, unknown> | null = null;
   let total = 0;
   let abort = new AbortController();
   let current = verdict();
   let isLoadingMore = false;
+  let paneOf = "";
+  let paneAbort = new AbortController();
   const isChosen = (row: EventRow) => row.event_id === app.place.options.sel;
 
   const params = () => {
@@ -84,7 +91,12 @@ export function eventsView(): View {
     drawHistogram();
     const chosen = rows.find(isChosen);
     pane.classList.toggle("open", chosen !== undefined);
-    if (chosen) drawPane(pane, chosen, abort.signal); else fill(pane, h("p", { class: "muted" }, "Choose an event to see what happened around it."));
+    // New events change nothing in the pane: what it asks for is not asked again.
+    if (paneOf === (chosen?.event_id ?? "")) return;
+    paneOf = chosen?.event_id ?? "";
+    paneAbort.abort();
+    paneAbort = new AbortController();
+    if (chosen) drawPane(pane, chosen, paneAbort.signal); else fill(pane, hint);
   };
 
   const drawFilters = () => {
@@ -110,6 +122,7 @@ export function eventsView(): View {
   /** Folds equal events of one device within a minute, and puts a line before each day. */
   const arrange = () => {
     lines = linesOf(rows, app.place.options.q ?? "", api.now());
+    days = lines.flatMap((line, index) => ("day" in line ? [{ index, day: line.day }] : []));
     drawRows();
   };
 
@@ -126,7 +139,7 @@ export function eventsView(): View {
       if (!isPhone) element.style.top = `${(first + at) * ROW}px`;
       return element;
     }));
-    const above = lines.slice(0, Math.max(0, Math.floor((84 - top) / ROW) + 1)).reverse().find((line): line is { day: string } => "day" in line);
+    const above = [...days].reverse().find(({ index }) => index * ROW <= STUCK - top);
     fill(stuck, above && !isPhone ? h("div", { class: "event-day" }, above.day) : null);
     if (last > lines.length - 40) void more();
   };
@@ -212,7 +225,7 @@ export function eventsView(): View {
       if (event.key === "Escape" && app.place.options.sel) { app.option("sel", "", "replace"); return true; }
       return false;
     },
-    close: () => { abort.abort(); removeEventListener("scroll", scrolled); },
+    close: () => { abort.abort(); paneAbort.abort(); removeEventListener("scroll", scrolled); },
   };
 }
 
@@ -260,7 +273,7 @@ function say(rows: EventRow[], total: number, hasMore: boolean): { state: "criti
   const rest = critical.length === 0 ? hasMore ? "None of the newest is critical." : "None of them is critical." : sources.size === 1 && critical.length > 1 ? `The critical ones all come from ${words.name(only ?? "")}; ${last}.` : `${words.capital(last)}, from ${words.name(first?.source_device ?? "")}.`;
   const known = Math.max(total, rows.length);
   return {
-    state: critical.length > 0 ? "critical" : warning ? "warning" : "ok", since: NaN, advice: null, rest: known === 0 ? "" : rest,
+    state: critical.length > 0 ? "critical" : warning ? "warning" : "ok", since: NaN, advice: null, rest: known === 0 ? "" : `${rest}${"minutes" in range && !app.isPaused ? " New events appear at the top." : ""}`,
     title: known === 0 ? `No events ${time}` : `${hasMore ? "More than " : ""}${words.whole(hasMore ? rows.length : known)} ${known === 1 ? "event" : "events"} ${time}${critical.length > 0 ? `, ${hasMore ? "at least " : ""}${words.whole(critical.length)} critical` : ""}`,
   };
 }

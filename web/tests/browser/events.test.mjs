@@ -37,6 +37,14 @@ test("equal events of one device within a minute are one line, whoever speaks be
   await page.locator(".event-pane dd", { hasText: "14 from this device" }).waitFor();
   await page.locator(".event-pane li", { hasText: "Between" }).waitFor();
   assert.match(await page.locator(".event-pane li.own").innerText(), /this event/);
+  // New events do not make the pane ask again.
+  let asked = 0;
+  page.on("request", (request) => { if ((request.postData() ?? "").includes('"until"')) asked += 1; });
+  await page.mouse.move(5, 5);
+  await publish(event(Date.now(), { eventType: "Later" }));
+  await page.locator(".event-row", { hasText: "Later" }).waitFor();
+  assert.equal(asked, 0);
+  assert.ok(await page.locator(".event-pane li.own").isVisible());
   await page.shot("events-folded");
   await page.done();
 });
