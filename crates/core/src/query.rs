@@ -80,6 +80,8 @@ pub enum Query {
         window: Window,
         /// Metrics whose newest values are wanted.
         metric_types: Vec<MetricType>,
+        /// Serial numbers are wanted among the labels.
+        with_serials: bool,
     },
     /// Number of devices that are not ok over time.
     FleetHistory {

@@ -168,6 +168,7 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
         "fleet" => Query::Fleet {
             window: arguments.window_minutes(60)?,
             metric_types: arguments.names("metric_types", MetricType::new)?,
+            with_serials: arguments.text("serials")? == Some("yes"),
         },
         "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
         "fleet_series" => fleet_series(arguments)?,

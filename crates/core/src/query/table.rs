@@ -235,6 +235,7 @@ pub const QUERY_TYPES: &[QueryType] = &[
             ),
             WINDOW,
             AT,
+            optional("serials", ParamKind::Choice(&["yes", "no"]), "no", "`yes` adds the label `serial`"),
         ],
     },
     QueryType {

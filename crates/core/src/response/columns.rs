@@ -14,6 +14,8 @@ use crate::timestamp::Timestamp;
 
 /// Labels that a list groups by or names a place with.
 const LABELS: [&str; 6] = ["enclosure", "bay", "class", "host", "model", "source"];
+/// Label that a search needs: each has its own, so it is returned only on request.
+const SERIAL: &str = "serial";
 /// States in the order of their numbers.
 const STATES: [&str; 6] = ["ok", "asleep", "unknown", "silent", "warning", "critical"];
 
@@ -85,10 +87,12 @@ impl FleetColumns {
     pub fn of<'a>(
         devices: impl ExactSizeIterator<Item = (&'a FleetRow, &'a [LatestSample])>,
         metric_types: &[MetricType],
+        with_serials: bool,
         until: Timestamp,
     ) -> Self {
         let mut columns = Self { states: STATES, ..Self::default() };
-        let mut labels = LABELS.map(|key| (key, TextColumn::default(), BTreeMap::new()));
+        let keys = LABELS.into_iter().chain(with_serials.then_some(SERIAL));
+        let mut labels: Vec<_> = keys.map(|key| (key, TextColumn::default(), BTreeMap::new())).collect();
         let mut metrics: Vec<MetricColumn> = vec![MetricColumn::default(); metric_types.len()];
         for (index, (row, latest)) in devices.enumerate() {
             columns.device.push(row.source_device.clone());

@@ -24,7 +24,7 @@ pub(super) async fn fleet(
     store: &Store,
     kept: &KeptFleet,
     window: Window,
-    metric_types: Vec<MetricType>,
+    (metric_types, with_serials): (Vec<MetricType>, bool),
 ) -> Result<FleetAnswer> {
     let is_kept = window.until.seconds_since(window.from) == KEPT_WINDOW.as_secs_f64() && is_now(window.until);
     let (window, fleet) = if is_kept {
@@ -36,7 +36,7 @@ pub(super) async fn fleet(
     let data = spawn_blocking(move || {
         let devices = fleet.devices.iter().map(|device| (&device.row, device.latest.as_slice()));
         let n_points = fleet.n_points;
-        (FleetColumns::of(devices, &metric_types, window.until), n_points)
+        (FleetColumns::of(devices, &metric_types, with_serials, window.until), n_points)
     });
     let (data, n_points) = data.await?;
     Ok(FleetAnswer { data, basis: Basis::of(window, n_points) })

@@ -103,7 +103,12 @@ async fn fill(store: &Store, now: Timestamp) {
 /// Checks that the columns of `fleet` have the verdicts of `fleet_health`.
 async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
     let wanted = vec![MetricType::new("DiskTemp").unwrap()];
-    let columns = fleet_columns::fleet(store, &KeptFleet::default(), window, wanted).await.unwrap().data;
+    let fleet = async |with_serials| {
+        let wanted = (wanted.clone(), with_serials);
+        fleet_columns::fleet(store, &KeptFleet::default(), window, wanted).await.unwrap().data
+    };
+    assert!(!fleet(false).await.labels.contains_key("serial"));
+    let columns = fleet(true).await;
     let temperatures = &columns.metrics["DiskTemp"];
     assert_eq!((temperatures.unit, temperatures.values.len(), columns.device.len()), (Some("°C"), 47, 47));
     assert!(columns.device.is_sorted());
@@ -119,9 +124,11 @@ async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
         let is_ok = row.health == Health::Ok;
         let expected = row.reason.as_ref().filter(|_| !is_ok).map_or("", |reason| &reason.why);
         assert_eq!((why, score), (expected, if is_ok { Some(100) } else { row.score }), "{row:?}");
-        let enclosure = &columns.labels["enclosure"];
-        let named = usize::try_from(enclosure.index[index]).ok().map(|at| &enclosure.names[at]);
-        assert_eq!(named, row.labels.get("enclosure"), "{row:?}");
+        for key in ["enclosure", "serial"] {
+            let label = &columns.labels[key];
+            let named = usize::try_from(label.index[index]).ok().map(|at| &label.names[at]);
+            assert_eq!(named, row.labels.get(key), "{row:?}");
+        }
     }
 }
 
