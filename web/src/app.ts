@@ -76,7 +76,7 @@ class App {
       const shown = isMap && (this.fleet?.size ?? 0) > LARGE ? [] : SHOWN_METRICS;
       const metrics = [...new Set([...shown, ...(colour ? [colour] : [])])];
       const [fleet, incidents] = await Promise.all([
-        api.ask<FleetAnswer>("fleet", metrics.length > 0 ? { metric_types: metrics.join(",") } : {}),
+        api.ask<FleetAnswer>("fleet", { names: "front_coded", ...(metrics.length > 0 ? { metric_types: metrics.join(",") } : {}) }),
         api.ask<{ data: Incident[] }>("incidents", { state: "any", limit: 200 }),
       ]);
       this.fleet = new Fleet(fleet);

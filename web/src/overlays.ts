@@ -4,6 +4,7 @@ import * as api from "./api";
 import { app } from "./app";
 import { format, RANGES, span } from "./address";
 import { h, fill, svg } from "./dom";
+import { namesOf } from "./fleet_model";
 import { modal } from "./modal";
 import { search } from "./search";
 import { icon, MEANINGS, shape, STATES } from "./shapes";
@@ -25,9 +26,9 @@ let serials: { at: number; of: Map<string, string> } = { at: 0, of: new Map() };
 /** Serial numbers by device: only the search needs them, so they are asked for when it opens. */
 async function loadSerials(): Promise<void> {
   if (Date.now() - serials.at < KEPT_MS) return;
-  const { data } = await api.ask<FleetAnswer>("fleet", { serials: "yes" });
+  const { data } = await api.ask<FleetAnswer>("fleet", { serials: "yes", names: "front_coded" });
   const of = new Map<string, string>();
-  data.device.forEach((device, index) => { const serial = data.labels.serial?.names[data.labels.serial.index[index] ?? -1]; if (serial) of.set(device, serial); });
+  namesOf(data).forEach((device, index) => { const serial = data.labels.serial?.names[data.labels.serial.index[index] ?? -1]; if (serial) of.set(device, serial); });
   serials = { at: Date.now(), of };
 }
 

@@ -23,7 +23,7 @@ use crate::records::{Bucket, EventRecord, Window};
 use crate::timestamp::Timestamp;
 use crate::wire::{Criticality, Labels};
 
-pub use columns::{FleetAnswer, FleetColumns, MetricColumn, NotOkColumns, TextColumn};
+pub use columns::{DeviceNames, FleetAnswer, FleetColumns, FrontCoded, MetricColumn, NotOkColumns, TextColumn};
 pub use fleet::{FleetHealth, FleetRow, FleetSummary, GoneDevice, GroupHealth, HealthCounts};
 pub use judgement::{AnomalyRow, HealthHistory, IncidentCounts, IncidentList};
 

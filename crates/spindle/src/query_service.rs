@@ -159,11 +159,8 @@ impl QueryService {
             }
             Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
             Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Box::new).map(Data::FleetHealth),
-            Query::Fleet { window, metric_types, with_serials } => {
-                fleet_columns::fleet(store, &self.fleet, window, (metric_types, with_serials))
-                    .await
-                    .map(Box::new)
-                    .map(Data::Fleet)
+            Query::Fleet(wanted) => {
+                fleet_columns::fleet(store, &self.fleet, wanted).await.map(Box::new).map(Data::Fleet)
             }
             Query::FleetHistory { window } => fleet_columns::history(store, window).await,
             Query::FleetSeries { metric_type, window, bucket } => {
