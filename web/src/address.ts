@@ -21,7 +21,7 @@ export const RANGES: { key: string; minutes: number; word: string }[] = [
   { key: "all", minutes: 5_256_000, word: "All" },
 ];
 export const DEFAULT_MINUTES = 1440;
-const OPTIONS = ["group", "colour", "order", "view", "state", "type", "min", "q", "sel", "device", "metric"];
+const OPTIONS = ["group", "colour", "order", "view", "state", "type", "min", "q", "sel", "device", "metric", "columns"];
 
 /** Reads an address; anything not understood is the default. */
 export function parse(path: string, search: string): Place {

@@ -5,6 +5,7 @@ import { app } from "../app";
 import type { View } from "../app";
 import { span, windowOf } from "../address";
 import { select } from "../controls";
+import { dragRange } from "../drag_range";
 import { fill, h, svg } from "../dom";
 import { icon, shape, stateOf } from "../shapes";
 import { steps } from "../lane_data";
@@ -170,7 +171,7 @@ export function eventsView(): View {
     });
     if (known > from) root.append(svg("rect", { x: 0, y: 0, width: ((known - from) / (until - from)) * BINS * 14, height: 47, class: "unread" }));
     root.append(svg("path", { d: `M0 47.5H${BINS * 14}`, class: "axis-line" }));
-    drag(root, from, until);
+    dragRange(root, [BINS * 14, 48], from, until);
     const width = histogram.clientWidth || 1200;
     const at = steps(from, until, Math.max(2, Math.floor(width / TICK_WIDTH)));
     const label = (time: number, text: string) => { const element = h("span", { class: "num" }, text); element.style.left = `${((time - from) / (until - from)) * 100}%`; return element; };
@@ -235,30 +236,6 @@ function eventRow({ row, n }: Folded, isChosen: boolean): HTMLElement {
   return h("div", { class: `event-row ${isChosen ? "chosen" : ""}`, role: "option", "aria-selected": isChosen ? "true" : "false", "data-id": row.event_id },
     h("time", { class: "num muted", datetime: row.time, title: row.time }, words.precise(at)), h("span", { class: `crit ${state}` }, shape(state, 12), h("b", { class: "num" }, String(row.criticality))),
     h("span", { class: "strong cut" }, words.name(row.event_type), n > 1 ? h("span", { class: "muted num" }, ` × ${n}`) : ""), h("span", { class: "cut", dir: "auto", title: row.source_device }, words.short(row.source_device, 40)), h("span", { class: "muted cut message", dir: "auto" }, words.message(row, api.now())));
-}
-
-/** A drag chooses a range; what it will be is shown. */
-function drag(root: SVGElement, from: number, until: number): void {
-  const mark = svg("rect", { y: 0, height: 48, class: "chosen-range", width: 0 });
-  root.append(mark);
-  let start: number | null = null;
-  const at = (event: PointerEvent) => { const box = root.getBoundingClientRect(); return Math.min(1, Math.max(0, (event.clientX - box.left) / box.width)); };
-  const ends = (event: PointerEvent): [number, number] => { const end = at(event); return start === null ? [end, end] : [Math.min(start, end), Math.max(start, end)]; };
-  root.addEventListener("pointerdown", (event) => { start = at(event); root.setPointerCapture(event.pointerId); });
-  root.addEventListener("pointermove", (event) => {
-    if (start === null) return;
-    const [a, b] = ends(event);
-    mark.setAttribute("x", String(a * BINS * 14));
-    mark.setAttribute("width", String((b - a) * BINS * 14));
-  });
-  root.addEventListener("pointercancel", () => { start = null; mark.setAttribute("width", "0"); });
-  root.addEventListener("pointerup", (event) => {
-    const [a, b] = ends(event);
-    start = null;
-    mark.setAttribute("width", "0");
-    const time = (share: number) => Math.round(from + share * (until - from));
-    if (b - a > 1 / 200) app.go({ range: { from: time(a), until: time(b) } }, "replace");
-  });
 }
 
 function say(rows: EventRow[], total: number, hasMore: boolean): { state: "critical" | "warning" | "ok"; title: string; since: number; advice: null; rest: string } {
