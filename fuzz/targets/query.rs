@@ -5,7 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use spindle_core::Timestamp;
-use spindle_core::query::{AnomaliesQuery, AuditQuery, EventsQuery, FleetQuery, IncidentsQuery, Query, QueryError};
+use spindle_core::query::{AnomaliesQuery, AuditQuery, ColumnsQuery, EventsQuery, FleetQuery, IncidentsQuery, Query, QueryError};
 use spindle_core::records::Window;
 use spindle_fuzz::is_one_line;
 
@@ -79,7 +79,7 @@ fn is_in_range(query: &Query) {
             is_window(window);
             assert!((1..=1_000).contains(limit) && *offset <= 10_000_000 && (1..=10).contains(min_criticality));
         }
-        Query::Fleet { window, metric_types } => {
+        Query::Fleet(ColumnsQuery { window, metric_types, .. }) => {
             is_window(window);
             assert!(metric_types.len() <= 16);
         }

@@ -21,7 +21,7 @@ export const RANGES: { key: string; minutes: number; word: string }[] = [
   { key: "all", minutes: 5_256_000, word: "All" },
 ];
 export const DEFAULT_MINUTES = 1440;
-const OPTIONS = ["group", "colour", "order", "view", "state", "type", "min", "q", "sel", "device", "metric"];
+const OPTIONS = ["group", "colour", "order", "view", "state", "type", "min", "q", "sel", "device", "metric", "columns"];
 
 /** Reads an address; anything not understood is the default. */
 export function parse(path: string, search: string): Place {
@@ -53,16 +53,20 @@ function range(params: URLSearchParams): Range {
 export function format(place: Place): string {
   const path = place.view === "fleet" ? "/" : place.subject === "" ? `/${place.view}` : `/${place.view}/${encodeURIComponent(place.subject)}`;
   const params = new URLSearchParams();
-  if ("from" in place.range) {
-    params.set("from", new Date(place.range.from).toISOString());
-    params.set("to", new Date(place.range.until).toISOString());
-  } else if (place.range.minutes !== DEFAULT_MINUTES) {
-    const minutes = place.range.minutes;
-    params.set("t", RANGES.find((each) => each.minutes === minutes)?.key ?? `${minutes}min`);
-  }
+  // The fields of a question say its time.
+  if (place.view !== "ask") writeRange(place.range, params);
   for (const [key, text] of Object.entries(place.options)) if (text !== "") params.set(key, text);
   const search = params.toString();
   return search === "" ? path : `${path}?${search}`;
+}
+
+function writeRange(range: Range, params: URLSearchParams): void {
+  if ("from" in range) {
+    params.set("from", new Date(range.from).toISOString());
+    params.set("to", new Date(range.until).toISOString());
+  } else if (range.minutes !== DEFAULT_MINUTES) {
+    params.set("t", RANGES.find((each) => each.minutes === range.minutes)?.key ?? `${range.minutes}min`);
+  }
 }
 
 /** Ends of a range in milliseconds. */

@@ -1,8 +1,8 @@
 /** What all views share: the place, the last answers, and who wants to hear of changes. */
 
 import * as api from "./api";
-import type { Place } from "./address";
-import { format, parse } from "./address";
+import type { Place, Range } from "./address";
+import { DEFAULT_MINUTES, format, parse } from "./address";
 import { Fleet } from "./fleet_model";
 import type { FleetAnswer, Incident } from "./types";
 
@@ -36,11 +36,16 @@ class App {
   /** Time of the newest answer about the fleet, in ms of this clock: what is seen is as old as that. */
   heard = 0;
   isPaused = false;
+  /** Range that ends now, to which a zoom leads back. */
+  home: Range = "minutes" in this.place.range ? this.place.range : { minutes: DEFAULT_MINUTES };
   private listeners = new Set<() => void>();
   private loading: Promise<void> | null = null;
 
   subscribe(listener: () => void): void { this.listeners.add(listener); }
-  notify(): void { for (const listener of this.listeners) listener(); }
+  notify(): void {
+    if ("minutes" in this.place.range) this.home = this.place.range;
+    for (const listener of this.listeners) listener();
+  }
 
   /** Changes the place; a choice is an entry of the history, a drag or typing replaces it. */
   go(change: Partial<Place>, how: "push" | "replace" = "push"): void {
@@ -71,7 +76,7 @@ class App {
       const shown = isMap && (this.fleet?.size ?? 0) > LARGE ? [] : SHOWN_METRICS;
       const metrics = [...new Set([...shown, ...(colour ? [colour] : [])])];
       const [fleet, incidents] = await Promise.all([
-        api.ask<FleetAnswer>("fleet", metrics.length > 0 ? { metric_types: metrics.join(",") } : {}),
+        api.ask<FleetAnswer>("fleet", { names: "front_coded", ...(metrics.length > 0 ? { metric_types: metrics.join(",") } : {}) }),
         api.ask<{ data: Incident[] }>("incidents", { state: "any", limit: 200 }),
       ]);
       this.fleet = new Fleet(fleet);

@@ -4,7 +4,7 @@ import type { State } from "./types";
 
 export type Colours = Record<string, string>;
 
-const TOKENS = ["bg", "panel", "sunk", "line", "line2", "ink", "ink2", "ink3", "data", "ok", "warn", "warn-ink", "warn-soft", "warn-line", "crit", "on-crit", "crit-ink", "crit-soft", "silent", "silent-ink", "heat0", "heat1", "band"];
+const TOKENS = ["bg", "panel", "sunk", "line", "line2", "ink", "ink2", "ink3", "data", "ok", "warn", "warn-ink", "warn-soft", "warn-line", "crit", "on-crit", "crit-ink", "crit-soft", "silent", "silent-ink", "heat0", "heat1", "band", "spread"];
 
 /** The tokens as they are now: the theme may have changed. */
 export function readColours(): Colours {

@@ -13,19 +13,34 @@ export interface Trouble {
 
 export const NO_GROUP = "\u0000";
 
+/** Names of the devices, also if each is given as what differs from the one before. */
+export function namesOf(columns: Pick<FleetColumns, "device" | "device_front_coded">): string[] {
+  const { device, device_front_coded: coded } = columns;
+  if (device || !coded) return device ?? [];
+  let before = "";
+  return coded.rest.map((rest, index) => {
+    const shared = coded.shared[index] ?? 0;
+    // Characters, which are two units each beyond the first 65,536.
+    const head = /[\ud800-\udfff]/.test(before) ? [...before].slice(0, shared).join("") : before.slice(0, shared);
+    return (before = head + rest);
+  });
+}
+
 export class Fleet {
   readonly size: number;
   /** Time as of which the answer holds, in ms. */
   readonly until: number;
   private readonly columns: FleetColumns;
+  private readonly names: string[];
   private readonly troubles = new Map<number, Trouble>();
   private readonly byName = new Map<string, number>();
 
   constructor(answer: FleetAnswer) {
     this.columns = answer.data;
-    this.size = answer.data.device.length;
+    this.names = namesOf(answer.data);
+    this.size = this.names.length;
     this.until = words.millis(answer.basis.until);
-    answer.data.device.forEach((device, index) => this.byName.set(device, index));
+    this.names.forEach((device, index) => this.byName.set(device, index));
     const { index, score, since, reason, advice, acknowledged } = answer.data.not_ok;
     index.forEach((device, row) => this.troubles.set(device, {
       score: score[row] ?? null, since: words.millis(since[row]), reason: words.reason(reason[row] ?? ""), advice: advice[row] ?? null,
@@ -34,7 +49,7 @@ export class Fleet {
   }
 
   find(name: string): number | undefined { return this.byName.get(name); }
-  device(index: number): string { return this.columns.device[index] ?? ""; }
+  device(index: number): string { return this.names[index] ?? ""; }
   state(index: number): State { return this.columns.states[this.columns.state[index] ?? 0] ?? "unknown"; }
   trouble(index: number): Trouble | undefined { return this.troubles.get(index); }
   heard(index: number): number | null { return this.columns.heard_seconds[index] ?? null; }

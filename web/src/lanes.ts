@@ -4,79 +4,61 @@ import uPlot from "uplot";
 import { now } from "./api";
 import { h } from "./dom";
 import { readColours } from "./colours";
-import type { Bucket, State } from "./types";
+import { columns, gaps, scale, steps, ticks, valueOf } from "./lane_data";
+import type { Axis, Columns, Lane } from "./lane_data";
+import { gestures } from "./lane_gestures";
+import { hatch, limitLine, vertical } from "./lane_marks";
+import { menu } from "./lane_menu";
+import type { State } from "./types";
 import * as words from "./words";
 
-export interface Lane {
-  key: string;
-  title: string;
-  state: State;
-  unit: string | null;
-  buckets: Bucket[];
-  bucketSeconds: number;
-  /** Expected range in each bucket; `null` where nothing is known. */
-  expected: ([number, number] | null)[];
-  /** Stretches out of the expected range, in ms. */
-  flagged: [number, number][];
-  /** Limits of the metric table, with their words. */
-  limits: { value: number; word: string }[];
-  /** The device is silent: the end of the plot is hatched. */
-  silentSince: number;
-  isCounter: boolean;
-}
-
-export interface Axis {
-  from: number;
-  until: number;
-  /** Times of critical events, in ms. */
-  marks: number[];
-}
+export type { Axis, Lane } from "./lane_data";
+export { steps } from "./lane_data";
 
 const [HEIGHT, TALL, GUTTER] = [72, 220, 44];
 const LABEL_WIDTH = 176;
 const SYNC = "lanes";
+/** Number of the series with the values: the cursor has a ring on it alone. */
+const VALUE = 5;
 const STATE_TOKENS: Record<State, string> = { critical: "crit", warning: "warn", silent: "silent", unknown: "silent", asleep: "ok", ok: "data" };
 
 export class LaneChart {
   readonly element = h("div", { class: "lane" });
+  isTall = false;
   private plot: uPlot | null = null;
+  private shown: Columns;
   private readonly value = h("b", { class: "num" });
-  private readonly range = h("span", { class: "faint" });
+  private readonly range = h("span", { class: "faint lane-range" });
   private readonly holder = h("div", { class: "lane-plot" });
-  private height = HEIGHT;
+  private readonly title = h("span", { class: "lane-title" });
+  private readonly label: HTMLButtonElement;
+  private readonly menu;
   private readonly resize = new ResizeObserver(() => this.fit());
 
   constructor(private lane: Lane, private axis: Axis, head: Node, private readonly onZoom: (from: number, until: number) => void, private readonly onCursor: (at: number | null) => void) {
-    const label = h("button", { class: "lane-label", "aria-expanded": "false", title: "larger or smaller" }, h("span", { class: "lane-title" }, head, h("span", null, lane.title)), h("span", { class: "lane-value" }, this.value, h("span", { class: "faint" }, lane.unit ? `\u2009${lane.unit}` : "")), this.range);
-    label.addEventListener("click", () => {
-      this.height = this.height === HEIGHT ? TALL : HEIGHT;
-      label.setAttribute("aria-expanded", String(this.height === TALL));
-      this.fit();
-    });
-    this.element.append(label, this.holder);
+    this.shown = columns(lane);
+    this.label = h("button", { class: "lane-label", "aria-expanded": "false", title: "larger or smaller" }, this.title, h("span", { class: "lane-value" }, this.value, h("span", { class: "faint" }, lane.unit ? `\u2009${lane.unit}` : "")), this.range);
+    this.label.addEventListener("click", () => this.turn());
+    this.menu = menu(() => this.lane, () => this.turn());
+    this.element.append(this.label, this.menu.button, this.holder, this.menu.table);
     this.element.setAttribute("role", "group");
-    this.element.setAttribute("aria-label", this.description());
-    this.legend(null);
+    gestures(this.holder, () => this.plot, () => this.axis, onZoom);
+    this.name(head);
     this.resize.observe(this.holder);
+  }
+
+  /** Shows newer data in the same place. */
+  update(lane: Lane, axis: Axis, head: Node): void {
+    const isSame = lane.state === this.lane.state && lane.buckets.length > 0 === this.lane.buckets.length > 0;
+    [this.lane, this.axis, this.shown] = [lane, axis, columns(lane)];
+    this.name(head);
+    this.menu.draw();
+    if (this.plot && isSame) { this.plot.setData(this.data()); this.legend(this.plot.cursor.idx ?? null); } else this.redraw();
   }
 
   close(): void {
     this.resize.disconnect();
     this.plot?.destroy();
-  }
-
-  private description(): string {
-    const last = this.lane.buckets[this.lane.buckets.length - 1];
-    const expected = this.expectedAt(this.lane.buckets.length - 1);
-    return `${this.lane.title}: ${words.value(last?.mean, this.lane.unit)} ${this.lane.unit ?? ""}${expected ? `, ${expected}` : ""}`;
-  }
-
-  private fit(): void {
-    const width = this.holder.clientWidth;
-    if (width === 0) return;
-    this.holder.style.height = `${this.height}px`;
-    if (this.plot) this.plot.setSize({ width, height: this.height });
-    else this.draw(width);
   }
 
   redraw(): void {
@@ -85,96 +67,74 @@ export class LaneChart {
     this.fit();
   }
 
-  private draw(width: number): void {
-    const { lane, axis } = this;
+  /** Makes the lane larger, or smaller again. */
+  turn(): void {
+    this.isTall = !this.isTall;
+    this.label.setAttribute("aria-expanded", String(this.isTall));
+    this.fit();
+  }
+
+  private name(head: Node): void {
+    this.title.replaceChildren(head, h("span", { title: this.lane.key }, this.lane.title));
+    const last = this.lane.buckets[this.lane.buckets.length - 1];
+    const expected = this.expectedAt(this.lane.buckets.length - 1);
+    this.element.setAttribute("aria-label", `${this.lane.title}: ${words.value(last && valueOf(last, this.lane.isCounter), this.lane.unit)} ${this.lane.unit ?? ""}${expected ? `, ${expected}` : ""}`);
+    if (!this.plot) this.legend(null);
+  }
+
+  private fit(): void {
+    const width = this.holder.clientWidth;
+    if (width === 0) return;
+    const height = this.isTall ? TALL : HEIGHT;
+    this.holder.style.height = `${height}px`;
+    if (this.plot) this.plot.setSize({ width, height });
+    else this.draw(width, height);
+  }
+
+  private data(): uPlot.AlignedData {
+    const { xs, value, min, max, flagged, low, high } = this.shown;
+    return [xs, low, high, min, max, value, flagged];
+  }
+
+  private draw(width: number, height: number): void {
+    const { lane } = this;
     const colours = readColours();
     const colour = colours[STATE_TOKENS[lane.state]] ?? "";
-    const { xs, rows, bands } = this.columns();
-    const isSteps = lane.isCounter;
-    const stepped = uPlot.paths.stepped?.({ align: 1 });
-    const line = (stroke: string, wide: number): uPlot.Series => ({ stroke, width: wide, spanGaps: false, points: { show: false }, ...(isSteps && stepped ? { paths: stepped } : {}) });
-    const hasRibbon = lane.buckets.some((bucket) => bucket.count > 1 && bucket.max > bucket.min);
+    const stepped = lane.isCounter ? uPlot.paths.stepped?.({ align: 1 }) : undefined;
+    const line = (stroke: string, wide: number): uPlot.Series => ({ stroke, width: wide, spanGaps: false, points: { show: false }, ...(stepped ? { paths: stepped } : {}) });
     const flaggedColour = lane.state === "ok" ? colours.warn ?? "" : colour;
     const options: uPlot.Options = {
-      width, height: this.height, padding: [8, 6, 7, 0],
+      width, height, padding: [8, 6, 7, 0],
       legend: { show: false },
-      cursor: { sync: { key: SYNC, setSeries: false }, drag: { x: true, y: false, setScale: false }, points: { size: 8, width: 2, stroke: colours.ink ?? "", fill: colours.bg ?? "" }, y: false },
-      scales: { x: { time: true, range: () => [axis.from / 1000, axis.until / 1000] }, y: { range: (_, low, high) => this.scale(low, high) } },
+      cursor: { sync: { key: SYNC, setSeries: false }, drag: { x: true, y: false, setScale: false }, bind: { dblclick: () => null }, points: { size: (_, series) => (series === VALUE ? 8 : 0), width: (_, series) => (series === VALUE ? 2 : 0), stroke: colours.ink ?? "", fill: colours.bg ?? "" }, y: false },
+      scales: { x: { time: true, range: () => [this.axis.from / 1000, this.axis.until / 1000] }, y: { range: () => scale(this.lane) } },
       axes: [
         { show: false },
-        { size: GUTTER, stroke: colours.ink3 ?? "", font: "11px 'Inter Cut', system-ui", gap: 6, ticks: { show: false }, grid: { stroke: colours.line ?? "", width: 1 }, space: 26, incrs: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5, 2e5, 5e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14], values: (_, ticks) => ticks.map((tick) => words.number(tick)) },
+        { size: GUTTER, stroke: colours.ink3 ?? "", font: "11px 'Inter Cut', system-ui", gap: 6, ticks: { show: false }, grid: { stroke: colours.line ?? "", width: 1 }, splits: (_, __, low, high) => ticks(low, high, this.isTall ? 8 : 3), values: (_, marks) => marks.map((mark) => words.number(mark)) },
       ],
-      series: [{}, { ...line("transparent", 0), points: { show: false } }, { ...line("transparent", 0) }, { ...line("transparent", 0) }, { ...line("transparent", 0) }, line(colours.data ?? "", 1.5), line(flaggedColour, 2.4)],
-      bands: [{ series: [2, 1], fill: colours.band ?? "" }, ...(hasRibbon ? [{ series: [4, 3] as [number, number], fill: colours.band ?? "" }] : [])],
+      series: [{}, line("transparent", 0), line("transparent", 0), line("transparent", 0), line("transparent", 0), line(colours.data ?? "", 1.5), line(flaggedColour, 2.4)],
+      bands: [{ series: [2, 1], fill: colours.band ?? "" }, { series: [4, 3], fill: colours.spread ?? "" }],
       hooks: {
         drawClear: [(plot) => this.under(plot, colours)],
         draw: [(plot) => this.over(plot, colours, flaggedColour)],
-        setCursor: [(plot) => { const index = plot.cursor.idx; this.legend(index ?? null); const x = index === null || index === undefined ? null : xs[index]; this.onCursor(x === null || x === undefined ? null : x * 1000); }],
+        setCursor: [(plot) => { const index = plot.cursor.idx ?? null; this.legend(index); const x = index === null ? undefined : this.shown.xs[index]; this.onCursor(x === undefined ? null : x * 1000); }],
         setSelect: [(plot) => { if (plot.select.width > 4) this.onZoom(plot.posToVal(plot.select.left, "x") * 1000, plot.posToVal(plot.select.left + plot.select.width, "x") * 1000); plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false); }],
       },
     };
-    this.plot = new uPlot(options, [xs, bands[0], bands[1], rows[1], rows[2], rows[0], rows[3]] as uPlot.AlignedData, this.holder);
-  }
-
-  /** Columns of the plot. A gap longer than three buckets breaks the line. */
-  private columns(): { xs: number[]; rows: (number | null)[][]; bands: (number | null)[][] } {
-    const { buckets, bucketSeconds, expected, flagged } = this.lane;
-    const xs: number[] = [];
-    const rows: (number | null)[][] = [[], [], [], []];
-    const bands: (number | null)[][] = [[], []];
-    let before = NaN;
-    buckets.forEach((bucket, index) => {
-      const at = words.millis(bucket.time) / 1000;
-      if (at - before > 3.5 * bucketSeconds) {
-        xs.push(before + bucketSeconds);
-        for (const row of [...rows, ...bands]) row.push(null);
-      }
-      xs.push(at);
-      const isFlagged = flagged.some(([from, until]) => at * 1000 >= from && at * 1000 <= until);
-      rows[0]?.push(bucket.mean); rows[1]?.push(bucket.min); rows[2]?.push(bucket.max); rows[3]?.push(isFlagged ? bucket.mean : null);
-      bands[0]?.push(expected[index]?.[0] ?? null); bands[1]?.push(expected[index]?.[1] ?? null);
-      before = at;
-    });
-    return { xs, rows, bands };
-  }
-
-  private scale(low: number, high: number): [number, number] {
-    if (!Number.isFinite(low) || !Number.isFinite(high)) return [0, 1];
-    const isRate = this.lane.unit !== "°C";
-    const [a, b] = [isRate ? Math.min(0, low) : low, high];
-    const room = b > a ? (b - a) * 0.12 : Math.max(Math.abs(b) * 0.2, 1);
-    return [isRate && a === 0 ? 0 : a - room, b + room];
+    this.plot = new uPlot(options, this.data(), this.holder);
   }
 
   private under(plot: uPlot, colours: Record<string, string>): void {
-    const { ctx, bbox } = plot;
+    const { ctx } = plot;
     ctx.save();
     ctx.lineWidth = devicePixelRatio;
     const day = new Date(this.axis.from);
-    for (day.setHours(24, 0, 0, 0); day.getTime() < this.axis.until; day.setDate(day.getDate() + 1)) this.vertical(plot, day.getTime(), colours.line2 ?? "");
+    for (day.setHours(24, 0, 0, 0); day.getTime() < this.axis.until; day.setDate(day.getDate() + 1)) vertical(plot, day.getTime(), colours.line2 ?? "");
     ctx.globalAlpha = 0.22;
-    for (const mark of this.axis.marks) this.vertical(plot, mark, colours.crit ?? "");
+    for (const mark of this.axis.marks) vertical(plot, mark, colours.crit ?? "");
     ctx.globalAlpha = 1;
-    if (!Number.isNaN(this.lane.silentSince)) {
-      const left = Math.max(bbox.left, plot.valToPos(this.lane.silentSince / 1000, "x", true));
-      ctx.beginPath();
-      ctx.rect(left, bbox.top, bbox.left + bbox.width - left, bbox.height);
-      ctx.clip();
-      ctx.strokeStyle = colours.line2 ?? "";
-      for (let x = left - bbox.height; x < bbox.left + bbox.width; x += 6 * devicePixelRatio) { ctx.beginPath(); ctx.moveTo(x, bbox.top + bbox.height); ctx.lineTo(x + bbox.height, bbox.top); ctx.stroke(); }
-    }
+    for (const [from, until] of gaps(this.lane, this.axis.until)) hatch(plot, from, until, colours.line2 ?? "");
     ctx.restore();
-  }
-
-  private vertical(plot: uPlot, at: number, colour: string): void {
-    const x = Math.round(plot.valToPos(at / 1000, "x", true));
-    const { ctx, bbox } = plot;
-    if (x < bbox.left || x > bbox.left + bbox.width) return;
-    ctx.strokeStyle = colour;
-    ctx.beginPath();
-    ctx.moveTo(x, bbox.top);
-    ctx.lineTo(x, bbox.top + bbox.height);
-    ctx.stroke();
   }
 
   private over(plot: uPlot, colours: Record<string, string>, flaggedColour: string): void {
@@ -185,25 +145,12 @@ export class LaneChart {
     for (const [from, until] of this.lane.flagged) {
       const left = Math.max(bbox.left, plot.valToPos(from / 1000, "x", true));
       const right = Math.min(bbox.left + bbox.width, plot.valToPos(until / 1000, "x", true));
-      if (right > bbox.left) ctx.fillRect(left, 1, Math.max(3 * ratio, right - left), 3 * ratio);
+      if (right > bbox.left && left < bbox.left + bbox.width) ctx.fillRect(left, 1, Math.max(3 * ratio, right - left), 3 * ratio);
     }
-    const { min = 0, max = 1 } = plot.scales.y ?? {};
-    for (const limit of this.lane.limits) {
-      if (limit.value < (min ?? 0) || limit.value > (max ?? 1)) continue;
-      const y = plot.valToPos(limit.value, "y", true);
-      ctx.strokeStyle = ctx.fillStyle = colours.ink3 ?? "";
-      ctx.lineWidth = ratio;
-      ctx.setLineDash([4 * ratio, 4 * ratio]);
-      ctx.beginPath(); ctx.moveTo(bbox.left, y); ctx.lineTo(bbox.left + bbox.width, y); ctx.stroke();
-      ctx.font = `${11 * ratio}px 'Inter Cut', system-ui`;
-      ctx.textAlign = "left";
-      ctx.textBaseline = "bottom";
-      ctx.fillText(limit.word, bbox.left + 6 * ratio, y - 2 * ratio);
-    }
-    ctx.setLineDash([]);
+    for (const limit of this.lane.limits) limitLine(plot, limit, colours.ink3 ?? "");
     const last = this.lane.buckets[this.lane.buckets.length - 1];
     if (last && Number.isNaN(this.lane.silentSince)) {
-      const [x, y] = [plot.valToPos(words.millis(last.time) / 1000, "x", true), plot.valToPos(last.mean, "y", true)];
+      const [x, y] = [plot.valToPos(words.millis(last.time) / 1000, "x", true), plot.valToPos(valueOf(last, this.lane.isCounter), "y", true)];
       const isFlagged = this.lane.flagged.some(([, until]) => until >= words.millis(last.time));
       ctx.fillStyle = (isFlagged ? flaggedColour : colours.data) ?? "";
       ctx.beginPath(); ctx.arc(x, y, 3 * ratio, 0, 2 * Math.PI); ctx.fill();
@@ -220,36 +167,46 @@ export class LaneChart {
 
   /** Value and expected range at the cursor, or now. */
   private legend(at: number | null): void {
-    const { buckets, unit, silentSince } = this.lane;
-    const x = at === null ? undefined : this.plot?.data[0]?.[at];
-    const index = x === undefined ? buckets.length - 1 : buckets.findIndex((bucket) => Math.abs(words.millis(bucket.time) / 1000 - x) < 0.001);
-    const isNow = x === undefined;
-    if (isNow && !Number.isNaN(silentSince)) {
+    const { buckets, unit, silentSince, isCounter } = this.lane;
+    if (at === null && !Number.isNaN(silentSince)) {
       this.value.textContent = "–";
-      this.range.textContent = `last ${words.clock(silentSince, now(), true)}`;
+      this.range.textContent = `last ${words.clock(silentSince, now(), true).replace("yesterday ", "")}`;
       return;
     }
-    this.value.textContent = words.value(buckets[index]?.mean, unit);
-    this.range.textContent = this.expectedAt(index);
+    const index = at === null ? buckets.length - 1 : this.shown.bucket[at] ?? -1;
+    const bucket = buckets[index];
+    this.value.textContent = words.value(bucket && valueOf(bucket, isCounter), unit);
+    this.range.textContent = bucket ? this.expectedAt(index) : "no value";
   }
 }
 
-/** The axis above the lanes, with the ribbon of verdicts below it. */
+const TICK_WIDTH = 62;
+
+/** The axis above the lanes. */
 export class TimeAxis {
   readonly element = h("div", { class: "time-axis" });
   private readonly pill = h("span", { class: "time-pill num", hidden: true });
   private readonly ticks = h("div", { class: "axis-ticks num faint" });
+  private readonly resize = new ResizeObserver(() => this.draw());
 
   constructor(private axis: Axis) {
-    this.ticks.append(this.pill);
     this.element.append(h("div", { class: "axis-label" }), this.ticks);
-    const { from, until } = axis;
-    for (const at of steps(from, until)) {
-      const label = h("span", null, words.clock(at, at));
-      if (until - from > 2 * 86_400_000) label.textContent = words.date(at).replace(/ \d{4}$/, "");
+    this.draw();
+    this.resize.observe(this.ticks);
+  }
+
+  update(axis: Axis): void { this.axis = axis; this.draw(); }
+  close(): void { this.resize.disconnect(); }
+
+  private draw(): void {
+    const { from, until } = this.axis;
+    const width = this.ticks.clientWidth || 700;
+    const labels = steps(from, until, Math.max(2, Math.min(12, Math.floor(width / TICK_WIDTH)))).map((at) => {
+      const label = h("span", null, until - from > 2 * 86_400_000 ? words.date(at).replace(/ \d{4}$/, "") : words.clock(at, at));
       label.style.left = `${this.share(at) * 100}%`;
-      this.ticks.append(label);
-    }
+      return label;
+    });
+    this.ticks.replaceChildren(...labels, this.pill);
   }
 
   private share(at: number): number { return (at - this.axis.from) / (this.axis.until - this.axis.from); }
@@ -260,17 +217,6 @@ export class TimeAxis {
     this.pill.textContent = this.axis.until - this.axis.from > 2 * 86_400_000 ? words.clock(at, now()) : words.clock(at, at, true);
     this.pill.style.left = `${this.share(at) * 100}%`;
   }
-}
-
-/** Round times, so that six to twelve stand on the axis. */
-export function steps(from: number, until: number): number[] {
-  const minutes = [1, 2, 5, 10, 15, 30, 60, 120, 180, 360, 720, 1440, 2880, 7200, 14_400, 43_200, 86_400, 259_200, 525_600];
-  const step = (minutes.find((each) => (until - from) / (each * 60_000) <= 12) ?? 525_600) * 60_000;
-  const day = new Date(from);
-  day.setHours(0, 0, 0, 0);
-  const result = [];
-  for (let at = day.getTime(); at < until; at += step) if (at > from + step * 0.2) result.push(at);
-  return result;
 }
 
 export { GUTTER, LABEL_WIDTH };

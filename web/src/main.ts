@@ -203,7 +203,7 @@ function key(event: KeyboardEvent): void {
   const act: Record<string, () => void> = {
     g: () => { isGoing = Date.now(); }, "/": overlays.find, "?": overlays.help, d: turnTheme, j: () => stepNeedy(1), k: () => stepNeedy(-1),
     "[": () => overlays.shiftRange(-0.5), "]": () => overlays.shiftRange(0.5), "-": () => overlays.zoom(2), "+": () => overlays.zoom(0.5), "=": () => overlays.zoom(0.5),
-    "0": () => app.go({ range: { minutes: "minutes" in app.place.range ? app.place.range.minutes : 1440 } }), " ": () => { app.isPaused = !app.isPaused; app.notify(); },
+    "0": () => app.go({ range: app.home }), " ": () => { app.isPaused = !app.isPaused; app.notify(); },
     c: () => void navigator.clipboard.writeText(JSON.stringify(app.incidents, null, 2)), Escape: () => { if (app.place.view === "device") history.back(); },
   };
   const range = RANGES[Number(event.key) - 1];

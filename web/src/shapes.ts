@@ -95,7 +95,7 @@ const ICONS = {
   down: "M4.5 6.5 8 10l3.5-3.5", left: "M9.5 4 5.5 8l4 4", right: "M6.5 4l4 4-4 4", copy: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3", arrow: "M2.5 8h10M9 4.5 12.5 8 9 11.5",
   pause: "M5.5 3.5v9M10.5 3.5v9", play: "M5 3.2v9.6L12.5 8z", theme: "M8 1.8a6.2 6.2 0 0 0 0 12.4zM8 1.8a6.2 6.2 0 0 1 0 12.4",
   fleet: "M2 3h3v3H2zM6.5 3h3v3h-3zM11 3h3v3h-3zM2 9h3v3H2zM6.5 9h3v3h-3zM11 9h3v3h-3z", events: "M2 4h2M2 8h2M2 12h2M6.5 4H14M6.5 8H14M6.5 12H14", pipeline: "M3.5 8h9M3 6.2v3.6M13 6.2v3.6",
-  ask: "M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .9-1 1.6M8 12.4v.05", close: "M4 4l8 8M12 4l-8 8",
+  ask: "M5.8 6a2.2 2.2 0 1 1 3.2 2c-.7.4-1 .9-1 1.6M8 12.4v.05", close: "M4 4l8 8M12 4l-8 8", minus: "M3.5 8h9", more: "M3.5 8h.05M8 8h.05M12.5 8h.05",
 } as const;
 
 /** The mark of Spindle: an open ring, a hub, an arm. */

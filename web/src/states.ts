@@ -44,8 +44,10 @@ export function notFound(message: string): HTMLElement {
 
 /** Nothing has arrived yet. */
 export function empty(isStarting: boolean): HTMLElement {
+  const readiness = h("p", { class: "muted" });
+  void api.text("/readyz").then(({ status, body }) => { readiness.textContent = status === 200 ? "NATS, the streams and the store are ready; awaited: the first value." : `Awaited: ${body.trim()}.`; }, () => undefined);
   return h("div", { class: "state-page" }, isStarting ? shape("silent", 24) : null, h("h1", null, isStarting ? "Waiting for the first value" : "No devices yet"),
-    h("p", { class: "muted" }, isStarting ? "This page fills by itself." : "Everything runs; nobody has sent a value. Start a source, or send one yourself."),
+    h("p", { class: "muted" }, isStarting ? "This page fills by itself." : "Nobody has sent a value. Start a source, or send one yourself."), readiness,
     h("pre", null, "spindle up --source host --source smart   # the drives of this machine\nspindle up --devices 50                    # a simulated fleet\nnats pub events.metrics '{\"timestamp\":\"…\",\"sourceDevice\":\"d1\",\"metricType\":\"DiskTemp\",\"value\":36.5}'"),
     h("p", { class: "faint" }, "The first value shows here within seconds."));
 }

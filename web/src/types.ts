@@ -32,7 +32,8 @@ export interface NotOk {
 }
 
 export interface FleetColumns {
-  device: string[];
+  device?: string[];
+  device_front_coded?: FrontCoded;
   states: State[];
   state: number[];
   heard_seconds: (number | null)[];
@@ -40,6 +41,9 @@ export interface FleetColumns {
   metrics: Record<string, MetricColumn>;
   not_ok: NotOk;
 }
+
+/** Sorted names: characters that each shares with the one before, and what follows them. */
+export interface FrontCoded { shared: number[]; rest: string[] }
 
 export interface FleetAnswer {
   data: FleetColumns;

@@ -1,13 +1,15 @@
 /** The head of a view: shape, sentence, and a line below that counts on. */
 
 import { now } from "./api";
-import { h } from "./dom";
+import { append, h } from "./dom";
+import type { Child } from "./dom";
 import type { Verdict } from "./sentence";
 import { shape } from "./shapes";
 import * as words from "./words";
 
 export interface VerdictElement {
-  show(verdict: Verdict, side?: HTMLElement | null): HTMLElement;
+  /** `more` follows the facts of the verdict, `word` stands before its start. */
+  show(verdict: Verdict & { word?: string; more?: Child }, side?: HTMLElement | null): HTMLElement;
   tick(): void;
 }
 
@@ -20,9 +22,10 @@ export function verdict(): VerdictElement {
       since = said.since;
       tick();
       const line = h("p");
-      if (!Number.isNaN(since)) line.append(`Since ${words.clock(since, now())}, for `, lasting, ". ");
+      if (!Number.isNaN(since)) line.append(`${said.word ? `${said.word} since` : "Since"} ${words.clock(since, now())}, for `, lasting, ". ");
       if (said.advice) line.append(h("b", { class: "advice" }, `${said.advice.replace(/\.$/, "")}.`), " ");
       line.append(said.rest);
+      append(line, [said.more]);
       return h("header", { class: "verdict" }, shape(said.state, 26), h("div", null, h("h1", null, said.title), line), side ? h("div", { class: "side" }, side) : null);
     },
     tick,

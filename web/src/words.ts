@@ -142,6 +142,17 @@ export function reason(text: string): string {
   return name(text).replace(/^[A-Za-z]\w* at \d{4}-\d\d-\d\dT[\d:.]+Z: /, "");
 }
 
+/** A text with its times (RFC 3339) as the clock shows them here. */
+export function localTimes(text: string, now: number): string {
+  return text.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z/g, (time) => clock(millis(time), now, true));
+}
+
+/** The message of an event; the verdicts of the detector have their times as the clock shows them here. */
+export function message(event: { event_type: string; event_message: string | null }, now: number): string {
+  const text = name(event.event_message ?? "");
+  return event.event_type === "HealthChanged" ? localTimes(text, now) : text;
+}
+
 /** A place from labels: "enclosure-02, bay 17", else the host. */
 export function place(labels: Record<string, string | undefined>): string {
   const parts = [labels.enclosure && name(labels.enclosure), labels.bay && `bay ${name(labels.bay)}`].filter(Boolean);

@@ -19,6 +19,7 @@ mod changes;
 mod faults;
 mod fleet_steps;
 mod history;
+mod onset;
 mod order;
 mod silence;
 mod temperature;
@@ -46,6 +47,7 @@ pub use faults::{FAULT_LOOKBACK, PAGING_CRITICALITY, event_types, is_deciding, m
 pub(crate) use faults::{fault_of, moment, reason_of};
 pub use fleet_steps::{FleetStep, fleet_steps};
 pub use history::{HealthSegment, MAX_STATEMENT_AGE, Statement, detector_seen, segments, since, standing};
+pub use onset::{FINDING_ENDS_AFTER, history_begins, lacks_onset, onset};
 pub use silence::{
     CLOCK_TOLERANCE, MAX_CLOCK_LAG, MIN_SILENCE, allowed_silence, clock_disagrees, current_window, may_be_silent,
 };

@@ -75,12 +75,7 @@ pub enum Query {
     /// Verdicts on all devices.
     FleetHealth(FleetQuery),
     /// All devices in columns.
-    Fleet {
-        /// Window of recent data.
-        window: Window,
-        /// Metrics whose newest values are wanted.
-        metric_types: Vec<MetricType>,
-    },
+    Fleet(ColumnsQuery),
     /// Number of devices that are not ok over time.
     FleetHistory {
         /// Window.
@@ -113,6 +108,19 @@ pub enum Query {
     },
     /// Notes of the detector, newest first.
     Anomalies(AnomaliesQuery),
+}
+
+/// Parameters of `fleet`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ColumnsQuery {
+    /// Window of recent data.
+    pub window: Window,
+    /// Metrics whose newest values are wanted.
+    pub metric_types: Vec<MetricType>,
+    /// Serial numbers are wanted among the labels.
+    pub with_serials: bool,
+    /// Names are wanted front coded.
+    pub front_coded: bool,
 }
 
 /// Parameters of `fleet_health`.
@@ -251,7 +259,7 @@ impl Query {
             Self::Series { .. } => "series",
             Self::AuditGaps(_) => "audit_gaps",
             Self::FleetHealth(_) => "fleet_health",
-            Self::Fleet { .. } => "fleet",
+            Self::Fleet(_) => "fleet",
             Self::FleetHistory { .. } => "fleet_history",
             Self::FleetSeries { .. } => "fleet_series",
             Self::Pipeline { .. } => "pipeline",

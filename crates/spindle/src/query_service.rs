@@ -6,6 +6,7 @@ mod anomalies;
 mod arrivals;
 mod audit;
 mod bounded_events;
+mod decoded;
 mod device;
 mod evidence;
 mod fit;
@@ -16,6 +17,7 @@ mod judged_events;
 mod judged_fleet;
 mod kept_fleet;
 mod listings;
+mod onset;
 #[cfg(test)]
 mod test_data;
 mod verdicts;
@@ -157,8 +159,8 @@ impl QueryService {
             }
             Query::AuditGaps(query) => audit::gaps(store, query).await.map(Data::AuditGaps),
             Query::FleetHealth(query) => fleet::fleet_health(store, query).await.map(Box::new).map(Data::FleetHealth),
-            Query::Fleet { window, metric_types } => {
-                fleet_columns::fleet(store, &self.fleet, window, metric_types).await.map(Box::new).map(Data::Fleet)
+            Query::Fleet(wanted) => {
+                fleet_columns::fleet(store, &self.fleet, wanted).await.map(Box::new).map(Data::Fleet)
             }
             Query::FleetHistory { window } => fleet_columns::history(store, window).await,
             Query::FleetSeries { metric_type, window, bucket } => {

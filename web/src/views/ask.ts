@@ -7,6 +7,7 @@ import { fill, h } from "../dom";
 import { icon, shape } from "../shapes";
 import type { State } from "../types";
 import * as words from "../words";
+import { paramOf } from "./ask_param";
 
 interface Param { type?: string | string[]; enum?: (string | null)[]; minimum?: number; maximum?: number; default?: string | number; description?: string; format?: string; "x-default"?: string }
 interface Question { type: string; text: string; params: [string, Param][]; required: string[] }
@@ -46,7 +47,8 @@ export function askView(): View {
     shown = question.type;
     fill(answer);
     drawForm(question);
-    if (question.required.length === 0 || question.required.every((name) => app.place.options[name])) void run(question);
+    const missing = question.required.find((name) => !app.place.options[name]);
+    if (missing === undefined) void run(question); else fill(answer, h("p", { class: "muted" }, `Give ${missing} and press Enter.`));
   };
 
   const drawForm = (question: Question) => {
@@ -68,10 +70,11 @@ export function askView(): View {
   const elsewhere = (question: Question): HTMLElement => {
     const given = params(question);
     const body = JSON.stringify({ query_type: question.type, params: given });
-    const quote = (text: string) => (/^[\w.:@/+-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
+    const token = api.hasToken() ? ' -H "authorization: Bearer $SPINDLE_HTTP_TOKEN"' : "";
+    const quote = (text: string) => (/^[\w.:@/+=-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
     const forms: Record<string, string> = {
       spindle: ["spindle query", question.type, ...Object.entries(given).map(([name, value]) => quote(`${name}=${String(value)}`))].join(" "),
-      curl: `curl -s ${location.origin}/api/v1/query -d ${quote(body)}`, nats: `nats request reader.query ${quote(body)}`,
+      curl: `curl -s ${location.origin}/api/v1/query${token} -d ${quote(body)}`, nats: `nats request reader.query ${quote(body)}`,
     };
     const box = h("pre", { class: "code" }, forms.spindle ?? "");
     const tabs = Object.keys(forms).map((name, at) => {
@@ -87,6 +90,7 @@ export function askView(): View {
     abort = new AbortController();
     const { signal } = abort;
     for (const old of form.querySelectorAll(".problem")) old.remove();
+    for (const old of form.querySelectorAll("[aria-invalid]")) { old.removeAttribute("aria-invalid"); old.removeAttribute("aria-describedby"); }
     answer.classList.add("dimmed");
     const began = performance.now();
     try {
@@ -96,9 +100,14 @@ export function askView(): View {
     } catch (error) {
       if (signal.aborted) return;
       const message = error instanceof Error ? error.message : String(error);
-      const own = [...form.querySelectorAll<HTMLElement>("[data-param]")].find((each) => message.includes(each.dataset.param ?? "\0"));
-      const problem = h("p", { class: "problem", role: "alert" }, shape("warning", 12), h("span", null, message));
-      (own ?? form.querySelector(".row"))?.append(problem);
+      const name = paramOf(message, question.params.map(([each]) => each));
+      const own = name === null ? null : form.querySelector<HTMLElement>(`[data-param="${CSS.escape(name)}"]`);
+      const problem = h("p", { class: "problem", role: "alert", id: "ask-problem" }, shape("warning", 12), h("span", null, words.name(message)));
+      if (own) own.append(problem); else form.querySelector(".row")?.after(problem);
+      const field = own?.querySelector<HTMLElement>(".field");
+      field?.setAttribute("aria-invalid", "true");
+      field?.setAttribute("aria-describedby", "ask-problem");
+      field?.focus();
     }
   };
   void draw();
@@ -113,23 +122,30 @@ function phoneChoice(all: Question[], own: Question): HTMLElement {
   return field;
 }
 
+/** Longest list of words that stands beside the name of a field. */
+const MAX_WORDS = 34;
+
 function field(question: Question, name: string, param: Param): HTMLElement {
   const value = app.place.options[name] ?? "";
   const fallback = String(param.default ?? param["x-default"] ?? (question.required.includes(name) ? "required" : ""));
   const choices = param.enum?.filter((each) => each !== null);
-  const range = param.enum ? `one of ${choices?.length ?? 0} words` : param.minimum !== undefined ? `${words.whole(param.minimum)} to ${words.whole(param.maximum ?? 0)}` : param.format === "date-time" ? "RFC 3339" : "";
+  const all = `one of ${choices?.join(", ") ?? ""}`;
+  const range = param.enum ? (all.length <= MAX_WORDS ? all : `one of ${choices?.length ?? 0} words`) : param.minimum !== undefined ? `${words.whole(param.minimum)} to ${words.whole(param.maximum ?? 0)}` : param.format === "date-time" ? "RFC 3339" : "";
   const input = choices
-    ? h("select", { class: "field", name }, h("option", { value: "" }, fallback), ...choices.map((each) => h("option", { value: each, selected: each === value }, each)))
+    ? h("select", { class: "field", name }, h("option", { value: "" }, fallback || "any"), ...choices.map((each) => h("option", { value: each, selected: each === value }, each)))
     : h("input", { class: "field", name, value, placeholder: fallback, autocomplete: "off", spellcheck: "false", inputmode: [param.type].flat()[0] === "integer" ? "numeric" : null });
-  return h("label", { "data-param": name }, h("span", { class: "ask-label" }, h("span", null, name), h("span", { class: "faint" }, range)), input, h("span", { class: "faint small" }, param.description ?? ""));
+  return h("label", { "data-param": name }, h("span", { class: "ask-label" }, h("span", null, name), h("span", { class: "faint" }, range)), input, h("span", { class: "faint small" }, (param.description ?? "").replace(/`/g, "")));
 }
 
 function drawAnswer(home: HTMLElement, response: Record<string, unknown>, took: number): void {
   const { data, basis } = response as { data: unknown; basis?: { from?: string; until?: string; n_points?: number } };
   const rows = Array.isArray(data) ? (data as Record<string, unknown>[]) : null;
+  const summary = response.summary;
   const json = h("pre", { class: "code", tabindex: "0" });
   const table = rows ? tableOf(rows) : h("dl", { class: "labels answer" }, ...Object.entries((data ?? {}) as Record<string, unknown>).flatMap(([key, value]) => [h("dt", { class: "muted" }, key), h("dd", null, plain(value))]));
-  const box = h("div", null, table);
+  const about = Array.isArray(summary) && summary.length > 0 ? h("section", null, h("h3", null, "Summary"), tableOf(summary as Record<string, unknown>[])) : null;
+  const shownTable = h("div", null, table, about);
+  const box = h("div", null, shownTable);
   const copy = h("button", { class: "control" }, icon("copy", 14), "Copy");
   copy.addEventListener("click", () => { void navigator.clipboard.writeText(JSON.stringify(response, null, 2)); copy.lastChild?.replaceWith("Copied"); });
   const tab = (text: string, show: () => void, isOn: boolean) => {
@@ -137,12 +153,13 @@ function drawAnswer(home: HTMLElement, response: Record<string, unknown>, took: 
     button.addEventListener("click", () => { show(); for (const each of button.parentElement?.children ?? []) each.setAttribute("aria-pressed", String(each === button)); });
     return button;
   };
-  const title = rows ? words.counted(rows.length, "row") : "Answer";
-  fill(home, h("div", { class: "side-head" }, h("h2", null, words.capital(title)), h("div", { class: "row" }, h("div", { class: "switch" }, tab("Table", () => fill(box, table), true), tab("JSON", () => { json.textContent ||= JSON.stringify(response, null, 2); fill(box, json); }, false)), copy)), box,
+  const title = rows ? `${words.whole(rows.length)} ${rows.length === 1 ? "row" : "rows"}` : "Answer";
+  fill(home, h("div", { class: "side-head" }, h("h2", null, title), h("div", { class: "row" }, h("div", { class: "switch" }, tab("Table", () => fill(box, shownTable), true), tab("JSON", () => { json.textContent ||= JSON.stringify(response, null, 2); fill(box, json); }, false)), copy)), box,
     h("p", { class: "muted" }, `${basis?.from ? `Based on ${words.clock(words.millis(basis.from), api.now())} to ${words.clock(words.millis(basis.until), api.now())}` : "Based on all of the past"}, ${words.whole(basis?.n_points ?? 0)} points. Answered in ${Math.round(took)}\u2009ms.`));
 }
 
 const MAX_ROWS = 500;
+const TIME = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 
 function tableOf(rows: Record<string, unknown>[]): HTMLElement {
   if (rows.length === 0) return h("p", { class: "muted pad" }, "Nothing found.");
@@ -152,14 +169,15 @@ function tableOf(rows: Record<string, unknown>[]): HTMLElement {
     h("tbody", null, ...rows.slice(0, MAX_ROWS).map((row) => h("tr", null, ...keys.map((key) => {
       const value = row[key];
       const state = key === "health" ? (value as State) : null;
-      return h("td", { class: isNumber(key) ? "right num" : "", dir: "auto" }, state ? h("span", { class: `word ${state}` }, shape(state === "unknown" as State ? "silent" : state, 11), String(value)) : plain(value));
+      if (typeof value === "string" && TIME.test(value)) return h("td", { class: "num" }, h("time", { datetime: value, title: value }, words.clock(words.millis(value), api.now(), true)));
+      return h("td", { class: isNumber(key) ? "right num" : "", dir: "auto", title: typeof value === "string" ? words.name(value) : "" }, state ? h("span", { class: `word ${state}` }, shape(state === "unknown" as State ? "silent" : state, 11), String(value)) : plain(value));
     }))))), rows.length > MAX_ROWS ? h("p", { class: "muted" }, `${words.whole(rows.length - MAX_ROWS)} more rows: see JSON.`) : null);
 }
 
 function plain(value: unknown): string {
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") return Number.isInteger(value) ? words.whole(value) : String(Number(value.toPrecision(6)));
-  if (typeof value === "string") return words.short(value, 120);
+  if (typeof value === "string") return words.short(words.localTimes(value, api.now()), 120);
   const why = typeof value === "object" && "why" in value ? (value as { why: unknown }).why : null;
-  return typeof why === "string" ? words.name(why) : words.short(JSON.stringify(value), 160);
+  return typeof why === "string" ? words.localTimes(words.reason(why), api.now()) : words.short(JSON.stringify(value), 160);
 }

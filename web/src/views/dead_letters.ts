@@ -1,7 +1,10 @@
 /** Dead letters: read, replay, drop. Whatever they contain is shown as text. */
 
 import * as api from "../api";
+import { windowOf } from "../address";
+import { app } from "../app";
 import { h, fill } from "../dom";
+import { modal } from "../modal";
 import * as words from "../words";
 
 interface Letter { sequence: number; time: string; reason: string; detail: string; subject: string | null; device: string | null; size_bytes: number; replays: number; part: string | null }
@@ -86,7 +89,8 @@ export class DeadLetters {
     const isEmpty = this.letters.length === 0;
     fill(this.element, head,
       isEmpty ? (this.problem.textContent ? null : h("p", { class: "muted" }, "Everything that came was understood and stored.")) : [this.table(), this.actions()],
-      this.problem, this.outcomes);
+      this.problem, this.outcomes,
+      h("p", { class: "muted audit" }, h("a", { href: auditLink(), "data-link": true, "data-key": "audit", class: "link" }, "Audit"), ": ask which numbers are missing or there twice in this range."));
     if (focused) this.element.querySelector<HTMLElement>(`[data-key="${focused}"]`)?.focus();
   }
 
@@ -180,6 +184,12 @@ export class DeadLetters {
   }
 }
 
+/** The question what is missing in the range of the page. */
+function auditLink(): string {
+  const params = Object.entries(windowOf(app.place.range)).map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`);
+  return `/ask/audit_gaps?${params.join("&")}`;
+}
+
 const SAID: Record<Outcome["outcome"], string> = { replayed: "replayed", dropped: "dropped", gone: "was gone already", refused: "remains" };
 
 function say(error: unknown): string {
@@ -208,9 +218,5 @@ function button(text: string, kind: string, key: string, act: () => void): HTMLB
 }
 
 function open(title: string, ...content: Node[]): HTMLDialogElement {
-  const dialog = h("dialog", { "aria-label": title }, h("h2", null, title), ...content);
-  dialog.addEventListener("close", () => dialog.remove());
-  document.body.append(dialog);
-  dialog.showModal();
-  return dialog;
+  return modal("", title, h("h2", null, title), ...content);
 }

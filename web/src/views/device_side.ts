@@ -1,13 +1,36 @@
 /** Beside the lanes: the shelf with this bay, and the device among its peers. */
 
-import { app } from "../app";
+import * as api from "../api";
 import { h, svg } from "../dom";
 import type { Fleet } from "../fleet_model";
-import { shape } from "../shapes";
+import { shape, stateOf } from "../shapes";
+import type { EventRow } from "../types";
 import * as words from "../words";
 
 const MAX_BAYS = 96;
 const COMPARED = ["Latency", "DiskTemp", "IOPs"];
+const MAX_EVENTS = 8;
+/** Events of one question: more are "100 newest". */
+const ASKED_EVENTS = 100;
+
+/** The newest events of the device. */
+export function eventList(device: string, events: EventRow[]): HTMLElement {
+  const href = `/events?device=${encodeURIComponent(device)}`;
+  return h("section", null, h("div", { class: "side-head" }, h("h2", null, "Events"), h("a", { class: "muted link", href, "data-link": true, "data-key": "events" }, `${events.length === ASKED_EVENTS ? "100 newest" : words.whole(events.length)} in the range`)),
+    events.length === 0 ? h("p", { class: "muted" }, "None in this range.") : h("ul", { class: "side-events" }, ...events.slice(0, MAX_EVENTS).map((event) => h("li", null,
+      h("time", { class: "num muted", datetime: event.time, title: event.time }, words.clock(words.millis(event.time), api.now()).replace("yesterday ", "")), shape(stateOf(event.criticality), 11),
+      h("span", { class: "cut", title: words.name(event.event_message ?? "") }, h("b", null, words.name(event.event_type)), " ", h("span", { class: "muted" }, words.message(event, api.now())))))));
+}
+
+/** Labels, with sizes and times of operation as people read them. */
+export function labelList(labels: Record<string, string>): HTMLElement | null {
+  const entries = Object.entries(labels);
+  if (entries.length === 0) return null;
+  return h("section", null, h("h2", null, "Labels"), h("dl", { class: "labels" }, ...entries.flatMap(([key, text]) => {
+    const isSize = /_bytes$/.test(key) && /^\d+$/.test(text);
+    return [h("dt", { class: "muted" }, words.name(isSize ? key.replace(/_bytes$/, "") : key).replace(/_/g, " ")), h("dd", { dir: "auto", title: words.name(text) }, isSize ? `${words.number(Number(text))}B` : words.name(text))];
+  })));
+}
 
 export function shelf(fleet: Fleet, device: string): HTMLElement | null {
   const own = fleet.find(device);
@@ -21,7 +44,7 @@ export function shelf(fleet: Fleet, device: string): HTMLElement | null {
   return h("section", null, h("div", { class: "side-head" }, h("h2", { dir: "auto" }, words.short(enclosure, 24)), h("span", { class: "muted" }, note)),
     h("div", { class: "shelf" }, ...members.slice(0, MAX_BAYS).map((index) => {
       const name = fleet.device(index);
-      return h("a", { href: `/device/${encodeURIComponent(name)}`, "data-link": true, class: `bay ${fleet.state(index)} ${index === own ? "own" : ""}`, title: name, ...(index === own ? { "aria-current": "true" } : {}) }, shape(fleet.state(index), 10, fleet.trouble(index)?.acknowledged), h("span", { class: "num" }, fleet.label(index, "bay") ?? words.short(name.slice(-3), 4)));
+      return h("a", { href: `/device/${encodeURIComponent(name)}`, "data-link": true, class: `bay ${fleet.state(index)} ${index === own ? "own" : ""}`, title: words.name(name), "data-key": `bay ${name}`, ...(index === own ? { "aria-current": "true" } : {}) }, shape(fleet.state(index), 10, fleet.trouble(index)?.acknowledged), h("span", { class: "num" }, fleet.label(index, "bay") ?? words.short(name.slice(-3), 4)));
     })));
 }
 
@@ -44,7 +67,7 @@ function strip(fleet: Fleet, own: number, cohort: number[], metric: string): HTM
   const median = values[Math.floor(values.length / 2)] ?? 0;
   const [low, high] = [Math.min(value, values[0] ?? value), Math.max(value, values[values.length - 1] ?? value)];
   const x = (each: number) => 6 + (high > low ? ((each - low) / (high - low)) * 328 : 164);
-  const root = svg("svg", { viewBox: "0 0 340 26", class: "strip", "aria-hidden": "true" }, svg("path", { d: "M0 21.5H340", class: "axis-line" }));
+  const root = svg("svg", { viewBox: "0 0 340 31", class: "strip", "aria-hidden": "true" }, svg("path", { d: "M0 21.5H340", class: "axis-line" }));
   const stacks = new Map<number, number>();
   for (const each of values.slice(0, 200)) {
     const bin = Math.round(x(each) / 5);
@@ -52,11 +75,11 @@ function strip(fleet: Fleet, own: number, cohort: number[], metric: string): HTM
     stacks.set(bin, height + 1);
     root.append(svg("circle", { cx: x(each), cy: 21 - Math.min(height, 4) * 4, r: 2.4, class: "peer" }));
   }
-  const mark = shape(fleet.state(own), 12);
-  mark.setAttribute("x", String(x(value) - 6));
-  mark.setAttribute("y", "15");
+  // A disc among discs would be lost: from 18 px on it has its tick.
+  const size = ["ok", "asleep"].includes(fleet.state(own)) ? 18 : 13;
+  const mark = shape(fleet.state(own), size, fleet.trouble(own)?.acknowledged);
+  mark.setAttribute("x", String(Math.max(0, Math.min(340 - size, x(value) - size / 2))));
+  mark.setAttribute("y", String(21 - size / 2 - 1));
   root.append(mark);
   return h("div", { class: "peer-row" }, h("div", { class: "side-head" }, h("span", { class: "muted" }, words.metric(metric)), h("span", null, h("b", { class: "num" }, words.value(value, unit)), h("span", { class: "muted" }, `, median ${words.value(median, unit)} ${unit ?? ""}`))), root);
 }
-
-void app;

@@ -5,41 +5,54 @@ import { app } from "../app";
 import type { View } from "../app";
 import { span, windowOf } from "../address";
 import { select } from "../controls";
+import { dragRange } from "../drag_range";
 import { fill, h, svg } from "../dom";
 import { icon, shape, stateOf } from "../shapes";
+import { steps } from "../lane_data";
 import type { EventRow } from "../types";
 import { verdict } from "../verdict";
 import { statePage } from "../states";
 import * as words from "../words";
+import { linesOf } from "./event_lines";
+import type { Folded, Line } from "./event_lines";
+import { drawPane } from "./event_pane";
 
 const PAGE = 500;
 const ROW = 34;
 const MARGIN_ROWS = 10;
+/** Distance of the day from the top of the window: below the bar and the head of the table. */
+const STUCK = 84;
 const BINS = 96;
 /** Most events of a bin that are drawn as blocks. */
 const BLOCKS = 8;
-const FOLD_MS = 60_000;
+/** Width of a tick of the histogram, in px. */
+const TICK_WIDTH = 110;
 
 interface Answer { data: EventRow[]; next: Record<string, unknown> | null; basis: { n_points: number } }
-interface Folded { row: EventRow; n: number }
-type Line = { day: string } | Folded;
 
 export function eventsView(): View {
   const head = h("div");
   const filters = h("div", { class: "tools" });
   const histogram = h("figure", { class: "histogram" });
   const body = h("div", { class: "event-rows", tabindex: "0", role: "listbox", "aria-label": "events, newest first" });
-  const pane = h("aside", { class: "event-pane", "aria-label": "the chosen event" });
+  const hint = h("p", { class: "muted" }, "Choose an event to see what happened around it.");
+  const pane = h("aside", { class: "event-pane", "aria-label": "the chosen event" }, hint);
   const pill = h("button", { class: "control pill", hidden: true });
-  const element = h("div", { class: "events" }, head, filters, histogram, h("div", { class: "event-columns" }, h("div", { class: "event-table" }, h("div", { class: "event-head muted" }, ...[`Time, ${words.zone(Date.now())}`, "Criticality", "Type", "Device", "Message"].map((text) => h("span", null, text))), pill, body), pane));
+  /** Day of the first line on the screen, if its own line is above. */
+  const stuck = h("div", { class: "event-stuck", "aria-hidden": "true" });
+  const element = h("div", { class: "events" }, head, filters, histogram, h("div", { class: "event-columns" }, h("div", { class: "event-table" }, h("div", { class: "event-head muted" }, ...[`Time, ${words.zone(Date.now())}`, "Criticality", "Type", "Device", "Message"].map((text) => h("span", null, text))), pill, stuck, body), pane));
   let rows: EventRow[] = [];
   let waiting: EventRow[] = [];
   let lines: Line[] = [];
+  /** Lines with a day. */
+  let days: { index: number; day: string }[] = [];
   let next: Record<string, unknown> | null = null;
   let total = 0;
   let abort = new AbortController();
   let current = verdict();
   let isLoadingMore = false;
+  let paneOf = "";
+  let paneAbort = new AbortController();
   const isChosen = (row: EventRow) => row.event_id === app.place.options.sel;
 
   const params = () => {
@@ -53,6 +66,7 @@ export function eventsView(): View {
     try {
       const answer = await api.ask<Answer>("events", params(), abort.signal);
       [rows, next, total, waiting] = [answer.data, answer.next, answer.basis.n_points, []];
+      pill.hidden = true;
       draw();
     } catch (error) {
       if (!abort.signal.aborted) fill(body, statePage(error, () => void load()));
@@ -77,7 +91,13 @@ export function eventsView(): View {
     arrange();
     drawHistogram();
     const chosen = rows.find(isChosen);
-    if (chosen) drawPane(pane, chosen, rows, abort.signal); else fill(pane, h("p", { class: "muted" }, "Choose an event to see what happened around it."));
+    pane.classList.toggle("open", chosen !== undefined);
+    // New events change nothing in the pane: what it asks for is not asked again.
+    if (paneOf === (chosen?.event_id ?? "")) return;
+    paneOf = chosen?.event_id ?? "";
+    paneAbort.abort();
+    paneAbort = new AbortController();
+    if (chosen) drawPane(pane, chosen, paneAbort.signal); else fill(pane, hint);
   };
 
   const drawFilters = () => {
@@ -96,29 +116,19 @@ export function eventsView(): View {
     const hadFocus = filters.contains(document.activeElement) && document.activeElement instanceof HTMLInputElement;
     fill(filters, h("div", { class: "switch", role: "group", "aria-label": "criticality" }, level("All", "", null), level("5 and up", "5", shape("warning", 12)), level("8 and up", "8", shape("critical", 12))),
       select("Type", type, [["", "all"], ...types.map((each): [string, string] => [each, words.short(each, 30)])], (each) => app.option("type", each)),
-      select("Device", device, [["", "all"], ...devices.map((each): [string, string] => [each, words.short(each, 40)])], (each) => app.option("device", each)), text, h("span", { class: "grow" }), pause);
+      select("Device", device, [["", "all"], ...devices.map((each): [string, string] => [each, words.short(each, 40)])], (each) => app.option("device", each)), h("span", { class: "with-icon" }, icon("find", 14), text), h("span", { class: "grow" }), pause);
     if (hadFocus) { text.focus(); text.setSelectionRange(text.value.length, text.value.length); }
   };
 
   /** Folds equal events of one device within a minute, and puts a line before each day. */
   const arrange = () => {
-    const wanted = (app.place.options.q ?? "").toLowerCase();
-    lines = [];
-    let day = words.date(api.now());
-    for (const row of rows) {
-      if (wanted && !(row.event_message ?? "").toLowerCase().includes(wanted)) continue;
-      const at = words.millis(row.time);
-      const own = words.date(at);
-      if (own !== day) { lines.push({ day: own }); day = own; }
-      const last = lines[lines.length - 1];
-      if (last && "row" in last && last.row.source_device === row.source_device && last.row.event_type === row.event_type && last.row.criticality === row.criticality && words.millis(last.row.time) - at < FOLD_MS) last.n += 1;
-      else lines.push({ row, n: 1 });
-    }
+    lines = linesOf(rows, app.place.options.q ?? "", api.now());
+    days = lines.flatMap((line, index) => ("day" in line ? [{ index, day: line.day }] : []));
     drawRows();
   };
 
   const drawRows = () => {
-    if (rows.length === 0) { fill(body, h("p", { class: "muted pad" }, "No events in this range.")); return; }
+    if (lines.length === 0) { body.style.height = ""; fill(stuck); fill(body, h("p", { class: "muted pad" }, rows.length === 0 ? "No events in this range." : "No message has this text.")); return; }
     const top = body.getBoundingClientRect().top;
     const first = Math.max(0, Math.floor((60 - top) / ROW) - MARGIN_ROWS);
     const last = Math.min(lines.length, Math.ceil((innerHeight - top) / ROW) + MARGIN_ROWS);
@@ -130,6 +140,8 @@ export function eventsView(): View {
       if (!isPhone) element.style.top = `${(first + at) * ROW}px`;
       return element;
     }));
+    const above = [...days].reverse().find(({ index }) => index * ROW <= STUCK - top);
+    fill(stuck, above && !isPhone ? h("div", { class: "event-day" }, above.day) : null);
     if (last > lines.length - 40) void more();
   };
 
@@ -159,17 +171,13 @@ export function eventsView(): View {
     });
     if (known > from) root.append(svg("rect", { x: 0, y: 0, width: ((known - from) / (until - from)) * BINS * 14, height: 47, class: "unread" }));
     root.append(svg("path", { d: `M0 47.5H${BINS * 14}`, class: "axis-line" }));
-    let start: number | null = null;
-    const at = (event: PointerEvent) => { const box = root.getBoundingClientRect(); return from + ((event.clientX - box.left) / box.width) * (until - from); };
-    root.addEventListener("pointerdown", (event) => { start = at(event); });
-    root.addEventListener("pointerup", (event) => {
-      if (start === null) return;
-      const [a, b] = [Math.min(start, at(event)), Math.max(start, at(event))];
-      start = null;
-      if (b - a > (until - from) / 200) app.go({ range: { from: Math.round(a), until: Math.round(b) } }, "replace");
-    });
-    const ticks = [0.12, 0.32, 0.52, 0.72, 0.92].map((share) => { const label = h("span", { class: "num" }, words.clock(from + share * (until - from), api.now()).replace("yesterday ", "")); label.style.left = `${share * 100}%`; return label; });
-    fill(histogram, root, h("div", { class: "ticks faint" }, ...ticks));
+    dragRange(root, [BINS * 14, 48], from, until);
+    const width = histogram.clientWidth || 1200;
+    const at = steps(from, until, Math.max(2, Math.floor(width / TICK_WIDTH)));
+    const label = (time: number, text: string) => { const element = h("span", { class: "num" }, text); element.style.left = `${((time - from) / (until - from)) * 100}%`; return element; };
+    const isLong = until - from > 2 * 86_400_000;
+    const near = (until - from) * 0.04;
+    fill(histogram, root, h("div", { class: "ticks faint" }, ...at.filter((time) => time < until - near).map((time) => label(time, isLong ? words.date(time).replace(/ \d{4}$/, "") : words.clock(time, time))), "minutes" in app.place.range ? h("span", { class: "now" }, "now") : null));
   };
 
   const choose = (row: EventRow) => app.option("sel", row.event_id, "replace");
@@ -187,7 +195,7 @@ export function eventsView(): View {
     const to = shown[Math.max(0, Math.min(shown.length - 1, at + step))];
     if (to) choose(to.row);
   });
-  pill.addEventListener("click", () => { scrollTo(0, 0); pill.hidden = true; void load(); });
+  pill.addEventListener("click", () => { scrollTo(0, 0); void load(); });
   const scrolled = () => drawRows();
   addEventListener("scroll", scrolled, { passive: true });
   let key = "";
@@ -206,7 +214,8 @@ export function eventsView(): View {
       const known = new Set(rows.slice(0, 200).map((row) => row.event_id));
       const wanted = (fresh as EventRow[]).filter((row) => !known.has(row.event_id) && (!type || row.event_type === type) && (!device || row.source_device === device) && row.criticality >= Number(min ?? 1));
       if (wanted.length === 0 || app.isPaused || !("minutes" in app.place.range)) return;
-      if (scrollY < 40) { rows = [...wanted, ...rows].sort((a, b) => words.millis(b.time) - words.millis(a.time)); total += wanted.length; draw(); for (const row of wanted) body.querySelector(`[data-id="${CSS.escape(row.event_id)}"]`)?.classList.add("fresh"); } else {
+      // What the pointer is on does not move.
+      if (scrollY < 40 && !body.matches(":hover")) { rows = [...wanted, ...rows].sort((a, b) => words.millis(b.time) - words.millis(a.time)); total += wanted.length; draw(); for (const row of wanted) body.querySelector(`[data-id="${CSS.escape(row.event_id)}"]`)?.classList.add("fresh"); } else {
         waiting = [...waiting, ...wanted];
         pill.hidden = false;
         pill.textContent = `${words.whole(waiting.length)} new`;
@@ -217,7 +226,7 @@ export function eventsView(): View {
       if (event.key === "Escape" && app.place.options.sel) { app.option("sel", "", "replace"); return true; }
       return false;
     },
-    close: () => { abort.abort(); removeEventListener("scroll", scrolled); },
+    close: () => { abort.abort(); paneAbort.abort(); removeEventListener("scroll", scrolled); },
   };
 }
 
@@ -226,14 +235,14 @@ function eventRow({ row, n }: Folded, isChosen: boolean): HTMLElement {
   const at = words.millis(row.time);
   return h("div", { class: `event-row ${isChosen ? "chosen" : ""}`, role: "option", "aria-selected": isChosen ? "true" : "false", "data-id": row.event_id },
     h("time", { class: "num muted", datetime: row.time, title: row.time }, words.precise(at)), h("span", { class: `crit ${state}` }, shape(state, 12), h("b", { class: "num" }, String(row.criticality))),
-    h("span", { class: "strong cut" }, words.name(row.event_type), n > 1 ? h("span", { class: "muted num" }, ` × ${n}`) : ""), h("span", { class: "cut", dir: "auto", title: row.source_device }, words.short(row.source_device, 40)), h("span", { class: "muted cut message", dir: "auto" }, words.name(row.event_message ?? "")));
+    h("span", { class: "strong cut" }, words.name(row.event_type), n > 1 ? h("span", { class: "muted num" }, ` × ${n}`) : ""), h("span", { class: "cut", dir: "auto", title: row.source_device }, words.short(row.source_device, 40)), h("span", { class: "muted cut message", dir: "auto" }, words.message(row, api.now())));
 }
 
 function say(rows: EventRow[], total: number, hasMore: boolean): { state: "critical" | "warning" | "ok"; title: string; since: number; advice: null; rest: string } {
   const critical = rows.filter((row) => row.criticality >= 8);
   const warning = rows.some((row) => row.criticality >= 5);
   const range = app.place.range;
-  const time = "minutes" in range ? `in ${words.duration(range.minutes * 60)}` : "in this range";
+  const time = "minutes" in range ? (range.minutes === 1440 ? "in 24\u2009h" : range.minutes > 525_600 ? "on record" : `in ${words.duration(range.minutes * 60)}`) : "in this range";
   const sources = new Set(critical.map((row) => row.source_device));
   const [first] = critical;
   const [only] = sources;
@@ -241,26 +250,7 @@ function say(rows: EventRow[], total: number, hasMore: boolean): { state: "criti
   const rest = critical.length === 0 ? hasMore ? "None of the newest is critical." : "None of them is critical." : sources.size === 1 && critical.length > 1 ? `The critical ones all come from ${words.name(only ?? "")}; ${last}.` : `${words.capital(last)}, from ${words.name(first?.source_device ?? "")}.`;
   const known = Math.max(total, rows.length);
   return {
-    state: critical.length > 0 ? "critical" : warning ? "warning" : "ok", since: NaN, advice: null, rest: known === 0 ? "" : rest,
+    state: critical.length > 0 ? "critical" : warning ? "warning" : "ok", since: NaN, advice: null, rest: known === 0 ? "" : `${rest}${"minutes" in range && !app.isPaused ? " New events appear at the top." : ""}`,
     title: known === 0 ? `No events ${time}` : `${hasMore ? "More than " : ""}${words.whole(hasMore ? rows.length : known)} ${known === 1 ? "event" : "events"} ${time}${critical.length > 0 ? `, ${hasMore ? "at least " : ""}${words.whole(critical.length)} critical` : ""}`,
   };
-}
-
-function drawPane(pane: HTMLElement, row: EventRow, rows: EventRow[], signal: AbortSignal): void {
-  const at = words.millis(row.time);
-  const lag = (words.millis(row.received) - at) / 1000;
-  const same = rows.filter((each) => each.source_device === row.source_device && each.event_type === row.event_type).length;
-  const fact = (term: string, value: Node | string) => [h("dt", { class: "muted" }, term), h("dd", { class: "num" }, value)];
-  const open = h("a", { class: "control", href: `/device/${encodeURIComponent(row.source_device)}`, "data-link": true }, "Open device");
-  const only = h("button", { class: "control" }, "Only this type");
-  only.addEventListener("click", () => app.option("type", row.event_type));
-  const copy = h("button", { class: "control" }, icon("copy", 14), "JSON");
-  copy.addEventListener("click", () => { void navigator.clipboard.writeText(JSON.stringify(row, null, 2)); copy.lastChild?.replaceWith("Copied"); });
-  const around = h("ul", { class: "side-events" });
-  fill(pane, h("div", { class: "pane-head" }, shape(stateOf(row.criticality), 20), h("div", null, h("h2", null, words.name(row.event_type)), h("p", { class: "muted", dir: "auto" }, words.name(row.source_device)))),
-    h("p", { class: "pane-message", dir: "auto" }, words.name(row.event_message ?? "No message.")),
-    h("dl", { class: "labels" }, fact("criticality", `${row.criticality} of 10`), fact("happened", h("time", { datetime: row.time, title: row.time }, `${words.date(at)} ${words.precise(at)} ${words.zone(at)}`)), fact("received", Number.isFinite(lag) ? (Math.abs(lag) < 60 ? `${lag.toFixed(2)}\u2009s later` : `${words.duration(Math.abs(lag))} ${lag < 0 ? "earlier" : "later"}`) : "–"), fact("same kind, shown", `${words.whole(same)} from this device`)),
-    h("div", { class: "row wrap" }, open, only, copy), h("h3", null, "Five minutes around it"), around, h("pre", { class: "code", tabindex: "0" }, JSON.stringify(row, null, 2)));
-  const [from, until] = [at - 300_000, at + 300_000].map((time) => new Date(time).toISOString());
-  api.ask<Answer>("events", { from, until, limit: 40, by: "time" }, signal).then((answer) => fill(around, ...answer.data.map((each) => h("li", { class: each.event_id === row.event_id ? "own" : "" }, h("time", { class: "num muted" }, words.precise(words.millis(each.time)).slice(0, 8)), shape(stateOf(each.criticality), 11), h("span", { class: "cut" }, h("b", null, words.name(each.event_type)), " ", h("span", { class: "muted" }, each.event_id === row.event_id ? "this event" : words.name(each.source_device))))))).catch(() => fill(around, h("li", { class: "muted" }, "could not be read")));
 }

@@ -13,7 +13,7 @@ import * as words from "../words";
 import { DemoNote } from "./demo_note";
 import { FleetList } from "./fleet_list";
 import { FleetMap, MAX_BY_PLACE } from "./fleet_map";
-import { FleetTable } from "./fleet_table";
+import { columnChoice, FleetTable } from "./fleet_table";
 import { NotOkChart } from "./not_ok";
 import { Pulse } from "./pulse";
 
@@ -119,8 +119,15 @@ function drawTools(tools: HTMLElement, fleet: Fleet, scale: [number, number] | n
     colour && scale && !isTable ? h("span", { class: "scale num faint" }, words.value(scale[0], fleet.unit(colour), "cell"), h("i"), `${words.value(scale[1], fleet.unit(colour), "cell")} ${fleet.unit(colour) ?? ""}`) : null,
     isTable ? null : select("Colour", colour ?? "", [["", "Health"], ...[...new Set([...SHOWN_METRICS, ...fleet.metricTypes()])].map((metric): [string, string] => [metric, words.metric(metric)])], (metric) => { app.option("colour", metric); void app.load(); }),
     isTable ? null : select("Order", options.order ?? (fleet.size > MAX_BY_PLACE ? "worst" : "place"), [["place", "Place"], ["worst", "Worst first"]], (order) => app.option("order", order)),
+    isTable ? keepOpen(tools, columnChoice(fleet)) : null,
     h("div", { class: "switch", role: "group", "aria-label": "form" }, view("Map", ""), view("Table", "table")),
   );
+}
+
+/** A choice that was open stays open when the tools are drawn again. */
+function keepOpen(tools: HTMLElement, choice: HTMLElement): HTMLElement {
+  choice.toggleAttribute("open", tools.querySelector(".column-choice")?.hasAttribute("open") ?? false);
+  return choice;
 }
 
 function filterNote(text: string): HTMLElement {

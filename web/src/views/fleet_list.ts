@@ -23,6 +23,10 @@ export interface Row {
 }
 
 const FIRST = 6;
+/** Single devices with one reason from which on they are one row. */
+const MIN_FOLDED = 4;
+/** Rows of what to watch next while nothing needs attention. */
+const MAX_WATCHED = 3;
 
 /** One row a cause; silent devices of one place are one row. */
 export function rows(fleet: Fleet, incidents: Incident[]): Row[] {
@@ -40,7 +44,37 @@ export function rows(fleet: Fleet, incidents: Incident[]): Row[] {
   }
   for (const [key, members] of rest) result.push(ofDevices(fleet, key, members));
   const rank: Record<State, number> = { critical: 0, warning: 1, silent: 2, unknown: 3, asleep: 4, ok: 5 };
-  return result.sort((a, b) => rank[a.state] - rank[b.state] || Number(a.acknowledged) - Number(b.acknowledged) || b.devices.length - a.devices.length || a.since - b.since);
+  return fold(result, fleet).sort((a, b) => rank[a.state] - rank[b.state] || Number(a.acknowledged) - Number(b.acknowledged) || b.devices.length - a.devices.length || a.since - b.since);
+}
+
+/** One cause is one row: single devices with the same reason, whatever its figures. */
+function fold(all: Row[], fleet: Fleet): Row[] {
+  const alike = new Map<string, Row[]>();
+  for (const row of all) {
+    const key = row.devices.length > 1 || row.reason === "" ? row.key : `${row.state} ${row.acknowledged} ${row.advice} ${row.reason.replace(/[\d.,\u2009\u202f]+/g, "#")}`;
+    alike.set(key, [...(alike.get(key) ?? []), row]);
+  }
+  return [...alike].flatMap(([key, rows]) => {
+    const [first] = rows;
+    if (!first || rows.length < MIN_FOLDED) return rows;
+    const devices = rows.flatMap((row) => row.devices);
+    const indices = devices.flatMap((device) => fleet.find(device) ?? []);
+    const places = new Set(indices.map((index) => fleet.label(index, "enclosure")));
+    const nouns = new Set(indices.map((index) => fleet.noun(index)));
+    const [noun] = nouns;
+    const since = rows.map((row) => row.since).filter((each) => !Number.isNaN(each));
+    const title = words.capital(words.counted(rows.length, `single ${nouns.size === 1 && noun ? noun : "device"}`));
+    return [{ ...first, key, devices, title, place: `in ${words.counted(places.size, "place")}`, since: since.length > 0 ? Math.min(...since) : NaN, fact: `first ${words.name(first.title)}` }];
+  });
+}
+
+/** What was wrong last, while nothing is. */
+function ended(incidents: Incident[]): HTMLElement[] {
+  const closed = incidents.filter((each) => each.state === "closed" && each.until).sort((a, b) => words.millis(b.until) - words.millis(a.until));
+  return closed.slice(0, MAX_WATCHED).map((each) => h("li", null, h("a", { href: `/device/${encodeURIComponent(each.source_device)}`, "data-link": true },
+    shape("ok", 14), h("div", { class: "row-main" },
+      h("div", { class: "row-head" }, h("b", { dir: "auto", title: each.source_device }, words.short(each.source_device, 42)), h("span", { class: "muted place" }, words.place(each.place)), h("span", { class: "grow" }), h("span", { class: "num muted" }, `over since ${words.clock(words.millis(each.until), now())}`)),
+      h("p", { class: "muted reason" }, each.reasons[0] ? words.reason(each.reasons[0].why) : each.cause)))));
 }
 
 function ofIncident(fleet: Fleet, incident: Incident): Row {
@@ -92,7 +126,7 @@ export class FleetList {
 
   show(fleet: Fleet, incidents: Incident[]): void {
     const all = rows(fleet, incidents);
-    const key = JSON.stringify([this.isOpen, all, app.place.range]);
+    const key = JSON.stringify([this.isOpen, all, all.length === 0 ? incidents : 0, app.place.range]);
     // Unchanged rows keep their focus and their ribbons.
     if (key === this.lastKey) return;
     this.lastKey = key;
@@ -101,9 +135,9 @@ export class FleetList {
     const focused = document.activeElement instanceof HTMLElement ? document.activeElement.dataset.key : undefined;
     this.element.replaceChildren(
       all.length === 0
-        ? h("div", { class: "list-head" }, h("h2", null, "Nothing needs attention"), h("span", { class: "muted" }, `${words.whole(fleet.size)} heard`))
+        ? h("div", { class: "list-head" }, h("h2", null, "Nothing needs attention"), h("span", { class: "muted" }, incidents.some((each) => each.state === "closed") ? "next to watch: what was wrong last" : ""))
         : h("div", { class: "list-head" }, h("h2", null, "Needs attention"), h("span", { class: "muted" }, all.length === 1 ? "" : `${words.whole(all.length)}, worst first`)),
-      h("ol", null, ...shown.map((row) => this.row(row))),
+      h("ol", null, ...(all.length > 0 ? shown.map((row) => this.row(row)) : ended(incidents))),
     );
     if (all.length > shown.length) {
       const more = h("button", { class: "more muted" }, `${words.whole(all.length - shown.length)} more`);

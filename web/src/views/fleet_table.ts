@@ -4,17 +4,26 @@ import { app, SHOWN_METRICS } from "../app";
 import { now } from "../api";
 import { h } from "../dom";
 import type { Fleet } from "../fleet_model";
+import { ribbon } from "../spark";
 import { shape } from "../shapes";
 import * as words from "../words";
 
 const ROW = 34;
 const MARGIN_ROWS = 12;
 
-type Column = { key: string; head: string; isNumber: boolean; text: (fleet: Fleet, index: number) => string; order: (fleet: Fleet, index: number) => number | string };
+type Column = { key: string; head: string; isNumber: boolean; draw?: (fleet: Fleet, index: number) => Element; text: (fleet: Fleet, index: number) => string; order: (fleet: Fleet, index: number) => number | string };
 
+/** Most devices of whose verdicts the table shows a ribbon unasked: each costs a question once it is on the screen. */
+const MAX_RIBBONS = 240;
 const NONE = Number.POSITIVE_INFINITY;
 
+/** Columns of one's choice, which the address names; without a choice all, and the ribbon in a small fleet. */
 function columns(fleet: Fleet): Column[] {
+  const chosen = app.place.options.columns?.split(",");
+  return allColumns(fleet).filter(({ key }) => key === "device" || (chosen ? chosen.includes(key) : key !== "ribbon" || fleet.size <= MAX_RIBBONS));
+}
+
+function allColumns(fleet: Fleet): Column[] {
   const metrics = [...new Set([...SHOWN_METRICS, ...(app.place.options.colour ? [app.place.options.colour] : [])])].filter((metric) => fleet.metricTypes().includes(metric));
   return [
     { key: "device", head: "Device", isNumber: false, text: (f, i) => words.short(f.device(i), 44), order: (f, i) => f.device(i) },
@@ -27,6 +36,7 @@ function columns(fleet: Fleet): Column[] {
       text: (f, i) => (f.isSilent(i) ? "–" : words.value(f.value(i, metric), f.unit(metric), "lane")), order: (f, i) => -(f.value(i, metric) ?? -NONE),
     })),
     { key: "heard", head: "Heard", isNumber: true, text: (f, i) => heard(f, i), order: (f, i) => -(f.heard(i) ?? NONE) },
+    { key: "ribbon", head: "Verdicts", isNumber: false, text: () => "", order: (f, i) => -(f.trouble(i)?.since || NONE), draw: (f, i) => ribbon(f.device(i)) },
   ];
 }
 
@@ -38,6 +48,20 @@ function since(fleet: Fleet, index: number): string {
 function heard(fleet: Fleet, index: number): string {
   const seconds = fleet.heard(index);
   return seconds === null ? "never" : `${words.duration(seconds)} ago`;
+}
+
+/** Which columns the table shows. */
+export function columnChoice(fleet: Fleet): HTMLElement {
+  const shown = new Set(columns(fleet).map(({ key }) => key));
+  const boxes = allColumns(fleet).filter(({ key }) => key !== "device").map(({ key, head }) => {
+    const box = h("input", { type: "checkbox", checked: shown.has(key) });
+    box.addEventListener("change", () => {
+      if (box.checked) shown.add(key); else shown.delete(key);
+      app.option("columns", [...shown].join(","), "replace");
+    });
+    return h("label", null, box, ` ${head}`);
+  });
+  return h("details", { class: "column-choice" }, h("summary", { class: "select" }, "Columns"), h("div", { class: "menu" }, ...boxes));
 }
 
 export class FleetTable {
@@ -102,7 +126,7 @@ export class FleetTable {
     const open = () => app.go({ view: "device", subject: fleet.device(index), options: {} });
     const row = h("tr", { class: state, tabindex: at === this.selected ? "0" : "-1", "data-at": at, "aria-rowindex": at + 2 },
       h("td", { class: "shape-cell" }, shape(state, 12, fleet.trouble(index)?.acknowledged), h("span", { class: "hidden" }, state)),
-      ...all.map((column) => h("td", { class: `${column.isNumber ? "right num" : ""} ${column.key}`, dir: column.key === "device" ? "auto" : null, title: column.key === "reason" ? column.text(fleet, index) : null }, column.text(fleet, index))));
+      ...all.map((column) => h("td", { class: `${column.isNumber ? "right num" : ""} ${column.key}`, dir: column.key === "device" ? "auto" : null, title: column.key === "reason" ? column.text(fleet, index) : null }, column.draw?.(fleet, index) ?? column.text(fleet, index))));
     row.addEventListener("click", open);
     row.addEventListener("focus", () => { this.selected = at; });
     return row;

@@ -4,6 +4,7 @@ import * as api from "../api";
 import { app } from "../app";
 import { span, windowOf } from "../address";
 import { h, svg } from "../dom";
+import { dragRange } from "../drag_range";
 import type { Fleet } from "../fleet_model";
 import { keptAnswer, lasting } from "../spark";
 import * as words from "../words";
@@ -22,10 +23,10 @@ export class NotOkChart {
     const key = JSON.stringify([app.place.range, n, Math.floor(Date.now() / lasting())]);
     if (key === this.key) return;
     this.key = key;
-    keptAnswer<{ data: Step[] }>("fleet_history", windowOf(app.place.range)).then((answer) => this.draw(answer.data, from, until, n, fleet.size)).catch(() => this.element.replaceChildren(h("p", { class: "muted" }, "Devices not ok: could not be read.")));
+    keptAnswer<{ data: Step[]; cut_off?: string[] }>("fleet_history", windowOf(app.place.range)).then((answer) => this.draw(answer.data, (answer.cut_off ?? []).length > 0, from, until, n, fleet.size)).catch(() => this.element.replaceChildren(h("p", { class: "muted" }, "Devices not ok: could not be read.")));
   }
 
-  private draw(steps: Step[], from: number, until: number, n: number, size: number): void {
+  private draw(steps: Step[], isCutOff: boolean, from: number, until: number, n: number, size: number): void {
     const most = Math.max(1, n, ...steps.map((step) => step.critical + step.warning + step.unknown));
     const root = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, width: WIDTH, height: HEIGHT, preserveAspectRatio: "none", role: "img", "aria-label": `devices not ok over the range, ${n} of ${size} now` },
       svg("defs", {}, svg("pattern", { id: "hatch", width: 4, height: 4, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, svg("rect", { width: 1.4, height: 4, class: "seg unknown" }))));
@@ -42,13 +43,14 @@ export class NotOkChart {
       }
     });
     root.append(svg("path", { d: `M0 ${HEIGHT - 0.5}H${WIDTH}`, class: "axis-line" }));
+    dragRange(root, [WIDTH, HEIGHT], from, until);
     const ticks = [0.125, 0.375, 0.625, 0.875].map((share) => {
       const label = h("span", { class: "num" }, words.clock(from + share * (until - from), api.now()).replace("yesterday ", ""));
       label.style.left = `${share * 100}%`;
       return label;
     });
     this.element.replaceChildren(
-      h("figcaption", { class: "muted" }, h("span", null, "Devices not ok"), h("span", { class: "num" }, `${words.whole(n)} of ${words.whole(size)} now`)),
+      h("figcaption", { class: "muted" }, h("span", null, isCutOff ? "Devices not ok, older verdicts not read" : "Devices not ok"), h("span", { class: "num" }, `${words.whole(n)} of ${words.whole(size)} now`)),
       root, h("div", { class: "ticks faint" }, ...ticks),
     );
   }

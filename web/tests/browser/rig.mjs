@@ -54,9 +54,11 @@ export class Spindle {
   }
 
   /** Publishes a message, as any device may. */
-  publish(subject, message) {
+  publish(subject, message) { return this.publishAll(subject, [message]); }
+
+  /** Publishes messages over one connection. */
+  publishAll(subject, messages) {
     const url = new URL(this.nats.replace(/^nats:/, "http:"));
-    const payload = JSON.stringify(message);
     return new Promise((resolve, reject) => {
       const socket = connect(Number(url.port || 4222), url.hostname);
       let text = "";
@@ -66,7 +68,12 @@ export class Spindle {
         if (text.includes("PONG")) { socket.end(); resolve(); }
       });
       socket.on("error", reject);
-      socket.write(`CONNECT ${JSON.stringify({ verbose: false, pedantic: false, ...(url.username ? { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } : {}) })}\r\nPUB ${subject} ${Buffer.byteLength(payload)}\r\n${payload}\r\nPING\r\n`);
+      socket.write(`CONNECT ${JSON.stringify({ verbose: false, pedantic: false, ...(url.username ? { user: decodeURIComponent(url.username), pass: decodeURIComponent(url.password) } : {}) })}\r\n`);
+      for (const message of messages) {
+        const payload = JSON.stringify(message);
+        socket.write(`PUB ${subject} ${Buffer.byteLength(payload)}\r\n${payload}\r\n`);
+      }
+      socket.write("PING\r\n");
     });
   }
 

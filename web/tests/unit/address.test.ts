@@ -24,3 +24,8 @@ test("a fixed range says its day once", () => {
   expect(word("28 Nov 10:00", "29 Nov 12:00")).toBe("28 Nov 10:00 to 29 Nov 12:00");
   expect(word("29 Nov 2024", "29 Nov 2025")).toBe("29 Nov 2024 to 29 Nov 2025");
 });
+
+test("a question says its time in its fields, not as the range of the page", () => {
+  const place = { view: "ask" as const, subject: "events", options: { since_minutes: "5" }, range: { from: 0, until: 60_000 } };
+  expect(format(place)).toBe("/ask/events?since_minutes=5");
+});

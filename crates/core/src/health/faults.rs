@@ -113,19 +113,22 @@ fn judge_fault(fault: &Fault, evidence: &Evidence<'_>) -> Option<Finding> {
     (!is_resolved && !is_old).then(|| (fault.health, HealthReason { since, ..reason_of(record) }))
 }
 
-/// Returns the newest event in the window of each other type that calls a person.
+/// Returns the newest event in the window of each other type that calls a person, since the first of them.
 fn other_events(evidence: &Evidence<'_>) -> impl Iterator<Item = Finding> {
-    let mut by_type: BTreeMap<&str, &EventRecord> = BTreeMap::new();
+    let mut by_type: BTreeMap<&str, (Timestamp, &EventRecord)> = BTreeMap::new();
     for record in evidence.events {
         let event = &record.event;
         let calls = event.criticality.level() >= PAGING_CRITICALITY && is_in_window(record, evidence);
         // A verdict is no evidence for a verdict.
         if calls && !is_deciding(&event.event_type) && event.event_type.as_str() != events::HEALTH_CHANGED {
-            let newest = by_type.entry(&event.event_type).or_insert(record);
+            let (first, newest) = by_type.entry(&event.event_type).or_insert((moment(record), record));
+            *first = moment(record).min(*first);
             *newest = newer(newest, record);
         }
     }
-    by_type.into_values().map(|record| (Health::Warning, reason_of(record)))
+    by_type
+        .into_values()
+        .map(|(first, record)| (Health::Warning, HealthReason { since: Some(first), ..reason_of(record) }))
 }
 
 /// Returns the newest note in the window about each metric: worth a reason, but no verdict.

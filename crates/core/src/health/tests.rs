@@ -355,3 +355,11 @@ fn what_a_drive_says_of_itself_counts_until_it_is_over() {
     }
     assert_eq!(check(&[event("SelfTestFailed", 600), event("SelfTestPassed", 60)]), Health::Ok);
 }
+
+#[test]
+fn an_event_that_calls_is_since_the_first_of_its_kind() {
+    let events = [event("SlowReads", 60), event("SlowReads", 600), event("SlowReads", 300)];
+    let found = verdict(&[latest("DiskTemp", 40.0)], &events);
+    assert_eq!((found.reasons.len(), found.reasons[0].time), (1, Some(NOW.minus(minutes(1)))));
+    assert_eq!(found.reasons[0].since, Some(NOW.minus(minutes(10))));
+}

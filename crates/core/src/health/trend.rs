@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Evidence, HealthReason, values};
+use super::{Evidence, HealthReason, onset, values};
 use crate::metric;
 use crate::reading::{self, Reading};
 use crate::records::{LatestSample, Window};
@@ -49,8 +49,7 @@ fn change(metric_type: &str, (before, now): (f64, f64), span: &str) -> String {
 }
 
 fn is_of_another_drive(earlier: &LatestSample, evidence: &Evidence<'_>) -> bool {
-    let replaced = evidence.events.iter().filter(|record| record.event.event_type.as_str() == "DriveReplaced");
-    replaced.map(|record| record.event.timestamp).any(|at| at >= earlier.time)
+    onset::history_begins(evidence.events).is_some_and(|begin| begin >= earlier.time)
 }
 
 /// Describes a length of time, in whole hours from 90 minutes on.

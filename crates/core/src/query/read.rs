@@ -11,8 +11,8 @@ use super::arguments::Arguments;
 use super::error::QueryError;
 use super::table::{self, ParamKind, QueryType};
 use super::{
-    AnomaliesQuery, AuditQuery, EventsQuery, FleetCursor, FleetQuery, HealthChoice, IncidentsQuery, MAX_QUERY_BYTES,
-    Query,
+    AnomaliesQuery, AuditQuery, ColumnsQuery, EventsQuery, FleetCursor, FleetQuery, HealthChoice, IncidentsQuery,
+    MAX_QUERY_BYTES, Query,
 };
 use crate::health::Health;
 use crate::incidents::IncidentState;
@@ -165,10 +165,12 @@ fn build(arguments: &Arguments<'_>) -> Result<Query, QueryError> {
             limit: arguments.integer("limit", 200)? as usize,
         }),
         "fleet_health" => Query::FleetHealth(fleet(arguments)?),
-        "fleet" => Query::Fleet {
+        "fleet" => Query::Fleet(ColumnsQuery {
             window: arguments.window_minutes(60)?,
             metric_types: arguments.names("metric_types", MetricType::new)?,
-        },
+            with_serials: arguments.text("serials")? == Some("yes"),
+            front_coded: arguments.text("names")? == Some("front_coded"),
+        }),
         "fleet_history" => Query::FleetHistory { window: arguments.since_minutes(1_440)? },
         "fleet_series" => fleet_series(arguments)?,
         "pipeline" => pipeline(arguments)?,

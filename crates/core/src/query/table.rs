@@ -235,6 +235,13 @@ pub const QUERY_TYPES: &[QueryType] = &[
             ),
             WINDOW,
             AT,
+            optional("serials", ParamKind::Choice(&["yes", "no"]), "no", "`yes` adds the label `serial`"),
+            optional(
+                "names",
+                ParamKind::Choice(&["plain", "front_coded"]),
+                "plain",
+                "`front_coded` replaces `device` by `device_front_coded`: for each name, the number of characters `shared` with the name before it, and the `rest`; a twentieth as long where names are numbered",
+            ),
         ],
     },
     QueryType {

@@ -8,12 +8,15 @@ use super::{Basis, FleetRow};
 use crate::health::Health;
 use crate::metric;
 use crate::name::{DeviceName, MetricType};
+use crate::query::ColumnsQuery;
 use crate::reading::{self, Reading};
 use crate::records::LatestSample;
 use crate::timestamp::Timestamp;
 
 /// Labels that a list groups by or names a place with.
 const LABELS: [&str; 6] = ["enclosure", "bay", "class", "host", "model", "source"];
+/// Label that a search needs: each has its own, so it is returned only on request.
+const SERIAL: &str = "serial";
 /// States in the order of their numbers.
 const STATES: [&str; 6] = ["ok", "asleep", "unknown", "silent", "warning", "critical"];
 
@@ -30,7 +33,8 @@ pub struct FleetAnswer {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct FleetColumns {
     /// Names, in their order.
-    pub device: Vec<DeviceName>,
+    #[serde(flatten)]
+    pub names: DeviceNames,
     /// Names of the states: `ok`, `asleep`, `unknown`, `silent`, `warning`, `critical`.
     pub states: [&'static str; 6],
     /// Indices into `states`.
@@ -43,6 +47,48 @@ pub struct FleetColumns {
     pub metrics: BTreeMap<MetricType, MetricColumn>,
     /// Devices that are not ok.
     pub not_ok: NotOkColumns,
+}
+
+/// Names of devices, in their order.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub enum DeviceNames {
+    /// As they are.
+    #[serde(rename = "device")]
+    Plain(Vec<DeviceName>),
+    /// As what differs from the name before.
+    #[serde(rename = "device_front_coded")]
+    FrontCoded(FrontCoded),
+}
+
+impl Default for DeviceNames {
+    fn default() -> Self {
+        Self::Plain(Vec::new())
+    }
+}
+
+/// Sorted names, each as what differs from the one before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct FrontCoded {
+    /// Number of characters that each name shares with the one before.
+    pub shared: Vec<usize>,
+    /// What follows them.
+    pub rest: Vec<String>,
+}
+
+impl FrontCoded {
+    fn of(names: &[DeviceName]) -> Self {
+        let mut coded = Self::default();
+        let mut before = "";
+        for name in names {
+            let same = before.chars().zip(name.chars()).take_while(|(one, other)| one == other);
+            let (n_chars, n_bytes) =
+                same.fold((0, 0), |(chars, bytes), (each, _)| (chars + 1, bytes + each.len_utf8()));
+            coded.shared.push(n_chars);
+            coded.rest.push(name[n_bytes..].to_owned());
+            before = name;
+        }
+        coded
+    }
 }
 
 /// Texts that repeat.
@@ -59,7 +105,7 @@ pub struct TextColumn {
 pub struct MetricColumn {
     /// Unit, if the metric table has one.
     pub unit: Option<&'static str>,
-    /// Decoded value for each device, to four significant digits; `None` if there is no current one.
+    /// Decoded value for each device, to three significant digits; `None` if there is no current one.
     pub values: Vec<Option<f64>>,
 }
 
@@ -84,14 +130,17 @@ impl FleetColumns {
     /// Returns the columns of devices as of `until`. `devices` have their newest values and are in order of name.
     pub fn of<'a>(
         devices: impl ExactSizeIterator<Item = (&'a FleetRow, &'a [LatestSample])>,
-        metric_types: &[MetricType],
+        wanted: &ColumnsQuery,
         until: Timestamp,
     ) -> Self {
+        let ColumnsQuery { metric_types, with_serials, front_coded, .. } = wanted;
+        let mut names = Vec::with_capacity(devices.len());
         let mut columns = Self { states: STATES, ..Self::default() };
-        let mut labels = LABELS.map(|key| (key, TextColumn::default(), BTreeMap::new()));
+        let keys = LABELS.into_iter().chain(with_serials.then_some(SERIAL));
+        let mut labels: Vec<_> = keys.map(|key| (key, TextColumn::default(), BTreeMap::new())).collect();
         let mut metrics: Vec<MetricColumn> = vec![MetricColumn::default(); metric_types.len()];
         for (index, (row, latest)) in devices.enumerate() {
-            columns.device.push(row.source_device.clone());
+            names.push(row.source_device.clone());
             columns.state.push(state(row));
             columns.heard_seconds.push(row.last_received.map(|received| until.seconds_since(received).max(0.0) as u64));
             for (key, column, known) in &mut labels {
@@ -105,6 +154,10 @@ impl FleetColumns {
                 columns.not_ok.push(index as u32, row);
             }
         }
+        columns.names = match front_coded {
+            true => DeviceNames::FrontCoded(FrontCoded::of(&names)),
+            false => DeviceNames::Plain(names),
+        };
         columns.labels = labels
             .into_iter()
             .filter(|(_, column, _)| !column.names.is_empty())
@@ -167,9 +220,9 @@ fn decoded(metric_type: &MetricType, stored: f64) -> Option<f64> {
     }
 }
 
-/// Rounds to four significant digits: more cannot be seen, and cost most of the answer's bytes.
+/// Rounds to three significant digits: more cannot be seen, and cost most of the answer's bytes.
 fn rounded(value: f64) -> f64 {
-    format!("{value:.3e}").parse().unwrap_or(value)
+    format!("{value:.2e}").parse().unwrap_or(value)
 }
 
 #[cfg(test)]
@@ -177,11 +230,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_keep_four_significant_digits() {
+    fn values_keep_three_significant_digits() {
         assert_eq!(
             [rounded(61.42857), rounded(0.0), rounded(123_456.0), rounded(-0.001_234_56)],
-            [61.43, 0.0, 123_500.0, -0.001_235]
+            [61.4, 0.0, 123_000.0, -0.001_23]
         );
+    }
+
+    #[test]
+    fn front_coded_names_are_what_differs() {
+        let names = ["a", "ab1", "ab2", "aé1", "aé2", "ü"].map(|name| DeviceName::new(name).unwrap());
+        let coded = FrontCoded::of(&names);
+        assert_eq!(coded.shared, [0, 1, 2, 1, 2, 0]);
+        assert_eq!(coded.rest, ["a", "b1", "2", "é1", "2", "ü"]);
+        let answer = FleetColumns { names: DeviceNames::FrontCoded(coded), ..FleetColumns::default() };
+        let json = serde_json::to_value(answer).unwrap();
+        assert_eq!(json["device_front_coded"]["shared"][2], 2);
+        assert!(json.get("device").is_none());
+        assert_eq!(serde_json::to_value(FleetColumns::default()).unwrap()["device"], serde_json::json!([]));
     }
 
     #[test]

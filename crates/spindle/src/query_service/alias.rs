@@ -30,7 +30,7 @@ pub(super) async fn resolve(store: &Store, mut query: Query) -> Result<Query> {
             source_device.as_mut().map(|device| (device, Window::ending_at(*at, RECENT)))
         }
         Query::FleetHealth(_)
-        | Query::Fleet { .. }
+        | Query::Fleet(_)
         | Query::FleetHistory { .. }
         | Query::FleetSeries { .. }
         | Query::Pipeline { .. } => None,

@@ -2,22 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use spindle_core::buckets::Buckets;
+use anyhow::{Context, Result};
 use spindle_core::detect::judge_buckets;
 use spindle_core::reading::{self, Reading};
-use spindle_core::records::{Bucket, Window};
+use spindle_core::records::Window;
 use spindle_core::response::{Basis, Data, DeviceHealth, TemperatureAnomaly};
 use spindle_core::{DeviceName, MetricType, decision, health, metric};
 use spindle_store::Store;
 
 use super::bounded_events::ReadLimits;
-use super::{arrivals, evidence, judged_events};
+use super::{arrivals, decoded, evidence, judged_events, onset};
 
 /// The metric that `anomaly_temperature` compares.
 const TEMPERATURE: &str = "DiskTemp";
-/// Maximum number of values decoded one by one for a series; a year of one value a minute is half of it.
-const MAX_DECODED_VALUES: usize = 1_000_000;
 /// Longest time before a window that is read for what to expect in it.
 const MAX_TAUGHT: Duration = Duration::from_secs(7 * 86_400);
 
@@ -32,7 +29,9 @@ async fn health_within(store: &Store, device: DeviceName, window: Window, limits
     let mut events = judged_events::read(store, Some(&device), window, is_past, limits).await?;
     let gathered = evidence::gather(store, &[(device.clone(), last_seen)], &mut events, window, is_past).await?;
     let evidence = gathered.into_iter().next().context("no evidence was gathered")?;
-    let verdict = evidence.judge();
+    let mut verdict = evidence.judge();
+    let begin = health::history_begins(&evidence.events);
+    onset::date(store, &device, &mut verdict.reasons, begin).await?;
     let basis = Basis::of(window, (evidence.latest.len() + evidence.events.len()) as u64);
     let data = Box::new(DeviceHealth {
         device,
@@ -62,11 +61,7 @@ pub(super) async fn series(
     // What was usual before the window is expected at its start.
     let taught = Window { from: window.from.minus(taught_for(window)), ..window };
     let read = if with_expected { taught } else { window };
-    let (mut data, n_not_understood) = if reading::is_encoded(metric_type) {
-        decoded_buckets(store, device, metric_type, read, bucket).await?
-    } else {
-        (store.buckets(device, metric_type, read, bucket).await?, 0)
-    };
+    let (mut data, n_not_understood) = decoded::buckets(store, device, metric_type, read, bucket).await?;
     let judged = with_expected.then(|| judge_buckets(&data, bucket, window.from));
     data.retain(|found| found.time.plus(bucket) > window.from);
     let n_points = data.iter().map(|bucket| bucket.count).sum::<u64>() + n_not_understood;
@@ -83,30 +78,6 @@ pub(super) async fn series(
 /// Returns the time before a window from which a detector learns what to expect in it.
 fn taught_for(window: Window) -> Duration {
     Duration::from_secs_f64(window.seconds().min(MAX_TAUGHT.as_secs_f64()))
-}
-
-/// Returns buckets of the values that decode, and the number of those that do not.
-async fn decoded_buckets(
-    store: &Store,
-    device: &DeviceName,
-    metric_type: &MetricType,
-    window: Window,
-    length: Duration,
-) -> Result<(Vec<Bucket>, u64)> {
-    let samples = store.range(device, metric_type, window, MAX_DECODED_VALUES + 1).await?;
-    ensure!(
-        samples.len() <= MAX_DECODED_VALUES,
-        "more than {MAX_DECODED_VALUES} raw values of {metric_type} to decode: ask for a shorter window"
-    );
-    let mut buckets = Buckets::new(length);
-    let mut n_not_understood = 0;
-    for sample in samples {
-        match reading::read(metric_type, sample.value) {
-            Reading::Value(value) => buckets.add(sample.time, value),
-            Reading::Absent | Reading::Unclear(_) => n_not_understood += 1,
-        }
-    }
-    Ok((buckets.finish(), n_not_understood))
 }
 
 /// Compares the first and the last temperature in the window.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use spindle_core::fleet_series::fleet_buckets;
 use spindle_core::judge::events::HEALTH_CHANGED;
+use spindle_core::query::ColumnsQuery;
 use spindle_core::reading::{self, Reading};
 use spindle_core::records::{EventFilter, TimeBasis, Window};
 use spindle_core::response::{Basis, Data, FleetAnswer, FleetColumns};
@@ -20,12 +21,8 @@ use super::kept_fleet::{KEPT_WINDOW, KeptFleet};
 use crate::clock;
 
 /// Returns the fleet in columns. A question about the present is answered from a judgement of the last seconds.
-pub(super) async fn fleet(
-    store: &Store,
-    kept: &KeptFleet,
-    window: Window,
-    metric_types: Vec<MetricType>,
-) -> Result<FleetAnswer> {
+pub(super) async fn fleet(store: &Store, kept: &KeptFleet, wanted: ColumnsQuery) -> Result<FleetAnswer> {
+    let window = wanted.window;
     let is_kept = window.until.seconds_since(window.from) == KEPT_WINDOW.as_secs_f64() && is_now(window.until);
     let (window, fleet) = if is_kept {
         kept.present(store).await?
@@ -36,7 +33,7 @@ pub(super) async fn fleet(
     let data = spawn_blocking(move || {
         let devices = fleet.devices.iter().map(|device| (&device.row, device.latest.as_slice()));
         let n_points = fleet.n_points;
-        (FleetColumns::of(devices, &metric_types, window.until), n_points)
+        (FleetColumns::of(devices, &wanted, window.until), n_points)
     });
     let (data, n_points) = data.await?;
     Ok(FleetAnswer { data, basis: Basis::of(window, n_points) })

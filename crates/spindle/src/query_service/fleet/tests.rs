@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use spindle_core::health::Health;
 use spindle_core::judge::FleetJudge;
 use spindle_core::judge::events::HEALTH_CHANGED;
-use spindle_core::query::{HealthChoice, Query};
+use spindle_core::query::{ColumnsQuery, HealthChoice, Query};
 use spindle_core::records::Window;
-use spindle_core::response::Data;
+use spindle_core::response::{Data, DeviceNames};
 use spindle_core::{Batch, DeviceName, MetricType};
 use spindle_simulate::{Fleet, FleetConfig};
 use spindle_store::InfluxSettings;
@@ -103,12 +103,18 @@ async fn fill(store: &Store, now: Timestamp) {
 /// Checks that the columns of `fleet` have the verdicts of `fleet_health`.
 async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
     let wanted = vec![MetricType::new("DiskTemp").unwrap()];
-    let columns = fleet_columns::fleet(store, &KeptFleet::default(), window, wanted).await.unwrap().data;
+    let fleet = async |with_serials| {
+        let wanted = ColumnsQuery { window, metric_types: wanted.clone(), with_serials, front_coded: false };
+        fleet_columns::fleet(store, &KeptFleet::default(), wanted).await.unwrap().data
+    };
+    assert!(!fleet(false).await.labels.contains_key("serial"));
+    let columns = fleet(true).await;
+    let DeviceNames::Plain(names) = &columns.names else { panic!("not plain") };
     let temperatures = &columns.metrics["DiskTemp"];
-    assert_eq!((temperatures.unit, temperatures.values.len(), columns.device.len()), (Some("°C"), 47, 47));
-    assert!(columns.device.is_sorted());
+    assert_eq!((temperatures.unit, temperatures.values.len(), names.len()), (Some("°C"), 47, 47));
+    assert!(names.is_sorted());
     for row in &answer.data {
-        let index = columns.device.iter().position(|device| *device == row.source_device).unwrap();
+        let index = names.iter().position(|device| *device == row.source_device).unwrap();
         let state = columns.states[usize::from(columns.state[index])];
         let health = if ["asleep", "silent"].contains(&state) { "unknown" } else { state };
         assert_eq!(health, row.health.name(), "{row:?}");
@@ -119,9 +125,11 @@ async fn check_columns(store: &Store, answer: &FleetHealth, window: Window) {
         let is_ok = row.health == Health::Ok;
         let expected = row.reason.as_ref().filter(|_| !is_ok).map_or("", |reason| &reason.why);
         assert_eq!((why, score), (expected, if is_ok { Some(100) } else { row.score }), "{row:?}");
-        let enclosure = &columns.labels["enclosure"];
-        let named = usize::try_from(enclosure.index[index]).ok().map(|at| &enclosure.names[at]);
-        assert_eq!(named, row.labels.get("enclosure"), "{row:?}");
+        for key in ["enclosure", "serial"] {
+            let label = &columns.labels[key];
+            let named = usize::try_from(label.index[index]).ok().map(|at| &label.names[at]);
+            assert_eq!(named, row.labels.get(key), "{row:?}");
+        }
     }
 }
 
