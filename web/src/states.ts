@@ -9,7 +9,7 @@ import * as words from "./words";
 /** Still grey shapes of the layout. */
 export function loading(): HTMLElement {
   const block = (width: string, height: number, gap = 12) => { const element = h("div"); Object.assign(element.style, { width, height: `${height}px`, marginBottom: `${gap}px` }); return element; };
-  return h("div", { class: "skeleton", "aria-busy": "true", "aria-label": "loading" }, block("42%", 30, 12), block("34%", 16, 36), block("60%", 30, 20), block("100%", 180, 16), block("100%", 180));
+  return h("div", { class: "skeleton", role: "status", "aria-busy": "true", "aria-label": "loading" }, block("42%", 30, 12), block("34%", 16, 36), block("60%", 30, 20), block("100%", 180, 16), block("100%", 180));
 }
 
 /** What failed, in the server's words, and what can be done. */

@@ -115,7 +115,7 @@ export class FleetMap {
     this.surface.querySelectorAll(".tile, .tile-group").forEach((element) => element.remove());
     for (const group of this.layout.groups) {
       if (group.headHeight > 0) {
-        const head = h("div", { class: "tile-group" }, groupName(group.name));
+        const head = h("div", { class: "tile-group", "aria-hidden": "true" }, groupName(group.name));
         head.style.top = `${group.y}px`;
         this.surface.append(head);
       }

@@ -18,7 +18,7 @@ export function tile(fleet: Fleet, index: number): HTMLElement {
     return [h("span", { class: "num" }, words.value(fleet.value(index, metric), unit)), unit ? h("span", { class: "faint" }, `\u2009${unit}`) : ""];
   };
   const isKnown = state !== "silent" && fleet.heard(index) !== null;
-  const element = h("a", { class: `tile ${state}`, href: `/device/${encodeURIComponent(device)}`, "data-device": device, tabindex: "-1" },
+  const element = h("a", { class: `tile ${state}`, href: `/device/${encodeURIComponent(device)}`, "data-device": device, tabindex: "-1", "aria-hidden": "true" },
     h("div", { class: "tile-head" }, shape(state, 12, trouble?.acknowledged), h("b", { dir: "auto", title: device }, words.short(device, 26)), h("span", { class: "faint tile-place" }, fleet.place(index))),
     isKnown
       ? h("div", { class: "tile-values" }, ...shown.map((metric) => h("span", { title: words.metric(metric) }, text(metric))), h("span", { class: "grow" }), curve ? h("span", { title: words.metric(curve) }, text(curve)) : "")

@@ -1,7 +1,7 @@
 // The fleet: what its parts do, and shelves that the simulation does not have.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { answer, bigFleet, Browser, Spindle } from "./rig.mjs";
+import { accessible, answer, bigFleet, Browser, Spindle } from "./rig.mjs";
 
 const spindle = new Spindle();
 let browser;
@@ -48,6 +48,7 @@ test("the table has the columns that are chosen, also by its address", async () 
   assert.ok(!(await heads()).some((head) => head.startsWith("Score")));
   assert.equal(await page.locator(".column-choice .menu").isVisible(), true, "it stays open");
   await page.shot("fleet-columns");
+  await accessible(page, "fleet-columns");
   await page.locator(".column-choice summary").click();
   await page.goto(`${spindle.base}/?view=table&columns=device%2CDiskTemp`);
   await page.locator(".fleet-table tbody tr").first().waitFor();
@@ -68,6 +69,7 @@ test("single drives with one reason are one row", async () => {
   await page.locator(".list li a", { hasText: "single drives" }).first().hover();
   await page.waitForTimeout(300);
   await page.shot("fleet-folded");
+  await accessible(page, "fleet-folded");
   await page.done();
 });
 
@@ -80,6 +82,7 @@ test("while all is well, what was wrong last is there to be watched", async () =
   await page.locator(".list", { hasText: "next to watch" }).waitFor();
   assert.match(await page.locator(".list li").innerText(), /DiskUnit-00007[\s\S]*over since[\s\S]*three times/);
   await page.shot("fleet-watched");
+  await accessible(page, "fleet-watched");
   await page.done();
 });
 
@@ -104,6 +107,7 @@ for (const bays of [12, 60]) {
       assert.ok(wide[0] <= wide[1], `${wide[0]} px wide at ${width}`);
       assert.match(await page.locator("#active-cell").textContent(), /rack 1, shelf A/);
       await page.shot(`shelves-of-${bays}-${width}`);
+      await accessible(page, `shelves-of-${bays}-${width}`);
       await page.done();
     }
   });

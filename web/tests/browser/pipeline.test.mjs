@@ -1,7 +1,7 @@
 // The pipeline over time: from the store, so that it is the same wherever the writer runs.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { answer, Browser, Spindle, until } from "./rig.mjs";
+import { accessible, answer, Browser, Spindle, until } from "./rig.mjs";
 
 const spindle = new Spindle();
 let browser;
@@ -36,6 +36,7 @@ test("what the writer reports is drawn", async () => {
   await page.locator("h1", { hasText: "Everything that arrived is stored" }).waitFor();
   assert.match(await page.locator(".lane", { hasText: "Stored" }).innerText(), /[1-9]/);
   await page.shot("pipeline-real");
+  await accessible(page, "pipeline-real");
   await page.done();
 });
 
@@ -49,6 +50,7 @@ test("an hour with an outage, of writers elsewhere", async () => {
     await page.locator("h1", { hasText: "Everything that arrived is stored" }).waitFor();
     assert.match(await page.locator(".picture").innerHTML(), /2 writers/);
     await page.shot(`pipeline-apart-${width}`);
+    await accessible(page, `pipeline-apart-${width}`);
     await page.done();
   }
 });
@@ -60,5 +62,6 @@ test("writers that report no more are not called well", async () => {
   await page.see("/pipeline?t=1h");
   await page.locator("h1", { hasText: "The writers report nothing" }).waitFor();
   await page.shot("pipeline-silent");
+  await accessible(page, "pipeline-silent");
   await page.done();
 });

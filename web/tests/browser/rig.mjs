@@ -1,6 +1,7 @@
 // What the browser tests work with: the real program with a seeded simulation, a browser, and a way to publish.
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -111,6 +112,16 @@ export class Browser {
   }
 
   close() { return this.browser.close(); }
+}
+
+const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Fails for anything serious that keeps somebody out of the page. */
+export async function accessible(page, name) {
+  await page.evaluate(AXE);
+  const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
+  const serious = violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) => `${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" | ")}`);
+  if (serious.length > 0) throw new Error(`${name}: ${serious.join("\n")}`);
 }
 
 const STATES = ["ok", "asleep", "unknown", "silent", "warning", "critical"];

@@ -1,7 +1,7 @@
 // States that a healthy system does not show, and fleets that it does not have: the answers are played.
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { answer, bigFleet, Browser, Spindle } from "./rig.mjs";
+import { accessible, answer, bigFleet, Browser, Spindle } from "./rig.mjs";
 
 const spindle = new Spindle();
 let browser;
@@ -24,6 +24,7 @@ test("the store is away", async () => {
   await page.locator("h1", { hasText: "The store does not answer" }).waitFor();
   assert.match(await page.locator("pre").innerText(), /connection refused/);
   await page.shot("store-away");
+  await accessible(page, "store-away");
   await page.done();
 });
 
@@ -37,6 +38,7 @@ test("a store that goes away is said, though the stream goes on", async () => {
   await page.locator(".banner", { hasText: "The store does not answer" }).waitFor({ timeout: 30_000 });
   assert.match(await page.locator(".banner").innerText(), /gone/);
   assert.match(await page.locator(".live").innerText(), /old/);
+  await accessible(page, "an old picture");
   isAway = false;
   await page.locator(".live", { hasText: "Live" }).waitFor();
   await page.done();
@@ -72,6 +74,7 @@ test("a token is asked for", async () => {
   const page = await open("/", "*", failure(401, "a token is required"));
   await page.locator("h1", { hasText: "A token is needed" }).waitFor();
   await page.shot("token");
+  await accessible(page, "token");
   await page.done();
 });
 
@@ -79,6 +82,7 @@ test("no devices", async () => {
   const page = await open("/", "fleet", bigFleet(0));
   await page.locator("h1", { hasText: /No devices yet|Waiting for the first value/ }).waitFor();
   await page.shot("empty");
+  await accessible(page, "empty");
   await page.done();
 });
 
@@ -87,6 +91,7 @@ test("a device that is not known", async () => {
   await page.see("/device/nobody?t=1h");
   await page.locator("h1", { hasText: "nobody is not known" }).waitFor();
   await page.shot("unknown-device");
+  await accessible(page, "unknown-device");
   await page.done();
 });
 
@@ -114,6 +119,7 @@ for (const n of [12, 114, 600, 10_008]) {
     await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
     await page.waitForTimeout(300);
     await page.shot(`fleet-of-${n}-end`);
+    await accessible(page, `fleet-of-${n}-end`);
     await page.goto(`${spindle.base}/?view=table`);
     await page.locator(".fleet-table tbody tr").first().waitFor();
     const rows = await page.locator(".fleet-table tbody tr").count();
@@ -136,6 +142,7 @@ test("names of any kind are text", async () => {
     const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
     assert.ok(wide[0] <= wide[1], `${wide[0]} px wide`);
     await page.shot(`names-${viewport.width}`);
+    await accessible(page, `names-${viewport.width}`);
     await page.done();
   }
 });

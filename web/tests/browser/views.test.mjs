@@ -1,11 +1,8 @@
 // Every view of a simulated fleet: drawn, without a complaint, readable by all.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { after, before, test } from "node:test";
-import { Browser, Spindle, until } from "./rig.mjs";
+import { accessible, Browser, Spindle, until } from "./rig.mjs";
 
-const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const VIEWS = [["fleet", "/"], ["fleet-table", "/?view=table"], ["fleet-colour", "/?colour=DiskTemp"], ["events", "/events?t=1h"], ["pipeline", "/pipeline"], ["ask", "/ask/fleet_health"]];
 const spindle = new Spindle();
 let browser;
@@ -37,10 +34,7 @@ for (const [colorScheme, widths] of [["light", [1440, 900, 390, 320]], ["dark", 
         const wide = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
         assert.ok(wide[0] <= wide[1], `${name} at ${width}: ${wide[0]} px wide`);
         await page.shot(`${name}-${width}-${colorScheme}`);
-        await page.evaluate(AXE);
-        const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
-        const serious = violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) => `${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" | ")}`);
-        assert.deepEqual(serious, [], `${name} at ${width}, ${colorScheme}`);
+        await accessible(page, `${name} at ${width}, ${colorScheme}`);
         await page.done();
       }
     });
