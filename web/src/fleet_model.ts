@@ -43,7 +43,7 @@ export class Fleet {
     this.names.forEach((device, index) => this.byName.set(device, index));
     const { index, score, since, reason, advice, acknowledged } = answer.data.not_ok;
     index.forEach((device, row) => this.troubles.set(device, {
-      score: score[row] ?? null, since: words.millis(since[row]), reason: words.reason(reason[row] ?? ""), advice: advice[row] ?? null,
+      score: score[row] ?? null, since: words.millis(since[row]), reason: words.reason(reason[row] ?? "", this.until), advice: advice[row] ?? null,
       acknowledged: acknowledged[row] ?? false,
     }));
   }

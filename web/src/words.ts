@@ -137,9 +137,9 @@ export function metric(type: string): string {
   return spaced.startsWith("SMART") ? spaced : capital(spaced.split(" ").map((word) => (/^[A-Z]{2,}/.test(word) ? word : word.toLowerCase())).join(" "));
 }
 
-/** A reason without what stands beside it anyway: the event type and the time. */
-export function reason(text: string): string {
-  return name(text).replace(/^[A-Za-z]\w* at \d{4}-\d\d-\d\dT[\d:.]+Z: /, "");
+/** A reason without what stands beside it anyway, the event type and the time; other times as the clock shows them here. */
+export function reason(text: string, now: number): string {
+  return localTimes(name(text).replace(/^[A-Za-z]\w* at \d{4}-\d\d-\d\dT[\d:.]+Z: /, ""), now);
 }
 
 /** A text with its times (RFC 3339) as the clock shows them here. */

@@ -179,5 +179,5 @@ function plain(value: unknown): string {
   if (typeof value === "number") return Number.isInteger(value) ? words.whole(value) : String(Number(value.toPrecision(6)));
   if (typeof value === "string") return words.short(words.localTimes(value, api.now()), 120);
   const why = typeof value === "object" && "why" in value ? (value as { why: unknown }).why : null;
-  return typeof why === "string" ? words.localTimes(words.reason(why), api.now()) : words.short(JSON.stringify(value), 160);
+  return typeof why === "string" ? words.reason(why, api.now()) : words.short(JSON.stringify(value), 160);
 }

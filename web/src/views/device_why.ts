@@ -23,7 +23,7 @@ export function why(health: DeviceHealth, metrics: Units, again: () => void): HT
 export function notes(health: DeviceHealth): HTMLElement | null {
   const found = health.reasons.filter((reason) => reason.health === "ok" && !reason.accepted);
   if (found.length === 0) return null;
-  const text = found.slice(0, 3).map((reason) => words.localTimes(words.reason(reason.why), api.now())).join("; ");
+  const text = found.slice(0, 3).map((reason) => words.reason(reason.why, api.now())).join("; ");
   return h("p", { class: "as-expected" }, shape("ok", 12), h("span", null, `Also seen: ${text}${found.length > 3 ? ` and ${found.length - 3} more` : ""}.`));
 }
 

@@ -74,7 +74,7 @@ function ended(incidents: Incident[]): HTMLElement[] {
   return closed.slice(0, MAX_WATCHED).map((each) => h("li", null, h("a", { href: `/device/${encodeURIComponent(each.source_device)}`, "data-link": true },
     shape("ok", 14), h("div", { class: "row-main" },
       h("div", { class: "row-head" }, h("b", { dir: "auto", title: each.source_device }, words.short(each.source_device, 42)), h("span", { class: "muted place" }, words.place(each.place)), h("span", { class: "grow" }), h("span", { class: "num muted" }, `over since ${words.clock(words.millis(each.until), now())}`)),
-      h("p", { class: "muted reason" }, each.reasons[0] ? words.reason(each.reasons[0].why) : each.cause)))));
+      h("p", { class: "muted reason" }, each.reasons[0] ? words.reason(each.reasons[0].why, now()) : each.cause)))));
 }
 
 function ofIncident(fleet: Fleet, incident: Incident): Row {
@@ -87,7 +87,7 @@ function ofIncident(fleet: Fleet, incident: Incident): Row {
     key: incident.id, state, acknowledged: incident.state === "acknowledged",
     title: isMany ? place || words.name(incident.source_device) : words.name(incident.source_device),
     place: isMany ? words.counted(incident.devices.length, index === undefined ? "device" : fleet.noun(index)) : place,
-    devices: incident.devices, since: words.millis(incident.since), reason: first ? words.reason(first.why) : incident.cause,
+    devices: incident.devices, since: words.millis(incident.since), reason: first ? words.reason(first.why, now()) : incident.cause,
     advice: incident.advice, fact: serial(incident.source_device),
   };
 }

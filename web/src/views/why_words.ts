@@ -14,7 +14,7 @@ export function asExpected(metrics: string[]): string {
 
 /** What stands against a finding: of a value its limit, its trend and what it means; of an event its message. */
 export function against(reason: Reason, isMetric: boolean, now: number): { detail: string; meaning: string } {
-  const whole = words.localTimes(words.reason(reason.why), now);
+  const whole = words.reason(reason.why, now);
   if (!isMetric) return { detail: whole, meaning: "" };
   const detail = [reason.expected, reason.trend].filter(Boolean).join("; ");
   // The rest of it is the value and the limit, which stand beside it.

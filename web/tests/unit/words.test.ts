@@ -44,6 +44,8 @@ test("times of the wire have nanoseconds", () => {
 });
 
 test("a reason does not repeat its type and time", () => {
-  expect(words.reason("DataCorruption at 2026-11-30T20:38:12Z: checksum mismatch")).toBe("checksum mismatch");
-  expect(words.reason("unreadable sectors: PendingSectors is 65, limit 1")).toBe("unreadable sectors: PendingSectors is 65, limit 1");
+  const NOW = Date.parse("2026-11-30T21:00:00Z");
+  expect(words.reason("no data in the 60 minutes before 2026-11-30T20:38:12.646Z", NOW)).toBe(`no data in the 60 minutes before ${words.clock(Date.parse("2026-11-30T20:38:12Z"), NOW, true)}`);
+  expect(words.reason("DataCorruption at 2026-11-30T20:38:12Z: checksum mismatch", NOW)).toBe("checksum mismatch");
+  expect(words.reason("unreadable sectors: PendingSectors is 65, limit 1", NOW)).toBe("unreadable sectors: PendingSectors is 65, limit 1");
 });
