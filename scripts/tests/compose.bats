@@ -108,6 +108,7 @@ hide_compose() {
 }
 
 @test "start waits until the last one is healthy" {
+  export SPINDLE_START_TIMEOUT=60
   mkdir "$FAKE/next"
   all_are "Up 1 second (health: starting)"
   mv "$FAKE/states" "$FAKE/next/1"
