@@ -211,9 +211,10 @@ export function eventsView(): View {
     tick: () => current.tick(),
     events: (fresh) => {
       const { type, device, min } = app.place.options;
-      const known = new Set(rows.slice(0, 200).map((row) => row.event_id));
-      const wanted = (fresh as EventRow[]).filter((row) => !known.has(row.event_id) && (!type || row.event_type === type) && (!device || row.source_device === device) && row.criticality >= Number(min ?? 1));
-      if (wanted.length === 0 || app.isPaused || !("minutes" in app.place.range)) return;
+      // A stream that was resumed repeats its last seconds. Different events may share an id.
+      const known = new Set([...rows, ...waiting].map(identity));
+      const wanted = (fresh as EventRow[]).filter((row) => !known.has(identity(row)) && (!type || row.event_type === type) && (!device || row.source_device === device) && row.criticality >= Number(min ?? 1));
+      if (wanted.length === 0 || !("minutes" in app.place.range)) return;
       // What the pointer is on does not move.
       if (scrollY < 40 && !body.matches(":hover")) { rows = [...wanted, ...rows].sort((a, b) => words.millis(b.time) - words.millis(a.time)); total += wanted.length; draw(); for (const row of wanted) body.querySelector(`[data-id="${CSS.escape(row.event_id)}"]`)?.classList.add("fresh"); } else {
         waiting = [...waiting, ...wanted];
@@ -229,6 +230,8 @@ export function eventsView(): View {
     close: () => { abort.abort(); paneAbort.abort(); removeEventListener("scroll", scrolled); },
   };
 }
+
+function identity(row: EventRow): string { return JSON.stringify([row.event_id, row.source_device, row.event_type, row.time]); }
 
 function eventRow({ row, n }: Folded, isChosen: boolean): HTMLElement {
   const state = stateOf(row.criticality);
