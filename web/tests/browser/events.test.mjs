@@ -1,25 +1,21 @@
 // The events view: histogram, folding, days, new events, what happened around one.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { answer, Browser, Spindle, until } from "./rig.mjs";
+import { test } from "node:test";
+import { answer, system, until } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
+const { spindle, browser } = system(["--source", "simulate", "--devices", "3", "--seed", "7"], { prepare });
 let sent = 0;
 
 const event = (timestamp, given = {}) => ({ id: `events-${(sent += 1)}`, criticality: 5, timestamp: new Date(timestamp).toISOString(), sourceDevice: "disk-1", eventType: "SlowReads", eventMessage: `message ${sent}`, ...given });
 const publish = (...events) => spindle.publishAll("events.event", events);
 
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "3", "--seed", "7");
-  browser = await Browser.open();
+async function prepare() {
   const now = Date.now();
   // One a minute and device, so that none folds.
   await publish(...Array.from({ length: 120 }, (_, index) => event(now - (index + 1) * 25_000, { sourceDevice: `disk-${index % 7}`, eventType: `Kind${index % 5}` })));
   await publish(...Array.from({ length: 14 }, (_, index) => event(now - 5000 - index * 1000, { eventType: "Repeated", sourceDevice: "loud" })), event(now - 8500, { eventType: "Between", sourceDevice: "other" }));
   await until("the events", async () => (await spindle.query("events", { since_minutes: 60, limit: 500 })).data.length >= 135);
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
+}
 
 const open = async (path, options) => {
   const page = await browser.page(spindle.base, options);

@@ -1,17 +1,9 @@
 // The fleet: what its parts do, and shelves that the simulation does not have.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { accessible, answer, bigFleet, Browser, Spindle } from "./rig.mjs";
+import { test } from "node:test";
+import { accessible, answer, bigFleet, system, wellFleet } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
-
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "3", "--seed", "7");
-  browser = await Browser.open();
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
-
+const { spindle, browser } = system(["--source", "simulate", "--devices", "3", "--seed", "7"]);
 /** Answers several types of questions. */
 async function open(path, given, options = {}) {
   const page = await browser.page(spindle.base, options);
@@ -74,9 +66,7 @@ test("single drives with one reason are one row", async () => {
 });
 
 test("while all is well, what was wrong last is there to be watched", async () => {
-  const fleet = bigFleet(114);
-  fleet.data.state = fleet.data.state.map(() => 0);
-  fleet.data.not_ok = { index: [], score: [], since: [], reason: [], advice: [], acknowledged: [] };
+  const fleet = wellFleet(114);
   const closed = { id: "i1", state: "closed", cause: "wear", health: "critical", criticality: 9, source_device: "DiskUnit-00007", devices: ["DiskUnit-00007"], place: { enclosure: "enclosure-001" }, since: ago(300), until: ago(200), changed: ago(200), advice: null, reasons: [{ metric: "Latency", health: "critical", why: "latency three times that of its peers", source_device: "DiskUnit-00007" }], n_reasons: 1 };
   const page = await open("/", { fleet, incidents: incidents([closed]) });
   await page.locator(".list", { hasText: "next to watch" }).waitFor();

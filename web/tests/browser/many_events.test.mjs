@@ -1,15 +1,12 @@
 // A day with 100,000 events, stored for real.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { Browser, Spindle, until } from "./rig.mjs";
+import { test } from "node:test";
+import { system, until } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
+const { spindle, browser } = system(["--source", "simulate", "--devices", "3", "--seed", "7"], { prepare });
 const [N, PER_MESSAGE, DAY_MS] = [100_000, 1_000, 86_400_000];
 
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "3", "--seed", "7");
-  browser = await Browser.open();
+async function prepare() {
   const end = Date.now() - 60_000;
   for (let first = 0; first < N; first += PER_MESSAGE) {
     const events = Array.from({ length: PER_MESSAGE }, (_, at) => {
@@ -19,8 +16,7 @@ before(async () => {
     await spindle.publish("events.event", events);
   }
   await until("all events are stored", async () => (await spindle.query("events", { since_minutes: 1_500, limit: 1, offset: N - 1, by: "time" })).data?.length === 1, 240_000);
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
+}
 
 test("100,000 events in a day", async () => {
   const page = await browser.page(spindle.base);

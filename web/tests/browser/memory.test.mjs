@@ -1,17 +1,9 @@
 // What the page keeps: nothing of an update stays once the next has come.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { answer, bigFleet, Browser, Spindle } from "./rig.mjs";
+import { test } from "node:test";
+import { answer, bigFleet, system } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
-
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "3", "--seed", "7");
-  browser = await Browser.open();
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
-
+const { spindle, browser } = system(["--source", "simulate", "--devices", "3", "--seed", "7"]);
 const [WARM_UP, UPDATES] = [30, 120];
 
 for (const [name, path] of [["map", "/"], ["table", "/?view=table"]]) {

@@ -1,17 +1,9 @@
 // The pipeline over time: from the store, so that it is the same wherever the writer runs.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { accessible, answer, Browser, Spindle, until } from "./rig.mjs";
+import { test } from "node:test";
+import { accessible, answer, system, until } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
-
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "30", "--seed", "7", "--interval", "500ms");
-  browser = await Browser.open();
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
-
+const { spindle, browser } = system(["--source", "simulate", "--devices", "30", "--seed", "7", "--interval", "500ms"]);
 /** An hour of reports, of which 10 minutes are missing; before them messages waited. */
 function history({ minutesOld = 0 } = {}) {
   const end = Math.floor(Date.now() / 10_000) * 10_000 - minutesOld * 60_000;

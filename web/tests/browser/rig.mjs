@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
+import { after, before } from "node:test";
 import { fileURLToPath } from "node:url";
 import { chromium } from "playwright-core";
 
@@ -91,8 +92,7 @@ export class Spindle {
 export class Browser {
   static async open() {
     const own = new Browser();
-    own.browser = await chromium.launch({ executablePath: process.env.SPINDLE_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
-    mkdirSync(SHOTS, { recursive: true });
+    await own.launch();
     return own;
   }
 
@@ -111,7 +111,12 @@ export class Browser {
     return page;
   }
 
-  close() { return this.browser.close(); }
+  async launch() {
+    this.browser = await chromium.launch({ executablePath: process.env.SPINDLE_CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+    mkdirSync(SHOTS, { recursive: true });
+  }
+
+  async close() { await this.browser?.close(); }
 }
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
@@ -122,6 +127,24 @@ export async function accessible(page, name) {
   const { violations } = await page.evaluate(() => globalThis.axe.run({ resultTypes: ["violations"] }));
   const serious = violations.filter((each) => ["serious", "critical"].includes(each.impact)).map((each) => `${each.id}: ${each.nodes.map((node) => node.html).slice(0, 3).join(" | ")}`);
   if (serious.length > 0) throw new Error(`${name}: ${serious.join("\n")}`);
+}
+
+/** A system and a browser for the tests of a file. `past` is that of the simulated fleet; `prepare` runs once both are
+ * there: hooks of one file do not wait for one another. */
+export function system(args, { past = "0", prepare = () => undefined } = {}) {
+  const [spindle, browser] = [new Spindle(), new Browser()];
+  spindle.past = past;
+  before(async () => { await spindle.start(...args); await browser.launch(); await prepare(); });
+  after(async () => { await browser.close(); await spindle.stop(); });
+  return { spindle, browser };
+}
+
+/** An answer to `fleet` in which nothing is wrong. */
+export function wellFleet(n) {
+  const fleet = bigFleet(n);
+  fleet.data.state = fleet.data.state.map(() => 0);
+  fleet.data.not_ok = { index: [], score: [], since: [], reason: [], advice: [], acknowledged: [] };
+  return fleet;
 }
 
 const STATES = ["ok", "asleep", "unknown", "silent", "warning", "critical"];

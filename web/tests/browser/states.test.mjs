@@ -1,17 +1,9 @@
 // States that a healthy system does not show, and fleets that it does not have: the answers are played.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { accessible, answer, bigFleet, Browser, Spindle } from "./rig.mjs";
+import { test } from "node:test";
+import { accessible, answer, bigFleet, system, wellFleet } from "./rig.mjs";
 
-const spindle = new Spindle();
-let browser;
-
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "3", "--seed", "7");
-  browser = await Browser.open();
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
-
+const { spindle, browser } = system(["--source", "simulate", "--devices", "3", "--seed", "7"]);
 const open = async (path, type, given, options = {}) => {
   const page = await browser.page(spindle.base, { allowed: /Failed to load resource/, ...options });
   await answer(page, type, given);
@@ -96,9 +88,7 @@ test("a device that is not known", async () => {
 });
 
 test("all is well", async () => {
-  const well = bigFleet(114);
-  well.data.state = well.data.state.map(() => 0);
-  well.data.not_ok = { index: [], score: [], since: [], reason: [], advice: [], acknowledged: [] };
+  const well = wellFleet(114);
   const page = await open("/", "fleet", well);
   await page.locator("h1", { hasText: "All 114 drives are well" }).waitFor();
   assert.equal(await page.title(), "Spindle");

@@ -1,23 +1,19 @@
 // Every view of a simulated fleet: drawn, without a complaint, readable by all.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { accessible, Browser, Spindle, until } from "./rig.mjs";
+import { test } from "node:test";
+import { accessible, system, until } from "./rig.mjs";
 
+const { spindle, browser } = system(["--source", "simulate", "--devices", "60", "--seed", "7", "--interval", "500ms"], { prepare });
 const VIEWS = [["fleet", "/"], ["fleet-table", "/?view=table"], ["fleet-colour", "/?colour=DiskTemp"], ["events", "/events?t=1h"], ["pipeline", "/pipeline"], ["ask", "/ask/fleet_health"]];
-const spindle = new Spindle();
-let browser;
 let device;
 
-before(async () => {
-  await spindle.start("--source", "simulate", "--devices", "60", "--seed", "7", "--interval", "500ms");
-  browser = await Browser.open();
+async function prepare() {
   device = await until("a device", async () => (await spindle.query("devices")).data?.[0]?.source_device);
   VIEWS.push(["device", `/device/${encodeURIComponent(device)}?t=15m`]);
   const time = new Date().toISOString();
   await spindle.publish("events.event", { id: "page-1", criticality: 9, timestamp: time, sourceDevice: device, eventType: "SlowReads", eventMessage: "a read of 8 sectors took 4.1 s" });
   await until("the event", async () => (await spindle.query("events", { event_type: "SlowReads" })).data?.length === 1);
-});
-after(async () => { await browser?.close(); await spindle.stop(); });
+}
 
 for (const [colorScheme, widths] of [["light", [1440, 900, 390, 320]], ["dark", [1440, 390]]]) {
   for (const width of widths) {
@@ -47,7 +43,10 @@ test("an event appears without a reload", async () => {
   await page.locator(".event-row").first().waitFor();
   await spindle.publish("events.event", { id: "page-2", criticality: 8, timestamp: new Date().toISOString(), sourceDevice: device, eventType: "FreshFault", eventMessage: "just now" });
   await page.locator(".event-row", { hasText: "FreshFault" }).waitFor();
-  await page.locator(".event-row", { hasText: "FreshFault" }).click();
+  // Another device's event is another one, though it has the same id.
+  await spindle.publish("events.event", { id: "page-2", criticality: 8, timestamp: new Date().toISOString(), sourceDevice: "other-device", eventType: "FreshFault", eventMessage: "there too" });
+  await page.locator(".event-row", { hasText: "other-device" }).waitFor();
+  await page.locator(".event-row", { hasText: "FreshFault" }).last().click();
   await page.locator(".event-pane h2", { hasText: "FreshFault" }).waitFor();
   await page.done();
 });

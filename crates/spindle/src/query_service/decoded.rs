@@ -20,21 +20,9 @@ pub(super) async fn buckets(
     window: Window,
     length: Duration,
 ) -> Result<(Vec<Bucket>, u64)> {
-    if reading::is_encoded(metric_type) {
-        decoded_buckets(store, device, metric_type, window, length).await
-    } else {
-        Ok((store.buckets(device, metric_type, window, length).await?, 0))
+    if !reading::is_encoded(metric_type) {
+        return Ok((store.buckets(device, metric_type, window, length).await?, 0));
     }
-}
-
-/// Returns buckets of the values that decode, and the number of those that do not.
-async fn decoded_buckets(
-    store: &Store,
-    device: &DeviceName,
-    metric_type: &MetricType,
-    window: Window,
-    length: Duration,
-) -> Result<(Vec<Bucket>, u64)> {
     let samples = store.range(device, metric_type, window, MAX_DECODED_VALUES + 1).await?;
     ensure!(
         samples.len() <= MAX_DECODED_VALUES,
