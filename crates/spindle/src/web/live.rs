@@ -133,7 +133,8 @@ pub(super) async fn live(State(live): State<Live>, headers: HeaderMap) -> Respon
 fn seen(headers: &HeaderMap, now: Timestamp) -> Seen {
     let Some(id) = headers.get(LAST_EVENT_ID) else { return Seen::Nothing };
     let time = id.to_str().ok().and_then(|text| text.parse().ok()).map(Timestamp::from_ns);
-    let is_recent = |time: &Timestamp| now.seconds_since(*time) < LONGEST_ABSENCE_SECONDS;
+    // The clock may have been set back since.
+    let is_recent = |time: &Timestamp| (0.0..LONGEST_ABSENCE_SECONDS).contains(&now.seconds_since(*time));
     time.filter(is_recent).map_or(Seen::Unknown, Seen::Before)
 }
 
