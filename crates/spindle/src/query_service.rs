@@ -177,7 +177,7 @@ impl QueryService {
 }
 
 async fn pipeline(store: &Store, window: Window, bucket: Duration) -> Result<Data> {
-    let data = pipeline_buckets(store.pipeline(window, bucket).await?);
+    let data = pipeline_buckets(store.pipeline(window, bucket).await?, window, bucket);
     let n_points = data.iter().map(|bucket| bucket.n_writers).sum();
     Ok(Data::Pipeline { data, bucket_seconds: bucket.as_secs_f64(), basis: Basis::of(window, n_points) })
 }

@@ -52,7 +52,8 @@ pub(super) fn reports(
 ) -> rusqlite::Result<Vec<WriterReport>> {
     let mean = |name: &&str| format!("avg({name})");
     let most = |name: &&str| format!("max({name})");
-    let columns: Vec<String> = RATES.iter().map(mean).chain(LEVELS.iter().map(most)).chain([mean(&READY)]).collect();
+    let last = [mean(&READY), "count(*)".to_owned()];
+    let columns: Vec<String> = RATES.iter().map(mean).chain(LEVELS.iter().map(most)).chain(last).collect();
     let sql = format!(
         "SELECT time_ns - ((time_ns % ?3) + ?3) % ?3 AS start, instance, {} FROM pipeline
          WHERE time_ns >= ?1 AND time_ns < ?2 GROUP BY start, instance ORDER BY start, instance",
@@ -69,8 +70,9 @@ fn report(row: &Row<'_>) -> rusqlite::Result<WriterReport> {
     for (at, cell) in rates.iter_mut().chain(&mut levels).enumerate() {
         *cell = row.get(2 + at)?;
     }
-    let ready = row.get(2 + RATES.len() + LEVELS.len())?;
-    Ok(WriterReport { time: time_from_sql(row, 0)?, instance: row.get(1)?, rates, levels, ready })
+    let at = 2 + RATES.len() + LEVELS.len();
+    let (ready, n_points) = (row.get(at)?, row.get::<_, i64>(at + 1)?.unsigned_abs());
+    Ok(WriterReport { time: time_from_sql(row, 0)?, instance: row.get(1)?, n_points, rates, levels, ready })
 }
 
 #[cfg(test)]

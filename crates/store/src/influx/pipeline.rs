@@ -53,7 +53,8 @@ pub(crate) async fn reports(
     let length = bucket.as_nanos().clamp(1, i64::MAX as u128);
     let mean = |name: &&str| format!("mean({name})");
     let most = |name: &&str| format!("max({name})");
-    let columns: Vec<String> = RATES.iter().map(mean).chain(LEVELS.iter().map(most)).chain([mean(&READY)]).collect();
+    let last = [mean(&READY), format!("count({READY})")];
+    let columns: Vec<String> = RATES.iter().map(mean).chain(LEVELS.iter().map(most)).chain(last).collect();
     let columns = columns.join(", ");
     let query = |from, until| {
         format!(
@@ -82,7 +83,8 @@ fn report(row: &[Value], instance: &str) -> Option<WriterReport> {
     let number = |at: usize| row.get(1 + at).and_then(Value::as_f64);
     let rates = std::array::from_fn(number);
     let levels = std::array::from_fn(|at| number(RATES.len() + at));
-    let ready = number(RATES.len() + LEVELS.len());
-    let report = WriterReport { time, instance: instance.to_owned(), rates, levels, ready };
+    let at = RATES.len() + LEVELS.len();
+    let (ready, n_points) = (number(at), row.get(2 + at).and_then(Value::as_u64).unwrap_or(0).max(1));
+    let report = WriterReport { time, instance: instance.to_owned(), n_points, rates, levels, ready };
     (report.ready.is_some() || report.rates.iter().chain(&report.levels).any(Option::is_some)).then_some(report)
 }

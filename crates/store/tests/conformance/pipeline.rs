@@ -32,14 +32,16 @@ pub(crate) async fn reports_are_means_of_rates_and_highest_levels_of_each_writer
     let found = reports(store, NOON, NOON + 2 * MINUTE).await;
     let shown: Vec<_> = found
         .iter()
-        .map(|each| (each.time, &*each.instance, each.rates[0], each.rates[1], each.levels[0], each.ready))
+        .map(|each| {
+            (each.time, &*each.instance, each.rates[0], each.rates[1], each.levels[0], each.ready, each.n_points)
+        })
         .collect();
     assert_eq!(
         shown,
         [
-            (at(NOON), "a b,c=1", Some(3.0), None, Some(10.0), Some(0.5)),
-            (at(NOON), "z", None, Some(0.5), None, None),
-            (at(NOON + MINUTE), "a b,c=1", Some(4.0), None, Some(3.0), Some(0.0)),
+            (at(NOON), "a b,c=1", Some(3.0), None, Some(10.0), Some(0.5), 2),
+            (at(NOON), "z", None, Some(0.5), None, None, 1),
+            (at(NOON + MINUTE), "a b,c=1", Some(4.0), None, Some(3.0), Some(0.0), 1),
         ]
     );
     // The window holds its start and not its end.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use spindle_bus::{Bus, DEAD_LETTER_STREAM, EVENTS_STREAM, METRICS_STREAM};
-use spindle_core::pipeline::PipelinePoint;
+use spindle_core::pipeline::{INTERVAL, PipelinePoint};
 use spindle_store::Store;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +18,6 @@ use crate::metrics::{
     WRITER_STORE_WRITE_SECONDS, WRITER_STORED, buckets, sum,
 };
 
-const INTERVAL: Duration = Duration::from_secs(10);
 /// Longest write: shorter than the interval, so that a store that hangs leaves no hole.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Points kept while the store is away: the newest ten hours, about 1 MB.
